@@ -1,0 +1,232 @@
+//! What can go wrong, split by whose fault it is.
+//!
+//! What a peer does wrong is data: a [`ProtocolError`], a [`CloseReason`], a [`DropReason`], and a
+//! counter for each. It is never an `Err` out of the [`Broker`](crate::Broker) and never a panic.
+//! What the caller does wrong (time that runs backwards, a connection opened twice) is an assertion.
+
+use core::fmt;
+
+/// What a peer sent that the wire format does not allow. Final: a [`Decoder`](crate::wire::Decoder)
+/// that has reported one reports it for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// The role line is neither `PRODUCER` nor `CONSUMER` (PROTOCOL.md, section 2).
+    UnknownRole,
+    /// No line feed within the allowed length of the role line (PROTOCOL.md, section 2).
+    RoleLineTooLong {
+        /// The longest role line allowed, in bytes, its line feed not counted.
+        limit: usize,
+    },
+    /// The stream ended before the role line did (PROTOCOL.md, section 2).
+    TruncatedRoleLine,
+    /// A length prefix above the largest frame (PROTOCOL.md, section 3).
+    FrameTooLarge {
+        /// The length that the peer announced, in bytes.
+        length: u32,
+    },
+    /// The stream ended inside a frame (PROTOCOL.md, section 5).
+    TruncatedFrame,
+    /// A consumer sent something after its role line (PROTOCOL.md, section 4).
+    UnexpectedData,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownRole => f.write_str("the role line is neither PRODUCER nor CONSUMER"),
+            Self::RoleLineTooLong { limit } => {
+                write!(f, "no line feed in the first {limit} bytes of the role line")
+            }
+            Self::TruncatedRoleLine => f.write_str("the stream ended inside the role line"),
+            Self::FrameTooLarge { length } => write!(
+                f,
+                "a frame of {length} bytes was announced; the largest allowed is {}",
+                crate::wire::MAX_FRAME_BODY
+            ),
+            Self::TruncatedFrame => f.write_str("the stream ended inside a frame"),
+            Self::UnexpectedData => f.write_str("a consumer sent data after its role line"),
+        }
+    }
+}
+
+impl core::error::Error for ProtocolError {}
+
+/// Why a connection ended. Every connection ends with exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer closed its side of the stream, between frames: the orderly end.
+    PeerClosed,
+    /// The connection was reset or failed.
+    PeerReset,
+    /// The peer broke the protocol.
+    Protocol(ProtocolError),
+    /// No whole role line within the time allowed.
+    RoleTimeout,
+    /// One write was not taken by the peer within the time allowed.
+    WriteTimeout,
+    /// Refused: the broker holds as many connections as it may.
+    TooManyConnections,
+    /// Refused: the broker holds as many consumers as it may.
+    TooManyConsumers,
+    /// Refused: the broker is shutting down.
+    Draining,
+    /// The broker is shutting down and has nothing more for this peer.
+    Drained,
+    /// The broker is shutting down and the time for an orderly end ran out.
+    DrainTimeout,
+}
+
+impl CloseReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Every reason, in the order of [`index`](Self::index).
+    pub const ALL: [Self; 15] = [
+        Self::PeerClosed,
+        Self::PeerReset,
+        Self::Protocol(ProtocolError::UnknownRole),
+        Self::Protocol(ProtocolError::RoleLineTooLong { limit: 0 }),
+        Self::Protocol(ProtocolError::TruncatedRoleLine),
+        Self::Protocol(ProtocolError::FrameTooLarge { length: 0 }),
+        Self::Protocol(ProtocolError::TruncatedFrame),
+        Self::Protocol(ProtocolError::UnexpectedData),
+        Self::RoleTimeout,
+        Self::WriteTimeout,
+        Self::TooManyConnections,
+        Self::TooManyConsumers,
+        Self::Draining,
+        Self::Drained,
+        Self::DrainTimeout,
+    ];
+
+    /// A small number for this reason, below [`COUNT`](Self::COUNT).
+    pub const fn index(self) -> usize {
+        match self {
+            Self::PeerClosed => 0,
+            Self::PeerReset => 1,
+            Self::Protocol(ProtocolError::UnknownRole) => 2,
+            Self::Protocol(ProtocolError::RoleLineTooLong { .. }) => 3,
+            Self::Protocol(ProtocolError::TruncatedRoleLine) => 4,
+            Self::Protocol(ProtocolError::FrameTooLarge { .. }) => 5,
+            Self::Protocol(ProtocolError::TruncatedFrame) => 6,
+            Self::Protocol(ProtocolError::UnexpectedData) => 7,
+            Self::RoleTimeout => 8,
+            Self::WriteTimeout => 9,
+            Self::TooManyConnections => 10,
+            Self::TooManyConsumers => 11,
+            Self::Draining => 12,
+            Self::Drained => 13,
+            Self::DrainTimeout => 14,
+        }
+    }
+
+    /// The name of this reason in logs, metrics and documentation.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PeerClosed => "peer_closed",
+            Self::PeerReset => "peer_reset",
+            Self::Protocol(ProtocolError::UnknownRole) => "unknown_role",
+            Self::Protocol(ProtocolError::RoleLineTooLong { .. }) => "role_line_too_long",
+            Self::Protocol(ProtocolError::TruncatedRoleLine) => "truncated_role_line",
+            Self::Protocol(ProtocolError::FrameTooLarge { .. }) => "frame_too_large",
+            Self::Protocol(ProtocolError::TruncatedFrame) => "truncated_frame",
+            Self::Protocol(ProtocolError::UnexpectedData) => "unexpected_data",
+            Self::RoleTimeout => "role_timeout",
+            Self::WriteTimeout => "write_timeout",
+            Self::TooManyConnections => "too_many_connections",
+            Self::TooManyConsumers => "too_many_consumers",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+            Self::DrainTimeout => "drain_timeout",
+        }
+    }
+
+    /// Whether the connection was refused: turned away for want of a place, not for what it did.
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Self::TooManyConnections | Self::TooManyConsumers | Self::Draining)
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a message was not delivered. Every message that is not, is counted under exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DropReason {
+    /// The group's backlog holds as many messages as it may; the newest was dropped.
+    BacklogMessages,
+    /// The group's backlog holds as many bytes as it may; the newest was dropped.
+    BacklogBytes,
+    /// All backlogs together hold as many bytes as they may; the newest was dropped.
+    BrokerBytes,
+    /// Nobody was there to receive it (`broadcast` without a consumer).
+    NoConsumer,
+    /// Its consumer left before it was delivered (`broadcast`; in `queue` mode it is kept).
+    ConsumerLeft,
+    /// The broker shut down before it was delivered.
+    Shutdown,
+}
+
+impl DropReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Every reason, in the order of [`index`](Self::index).
+    pub const ALL: [Self; 6] = [
+        Self::BacklogMessages,
+        Self::BacklogBytes,
+        Self::BrokerBytes,
+        Self::NoConsumer,
+        Self::ConsumerLeft,
+        Self::Shutdown,
+    ];
+
+    /// A small number for this reason, below [`COUNT`](Self::COUNT).
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The name of this reason in logs, metrics and documentation.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BacklogMessages => "backlog_messages",
+            Self::BacklogBytes => "backlog_bytes",
+            Self::BrokerBytes => "broker_bytes",
+            Self::NoConsumer => "no_consumer",
+            Self::ConsumerLeft => "consumer_left",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_close_reason_has_its_own_place_and_name() {
+        for (place, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), place, "{reason}");
+            assert_eq!(
+                CloseReason::ALL.iter().filter(|other| other.as_str() == reason.as_str()).count(),
+                1
+            );
+        }
+    }
+
+    #[test]
+    fn every_drop_reason_has_its_own_place() {
+        for (place, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), place, "{reason}");
+        }
+    }
+}

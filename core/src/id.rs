@@ -1,0 +1,34 @@
+//! Names of things, each a type of its own.
+
+use core::fmt;
+
+/// A connection. The runtime numbers connections as it accepts them and never reuses a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.0)
+    }
+}
+
+/// A group: the unit to which a topic fans out.
+///
+/// Ordered with the shared group first, then by connection, so that a walk over the groups is
+/// the same in every run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GroupId {
+    /// The group that all consumers join in `queue` mode. It outlives them.
+    Shared,
+    /// The group of one consumer in `broadcast` mode. It is gone when that consumer leaves.
+    Own(ConnId),
+}
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shared => f.write_str("queue"),
+            Self::Own(conn) => conn.fmt(f),
+        }
+    }
+}

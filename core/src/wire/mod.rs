@@ -1,0 +1,18 @@
+//! The wire format, version 1: a role line, then frames (PROTOCOL.md).
+//!
+//! ```text
+//! bytes ─▶ Decoder ─▶ Role, then FrameBatch …            (decoder.rs, role.rs, frame.rs, batch.rs)
+//!          messages ─▶ Encoder ─▶ FrameBatch ─▶ bytes    (encoder.rs)
+//! ```
+
+mod batch;
+mod decoder;
+mod encoder;
+mod frame;
+mod role;
+
+pub use batch::{Bodies, FrameBatch};
+pub use decoder::{Decoded, Decoder, DecoderConfig};
+pub use encoder::{Encoder, MessageTooLarge};
+pub use frame::{LENGTH_PREFIX, MAX_FRAME, MAX_FRAME_BODY};
+pub use role::Role;
