@@ -23,7 +23,10 @@ pub struct DecoderConfig {
 
 impl Default for DecoderConfig {
     fn default() -> Self {
-        Self { role_line_bytes: 1024, read_bytes: 256 * 1024 }
+        Self {
+            role_line_bytes: 1024,
+            read_bytes: 256 * 1024,
+        }
     }
 }
 
@@ -115,7 +118,10 @@ impl Decoder {
     ///
     /// # Errors
     /// What the peer did wrong. From then on the same error is returned by every call.
-    #[expect(clippy::should_implement_trait, reason = "it borrows nothing and may fail")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it borrows nothing and may fail"
+    )]
     pub fn next(&mut self) -> Result<Option<Decoded>, ProtocolError> {
         self.adapt();
         match self.phase {
