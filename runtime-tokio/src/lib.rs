@@ -1,1 +1,5 @@
 //! The broker over tokio.
+
+pub mod cli;
+pub mod logging;
+pub mod settings;
