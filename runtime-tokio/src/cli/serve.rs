@@ -218,7 +218,7 @@ mod tests {
             &mut io::sink(),
         )
         .unwrap();
-        assert_eq!(settings.max_consumers(), 7);
+        assert_eq!(settings.broker_config().max_consumers, 7);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! The list in `table.rs` decides what is allowed (`allowed.rs`) and names it in errors, which `envy` cannot;
 //! `envy` gives what was allowed its types.
 
+mod allowed;
 #[cfg(test)]
 mod documents;
 mod dotenv;
@@ -23,9 +24,11 @@ mod values;
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+
+use message_queue_core::Config;
 
 pub use allowed::Allowed;
 pub use dotenv::DotEnvError;
@@ -33,7 +36,7 @@ pub use error::{NotAllowed, SettingsError};
 pub use render::settings_help;
 pub use source::{Effective, Origin};
 pub use table::{SETTINGS, Setting};
-pub use values::{DeliveryMode, LogFormat, LogLevel, Overflow};
+pub use values::{LogFormat, LogLevel};
 
 use values::Values;
 
@@ -127,80 +130,27 @@ impl Settings {
         &self.effective
     }
 
+    /// What of it concerns the broker itself: `DELIVERY_MODE`, `OVERFLOW`, `MAX_CONSUMERS`,
+    /// `MAX_CONNECTIONS`, `CONSUMER_CHANNEL_BUFFER_SIZE`, `QUEUE_CAPACITY`, `BACKLOG_BYTES`,
+    /// `BROKER_BYTES`, `ROLE_TIMEOUT_MS`, `WRITE_TIMEOUT_MS` and `WRITE_BYTES`. It keeps the bounds
+    /// that the core asks for.
+    pub fn broker_config(&self) -> Config {
+        self.values.broker_config()
+    }
+
     /// `TCP_PORT` on `BIND_ADDRESS`: where producers and consumers connect.
     pub fn tcp_address(&self) -> SocketAddr {
-        SocketAddr::new(self.bind_address(), self.values.tcp_port)
+        SocketAddr::new(self.values.bind_address, self.values.tcp_port)
     }
 
     /// `HTTP_PORT` on `BIND_ADDRESS`: where health, metrics and consumers are served.
     pub fn http_address(&self) -> SocketAddr {
-        SocketAddr::new(self.bind_address(), self.values.http_port)
-    }
-
-    /// `BIND_ADDRESS`: the address that both ports listen on.
-    pub fn bind_address(&self) -> IpAddr {
-        self.values.bind_address
-    }
-
-    /// `DELIVERY_MODE`: who gets a message.
-    pub fn delivery_mode(&self) -> DeliveryMode {
-        self.values.delivery_mode
-    }
-
-    /// `OVERFLOW`: what happens to a message for which there is no room.
-    pub fn overflow(&self) -> Overflow {
-        self.values.overflow
-    }
-
-    /// `MAX_CONSUMERS`: consumers at a time, at least 1.
-    pub fn max_consumers(&self) -> usize {
-        self.values.max_consumers
-    }
-
-    /// `MAX_CONNECTIONS`: connections at a time, at least 1.
-    pub fn max_connections(&self) -> usize {
-        self.values.max_connections
-    }
-
-    /// `CONSUMER_CHANNEL_BUFFER_SIZE`: messages that may wait for one consumer in broadcast mode.
-    pub fn consumer_channel_buffer_size(&self) -> usize {
-        self.values.consumer_channel_buffer_size
-    }
-
-    /// `QUEUE_CAPACITY`: messages that may wait in the queue in queue mode.
-    pub fn queue_capacity(&self) -> usize {
-        self.values.queue_capacity
-    }
-
-    /// `BACKLOG_BYTES`: bytes that one backlog may hold, at least one of the largest frames.
-    pub fn backlog_bytes(&self) -> usize {
-        self.values.backlog_bytes
-    }
-
-    /// `BROKER_BYTES`: bytes that all backlogs together may hold, at least
-    /// [`backlog_bytes`](Self::backlog_bytes).
-    pub fn broker_bytes(&self) -> usize {
-        self.values.broker_bytes
-    }
-
-    /// `ROLE_TIMEOUT_MS`: time from connecting to the end of the role line, whatever comes between.
-    pub fn role_timeout(&self) -> Duration {
-        Duration::from_millis(self.values.role_timeout_ms)
+        SocketAddr::new(self.values.bind_address, self.values.http_port)
     }
 
     /// `ROLE_LINE_BYTES`: the longest role line.
     pub fn role_line_bytes(&self) -> usize {
         self.values.role_line_bytes
-    }
-
-    /// `WRITE_TIMEOUT_MS`: time that one write to a consumer may take.
-    pub fn write_timeout(&self) -> Duration {
-        Duration::from_millis(self.values.write_timeout_ms)
-    }
-
-    /// `WRITE_BYTES`: most bytes in one write to a consumer; one larger message goes alone.
-    pub fn write_bytes(&self) -> usize {
-        self.values.write_bytes
     }
 
     /// `READ_BYTES`: most bytes in one read from a producer.

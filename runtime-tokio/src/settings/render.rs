@@ -72,3 +72,53 @@ fn quoted(value: &str) -> String {
     text.push('"');
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::dotenv;
+    use super::*;
+
+    #[test]
+    fn the_printed_configuration_is_a_file_that_gives_the_same_settings() {
+        let before = Settings::from_variables([
+            ("DELIVERY_MODE", "queue"),
+            ("BIND_ADDRESS", "::1"),
+            ("RUST_LOG", r#"warn,a[b{c="$d \\e"}]=trace"#),
+        ])
+        .unwrap();
+        let text = before.print_config();
+        assert!(
+            text.contains("# environment\nDELIVERY_MODE=queue\n"),
+            "{text}"
+        );
+        assert!(text.contains("# default\nTCP_PORT=9080\n"), "{text}");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(".env");
+        std::fs::write(&file, text).unwrap();
+        let after = Settings::from_sources(|_| None, &dotenv::read(&file).unwrap()).unwrap();
+        assert_eq!(after.summary(), before.summary());
+        assert!(
+            after
+                .summary()
+                .contains("BIND_ADDRESS=::1 DELIVERY_MODE=queue ")
+        );
+    }
+
+    #[test]
+    fn help_tells_every_setting_in_lines_that_need_no_wrapping() {
+        let help = settings_help();
+        for setting in &SETTINGS {
+            let default = if setting.default.is_empty() {
+                "none"
+            } else {
+                setting.default
+            };
+            let heading = format!("\n  {} [default: {default}]\n", setting.name);
+            assert!(help.contains(&heading), "{}", setting.name);
+            assert!(help.contains(&format!("      Allowed: {}.\n", setting.allowed)));
+        }
+        for line in help.lines() {
+            assert!(line.len() <= 100, "{line}");
+        }
+    }
+}

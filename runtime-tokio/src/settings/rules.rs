@@ -1,8 +1,9 @@
 //! What no single setting can break: rules between settings.
 
+use message_queue_core::DeliveryMode;
 use message_queue_core::wire::MAX_FRAME;
 
-use super::values::{DeliveryMode, Overflow, Values};
+use super::values::Values;
 
 /// A rule between settings that is broken.
 pub(super) struct Broken {
@@ -34,20 +35,16 @@ fn two_ports(values: &Values) -> Option<Broken> {
 /// room, one of the largest messages for each: with less, one consumer's backlog could keep
 /// another from ever having room.
 fn room(values: &Values) -> Option<Broken> {
-    let everyone = match (values.overflow, values.delivery_mode) {
-        (Overflow::Block, DeliveryMode::Broadcast) => {
-            values.max_consumers.saturating_mul(MAX_FRAME)
-        }
-        (Overflow::Block, DeliveryMode::Queue) | (Overflow::Drop, _) => 0,
-    };
-    if values.broker_bytes >= everyone.max(values.backlog_bytes) {
+    let config = values.broker_config();
+    let least = config.least_broker_bytes();
+    if config.broker_bytes >= least {
         None
-    } else if everyone > values.backlog_bytes {
+    } else if least > config.backlog_bytes {
         Some(Broken {
             name: "BROKER_BYTES",
             others: &["MAX_CONSUMERS", "OVERFLOW", "DELIVERY_MODE"],
             allowed: format!(
-                "at least MAX_CONSUMERS x {MAX_FRAME} ({everyone}) with OVERFLOW=block and \
+                "at least MAX_CONSUMERS x {MAX_FRAME} ({least}) with OVERFLOW=block and \
                  DELIVERY_MODE=broadcast: a producer blocks until every consumer has room for its \
                  message, so there must be room for one of the largest for each"
             ),
@@ -58,7 +55,7 @@ fn room(values: &Values) -> Option<Broken> {
             others: &["BACKLOG_BYTES"],
             allowed: format!(
                 "at least BACKLOG_BYTES ({}), so that one full backlog fits",
-                values.backlog_bytes
+                config.backlog_bytes
             ),
         })
     }

@@ -141,7 +141,9 @@ pub static SETTINGS: [Setting; 23] = [
         default: "33554432",
         allowed: BACKLOG,
         help: "Bytes that may wait for one consumer (broadcast) or in the queue.",
-        memory: Some("This many bytes for each consumer (broadcast), or once (queue)."),
+        memory: Some(
+            "This many bytes for each consumer (broadcast) or once (queue), within BROKER_BYTES.",
+        ),
     },
     Setting {
         name: "BROKER_BYTES",
@@ -149,8 +151,8 @@ pub static SETTINGS: [Setting; 23] = [
         allowed: BACKLOG,
         help: "Bytes that may wait in all backlogs together; at least BACKLOG_BYTES.",
         memory: Some(
-            "This many bytes: the bound of all messages that wait. A message that waits for \
-             several consumers counts once for each, though it is kept once.",
+            "At most twice this many bytes for all messages that wait. One that waits for several \
+             consumers counts once for each, though it is kept once.",
         ),
     },
     Setting {
@@ -194,7 +196,10 @@ pub static SETTINGS: [Setting; 23] = [
         default: "262144",
         allowed: IO_SIZE,
         help: "Most bytes in one read from a producer.",
-        memory: Some("A buffer of this many bytes for each producer."),
+        memory: Some(
+            "A buffer of this many bytes for each producer; with OVERFLOW=block as much again \
+             while the producer waits for room.",
+        ),
     },
     Setting {
         name: "SEND_BUFFER_BYTES",

@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStringExt;
 
+use message_queue_core::{DeliveryMode, Overflow};
+
 use super::*;
 
 fn settings<const N: usize>(variables: [(&str, &str); N]) -> Settings {
@@ -29,18 +31,8 @@ fn nothing_given_means_the_defaults() {
         settings.http_address(),
         (Ipv4Addr::UNSPECIFIED, 8080).into()
     );
-    assert_eq!(settings.delivery_mode(), DeliveryMode::Broadcast);
-    assert_eq!(settings.overflow(), Overflow::Drop);
-    assert_eq!(settings.max_consumers(), 10);
-    assert_eq!(settings.max_connections(), 10_000);
-    assert_eq!(settings.consumer_channel_buffer_size(), 10_000);
-    assert_eq!(settings.queue_capacity(), 10_000);
-    assert_eq!(settings.backlog_bytes(), 32 << 20);
-    assert_eq!(settings.broker_bytes(), 512 << 20);
-    assert_eq!(settings.role_timeout(), Duration::from_secs(10));
+    assert_eq!(settings.broker_config(), Config::default());
     assert_eq!(settings.role_line_bytes(), 1024);
-    assert_eq!(settings.write_timeout(), Duration::from_secs(30));
-    assert_eq!(settings.write_bytes(), 256 << 10);
     assert_eq!(settings.read_bytes(), 256 << 10);
     assert_eq!(settings.send_buffer_bytes(), None);
     assert_eq!(settings.drain_timeout(), Duration::from_secs(20));
@@ -88,8 +80,40 @@ fn every_allowed_value_fits_its_field() {
                 .unwrap();
             assert_eq!(effective.value(), value);
             assert_eq!(effective.origin(), Origin::Environment);
+            assert_eq!(settings.broker_config().check(), Ok(()));
         }
     }
+}
+
+#[test]
+fn what_concerns_the_broker_reaches_it() {
+    let settings = settings([
+        ("DELIVERY_MODE", "queue"),
+        ("OVERFLOW", "block"),
+        ("MAX_CONNECTIONS", "2"),
+        ("MAX_CONSUMERS", "3"),
+        ("CONSUMER_CHANNEL_BUFFER_SIZE", "4"),
+        ("QUEUE_CAPACITY", "5"),
+        ("BACKLOG_BYTES", "1048586"),
+        ("BROKER_BYTES", "1048587"),
+        ("ROLE_TIMEOUT_MS", "8"),
+        ("WRITE_TIMEOUT_MS", "9"),
+        ("WRITE_BYTES", "4106"),
+    ]);
+    let config = Config {
+        delivery: DeliveryMode::Queue,
+        overflow: Overflow::Block,
+        max_connections: 2,
+        max_consumers: 3,
+        consumer_backlog: 4,
+        queue_capacity: 5,
+        backlog_bytes: 1_048_586,
+        broker_bytes: 1_048_587,
+        role_timeout: Duration::from_millis(8),
+        write_timeout: Duration::from_millis(9),
+        write_bytes: 4_106,
+    };
+    assert_eq!(settings.broker_config(), config);
 }
 
 #[test]
@@ -107,9 +131,9 @@ fn spaces_and_letter_case_do_not_matter_and_empty_means_the_default() {
     ]);
     assert_eq!(settings.tcp_address().port(), 1234);
     assert_eq!(settings.http_address().port(), 8080);
-    assert_eq!(settings.max_consumers(), 10);
-    assert_eq!(settings.delivery_mode(), DeliveryMode::Queue);
-    assert_eq!(settings.overflow(), Overflow::Block);
+    assert_eq!(settings.broker_config().max_consumers, 10);
+    assert_eq!(settings.broker_config().delivery, DeliveryMode::Queue);
+    assert_eq!(settings.broker_config().overflow, Overflow::Block);
     assert_eq!(settings.log_level(), LogLevel::Debug);
     assert_eq!(settings.log_format(), LogFormat::Json);
     assert_eq!(settings.rust_log(), Some("warn"));
@@ -241,7 +265,7 @@ fn the_broker_holds_at_least_one_full_backlog() {
          use at least BACKLOG_BYTES (2000001), so that one full backlog fits"
     );
     let equal = [("BROKER_BYTES", "2000001"), ("BACKLOG_BYTES", "2000001")];
-    assert_eq!(settings(equal).broker_bytes(), 2_000_001);
+    assert_eq!(settings(equal).broker_config().broker_bytes, 2_000_001);
 }
 
 #[test]
@@ -335,7 +359,7 @@ fn the_environment_wins_over_the_file_even_where_it_is_empty() {
     let settings = Settings::from_sources(environment, &dotenv).unwrap();
     assert_eq!(settings.tcp_address().port(), 9080);
     assert_eq!(settings.http_address().port(), 4);
-    assert_eq!(settings.max_consumers(), 3);
+    assert_eq!(settings.broker_config().max_consumers, 3);
     let origins: Vec<_> = ["TCP_PORT", "HTTP_PORT", "MAX_CONSUMERS", "QUEUE_CAPACITY"]
         .iter()
         .filter_map(|name| {
@@ -366,47 +390,4 @@ fn a_bad_value_in_the_file_is_told_as_such() {
             .to_string(),
         r#"TCP_PORT: "abc" (from .env) is not allowed: use a whole number from 0 to 65535"#
     );
-}
-
-#[test]
-fn the_printed_configuration_is_a_file_that_gives_the_same_settings() {
-    let before = settings([
-        ("DELIVERY_MODE", "queue"),
-        ("BIND_ADDRESS", "::1"),
-        ("RUST_LOG", r#"warn,a[b{c="$d \\e"}]=trace"#),
-    ]);
-    let text = before.print_config();
-    assert!(
-        text.contains("# environment\nDELIVERY_MODE=queue\n"),
-        "{text}"
-    );
-    assert!(text.contains("# default\nTCP_PORT=9080\n"), "{text}");
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join(".env");
-    std::fs::write(&file, text).unwrap();
-    let after = Settings::from_sources(|_| None, &dotenv::read(&file).unwrap()).unwrap();
-    assert_eq!(after.summary(), before.summary());
-    assert!(
-        after
-            .summary()
-            .contains("BIND_ADDRESS=::1 DELIVERY_MODE=queue ")
-    );
-}
-
-#[test]
-fn help_tells_every_setting_in_lines_that_need_no_wrapping() {
-    let help = settings_help();
-    for setting in &SETTINGS {
-        let default = if setting.default.is_empty() {
-            "none"
-        } else {
-            setting.default
-        };
-        let heading = format!("\n  {} [default: {default}]\n", setting.name);
-        assert!(help.contains(&heading), "{}", setting.name);
-        assert!(help.contains(&format!("      Allowed: {}.\n", setting.allowed)));
-    }
-    for line in help.lines() {
-        assert!(line.len() <= 100, "{line}");
-    }
 }

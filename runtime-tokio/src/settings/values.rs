@@ -1,7 +1,9 @@
 //! The settings with their types.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use message_queue_core::{Config, DeliveryMode, Overflow};
 use serde::Deserialize;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -14,7 +16,9 @@ pub(super) struct Values {
     pub(super) tcp_port: u16,
     pub(super) http_port: u16,
     pub(super) bind_address: IpAddr,
+    #[serde(with = "DeliveryModeWord")]
     pub(super) delivery_mode: DeliveryMode,
+    #[serde(with = "OverflowWord")]
     pub(super) overflow: Overflow,
     pub(super) max_consumers: usize,
     pub(super) max_connections: usize,
@@ -36,23 +40,38 @@ pub(super) struct Values {
     pub(super) rust_log: Option<String>,
 }
 
-/// Who gets a message.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum DeliveryMode {
-    /// Every consumer.
+impl Values {
+    /// What of it concerns the core.
+    pub(super) fn broker_config(&self) -> Config {
+        Config {
+            delivery: self.delivery_mode,
+            overflow: self.overflow,
+            max_connections: self.max_connections,
+            max_consumers: self.max_consumers,
+            consumer_backlog: self.consumer_channel_buffer_size,
+            queue_capacity: self.queue_capacity,
+            backlog_bytes: self.backlog_bytes,
+            broker_bytes: self.broker_bytes,
+            role_timeout: Duration::from_millis(self.role_timeout_ms),
+            write_timeout: Duration::from_millis(self.write_timeout_ms),
+            write_bytes: self.write_bytes,
+        }
+    }
+}
+
+/// The words for [`DeliveryMode`]: the core knows nothing of serde.
+#[derive(Deserialize)]
+#[serde(remote = "DeliveryMode", rename_all = "lowercase")]
+enum DeliveryModeWord {
     Broadcast,
-    /// Exactly one consumer.
     Queue,
 }
 
-/// What happens to a message for which there is no room.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Overflow {
-    /// It is dropped and counted.
+/// The words for [`Overflow`].
+#[derive(Deserialize)]
+#[serde(remote = "Overflow", rename_all = "lowercase")]
+enum OverflowWord {
     Drop,
-    /// Its producer is not read from until there is room.
     Block,
 }
 
