@@ -102,7 +102,7 @@ pub fn run(args: &HealthArgs) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("message-queue: {error}");
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
@@ -276,12 +276,7 @@ mod tests {
             error(["--ready"], draining).await,
             "http://ADDR/ready: answered 503 Service Unavailable"
         );
-        for garbage in [
-            "",
-            "HTTP/1.1 \r\n",
-            "SSH-2.0-OpenSSH\r\n",
-            "HTTP/1.1 2é",
-        ] {
+        for garbage in ["", "HTTP/1.1 \r\n", "SSH-2.0-OpenSSH\r\n", "HTTP/1.1 2é"] {
             assert_eq!(
                 error([], garbage).await,
                 "http://ADDR/healthz: the answer is not HTTP"
