@@ -10,10 +10,7 @@
 //!
 //! No label names a connection, so the number of series is fixed; see `/consumers` for each one.
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
-
+use crate::Snapshot;
 use message_queue_core::{CloseReason, Count, DropReason};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
@@ -23,8 +20,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-
-use crate::status::{Snapshot, Status};
+use std::fmt;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,21 +35,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics that read `status` at each scrape. `started` is when the process started, as the
-    /// time since the Unix epoch.
-    pub fn new(status: Arc<dyn Status>, started: Duration) -> Self {
+    /// Metrics that take a `snapshot` at each scrape.
+    pub fn new(snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register(
             "build",
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        registry.register(
-            "process_start_time_seconds",
-            "When the process started, in seconds since the Unix epoch",
-            ConstGauge::new(started.as_secs_f64()),
-        );
-        registry.register_collector(Box::new(BrokerCollector { status }));
+        registry.register_collector(Box::new(BrokerCollector { snapshot }));
         Self { registry }
     }
 
@@ -68,20 +58,25 @@ impl Metrics {
     }
 }
 
-struct BrokerCollector {
-    status: Arc<dyn Status>,
+struct BrokerCollector<F> {
+    snapshot: F,
 }
 
-impl fmt::Debug for BrokerCollector {
+impl<F> fmt::Debug for BrokerCollector<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrokerCollector").finish_non_exhaustive()
     }
 }
 
-impl Collector for BrokerCollector {
+impl<F: Fn() -> Snapshot + Send + Sync + 'static> Collector for BrokerCollector<F> {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let snapshot = (self.snapshot)();
         let mut exposition = Exposition { encoder };
-        let snapshot = self.status.snapshot();
+        exposition.gauge(
+            "uptime_seconds",
+            "For how long the broker has been running",
+            snapshot.uptime.as_secs_f64(),
+        )?;
         exposition.messages(&snapshot)?;
         exposition.connections(&snapshot)
     }
@@ -94,11 +89,7 @@ struct Exposition<'a> {
 
 impl Exposition<'_> {
     fn messages(&mut self, snapshot: &Snapshot) -> fmt::Result {
-        let Snapshot {
-            stats,
-            backlog,
-            oldest_waiting,
-        } = snapshot;
+        let stats = &snapshot.stats;
         let flow = &stats.flow;
         self.total("received", "received from producers", stats.received)?;
         self.total(
@@ -116,7 +107,7 @@ impl Exposition<'_> {
         self.now(
             "backlog",
             "in backlogs, those in flight not included",
-            *backlog,
+            snapshot.backlog,
         )?;
         self.now(
             "parked",
@@ -126,7 +117,7 @@ impl Exposition<'_> {
         self.gauge(
             "oldest_waiting_message_age_seconds",
             "Age of the message that has waited longest; 0 where none waits",
-            oldest_waiting.unwrap_or_default().as_secs_f64(),
+            snapshot.oldest.as_secs_f64(),
         )
     }
 
@@ -253,14 +244,46 @@ impl Exposition<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
     use super::*;
-    use crate::status::fixture::Still;
+    use message_queue_core::wire::{FrameBatch, Role};
+    use message_queue_core::{Broker, Config, ConnId, DeliveryMode, Input, Now, Output};
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
 
-    fn text(status: Still) -> String {
-        let started = Duration::from_millis(1_700_000_000_500);
-        Metrics::new(Arc::new(status), started).encode().unwrap()
+    /// What is shown of a consumer that has taken one message, has one in flight, and for which
+    /// two wait and two were dropped; of its producer; and of a connection that was refused.
+    fn text(delivery: DeliveryMode) -> String {
+        let mut broker = Broker::new(Config {
+            delivery,
+            max_connections: 2,
+            consumer_backlog: 2,
+            queue_capacity: 2,
+            ..Config::default()
+        });
+        let at = |millis| Now::at(Duration::from_millis(millis));
+        let (consumer, producer, refused) = (ConnId(1), ConnId(2), ConnId(3));
+        for (conn, role) in [(consumer, Role::Consumer), (producer, Role::Producer)] {
+            broker.handle_input(conn, Input::Opened, at(0));
+            broker.handle_input(conn, Input::Role(role), at(0));
+        }
+        broker.handle_input(refused, Input::Opened, at(0));
+        let batch = |messages: &[&str]| Input::Batch(FrameBatch::encode(messages).unwrap());
+        broker.handle_input(producer, batch(&["a"]), at(500));
+        let writes = std::iter::from_fn(|| broker.poll_output())
+            .filter(|output| matches!(output, Output::Write { .. }))
+            .count();
+        assert_eq!(writes, 1);
+        broker.handle_input(consumer, Input::Written(5), at(500));
+        broker.handle_input(producer, batch(&["b"]), at(1_000));
+        broker.handle_input(producer, batch(&["c", "d", "ee", "ff"]), at(2_000));
+        let now = at(3_500);
+        let snapshot = Snapshot {
+            stats: broker.stats().clone(),
+            backlog: broker.backlog(),
+            oldest: now - broker.waiting_since().unwrap(),
+            uptime: now.since_start(),
+        };
+        Metrics::new(move || snapshot.clone()).encode().unwrap()
     }
 
     /// Every series and its value, the prefix taken off.
@@ -288,11 +311,11 @@ mod tests {
 
     #[test]
     fn what_was_counted_is_shown() {
-        let text = text(Still::broadcast());
+        let text = text(DeliveryMode::Broadcast);
         let series = series(&text);
         let expected = [
             ("build_info{version=\"0.1.0\"}", 1.0),
-            ("process_start_time_seconds", 1_700_000_000.5),
+            ("uptime_seconds", 3.5),
             ("received_messages_total", 6.0),
             ("received_bytes_total", 32.0),
             ("offered_messages_total", 6.0),
@@ -332,8 +355,8 @@ mod tests {
 
     #[test]
     fn a_scrape_adds_up() {
-        for status in [Still::broadcast(), Still::queue()] {
-            let text = text(status);
+        for delivery in [DeliveryMode::Broadcast, DeliveryMode::Queue] {
+            let text = text(delivery);
             let series = series(&text);
             for unit in ["messages", "bytes"] {
                 assert_eq!(
@@ -356,7 +379,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_there_from_the_start_once() {
-        let text = text(Still::broadcast());
+        let text = text(DeliveryMode::Broadcast);
         let series = series(&text);
         let expected = CloseReason::ALL.into_iter().map(|reason| {
             let family = if reason.is_refusal() {
