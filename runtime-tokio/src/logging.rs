@@ -1,17 +1,15 @@
 //! Log lines: for people on a terminal, as JSON elsewhere; always on standard error, so that
 //! standard output is free for data.
 
+use crate::settings::{LogFormat, Settings};
 use std::env;
 use std::io::{self, IsTerminal};
-
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::SetGlobalDefaultError;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
-
-use crate::settings::{LogFormat, Settings};
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -86,9 +84,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
+    use std::sync::{Arc, Mutex};
 
     /// What is logged while `events` runs.
     fn logged(style: Style, variables: &[(&str, &str)], events: impl FnOnce()) -> String {

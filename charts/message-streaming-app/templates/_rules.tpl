@@ -48,14 +48,9 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- end -}}
 {{- end -}}
 {{- with dig "limits" "memory" "" .Values.resources -}}
-{{- $least := add (int64 $s.BROKER_BYTES) 134217728 -}}
+{{- $least := add (mul 2 (int64 $s.BROKER_BYTES)) 134217728 -}}
 {{- if lt (include "app.quantityBytes" . | int64) $least -}}
-{{- fail (printf "resources.limits.memory is %v: with settings.BROKER_BYTES=%d it must be at least %d bytes (BROKER_BYTES and 128 MiB), or the kernel kills a broker whose consumers fall behind" . (int64 $s.BROKER_BYTES) $least) -}}
-{{- end -}}
-{{- end -}}
-{{- range .Values.extraEnv -}}
-{{- if hasKey $s .name -}}
-{{- fail (printf "extraEnv names %s, which is a setting: set settings.%s instead" .name .name) -}}
+{{- fail (printf "resources.limits.memory is %v: with settings.BROKER_BYTES=%d it must be at least %d bytes (twice BROKER_BYTES and 128 MiB), or the kernel kills a broker whose consumers fall behind" . (int64 $s.BROKER_BYTES) $least) -}}
 {{- end -}}
 {{- end -}}
 

@@ -1,14 +1,13 @@
 //! `message-queue serve`: from the settings to a broker that listens.
 
+use crate::logging::{self, LoggingError};
+use crate::net;
+use crate::settings::{Settings, SettingsError, settings_help};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-
-use crate::logging::{self, LoggingError};
-use crate::settings::{Settings, SettingsError, settings_help};
 
 /// The exit code for settings that are not allowed; clap uses the same for bad flags.
 const BAD_SETTINGS: u8 = 2;
@@ -105,9 +104,23 @@ fn complain(err: &mut dyn Write, line: &str) {
 
 fn start(settings: &Settings) -> Result<(), StartError> {
     logging::init(settings)?;
-    runtime(settings.worker_threads())
-        .map_err(StartError::Runtime)?
-        .block_on(serve(settings))
+    let runtime = runtime(settings.worker_threads()).map_err(StartError::Runtime)?;
+    // Sockets belong to the runtime in which they are opened.
+    let _in_runtime = runtime.enter();
+    let send_buffer = settings.send_buffer_bytes();
+    let (_clients, tcp_address) = listen("TCP_PORT", settings.tcp_address(), send_buffer)?;
+    let (_http, http_address) = listen("HTTP_PORT", settings.http_address(), None)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %tcp_address,
+        %http_address,
+        settings = settings.summary(),
+        "listening"
+    );
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
 }
 
 /// One thread needs no locks and no stealing between queues, which is faster for most loads.
@@ -121,43 +134,27 @@ fn runtime(worker_threads: usize) -> io::Result<Runtime> {
     }
 }
 
-async fn serve(settings: &Settings) -> Result<(), StartError> {
-    let (_clients, tcp_address) = listen("TCP_PORT", settings.tcp_address()).await?;
-    let (_http, http_address) = listen("HTTP_PORT", settings.http_address()).await?;
-    for warning in settings.warnings() {
-        tracing::warn!("{warning}");
-    }
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        %tcp_address,
-        %http_address,
-        settings = settings.summary(),
-        "listening"
-    );
-    Ok(())
-}
-
 /// Listens on `address`, which the setting `name` chose, and tells the address it got: another
 /// one where the port is 0.
-async fn listen(
+fn listen(
     name: &'static str,
     address: SocketAddr,
+    send_buffer: Option<u32>,
 ) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source| StartError::Listen {
         name,
         address,
         source,
     };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = net::listen(address, send_buffer).map_err(failed)?;
     let got = listener.local_addr().map_err(failed)?;
     Ok((listener, got))
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
-
     use super::*;
+    use clap::{CommandFactory, Parser};
 
     #[derive(Debug, Parser)]
     struct Command {
@@ -232,8 +229,8 @@ mod tests {
     #[tokio::test]
     async fn a_port_in_use_is_named() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (_taken, address) = listen("TCP_PORT", any).await.unwrap();
-        let error = listen("TCP_PORT", address).await.unwrap_err().to_string();
+        let (_taken, address) = listen("TCP_PORT", any, None).unwrap();
+        let error = listen("TCP_PORT", address, None).unwrap_err().to_string();
         let start = format!("TCP_PORT: cannot listen on {address}: Address already in use");
         assert!(error.starts_with(&start), "{error}");
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-
 use tracing_subscriber::EnvFilter;
 
 /// The values that a setting may have. Displayed, it completes the sentence "use ...".

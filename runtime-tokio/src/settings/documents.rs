@@ -1,10 +1,9 @@
 //! Holds `docs/SETTINGS.md` and `.env.example` to the list of settings.
 
-use std::fmt::Write;
-use std::path::PathBuf;
-
 use super::dotenv;
 use super::{Origin, SETTINGS, Settings};
+use std::fmt::Write;
+use std::path::PathBuf;
 
 const UPDATE: &str = "UPDATE_DOCS=1 cargo test -p message-queue-tokio settings_doc";
 

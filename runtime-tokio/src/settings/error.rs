@@ -1,9 +1,8 @@
 //! What is wrong with the settings, one line for each bad variable.
 
-use std::fmt;
-
 use super::dotenv::DotEnvError;
 use super::source::Origin;
+use std::fmt;
 
 /// Why the settings could not be loaded. Displayed, it is one whole line for each bad variable,
 /// without a line feed at the end.

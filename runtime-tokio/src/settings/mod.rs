@@ -5,8 +5,8 @@
 //! .env ────────▶ (source.rs, table.rs)             (values.rs)   (rules.rs)
 //! ```
 //!
-//! The list in `table.rs` decides what is allowed (`allowed.rs`) and names it in errors, which `envy` cannot;
-//! `envy` gives what was allowed its types.
+//! The list in `table.rs` decides what is allowed (`allowed.rs`) and names it in errors, which
+//! `envy` cannot; `envy` gives what was allowed its types.
 
 mod allowed;
 #[cfg(test)]
@@ -21,15 +21,6 @@ mod table;
 mod tests;
 mod values;
 
-use std::collections::BTreeMap;
-use std::env;
-use std::ffi::OsString;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::time::Duration;
-
-use message_queue_core::Config;
-
 pub use allowed::Allowed;
 pub use dotenv::DotEnvError;
 pub use error::{NotAllowed, SettingsError};
@@ -38,6 +29,14 @@ pub use source::{Effective, Origin};
 pub use table::{SETTINGS, Setting};
 pub use values::{LogFormat, LogLevel};
 
+use message_queue_core::Config;
+use message_queue_core::wire::DecoderConfig;
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 use values::Values;
 
 /// The settings in force. Bounds, defaults and costs: `docs/SETTINGS.md`, from [`SETTINGS`].
@@ -138,6 +137,14 @@ impl Settings {
         self.values.broker_config()
     }
 
+    /// What of it concerns reading from connections: `ROLE_LINE_BYTES` and `READ_BYTES`.
+    pub fn decoder_config(&self) -> DecoderConfig {
+        DecoderConfig {
+            role_line_bytes: self.values.role_line_bytes,
+            read_bytes: self.values.read_bytes,
+        }
+    }
+
     /// `TCP_PORT` on `BIND_ADDRESS`: where producers and consumers connect.
     pub fn tcp_address(&self) -> SocketAddr {
         SocketAddr::new(self.values.bind_address, self.values.tcp_port)
@@ -148,18 +155,8 @@ impl Settings {
         SocketAddr::new(self.values.bind_address, self.values.http_port)
     }
 
-    /// `ROLE_LINE_BYTES`: the longest role line.
-    pub fn role_line_bytes(&self) -> usize {
-        self.values.role_line_bytes
-    }
-
-    /// `READ_BYTES`: most bytes in one read from a producer.
-    pub fn read_bytes(&self) -> usize {
-        self.values.read_bytes
-    }
-
     /// `SEND_BUFFER_BYTES`: `SO_SNDBUF` of a consumer's socket, or `None` to leave it to the kernel.
-    pub fn send_buffer_bytes(&self) -> Option<usize> {
+    pub fn send_buffer_bytes(&self) -> Option<u32> {
         Some(self.values.send_buffer_bytes).filter(|&bytes| bytes > 0)
     }
 

@@ -1,9 +1,8 @@
 //! The settings as text: for `--help`, for `--print-config`, for the log.
 
-use std::fmt::Write;
-
 use super::Settings;
 use super::table::SETTINGS;
+use std::fmt::Write;
 
 /// What `--help` says about the settings: each with its default, what it does and what is allowed.
 pub fn settings_help() -> String {

@@ -1,9 +1,8 @@
 //! What no single setting can break: rules between settings.
 
+use super::values::Values;
 use message_queue_core::DeliveryMode;
 use message_queue_core::wire::MAX_FRAME;
-
-use super::values::Values;
 
 /// A rule between settings that is broken.
 pub(super) struct Broken {

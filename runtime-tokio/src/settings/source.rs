@@ -1,11 +1,10 @@
 //! Where values come from: the environment, then `.env`, then the default.
 
+use super::error::{NotAllowed, service_link};
+use super::table::{SETTINGS, Setting};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-
-use super::error::{NotAllowed, service_link};
-use super::table::{SETTINGS, Setting};
 
 /// Where the value of a setting comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,8 @@
 //! Everything that names a setting comes from here or is tested against it: parsing and its errors,
 //! `--help`, `--print-config`, `docs/SETTINGS.md` and `.env.example`.
 
-use message_queue_core::wire::MAX_FRAME;
-
 use super::allowed::Allowed;
+use message_queue_core::wire::MAX_FRAME;
 
 /// One setting: an environment variable.
 #[derive(Debug)]
@@ -118,8 +117,8 @@ pub static SETTINGS: [Setting; 23] = [
         allowed: PLACES,
         help: "Connections at a time, of producers and consumers together; one more is refused.",
         memory: Some(
-            "For each producer a read buffer: READ_BYTES, or one message of up to 1 MiB where \
-             that is larger. For every connection a file descriptor and a few KiB.",
+            "For each a file descriptor and a few KiB; for each producer that sends also what \
+             READ_BYTES says.",
         ),
     },
     Setting {
@@ -197,7 +196,8 @@ pub static SETTINGS: [Setting; 23] = [
         allowed: IO_SIZE,
         help: "Most bytes in one read from a producer.",
         memory: Some(
-            "A buffer of this many bytes for each producer; with OVERFLOW=block as much again \
+            "For each producer that sends: a buffer of this many bytes, one partial message of up \
+             to 1 MiB, and as much again while the buffer grows. With OVERFLOW=block another read \
              while the producer waits for room.",
         ),
     },
@@ -261,9 +261,8 @@ pub static SETTINGS: [Setting; 23] = [
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn every_default_is_allowed_and_in_its_usual_form() {

@@ -1,11 +1,9 @@
 //! What users may write, and what they are told.
 
+use super::*;
+use message_queue_core::{DeliveryMode, Overflow};
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStringExt;
-
-use message_queue_core::{DeliveryMode, Overflow};
-
-use super::*;
 
 fn settings<const N: usize>(variables: [(&str, &str); N]) -> Settings {
     Settings::from_variables(variables).unwrap()
@@ -32,8 +30,7 @@ fn nothing_given_means_the_defaults() {
         (Ipv4Addr::UNSPECIFIED, 8080).into()
     );
     assert_eq!(settings.broker_config(), Config::default());
-    assert_eq!(settings.role_line_bytes(), 1024);
-    assert_eq!(settings.read_bytes(), 256 << 10);
+    assert_eq!(settings.decoder_config(), DecoderConfig::default());
     assert_eq!(settings.send_buffer_bytes(), None);
     assert_eq!(settings.drain_timeout(), Duration::from_secs(20));
     assert_eq!(settings.drain_delay(), Duration::ZERO);
@@ -99,6 +96,8 @@ fn what_concerns_the_broker_reaches_it() {
         ("ROLE_TIMEOUT_MS", "8"),
         ("WRITE_TIMEOUT_MS", "9"),
         ("WRITE_BYTES", "4106"),
+        ("ROLE_LINE_BYTES", "17"),
+        ("READ_BYTES", "4107"),
     ]);
     let config = Config {
         delivery: DeliveryMode::Queue,
@@ -114,6 +113,8 @@ fn what_concerns_the_broker_reaches_it() {
         write_bytes: 4_106,
     };
     assert_eq!(settings.broker_config(), config);
+    assert_eq!(settings.decoder_config().role_line_bytes, 17);
+    assert_eq!(settings.decoder_config().read_bytes, 4_107);
 }
 
 #[test]

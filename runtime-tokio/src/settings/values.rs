@@ -1,10 +1,9 @@
 //! The settings with their types.
 
-use std::net::IpAddr;
-use std::time::Duration;
-
 use message_queue_core::{Config, DeliveryMode, Overflow};
 use serde::Deserialize;
+use std::net::IpAddr;
+use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Every field is the setting of the same name. `envy` fills it from values that the list of
@@ -31,7 +30,7 @@ pub(super) struct Values {
     pub(super) write_timeout_ms: u64,
     pub(super) write_bytes: usize,
     pub(super) read_bytes: usize,
-    pub(super) send_buffer_bytes: usize,
+    pub(super) send_buffer_bytes: u32,
     pub(super) drain_timeout_ms: u64,
     pub(super) drain_delay_ms: u64,
     pub(super) worker_threads: usize,
