@@ -4,7 +4,8 @@
 //! log and an HTTP port. In the order in which data flows: `net.rs` (where connections come from),
 //! `server.rs` (accepts them and ends in an orderly way), `connection.rs` (one socket's task),
 //! `driver.rs` (the core behind a lock), `peer.rs` (one socket's write side), `report.rs` (the log).
-//! Beside them: `settings/`, `logging.rs`, `http.rs`, `metrics.rs` and `systemd.rs`, and `cli/`.
+//! Beside them: `process.rs` (the broker as a process), `systemd.rs` (what it is told),
+//! `settings/`, `logging.rs`, `http.rs` and `metrics.rs`, and `cli/`.
 
 pub mod cli;
 mod connection;
@@ -14,9 +15,10 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 mod peer;
+mod process;
 mod report;
 mod server;
 pub mod settings;
-pub mod systemd;
+mod systemd;
 
 pub use server::{ConsumerStatus, Handle, Server, Snapshot};

@@ -9,13 +9,13 @@ use sd_notify::{NotifyState, notify};
 const TO_END: Duration = Duration::from_secs(5);
 
 /// Both ports are open: the service counts as started.
-pub fn ready() {
+pub(crate) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
 /// The broker was told to stop, and needs up to `drain` (`DRAIN_DELAY_MS` and `DRAIN_TIMEOUT_MS`)
 /// for that: the unit's `TimeoutStopSec` does not cut it short.
-pub fn stopping(drain: Duration) {
+pub(crate) fn stopping(drain: Duration) {
     let extend = format!("EXTEND_TIMEOUT_USEC={}", (drain + TO_END).as_micros());
     // `NotifyState::ExtendTimeoutUsec` ends at 71 minutes; the settings allow two hours.
     tell(&[NotifyState::Stopping, NotifyState::Custom(&extend)]);
