@@ -1,1 +1,3 @@
 //! The broker over tokio.
+
+pub mod client;

@@ -65,9 +65,18 @@ mod tests {
 
     #[test]
     fn a_line_feed_ends_the_line_and_one_carriage_return_may_stand_before_it() {
-        assert_eq!(Role::parse(b"PRODUCER\n", 1024), Ok(Some((Role::Producer, 9))));
-        assert_eq!(Role::parse(b"CONSUMER\r\nrest", 1024), Ok(Some((Role::Consumer, 10))));
-        assert_eq!(Role::parse(b"CONSUMER\r\r\n", 1024), Err(ProtocolError::UnknownRole));
+        assert_eq!(
+            Role::parse(b"PRODUCER\n", 1024),
+            Ok(Some((Role::Producer, 9)))
+        );
+        assert_eq!(
+            Role::parse(b"CONSUMER\r\nrest", 1024),
+            Ok(Some((Role::Consumer, 10)))
+        );
+        assert_eq!(
+            Role::parse(b"CONSUMER\r\r\n", 1024),
+            Err(ProtocolError::UnknownRole)
+        );
         assert_eq!(Role::parse(b"", 1024), Ok(None));
         assert_eq!(Role::parse(b"PRODUCER", 1024), Ok(None));
         assert_eq!(Role::parse(b"PRODUCER\r", 1024), Ok(None));
@@ -75,7 +84,13 @@ mod tests {
 
     #[test]
     fn nothing_but_the_two_words_is_a_role() {
-        for line in ["\n", "producer\n", " PRODUCER\n", "PRODUCER \n", "GET / HTTP/1.1\r\n"] {
+        for line in [
+            "\n",
+            "producer\n",
+            " PRODUCER\n",
+            "PRODUCER \n",
+            "GET / HTTP/1.1\r\n",
+        ] {
             assert_eq!(
                 Role::parse(line.as_bytes(), 1024),
                 Err(ProtocolError::UnknownRole),
