@@ -1,3 +1,4 @@
 //! The broker over tokio.
 
+pub mod cli;
 pub mod client;

@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
         }
     }
 
-    fn protocol(&self, source: message_queue_core::error::ProtocolError) -> ReceiveError {
+    fn protocol(&self, source: message_queue_core::ProtocolError) -> ReceiveError {
         ReceiveError::Protocol {
             address: self.address.clone(),
             source,
@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use message_queue_core::error::ProtocolError;
+    use message_queue_core::ProtocolError;
     use tokio::io::{DuplexStream, duplex};
 
     /// A consumer and the broker's end of its stream, the role line read.

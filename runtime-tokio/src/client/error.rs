@@ -1,6 +1,6 @@
 //! What a client can meet, split by whose fault it is. Each names the broker's address.
 
-use message_queue_core::error::ProtocolError;
+use message_queue_core::ProtocolError;
 use message_queue_core::wire::MessageTooLarge;
 use std::io;
 

@@ -165,9 +165,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Producer<S> {
             .shutdown()
             .await
             .map_err(|source| self.lost(source))?;
-        match self.closed().await {
-            SendError::Closed { .. } => Ok(self.handed_over),
-            error => Err(error),
+        let end = self.closed().await;
+        if matches!(end, SendError::Closed { .. }) {
+            Ok(self.handed_over)
+        } else {
+            Err(end)
         }
     }
 

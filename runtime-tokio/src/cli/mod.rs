@@ -1,0 +1,62 @@
+//! The command line.
+
+mod broker_args;
+mod connector;
+pub mod consume;
+mod input;
+mod json;
+mod output;
+mod pace;
+pub mod produce;
+mod progress;
+mod rows;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  message-queue                                     run a broker: TCP 9080, HTTP 8080
+  message-queue consume                             print what is published, a line a message
+  message-queue produce examples/telemetry.csv      publish the rows, a JSON object a row
+  journalctl -f | message-queue produce             publish lines as they come
+  message-queue produce big.txt --rate 1000         publish 1,000 messages a second
+  message-queue consume --count 10 --format json    print ten messages and end
+
+Exit codes: 0 an orderly end, 1 a failure, 2 a setting or flag that is not allowed.";
+
+/// A message broker in one binary, and its clients
+#[derive(Debug, Parser)]
+#[command(name = "message-queue", version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Produce(produce::ProduceArgs),
+    Consume(consume::ConsumeArgs),
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub fn run(&self) -> ExitCode {
+        match &self.command {
+            Command::Produce(args) => produce::run(args),
+            Command::Consume(args) => consume::run(args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
