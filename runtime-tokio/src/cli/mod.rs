@@ -11,7 +11,9 @@ pub mod produce;
 mod progress;
 mod rows;
 mod run;
+pub mod serve;
 
+use crate::settings::settings_help;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -28,14 +30,27 @@ Exit codes: 0 an orderly end, 1 a failure, 2 a setting or flag that is not allow
 
 /// A message broker in one binary, and its clients
 #[derive(Debug, Parser)]
-#[command(name = "message-queue", version, after_help = EXAMPLES)]
+#[command(
+    name = "message-queue",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+#[command(
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{}", settings_help())
+)]
 pub struct Cli {
+    /// Without a command: `serve`, with its flags.
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
 }
@@ -44,8 +59,10 @@ impl Cli {
     /// Does what the command line says.
     pub fn run(&self) -> ExitCode {
         match &self.command {
-            Command::Produce(args) => produce::run(args),
-            Command::Consume(args) => consume::run(args),
+            None => serve::run(&self.serve),
+            Some(Command::Serve(args)) => serve::run(args),
+            Some(Command::Produce(args)) => produce::run(args),
+            Some(Command::Consume(args)) => consume::run(args),
         }
     }
 }
