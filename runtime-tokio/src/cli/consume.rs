@@ -3,7 +3,7 @@
 use super::broker_args::BrokerArgs;
 use super::connector::{Connector, NO_BROKER_HINT};
 use super::output::{Output, OutputError, OutputFormat, OutputThread};
-use super::progress::{Notices, Totals};
+use super::progress::{Messages, Notices, Totals};
 use super::run::{self, Stop};
 use crate::client::{Backoff, ConnectError, Consumer, ReceiveError};
 use message_queue_core::ProtocolError;
@@ -46,8 +46,16 @@ pub struct ConsumeArgs {
 enum ConsumeError {
     #[error("{source}; {NO_BROKER_HINT}")]
     Connect { source: ConnectError },
-    #[error("{source}; {received} messages had come; --retry goes on with the next broker")]
-    BrokerGone { source: ReceiveError, received: u64 },
+    #[error(
+        "{source}; {received} had come before that; start it again, or let --retry go on when it \
+         is back"
+    )]
+    BrokerGone {
+        source: ReceiveError,
+        received: Messages,
+    },
+    #[error("{source}: is it the broker's TCP port?")]
+    NotABroker { source: ReceiveError },
     #[error(transparent)]
     Output(#[from] OutputError),
     #[error(transparent)]
@@ -64,14 +72,18 @@ pub fn run(args: &ConsumeArgs) -> ExitCode {
 }
 
 async fn consume(args: &ConsumeArgs, output: Output) -> Result<(), ConsumeError> {
-    let started = Instant::now();
     let mut stop = Stop::listen()?;
     let mut receiver = Receiver::new(args, output.spawn()?);
     let (outcome, stopped) = tokio::select! {
         outcome = receiver.receive_all() => (outcome, false),
         () = stop.requested() => (Ok(()), true),
     };
-    let Receiver { output, totals, .. } = receiver;
+    let Receiver {
+        output,
+        totals,
+        first,
+        ..
+    } = receiver;
     let written = tokio::select! {
         written = output.finish() => written,
         () = stop.requested() => Ok(()),
@@ -82,7 +94,10 @@ async fn consume(args: &ConsumeArgs, output: Output) -> Result<(), ConsumeError>
         written => written?,
     }
     outcome?;
-    eprintln!("consumed {}", totals.over(started.elapsed()));
+    eprintln!(
+        "consumed {}",
+        totals.over(first.map_or(Duration::ZERO, |first| first.elapsed()))
+    );
     Ok(())
 }
 
@@ -94,6 +109,8 @@ struct Receiver<'a> {
     /// How many messages to receive in all.
     limit: u64,
     totals: Totals,
+    /// When the first message came: the time before it says nothing about the rate.
+    first: Option<Instant>,
 }
 
 impl<'a> Receiver<'a> {
@@ -105,6 +122,7 @@ impl<'a> Receiver<'a> {
             output,
             limit: args.count.map_or(u64::MAX, NonZeroU64::get),
             totals: Totals::default(),
+            first: None,
         }
     }
 
@@ -123,11 +141,14 @@ impl<'a> Receiver<'a> {
                     self.hint_at_a_refusal();
                     return Ok(());
                 }
-                End::Failed(error) if self.connector.retries() && another_may_do(&error) => {
+                End::Failed(source) if !may_be_back(&source) => {
+                    return Err(ConsumeError::NotABroker { source });
+                }
+                End::Failed(error) if self.connector.retries() => {
                     self.connector.wait(&error).await;
                 }
                 End::Failed(source) => {
-                    let received = self.totals.messages;
+                    let received = Messages(self.totals.messages);
                     return Err(ConsumeError::BrokerGone { source, received });
                 }
             }
@@ -151,6 +172,7 @@ impl<'a> Receiver<'a> {
 
     /// Hands a batch to the output, as far as it is wanted. Returns whether more is.
     async fn keep(&mut self, mut batch: FrameBatch) -> bool {
+        self.first.get_or_insert_with(Instant::now);
         let wanted = usize::try_from(self.limit - self.totals.messages).unwrap_or(usize::MAX);
         if wanted < batch.messages() {
             batch = batch.split_to(wanted);
@@ -187,7 +209,7 @@ enum End {
 
 /// Whether the same address may lead to a broker later: not if what is there speaks another
 /// protocol.
-fn another_may_do(error: &ReceiveError) -> bool {
+fn may_be_back(error: &ReceiveError) -> bool {
     match error {
         ReceiveError::Lost { .. } => true,
         ReceiveError::Protocol { source, .. } => *source == ProtocolError::TruncatedFrame,

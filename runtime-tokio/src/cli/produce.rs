@@ -4,7 +4,7 @@ use super::broker_args::BrokerArgs;
 use super::connector::{Connector, NO_BROKER_HINT};
 use super::input::{Chunk, Input, InputError, InputFormat};
 use super::pace::Pace;
-use super::progress::{Progress, Totals};
+use super::progress::{Messages, Progress, Totals};
 use super::run::{self, Stop};
 use crate::client::{ConnectError, Producer, SendError};
 use message_queue_core::wire::FrameBatch;
@@ -53,14 +53,26 @@ enum ProduceError {
     #[error("{source}; {NO_BROKER_HINT}")]
     Connect { source: ConnectError },
     #[error(
-        "{source}; {handed_over} messages had been handed over, and the broker may not have read \
-         the last of them; --retry goes on with the next broker"
+        "{source}; {handed_over} had been handed over, of which it may not have read the last; \
+         start it again, or let --retry go on when it is back"
     )]
-    BrokerGone { source: SendError, handed_over: u64 },
-    #[error("{source}; {handed_over} messages before that were handed over")]
+    BrokerGone {
+        source: SendError,
+        handed_over: Messages,
+    },
+    /// After the last message: there is nothing left to send again.
+    #[error("{source}; it may not have read the last of the {handed_over} handed over")]
+    Unfinished {
+        source: SendError,
+        handed_over: Messages,
+    },
+    /// No broker at any time will take this.
+    #[error(transparent)]
+    Refused(SendError),
+    #[error("{source}; {handed_over} had been handed over before that")]
     Input {
         source: InputError,
-        handed_over: u64,
+        handed_over: Messages,
     },
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -100,10 +112,13 @@ async fn send_and_finish(
         () = stop.requested() => true,
     };
     tokio::select! {
-        outcome = sender.finish() => outcome,
-        () = stop.requested() => Ok(()),
-        () = tokio::time::sleep(GRACE), if stopped => Ok(()),
+        outcome = sender.finish() => return outcome,
+        () = stop.requested() => {}
+        () = tokio::time::sleep(GRACE), if stopped => {}
     }
+    let notices = sender.progress.notices();
+    notices.print("ended before the broker had read everything; the rest may be lost");
+    Ok(())
 }
 
 /// Sends chunks, at the pace asked for, through one connection after another.
@@ -153,7 +168,7 @@ impl<'a> Sender<'a> {
             let gone = tokio::select! {
                 biased;
                 chunk = chunks.recv() => {
-                    let handed_over = self.totals.messages;
+                    let handed_over = Messages(self.totals.messages);
                     return chunk
                         .transpose()
                         .map_err(|source| ProduceError::Input { source, handed_over });
@@ -242,18 +257,22 @@ impl<'a> Sender<'a> {
     /// Gives up the connection: to wait and go on, or for good.
     async fn lost(&mut self, error: SendError) -> Result<(), ProduceError> {
         self.producer = None;
-        let another_may_do = match &error {
-            SendError::Closed { .. } | SendError::Lost { .. } => true,
-            SendError::MessageTooLarge(_) | SendError::NotABroker { .. } => false,
-        };
-        if another_may_do && self.connector.retries() {
-            self.connector.wait(&error).await;
-            return Ok(());
+        match error {
+            SendError::Closed { .. } | SendError::Lost { .. } if self.connector.retries() => {
+                self.connector.wait(&error).await;
+                Ok(())
+            }
+            SendError::Closed { .. } | SendError::Lost { .. } => {
+                let handed_over = Messages(self.totals.messages);
+                Err(ProduceError::BrokerGone {
+                    source: error,
+                    handed_over,
+                })
+            }
+            SendError::MessageTooLarge(_) | SendError::NotABroker { .. } => {
+                Err(ProduceError::Refused(error))
+            }
         }
-        Err(ProduceError::BrokerGone {
-            source: error,
-            handed_over: self.totals.messages,
-        })
     }
 
     /// Ends the stream and waits until the broker has read it.
@@ -267,8 +286,8 @@ impl<'a> Sender<'a> {
             (Ok(()), Some(producer)) => producer.finish().await.map(|_| ()),
             (flushed, _) => flushed,
         };
-        let handed_over = self.totals.messages;
-        finished.map_err(|source| ProduceError::BrokerGone {
+        let handed_over = Messages(self.totals.messages);
+        finished.map_err(|source| ProduceError::Unfinished {
             source,
             handed_over,
         })
