@@ -215,3 +215,74 @@ fn may_be_back(error: &ReceiveError) -> bool {
         ReceiveError::Protocol { source, .. } => *source == ProtocolError::TruncatedFrame,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::fs;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: ConsumeArgs,
+    }
+
+    /// What a consumer with these flags writes, and how it ends, if the broker's connections bring
+    /// these bytes, one after another.
+    async fn consumed(flags: &[&str], connections: &[&[u8]]) -> (String, Result<(), ConsumeError>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let args = Command::parse_from([&["consume", "--addr", &address], flags].concat()).args;
+        let output = Output::open(Some(file.path()), args.format).expect("a file");
+        let broker = async {
+            for bytes in connections {
+                let (mut consumer, _) = listener.accept().await.expect("a consumer");
+                consumer.read_exact(&mut [0; 9]).await.expect("a role line");
+                consumer.write_all(bytes).await.expect("it reads");
+            }
+        };
+        let (outcome, ()) = tokio::join!(consume(&args, output), broker);
+        (fs::read_to_string(file.path()).expect("text"), outcome)
+    }
+
+    #[tokio::test]
+    async fn the_count_cuts_a_batch() {
+        let (text, outcome) =
+            consumed(&["--count", "2"], &[b"\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c"]).await;
+        outcome.expect("the count is reached");
+        assert_eq!(text, "a\nb\n");
+    }
+
+    #[tokio::test]
+    async fn an_orderly_close_is_the_end_and_with_retry_it_is_not() {
+        let (text, outcome) = consumed(&[], &[b"\0\0\0\x01a"]).await;
+        outcome.expect("an orderly close");
+        assert_eq!(text, "a\n");
+        let connections: [&[u8]; 3] = [b"\0\0\0\x01a", b"\0\0\0\x01b\0\0\0\x02c", b"\0\0\0\x01d"];
+        let (text, outcome) = consumed(&["--retry", "--count", "3"], &connections).await;
+        outcome.expect("the count is reached");
+        assert_eq!(text, "a\nb\nd\n");
+    }
+
+    #[tokio::test]
+    async fn a_truncated_frame_is_a_failure_after_the_messages_before_it() {
+        let (text, outcome) = consumed(&[], &[b"\0\0\0\x01b\0\0\0\x02c"]).await;
+        let error = outcome.expect_err("a truncated frame").to_string();
+        assert!(
+            error.contains("inside a frame; 1 message had come before that"),
+            "{error}"
+        );
+        assert_eq!(text, "b\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_broker_is_not_asked_again() {
+        let (_, outcome) = consumed(&["--retry"], &[b"HTTP/1.1 400 Bad Request\r\n"]).await;
+        let error = outcome.expect_err("no broker");
+        assert!(matches!(error, ConsumeError::NotABroker { .. }), "{error}");
+    }
+}

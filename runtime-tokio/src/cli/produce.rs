@@ -293,3 +293,85 @@ impl<'a> Sender<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use clap::Parser;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: ProduceArgs,
+    }
+
+    fn args(listener: &TcpListener, flags: &[&str]) -> ProduceArgs {
+        let address = listener.local_addr().expect("bound").to_string();
+        Command::parse_from([&["produce", "--addr", &address], flags].concat()).args
+    }
+
+    /// More than the network takes of a producer whose broker does not read.
+    fn large_batch() -> FrameBatch {
+        FrameBatch::encode((0..100_u32).map(|number| number.to_be_bytes().repeat(1 << 17)))
+            .expect("half a MiB each")
+    }
+
+    async fn accepted(listener: &TcpListener) -> TcpStream {
+        let (mut producer, _) = listener.accept().await.expect("a producer");
+        let mut role = [0; 9];
+        producer.read_exact(&mut role).await.expect("a role line");
+        assert_eq!(&role, b"PRODUCER\n");
+        producer
+    }
+
+    #[tokio::test]
+    async fn after_a_lost_connection_the_next_begins_where_the_network_stopped() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let args = args(&listener, &["--retry"]);
+        let batch = large_batch();
+        let mut sender = Sender::new(&args, Progress::start(None));
+        let broker = async {
+            drop(accepted(&listener).await);
+            let mut received = Vec::new();
+            accepted(&listener)
+                .await
+                .read_to_end(&mut received)
+                .await
+                .expect("an orderly end");
+            FrameBatch::parse(Bytes::from(received)).expect("whole frames")
+        };
+        let produce = async {
+            sender
+                .hand_over(batch.clone())
+                .await
+                .expect("the second connection takes the rest");
+            sender
+                .finish()
+                .await
+                .expect("the second connection reads to the end");
+        };
+        let (received, ()) = tokio::join!(broker, produce);
+        let mut tail = batch;
+        tail.split_to(tail.messages() - received.messages());
+        assert_eq!(received, tail);
+        assert!(!received.is_empty(), "the network took everything at once");
+        assert_eq!(sender.totals.messages, 100);
+    }
+
+    #[tokio::test]
+    async fn without_retry_a_lost_connection_is_the_end_and_what_was_handed_over_is_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let args = args(&listener, &[]);
+        let mut sender = Sender::new(&args, Progress::start(None));
+        let broker = async { drop(accepted(&listener).await) };
+        let (outcome, ()) = tokio::join!(sender.hand_over(large_batch()), broker);
+        let Err(ProduceError::BrokerGone { handed_over, .. }) = outcome else {
+            panic!("the broker has gone: {outcome:?}");
+        };
+        assert_eq!(handed_over.0, sender.totals.messages);
+        assert!(handed_over.0 < 100);
+    }
+}

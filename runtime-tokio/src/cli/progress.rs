@@ -103,11 +103,8 @@ impl Progress {
     /// Starts the clock. `input_bytes` is the size of the input, if it is known.
     pub(crate) fn start(input_bytes: Option<u64>) -> Self {
         let (bar, template) = match input_bytes {
-            Some(size) => (
-                ProgressBar::new(size),
-                "{bar:30} {percent:>3}% {msg}, {eta} left",
-            ),
-            None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
+            Some(size) => (ProgressBar::new(size), "{percent:>3}% {bar:10} {wide_msg}"),
+            None => (ProgressBar::new_spinner(), "{spinner} {wide_msg}"),
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
