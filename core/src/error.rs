@@ -35,7 +35,10 @@ impl fmt::Display for ProtocolError {
         match self {
             Self::UnknownRole => f.write_str("the role line is neither PRODUCER nor CONSUMER"),
             Self::RoleLineTooLong { limit } => {
-                write!(f, "no line feed in the first {limit} bytes of the role line")
+                write!(
+                    f,
+                    "no line feed in the first {limit} bytes of the role line"
+                )
             }
             Self::TruncatedRoleLine => f.write_str("the stream ended inside the role line"),
             Self::FrameTooLarge { length } => write!(
@@ -143,7 +146,10 @@ impl CloseReason {
 
     /// Whether the connection was refused: turned away for want of a place, not for what it did.
     pub const fn is_refusal(self) -> bool {
-        matches!(self, Self::TooManyConnections | Self::TooManyConsumers | Self::Draining)
+        matches!(
+            self,
+            Self::TooManyConnections | Self::TooManyConsumers | Self::Draining
+        )
     }
 }
 
@@ -217,7 +223,10 @@ mod tests {
         for (place, reason) in CloseReason::ALL.into_iter().enumerate() {
             assert_eq!(reason.index(), place, "{reason}");
             assert_eq!(
-                CloseReason::ALL.iter().filter(|other| other.as_str() == reason.as_str()).count(),
+                CloseReason::ALL
+                    .iter()
+                    .filter(|other| other.as_str() == reason.as_str())
+                    .count(),
                 1
             );
         }

@@ -10,7 +10,7 @@ use core::fmt;
 ///
 /// A batch is a view of the buffer that it was read into and keeps all of it alive. One that
 /// would keep more than this many times its own size is copied instead.
-const PIN_RATIO: usize = 2;
+pub(super) const PIN_RATIO: usize = 2;
 
 /// A run of whole frames in one piece of memory, and how many they are.
 ///
@@ -33,7 +33,11 @@ impl FrameBatch {
     pub(super) fn of_whole_frames(bytes: Bytes, messages: usize, pinned: usize) -> Self {
         debug_assert!(pinned >= bytes.len());
         debug_assert_eq!(count(&bytes), Ok(messages));
-        Self { bytes, messages, pinned }
+        Self {
+            bytes,
+            messages,
+            pinned,
+        }
     }
 
     /// Checks that `bytes` are whole frames and makes a batch of them, without a copy.
@@ -42,7 +46,11 @@ impl FrameBatch {
     /// [`ProtocolError::FrameTooLarge`] and [`ProtocolError::TruncatedFrame`].
     pub fn parse(bytes: Bytes) -> Result<Self, ProtocolError> {
         let messages = count(&bytes)?;
-        Ok(Self { pinned: bytes.len(), bytes, messages })
+        Ok(Self {
+            pinned: bytes.len(),
+            bytes,
+            messages,
+        })
     }
 
     /// Makes a batch of these messages, each a frame of its own.
@@ -111,14 +119,22 @@ impl FrameBatch {
     /// # Panics
     /// If there are fewer.
     pub fn split_to(&mut self, messages: usize) -> Self {
-        assert!(messages <= self.messages, "a batch of {} has no {messages}", self.messages);
+        assert!(
+            messages <= self.messages,
+            "a batch of {} has no {messages}",
+            self.messages
+        );
         let (_, end) = self.prefix(messages, self.bytes.len());
         self.split_at((messages, end))
     }
 
     /// Splits off a front part that [`prefix`](Self::prefix) has measured.
     pub(crate) fn split_at(&mut self, (messages, end): (usize, usize)) -> Self {
-        let front = Self { bytes: self.bytes.split_to(end), messages, pinned: self.pinned };
+        let front = Self {
+            bytes: self.bytes.split_to(end),
+            messages,
+            pinned: self.pinned,
+        };
         self.messages -= messages;
         front
     }
@@ -131,7 +147,11 @@ impl FrameBatch {
             return self;
         }
         let bytes = Bytes::copy_from_slice(&self.bytes);
-        Self { pinned: bytes.len(), bytes, messages: self.messages }
+        Self {
+            pinned: bytes.len(),
+            bytes,
+            messages: self.messages,
+        }
     }
 
     /// Whether the batch keeps alive no more than twice the memory that its frames take.
@@ -164,7 +184,12 @@ impl Eq for FrameBatch {}
 
 impl fmt::Debug for FrameBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FrameBatch({} messages, {} bytes)", self.messages, self.bytes.len())
+        write!(
+            f,
+            "FrameBatch({} messages, {} bytes)",
+            self.messages,
+            self.bytes.len()
+        )
     }
 }
 
@@ -231,13 +256,22 @@ mod tests {
     #[test]
     fn parsing_tells_whole_frames_from_others() {
         let whole = batch(&["a", "bc"]).into_bytes();
-        assert_eq!(FrameBatch::parse(whole.clone()).map(|batch| batch.messages()), Ok(2));
-        assert_eq!(FrameBatch::parse(whole.slice(..10)), Err(ProtocolError::TruncatedFrame));
+        assert_eq!(
+            FrameBatch::parse(whole.clone()).map(|batch| batch.messages()),
+            Ok(2)
+        );
+        assert_eq!(
+            FrameBatch::parse(whole.slice(..10)),
+            Err(ProtocolError::TruncatedFrame)
+        );
         assert_eq!(
             FrameBatch::parse(Bytes::from_static(b"\x80\0\0\0")),
             Err(ProtocolError::FrameTooLarge { length: 1 << 31 })
         );
-        assert_eq!(FrameBatch::parse(Bytes::new()).map(|batch| batch.messages()), Ok(0));
+        assert_eq!(
+            FrameBatch::parse(Bytes::new()).map(|batch| batch.messages()),
+            Ok(0)
+        );
     }
 
     #[test]
@@ -251,6 +285,9 @@ mod tests {
         assert_ne!(copied.as_bytes().as_ptr(), sliver.as_bytes().as_ptr());
 
         let half = FrameBatch::of_whole_frames(sliver.as_bytes().clone(), 1, 10);
-        assert_eq!(half.clone().compact().as_bytes().as_ptr(), half.as_bytes().as_ptr());
+        assert_eq!(
+            half.clone().compact().as_bytes().as_ptr(),
+            half.as_bytes().as_ptr()
+        );
     }
 }

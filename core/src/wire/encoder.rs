@@ -41,7 +41,9 @@ impl Encoder {
     /// A message above [`MAX_FRAME_BODY`]; nothing is added then.
     pub fn push(&mut self, message: &[u8]) -> Result<(), MessageTooLarge> {
         if message.len() > MAX_FRAME_BODY {
-            return Err(MessageTooLarge { length: message.len() });
+            return Err(MessageTooLarge {
+                length: message.len(),
+            });
         }
         self.buf.reserve(LENGTH_PREFIX + message.len());
         #[expect(clippy::cast_possible_truncation, reason = "at most MAX_FRAME_BODY")]
@@ -68,7 +70,11 @@ pub struct MessageTooLarge {
 
 impl fmt::Display for MessageTooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a message of {} bytes; the largest allowed is {MAX_FRAME_BODY}", self.length)
+        write!(
+            f,
+            "a message of {} bytes; the largest allowed is {MAX_FRAME_BODY}",
+            self.length
+        )
     }
 }
 
@@ -97,7 +103,10 @@ mod tests {
         let largest = vec![7; MAX_FRAME_BODY];
         assert_eq!(encoder.push(&largest), Ok(()));
         let larger = vec![7; MAX_FRAME_BODY + 1];
-        assert_eq!(encoder.push(&larger), Err(MessageTooLarge { length: 1_048_577 }));
+        assert_eq!(
+            encoder.push(&larger),
+            Err(MessageTooLarge { length: 1_048_577 })
+        );
         assert_eq!(encoder.take().messages(), 1);
     }
 }

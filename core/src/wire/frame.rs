@@ -41,7 +41,11 @@ pub(super) fn front(bytes: &[u8]) -> Result<Front, ProtocolError> {
         return Err(ProtocolError::FrameTooLarge { length });
     }
     let size = LENGTH_PREFIX + length as usize;
-    Ok(if size <= bytes.len() { Front::Whole(size) } else { Front::Partial(size) })
+    Ok(if size <= bytes.len() {
+        Front::Whole(size)
+    } else {
+        Front::Partial(size)
+    })
 }
 
 /// The size of the whole frame at the front of `bytes`, of which it is known that there is one.

@@ -36,7 +36,7 @@ impl Role {
         bytes: &[u8],
         limit: usize,
     ) -> Result<Option<(Self, usize)>, ProtocolError> {
-        let window = &bytes[..bytes.len().min(limit + 1)];
+        let window = &bytes[..bytes.len().min(limit.saturating_add(1))];
         let Some(end) = window.iter().position(|&byte| byte == b'\n') else {
             return if bytes.len() > limit {
                 Err(ProtocolError::RoleLineTooLong { limit })
@@ -65,9 +65,18 @@ mod tests {
 
     #[test]
     fn a_line_feed_ends_the_line_and_one_carriage_return_may_stand_before_it() {
-        assert_eq!(Role::parse(b"PRODUCER\n", 1024), Ok(Some((Role::Producer, 9))));
-        assert_eq!(Role::parse(b"CONSUMER\r\nrest", 1024), Ok(Some((Role::Consumer, 10))));
-        assert_eq!(Role::parse(b"CONSUMER\r\r\n", 1024), Err(ProtocolError::UnknownRole));
+        assert_eq!(
+            Role::parse(b"PRODUCER\n", 1024),
+            Ok(Some((Role::Producer, 9)))
+        );
+        assert_eq!(
+            Role::parse(b"CONSUMER\r\nrest", 1024),
+            Ok(Some((Role::Consumer, 10)))
+        );
+        assert_eq!(
+            Role::parse(b"CONSUMER\r\r\n", 1024),
+            Err(ProtocolError::UnknownRole)
+        );
         assert_eq!(Role::parse(b"", 1024), Ok(None));
         assert_eq!(Role::parse(b"PRODUCER", 1024), Ok(None));
         assert_eq!(Role::parse(b"PRODUCER\r", 1024), Ok(None));
@@ -75,7 +84,13 @@ mod tests {
 
     #[test]
     fn nothing_but_the_two_words_is_a_role() {
-        for line in ["\n", "producer\n", " PRODUCER\n", "PRODUCER \n", "GET / HTTP/1.1\r\n"] {
+        for line in [
+            "\n",
+            "producer\n",
+            " PRODUCER\n",
+            "PRODUCER \n",
+            "GET / HTTP/1.1\r\n",
+        ] {
             assert_eq!(
                 Role::parse(line.as_bytes(), 1024),
                 Err(ProtocolError::UnknownRole),
