@@ -218,8 +218,8 @@ impl Iterator for Bodies<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use bytes::BytesMut;
-    use std::vec::Vec;
 
     fn batch(messages: &[&str]) -> FrameBatch {
         FrameBatch::encode(messages).expect("small messages")

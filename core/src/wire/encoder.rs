@@ -83,7 +83,7 @@ impl core::error::Error for MessageTooLarge {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec;
+    use alloc::vec;
 
     #[test]
     fn a_frame_is_a_big_endian_length_and_the_body() {

@@ -3,10 +3,10 @@
 
 use super::*;
 use crate::wire::{Encoder, LENGTH_PREFIX, MAX_FRAME, MAX_FRAME_BODY};
+use alloc::vec;
+use alloc::vec::Vec;
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
-use std::vec;
-use std::vec::Vec;
 
 /// Small enough for a random line to be too long.
 const ROLE_LINE_BYTES: usize = 24;
@@ -261,12 +261,16 @@ fn frames_ahead_of_an_error_are_reported_before_it() {
         .extend_from_slice(b"\0\0\0\x01a\0\0\0\0\xff\xff\xff\xff");
     let batch = FrameBatch::encode(["a", ""]).expect("small");
     assert_eq!(decoder.next(), Ok(Some(Decoded::Batch(batch))));
-    assert_sticky_after(decoder, ProtocolError::FrameTooLarge { length: u32::MAX });
-}
-
-fn assert_sticky_after(mut decoder: Decoder, error: ProtocolError) {
+    let error = ProtocolError::FrameTooLarge { length: u32::MAX };
     assert_eq!(decoder.next(), Err(error));
     assert_sticky(&mut decoder, error);
+}
+
+#[test]
+fn a_single_byte_from_a_consumer_is_an_error() {
+    let account = decoded(b"CONSUMER\nx", &[usize::MAX]);
+    assert_eq!(account.role, Some(Role::Consumer));
+    assert_eq!(account.end, Err(ProtocolError::UnexpectedData));
 }
 
 #[test]
