@@ -1,0 +1,295 @@
+//! What waits for the members of one group, in order.
+
+use super::write::{MAX_BATCHES, Write};
+use crate::error::DropReason;
+use crate::stats::Count;
+use crate::time::Now;
+use crate::wire::FrameBatch;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Messages that wait, first in first out.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    /// No batch is empty. All but the first are compact: they keep no more memory alive than twice
+    /// what their frames take.
+    entries: VecDeque<Entry>,
+    /// The most messages it takes in.
+    capacity: usize,
+    /// The most bytes it takes in.
+    capacity_bytes: usize,
+    /// Messages in all entries.
+    messages: usize,
+    /// Bytes in all entries.
+    bytes: usize,
+    /// How many of the first messages were handed back by a member that left. They were let in
+    /// once and are kept even where newer ones have taken their room.
+    handed_back: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    batch: FrameBatch,
+    /// Since when it has been waiting.
+    since: Now,
+}
+
+/// How much more fits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+impl Backlog {
+    pub(super) fn new(capacity: usize, capacity_bytes: usize) -> Self {
+        Self {
+            capacity,
+            capacity_bytes,
+            ..Self::default()
+        }
+    }
+
+    pub(super) const fn messages(&self) -> usize {
+        self.messages
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) const fn count(&self) -> Count {
+        Count::new(self.messages, self.bytes)
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
+    /// Since when the oldest message has been waiting.
+    pub(super) fn waiting_since(&self) -> Option<Now> {
+        self.entries.front().map(|entry| entry.since)
+    }
+
+    /// How much more fits.
+    pub(super) const fn room(&self) -> Room {
+        Room {
+            messages: self.capacity.saturating_sub(self.messages),
+            bytes: self.capacity_bytes.saturating_sub(self.bytes),
+        }
+    }
+
+    /// Adds a batch behind all others, whether there is room for it or not: see
+    /// [`trim`](Self::trim).
+    pub(super) fn push_back(&mut self, batch: FrameBatch, since: Now) {
+        self.messages += batch.messages();
+        self.bytes += batch.byte_len();
+        self.entries.push_back(Entry { batch, since });
+    }
+
+    /// Puts batches back before all others, the first of them first.
+    pub(super) fn push_front(&mut self, batches: Vec<FrameBatch>, since: Now) {
+        if let Some(front) = self.entries.front_mut() {
+            front.batch = front.batch.clone().compact();
+        }
+        for batch in batches.into_iter().rev() {
+            self.messages += batch.messages();
+            self.bytes += batch.byte_len();
+            self.handed_back += batch.messages();
+            self.entries.push_front(Entry {
+                batch: batch.compact(),
+                since,
+            });
+        }
+    }
+
+    /// Takes the first messages: at most `messages` and `bytes`, but one at least.
+    /// Also returns since when the oldest of them has been waiting. None if it is empty.
+    pub(super) fn take(&mut self, messages: usize, bytes: usize) -> Option<(Write, Now)> {
+        let since = self.waiting_since()?;
+        let (mut messages_left, mut bytes_left) = (messages, bytes);
+        let mut batches = Vec::new();
+        while batches.len() < MAX_BATCHES
+            && let Some(front) = self.entries.front_mut()
+        {
+            let mut part = front.batch.prefix(messages_left, bytes_left);
+            if part.0 == 0 && batches.is_empty() {
+                part = front.batch.prefix(1, usize::MAX);
+            }
+            if part.0 == 0 {
+                break;
+            }
+            messages_left = messages_left.saturating_sub(part.0);
+            bytes_left = bytes_left.saturating_sub(part.1);
+            batches.push(front.batch.split_at(part));
+            if !front.batch.is_empty() {
+                break;
+            }
+            self.entries.pop_front();
+        }
+        let write = Write::new(batches);
+        for batch in write.batches() {
+            self.messages -= batch.messages();
+            self.bytes -= batch.byte_len();
+            self.handed_back = self.handed_back.saturating_sub(batch.messages());
+        }
+        Some((write, since))
+    }
+
+    /// Removes as many of the newest messages as there is no room for, from the last batch alone:
+    /// there was room for what came before it. `broker_room` is the room that all backlogs
+    /// together would have without this one's last batch.
+    pub(super) fn trim(&mut self, broker_room: usize) -> Option<(Count, DropReason)> {
+        let newest = self.entries.back_mut()?;
+        let older_messages = self.messages - newest.batch.messages();
+        let older_bytes = self.bytes - newest.batch.byte_len();
+        let room_messages = self.capacity.saturating_sub(older_messages);
+        let room_bytes = self.capacity_bytes.saturating_sub(older_bytes);
+        let kept = newest
+            .batch
+            .prefix(room_messages, room_bytes.min(broker_room));
+        if kept.0 == newest.batch.messages() {
+            return None;
+        }
+        let kept_batch = newest.batch.split_at(kept);
+        let dropped = Count::of(&newest.batch);
+        let reason = if kept.0 == room_messages {
+            DropReason::BacklogMessages
+        } else if kept.1 + newest.batch.prefix(1, usize::MAX).1 > room_bytes {
+            DropReason::BacklogBytes
+        } else {
+            DropReason::BrokerBytes
+        };
+        if kept_batch.is_empty() {
+            self.entries.pop_back();
+        } else {
+            newest.batch = kept_batch.compact();
+        }
+        self.messages = older_messages + kept.0;
+        self.bytes = older_bytes + kept.1;
+        Some((dropped, reason))
+    }
+
+    /// The bytes of the last batch.
+    pub(super) fn newest_bytes(&self) -> usize {
+        self.entries
+            .back()
+            .map_or(0, |entry| entry.batch.byte_len())
+    }
+
+    /// Removes everything.
+    pub(super) fn clear(&mut self) -> Count {
+        let removed = self.count();
+        self.entries.clear();
+        (self.messages, self.bytes, self.handed_back) = (0, 0, 0);
+        removed
+    }
+
+    /// Checks what always holds. Returns the bytes held, what was handed back not counted.
+    pub(super) fn check(&self) -> usize {
+        let batches = || self.entries.iter().map(|entry| &entry.batch);
+        assert_eq!(
+            self.messages,
+            batches().map(FrameBatch::messages).sum::<usize>()
+        );
+        assert_eq!(
+            self.bytes,
+            batches().map(FrameBatch::byte_len).sum::<usize>()
+        );
+        assert!(batches().all(|batch| !batch.is_empty()));
+        assert!(
+            batches().skip(1).all(FrameBatch::is_compact),
+            "a sliver keeps a buffer alive"
+        );
+        assert!(self.handed_back <= self.messages);
+        assert!(
+            self.messages - self.handed_back <= self.capacity,
+            "more messages than allowed"
+        );
+        let mut let_in = self.bytes;
+        let mut handed_back = self.handed_back;
+        for batch in batches() {
+            let (messages, bytes) = batch.prefix(handed_back, usize::MAX);
+            handed_back -= messages;
+            let_in -= bytes;
+        }
+        assert!(let_in <= self.capacity_bytes, "more bytes than allowed");
+        let_in
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn batch(messages: &[&str]) -> FrameBatch {
+        FrameBatch::encode(messages).expect("small messages")
+    }
+
+    fn backlog(capacity: usize, batches: &[&[&str]]) -> Backlog {
+        let mut backlog = Backlog::new(capacity, 1000);
+        for messages in batches {
+            backlog.push_back(batch(messages), Now::START);
+        }
+        backlog
+    }
+
+    fn take(backlog: &mut Backlog, messages: usize, bytes: usize) -> Vec<FrameBatch> {
+        let taken = backlog
+            .take(messages, bytes)
+            .map(|(write, _)| write.batches().to_vec());
+        backlog.check();
+        taken.unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_taken_is_gathered_and_cut_between_messages() {
+        let mut backlog = backlog(10, &[&["a", "b"], &["c"], &["d", "e"]]);
+        assert_eq!(
+            take(&mut backlog, 4, 1000),
+            [batch(&["a", "b"]), batch(&["c"]), batch(&["d"])]
+        );
+        assert_eq!(take(&mut backlog, 4, 1000), [batch(&["e"])]);
+        assert_eq!(take(&mut backlog, 4, 1000), []);
+    }
+
+    #[test]
+    fn the_byte_bound_cuts_too_and_one_message_always_goes() {
+        let mut backlog = backlog(10, &[&["aaaa", "b"], &["c"]]);
+        assert_eq!(take(&mut backlog, 9, 3), [batch(&["aaaa"])]);
+        assert_eq!(take(&mut backlog, 9, 10), [batch(&["b"]), batch(&["c"])]);
+    }
+
+    #[test]
+    fn only_the_newest_are_trimmed_and_the_bound_that_did_it_is_named() {
+        let dropped = |messages, bytes, reason| Some((Count::new(messages, bytes), reason));
+
+        let mut full = backlog(3, &[&["a", "b"], &["c", "d", "e"]]);
+        assert_eq!(full.trim(1000), dropped(2, 10, DropReason::BacklogMessages));
+        assert_eq!(take(&mut full, 9, 999), [batch(&["a", "b"]), batch(&["c"])]);
+
+        let mut full = backlog(9, &[&["a", "b"], &["c", "d", "e"]]);
+        full.capacity_bytes = 21;
+        assert_eq!(full.trim(1000), dropped(1, 5, DropReason::BacklogBytes));
+
+        let mut full = backlog(9, &[&["a", "b"], &["c", "d", "e"]]);
+        assert_eq!(full.trim(4), dropped(3, 15, DropReason::BrokerBytes));
+        assert_eq!(full.trim(1000), None);
+        full.check();
+    }
+
+    #[test]
+    fn what_is_handed_back_goes_first_and_is_kept_beyond_the_bound() {
+        let mut full = backlog(2, &[&["c", "d"]]);
+        full.push_front(vec![batch(&["a"]), batch(&["b"])], Now::START);
+        full.check();
+        assert_eq!(full.room().messages, 0);
+        full.push_back(batch(&["e"]), Now::START);
+        assert!(full.trim(1000).is_some());
+        assert_eq!(
+            take(&mut full, 3, 999),
+            [batch(&["a"]), batch(&["b"]), batch(&["c"])]
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! The orderly end: what was received is delivered, then everybody is let go.
+
+use super::timers::Timeout;
+use super::{Broker, Output};
+use crate::error::{CloseReason, DropReason};
+use crate::id::{ConnId, GroupId};
+use crate::stats::Count;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+impl Broker {
+    /// Begins the orderly end. From now on new connections and new consumers are refused. Each
+    /// producer (and each connection without a role) is read until
+    /// [`Input::NothingToRead`](crate::Input::NothingToRead) and let go; when the last is gone, each consumer is let go as
+    /// soon as nothing more waits for it. After `timeout` whatever is left is dropped and counted.
+    ///
+    /// Calling it again changes nothing.
+    ///
+    /// # Panics
+    /// If time ran backwards.
+    pub fn drain(&mut self, timeout: Duration, now: crate::Now) {
+        self.advance_to(now);
+        if self.drain_due.is_none() {
+            let due = now + timeout;
+            self.drain_due = Some(due);
+            self.timers.set(due, Timeout::Drain);
+            self.go_on_draining();
+        }
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    pub const fn is_draining(&self) -> bool {
+        self.drain_due.is_some()
+    }
+
+    /// Whether the orderly end is over: nobody is connected and nothing waits.
+    pub fn is_drained(&self) -> bool {
+        self.is_draining()
+            && self.sessions.is_empty()
+            && self.parked.is_empty()
+            && self.stats.flow.waiting.is_zero()
+    }
+
+    pub(super) fn nothing_to_read(&mut self, conn: ConnId) {
+        assert!(
+            self.is_draining(),
+            "only while draining is there an end to what is read"
+        );
+        if !self.session(conn).state().is_consumer() {
+            self.close(conn, CloseReason::Drained);
+        }
+    }
+
+    /// Lets go whoever has nothing more to send or to receive.
+    pub(super) fn go_on_draining(&mut self) {
+        if !self.is_draining() || self.stats.connections > self.stats.consumers {
+            return;
+        }
+        if self.parked.is_empty() {
+            let done = self
+                .groups
+                .values()
+                .filter(|group| group.flow.waiting.is_zero());
+            let members: Vec<ConnId> = done.flat_map(|group| &group.members).copied().collect();
+            for conn in members {
+                self.close(conn, CloseReason::Drained);
+            }
+        }
+        if self.stats.consumers == 0 {
+            // No consumer will come any more, and no room will be made.
+            self.discard_everything();
+        }
+    }
+
+    /// The time for an orderly end ran out.
+    pub(super) fn end_draining(&mut self) {
+        let everybody: Vec<ConnId> = self.sessions.keys().copied().collect();
+        self.discard_parked();
+        // What the first to go hand back must not go out to the others.
+        for group in self.groups.values_mut() {
+            group.idle.clear();
+        }
+        for conn in everybody {
+            self.close(conn, CloseReason::DrainTimeout);
+        }
+        self.discard_everything();
+    }
+
+    fn discard_everything(&mut self) {
+        self.discard_parked();
+        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        for id in groups {
+            self.discard_backlog(id, DropReason::Shutdown);
+        }
+    }
+
+    /// Drops what producers have parked. It was received, if never offered.
+    fn discard_parked(&mut self) {
+        while let Some((_, batch)) = self.parked.pop_front() {
+            let (count, reason) = (Count::of(&batch), DropReason::Shutdown);
+            self.stats.parked -= count;
+            self.stats.received += count;
+            self.stats.flow.offer(count);
+            self.stats.flow.lose(count, reason);
+            self.outputs.push_back(Output::Dropped {
+                group: None,
+                reason,
+                count,
+            });
+        }
+    }
+}

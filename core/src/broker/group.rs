@@ -1,0 +1,90 @@
+//! A group: hands each message to one of its members.
+
+use super::backlog::Backlog;
+use super::write::Write;
+use crate::id::ConnId;
+use crate::stats::Flow;
+use crate::time::Now;
+use alloc::collections::{BTreeSet, VecDeque};
+
+/// One group.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) backlog: Backlog,
+    /// Its members, all of them.
+    pub(super) members: BTreeSet<ConnId>,
+    /// Those with no write in flight, the one that has waited longest first. While a message
+    /// waits, there is none: nothing waits for want of looking.
+    pub(super) idle: VecDeque<ConnId>,
+    /// What became of the messages offered to it.
+    pub(super) flow: Flow,
+}
+
+/// What one member is given.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) member: ConnId,
+    pub(super) write: Write,
+    pub(super) waiting_since: Now,
+}
+
+impl Group {
+    pub(super) fn new(backlog: Backlog) -> Self {
+        Self {
+            backlog,
+            members: BTreeSet::new(),
+            idle: VecDeque::new(),
+            flow: Flow::default(),
+        }
+    }
+
+    /// Gives the next idle member its share of what waits: of m messages and k idle members, about
+    /// m/k, in one run, but no more than `write_bytes` (or one message). To be called until there
+    /// is none: then nothing waits, or nobody is idle.
+    pub(super) fn next_run(&mut self, write_bytes: usize) -> Option<Run> {
+        if self.backlog.is_empty() {
+            return None;
+        }
+        let share = self.backlog.messages().div_ceil(self.idle.len().max(1));
+        let member = self.idle.pop_front()?;
+        let (write, waiting_since) = self.backlog.take(share, write_bytes)?;
+        Some(Run {
+            member,
+            write,
+            waiting_since,
+        })
+    }
+
+    /// Forgets a member.
+    pub(super) fn remove(&mut self, member: ConnId) {
+        self.members.remove(&member);
+        self.idle.retain(|idle| *idle != member);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::FrameBatch;
+    use alloc::vec::Vec;
+
+    fn runs(messages: usize, idle: u64, write_bytes: usize) -> Vec<u64> {
+        let mut group = Group::new(Backlog::new(1000, 100_000));
+        let batch = FrameBatch::encode((0..messages).map(|_| "x")).expect("small messages");
+        group.backlog.push_back(batch, Now::START);
+        group.idle = (0..idle).map(ConnId).collect();
+        core::iter::from_fn(|| group.next_run(write_bytes))
+            .map(|run| run.write.count().messages)
+            .collect()
+    }
+
+    #[test]
+    fn idle_members_share_evenly() {
+        assert_eq!(runs(4, 4, 9999), [1, 1, 1, 1]);
+        assert_eq!(runs(10, 4, 9999), [3, 3, 2, 2]);
+        assert_eq!(runs(2, 4, 9999), [1, 1]);
+        assert_eq!(runs(100, 1, 9999), [100]);
+        assert_eq!(runs(100, 2, 50), [10, 10]);
+        assert_eq!(runs(3, 0, 9999), []);
+    }
+}

@@ -1,0 +1,244 @@
+//! The broker: inputs, outputs, and the way from one to the other.
+//!
+//! The rest of this directory, in the order in which a message passes: `publish.rs` (a producer's
+//! batch meets the groups), `group.rs` (a group shares messages out to its members), `backlog.rs`
+//! (what waits), `write.rs` (what goes out). Beside it: `lifecycle.rs` (connections come and go),
+//! `drain.rs` (the orderly end), `timers.rs` (what happens by itself), `views.rs` (what an operator
+//! may see), `invariants.rs` (what always holds).
+
+mod backlog;
+mod drain;
+mod group;
+mod invariants;
+mod lifecycle;
+mod publish;
+mod timers;
+mod views;
+mod write;
+
+pub use views::{ConsumerView, GroupView};
+pub use write::Write;
+
+use crate::config::Config;
+use crate::error::{CloseReason, DropReason, ProtocolError};
+use crate::id::{ConnId, GroupId};
+use crate::session::Session;
+use crate::stats::{Count, Stats};
+use crate::time::Now;
+use crate::wire::{FrameBatch, Role};
+use alloc::collections::{BTreeMap, VecDeque};
+use group::Group;
+use timers::Timers;
+
+/// What happened on a connection. See [`Broker::handle_input`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// It was accepted. The first input of every connection; its number is new.
+    Opened,
+    /// Its role line arrived.
+    Role(Role),
+    /// A producer sent these messages. Not between [`Output::Pause`] and [`Output::Resume`].
+    Batch(FrameBatch),
+    /// A consumer's socket took this many more bytes of the write in flight.
+    ///
+    /// Due when the write is done, and, if it was not, before the connection's end is reported:
+    /// what was taken whole is delivered and the rest is not. Progress in between may be reported.
+    Written(usize),
+    /// The peer broke the protocol: what its [`Decoder`](crate::wire::Decoder) returned.
+    Broke(ProtocolError),
+    /// The peer ended its side of the stream, between frames.
+    PeerClosed,
+    /// The connection was reset or failed.
+    PeerReset,
+    /// While draining: a read of this producer (or of a connection without a role) would wait.
+    NothingToRead,
+}
+
+/// What the runtime has to do, or may want to tell. See [`Broker::poll_output`].
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Write this to the consumer's socket, then report [`Input::Written`]. Until that has been
+    /// reported for the whole of it, no other write is asked for on this connection.
+    Write {
+        /// The consumer.
+        conn: ConnId,
+        /// What to write.
+        write: Write,
+    },
+    /// Close the connection; the broker has forgotten it. Comes exactly once for each connection.
+    Close {
+        /// The connection.
+        conn: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Do not read from this producer until [`Output::Resume`].
+    Pause {
+        /// The producer.
+        conn: ConnId,
+    },
+    /// Read from this producer again.
+    Resume {
+        /// The producer.
+        conn: ConnId,
+    },
+    /// The connection has taken up its role.
+    Registered {
+        /// The connection.
+        conn: ConnId,
+        /// Its role.
+        role: Role,
+    },
+    /// Messages were dropped.
+    Dropped {
+        /// The group that lost them; none if there was no group.
+        group: Option<GroupId>,
+        /// Why.
+        reason: DropReason,
+        /// How many.
+        count: Count,
+    },
+}
+
+/// The state machine. One object owns all connections.
+///
+/// - **Getters**: [`stats`](Self::stats), [`consumers`](Self::consumers),
+///   [`groups`](Self::groups), [`is_draining`](Self::is_draining),
+///   [`is_drained`](Self::is_drained).
+/// - **What happened** goes in by [`handle_input`](Self::handle_input),
+///   [`handle_timeout`](Self::handle_timeout) and [`drain`](Self::drain).
+/// - **What to do** comes out of [`poll_output`](Self::poll_output), to be polled until there is
+///   nothing after each call of the second kind, then [`poll_timeout`](Self::poll_timeout).
+///
+/// ```
+/// use message_queue_core::{Broker, Config, ConnId, Input, Now, Output};
+/// use message_queue_core::wire::{FrameBatch, Role};
+///
+/// let mut broker = Broker::new(Config::default());
+/// let (consumer, producer, now) = (ConnId(1), ConnId(2), Now::START);
+/// broker.handle_input(consumer, Input::Opened, now);
+/// broker.handle_input(consumer, Input::Role(Role::Consumer), now);
+/// broker.handle_input(producer, Input::Opened, now);
+/// broker.handle_input(producer, Input::Role(Role::Producer), now);
+/// broker.handle_input(producer, Input::Batch(FrameBatch::encode(["hello"])?), now);
+///
+/// let mut written = Vec::new();
+/// while let Some(output) = broker.poll_output() {
+///     if let Output::Write { conn, write } = output {
+///         assert_eq!(conn, consumer);
+///         written.extend(write.batches().iter().flat_map(|batch| batch.bodies()));
+///     }
+/// }
+/// assert_eq!(written, ["hello"]);
+/// # Ok::<(), message_queue_core::wire::MessageTooLarge>(())
+/// ```
+#[derive(Debug)]
+pub struct Broker {
+    config: Config,
+    /// Connections that have not ended.
+    sessions: BTreeMap<ConnId, Session>,
+    /// The topic: the groups that each message is offered to.
+    groups: BTreeMap<GroupId, Group>,
+    /// What producers have parked, first parked first. A producer that has left may still have
+    /// something here; it counts as a connection until that is admitted.
+    parked: VecDeque<(ConnId, FrameBatch)>,
+    /// Bytes in all backlogs. At most `broker_bytes`, what was handed back not counted.
+    held_bytes: usize,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+    stats: Stats,
+    /// When the orderly end must be over, once it has begun.
+    drain_due: Option<Now>,
+    /// The latest moment that was passed in.
+    now: Now,
+}
+
+impl Broker {
+    /// A broker without connections.
+    ///
+    /// # Panics
+    /// If the settings do not keep their bounds ([`Config::check`]).
+    pub fn new(config: Config) -> Self {
+        if let Err(error) = config.check() {
+            panic!("{error}");
+        }
+        let mut broker = Self {
+            config,
+            sessions: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            parked: VecDeque::new(),
+            held_bytes: 0,
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+            drain_due: None,
+            now: Now::START,
+        };
+        broker.create_lasting_groups();
+        broker
+    }
+
+    /// The settings.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The counters.
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Takes note of what happened on a connection.
+    ///
+    /// Input for a connection that has already ended is a normal race and is ignored.
+    ///
+    /// # Panics
+    /// If the caller broke the contract: time ran backwards, a connection was opened twice, or the
+    /// input cannot happen in the state that the connection is in.
+    pub fn handle_input(&mut self, conn: ConnId, input: Input, now: Now) {
+        self.advance_to(now);
+        match input {
+            Input::Opened => self.open(conn),
+            _ if !self.sessions.contains_key(&conn) => {}
+            Input::Role(role) => self.register(conn, role),
+            Input::Batch(batch) => self.publish(conn, batch),
+            Input::Written(bytes) => self.written(conn, bytes),
+            Input::Broke(error) => self.close(conn, CloseReason::Protocol(error)),
+            Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
+            Input::PeerReset => self.close(conn, CloseReason::PeerReset),
+            Input::NothingToRead => self.nothing_to_read(conn),
+        }
+        self.go_on_draining();
+    }
+
+    /// Does what is due. To be called when the moment that [`poll_timeout`](Self::poll_timeout)
+    /// names has come; calling it at other times is harmless.
+    ///
+    /// # Panics
+    /// If time ran backwards.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.advance_to(now);
+        self.do_what_is_due();
+        self.go_on_draining();
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is next to be called. It may turn out that
+    /// nothing is due then; nothing is ever due earlier.
+    pub fn poll_timeout(&self) -> Option<Now> {
+        self.timers.next()
+    }
+
+    /// The next thing to do. Outputs are in order: for one connection and between connections.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn advance_to(&mut self, now: Now) {
+        assert!(
+            now >= self.now,
+            "time ran backwards, from {} to {now}",
+            self.now
+        );
+        self.now = now;
+    }
+}

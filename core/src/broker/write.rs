@@ -1,0 +1,53 @@
+//! One write: what a consumer's socket gets in one go.
+
+use crate::stats::Count;
+use crate::wire::FrameBatch;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// The most batches gathered into one write: what a vectored write passes to the kernel at once.
+pub(super) const MAX_BATCHES: usize = 64;
+
+/// Batches to be written to one consumer, one after the other. A clone is a reference count.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Write {
+    /// At least one; at most [`MAX_BATCHES`].
+    batches: Arc<[FrameBatch]>,
+    /// What they hold together.
+    count: Count,
+}
+
+impl Write {
+    pub(crate) fn new(batches: Vec<FrameBatch>) -> Self {
+        let mut count = Count::ZERO;
+        for batch in &batches {
+            count += Count::of(batch);
+        }
+        Self {
+            batches: batches.into(),
+            count,
+        }
+    }
+
+    /// The batches, to be written in this order: [`FrameBatch::as_bytes`] of each.
+    pub fn batches(&self) -> &[FrameBatch] {
+        &self.batches
+    }
+
+    /// What they hold together.
+    pub const fn count(&self) -> Count {
+        self.count
+    }
+}
+
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Count { messages, bytes } = self.count;
+        write!(
+            f,
+            "Write({messages} messages, {bytes} bytes, {} batches)",
+            self.batches.len()
+        )
+    }
+}

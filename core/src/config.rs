@@ -1,0 +1,205 @@
+//! What can be set, and what the bounds cost.
+
+use crate::wire::MAX_FRAME;
+use core::fmt;
+use core::time::Duration;
+
+/// To whom a message goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeliveryMode {
+    /// To every consumer that was registered when it was published.
+    #[default]
+    Broadcast,
+    /// To exactly one consumer, first in first out.
+    Queue,
+}
+
+/// What happens to a message for which there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// It is dropped and counted; whoever was slow has lost it.
+    #[default]
+    Drop,
+    /// Its producer waits: nothing more is read from it until there is room.
+    Block,
+}
+
+/// The settings of a [`Broker`](crate::Broker).
+///
+/// # Memory
+/// Messages at rest take at most `2 * broker_bytes`, plus one read for each group, plus, for each
+/// consumer, the write in flight (`write_bytes`, or one larger message) and, for each producer
+/// that waits for room, one batch. A batch shared by many consumers is counted for each and kept
+/// once, so in `broadcast` the real figure is lower.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// To whom a message goes. Default: broadcast.
+    pub delivery: DeliveryMode,
+    /// What happens to a message for which there is no room. Default: drop.
+    pub overflow: Overflow,
+    /// The most connections at a time, in whatever role; at least 1. Default: 10,000.
+    pub max_connections: usize,
+    /// The most consumers at a time; at least 1. Default: 10.
+    pub max_consumers: usize,
+    /// The most messages that wait for one consumer in `broadcast`; at least 1. Default: 10,000.
+    pub consumer_backlog: usize,
+    /// The most messages that wait in the queue in `queue` mode; at least 1. Default: 10,000.
+    pub queue_capacity: usize,
+    /// The most bytes that one backlog holds, length prefixes included; at least one largest
+    /// frame. Default: 32 MiB.
+    pub backlog_bytes: usize,
+    /// The most bytes that all backlogs hold together; at least `backlog_bytes`. Default: 512 MiB.
+    pub broker_bytes: usize,
+    /// The time from a connection's opening to the end of its role line. Default: 10 s.
+    pub role_timeout: Duration,
+    /// The time that one write may take, from its start to its last byte. Default: 30 s.
+    pub write_timeout: Duration,
+    /// The most bytes in one write, unless a single message is larger; at least 1.
+    /// Default: 256 KiB.
+    ///
+    /// This is what a consumer that stops reading hoards on the broker's side. What the kernels'
+    /// socket buffers take comes on top.
+    pub write_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            delivery: DeliveryMode::default(),
+            overflow: Overflow::default(),
+            max_connections: 10_000,
+            max_consumers: 10,
+            consumer_backlog: 10_000,
+            queue_capacity: 10_000,
+            backlog_bytes: 32 << 20,
+            broker_bytes: 512 << 20,
+            role_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            write_bytes: 256 << 10,
+        }
+    }
+}
+
+impl Config {
+    /// Checks the bounds that the fields state.
+    ///
+    /// # Errors
+    /// The first bound that is not kept.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let at_least_one = [
+            (self.max_connections, "max_connections"),
+            (self.max_consumers, "max_consumers"),
+            (self.consumer_backlog, "consumer_backlog"),
+            (self.queue_capacity, "queue_capacity"),
+            (self.write_bytes, "write_bytes"),
+        ];
+        if let Some((_, field)) = at_least_one.into_iter().find(|(value, _)| *value == 0) {
+            return Err(ConfigError { field, at_least: 1 });
+        }
+        if self.backlog_bytes < MAX_FRAME {
+            return Err(ConfigError {
+                field: "backlog_bytes",
+                at_least: MAX_FRAME,
+            });
+        }
+        if self.broker_bytes < self.least_broker_bytes() {
+            let at_least = self.least_broker_bytes();
+            return Err(ConfigError {
+                field: "broker_bytes",
+                at_least,
+            });
+        }
+        Ok(())
+    }
+
+    /// The least that `broker_bytes` may be: one full backlog and, where a producer waits until
+    /// its message fits for every consumer at once, one largest frame for each of them.
+    pub fn least_broker_bytes(&self) -> usize {
+        match (self.overflow, self.delivery) {
+            (Overflow::Block, DeliveryMode::Broadcast) => self
+                .backlog_bytes
+                .max(self.max_consumers.saturating_mul(MAX_FRAME)),
+            (Overflow::Block, DeliveryMode::Queue) | (Overflow::Drop, _) => self.backlog_bytes,
+        }
+    }
+
+    /// The most messages that a backlog holds in the mode that is set.
+    pub const fn backlog_messages(&self) -> usize {
+        match self.delivery {
+            DeliveryMode::Broadcast => self.consumer_backlog,
+            DeliveryMode::Queue => self.queue_capacity,
+        }
+    }
+}
+
+/// A setting that is too small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The field of [`Config`].
+    pub field: &'static str,
+    /// The least that it may be.
+    pub at_least: usize,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} must be at least {}", self.field, self.at_least)
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_keep_their_own_bounds() {
+        assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_bound_that_is_not_kept_is_named() {
+        let config = Config {
+            queue_capacity: 0,
+            ..Config::default()
+        };
+        assert_eq!(
+            config.check(),
+            Err(ConfigError {
+                field: "queue_capacity",
+                at_least: 1
+            })
+        );
+        let config = Config {
+            backlog_bytes: 1_048_579,
+            ..Config::default()
+        };
+        assert_eq!(
+            config.check(),
+            Err(ConfigError {
+                field: "backlog_bytes",
+                at_least: 1_048_580
+            })
+        );
+    }
+
+    #[test]
+    fn a_blocking_broadcast_has_room_for_a_message_to_every_consumer() {
+        let mut config = Config {
+            overflow: Overflow::Block,
+            max_consumers: 1000,
+            broker_bytes: 512 << 20,
+            ..Config::default()
+        };
+        assert_eq!(
+            config.check(),
+            Err(ConfigError {
+                field: "broker_bytes",
+                at_least: 1_048_580_000
+            })
+        );
+        config.delivery = DeliveryMode::Queue;
+        assert_eq!(config.check(), Ok(()));
+    }
+}

@@ -1,0 +1,58 @@
+//! One connection, as the broker sees it.
+
+mod outbox;
+mod state;
+
+pub(crate) use outbox::{Abandoned, Outbox};
+pub(crate) use state::{Event, State};
+
+use crate::id::GroupId;
+use crate::time::Now;
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Where it stands. Changed by [`Session::advance`] alone.
+    state: State,
+    /// When it was opened.
+    pub(crate) opened: Now,
+    /// What it is as a consumer. Some in the consumers' states, none in the others.
+    pub(crate) consumer: Option<Consumer>,
+}
+
+/// What only a consumer has.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    /// The group it is a member of.
+    pub(crate) group: GroupId,
+    /// What is on its way to its socket.
+    pub(crate) outbox: Outbox,
+}
+
+impl Session {
+    pub(crate) const fn new(opened: Now) -> Self {
+        Self {
+            state: State::AwaitingRole,
+            opened,
+            consumer: None,
+        }
+    }
+
+    pub(crate) const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Moves on by the table in `state.rs`.
+    ///
+    /// # Panics
+    /// If the table has no such move: the caller broke the contract of `Broker::handle_input`.
+    pub(crate) fn advance(&mut self, event: Event) {
+        let Some(next) = self.state.next(event) else {
+            panic!(
+                "a connection in state {:?} cannot take {event:?}",
+                self.state
+            );
+        };
+        self.state = next;
+    }
+}

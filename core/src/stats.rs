@@ -1,0 +1,126 @@
+//! Counters. Plain numbers, kept by the core; the runtime makes metrics and logs of them.
+
+use crate::error::{CloseReason, DropReason};
+use crate::wire::FrameBatch;
+use core::ops::{AddAssign, SubAssign};
+
+/// A number of messages and the bytes of their frames, length prefixes included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Count {
+    /// Nothing.
+    pub const ZERO: Self = Self {
+        messages: 0,
+        bytes: 0,
+    };
+
+    /// `messages` whose frames take `bytes`.
+    pub const fn new(messages: usize, bytes: usize) -> Self {
+        Self {
+            messages: messages as u64,
+            bytes: bytes as u64,
+        }
+    }
+
+    /// What a batch holds.
+    pub fn of(batch: &FrameBatch) -> Self {
+        Self::new(batch.messages(), batch.byte_len())
+    }
+
+    /// Whether it counts no message.
+    pub const fn is_zero(self) -> bool {
+        self.messages == 0
+    }
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, rhs: Self) {
+        self.messages += rhs.messages;
+        self.bytes += rhs.bytes;
+    }
+}
+
+impl SubAssign for Count {
+    fn sub_assign(&mut self, rhs: Self) {
+        self.messages -= rhs.messages;
+        self.bytes -= rhs.bytes;
+    }
+}
+
+/// What became of the messages offered: `offered = delivered + waiting + dropped`, always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Offered: one for each message and each group there was; one where there was none.
+    pub offered: Count,
+    /// Handed to a consumer's socket, whole.
+    pub delivered: Count,
+    /// In a backlog, or part of a write in flight.
+    pub waiting: Count,
+    /// Not delivered and never to be, by [`DropReason::index`].
+    pub dropped: [Count; DropReason::COUNT],
+}
+
+impl Flow {
+    /// All that was dropped, for whatever reason.
+    pub fn dropped_in_all(&self) -> Count {
+        let mut sum = Count::ZERO;
+        for count in self.dropped {
+            sum += count;
+        }
+        sum
+    }
+
+    /// Whether it adds up.
+    pub fn adds_up(&self) -> bool {
+        let mut sum = self.dropped_in_all();
+        sum += self.delivered;
+        sum += self.waiting;
+        sum == self.offered
+    }
+
+    pub(crate) fn offer(&mut self, count: Count) {
+        self.offered += count;
+        self.waiting += count;
+    }
+
+    pub(crate) fn deliver(&mut self, count: Count) {
+        self.waiting -= count;
+        self.delivered += count;
+    }
+
+    pub(crate) fn lose(&mut self, count: Count, reason: DropReason) {
+        self.waiting -= count;
+        self.dropped[reason.index()] += count;
+    }
+}
+
+/// The counters of a broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Taken from producers. What a producer that waits for room has parked is not yet in it.
+    pub received: Count,
+    /// What became of it, over all groups.
+    pub flow: Flow,
+    /// Connections ever opened, those refused included.
+    pub opened: u64,
+    /// Connections ended, by [`CloseReason::index`].
+    pub closed: [u64; CloseReason::COUNT],
+    /// Connections now, in whatever role.
+    pub connections: usize,
+    /// Producers now.
+    pub producers: usize,
+    /// Consumers now.
+    pub consumers: usize,
+    /// Producers ever registered.
+    pub producers_registered: u64,
+    /// Consumers ever registered.
+    pub consumers_registered: u64,
+    /// Messages parked by producers that wait for room.
+    pub parked: Count,
+}
