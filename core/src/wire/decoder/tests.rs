@@ -1,12 +1,15 @@
 //! However a stream is cut into reads, the decoder makes of it what the specification says, in
 //! memory that follows what has arrived.
 
+mod reference;
+
 use super::*;
 use crate::wire::{Encoder, LENGTH_PREFIX, MAX_FRAME, MAX_FRAME_BODY};
 use alloc::vec;
 use alloc::vec::Vec;
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
+use reference::{decoded, specified};
 
 /// Small enough for a random line to be too long.
 const ROLE_LINE_BYTES: usize = 24;
@@ -15,132 +18,6 @@ const CONFIG: DecoderConfig = DecoderConfig {
     role_line_bytes: ROLE_LINE_BYTES,
     read_bytes: 8192,
 };
-
-/// What a whole stream comes to.
-#[derive(Debug, PartialEq, Eq)]
-struct Account {
-    role: Option<Role>,
-    /// The frames of all batches, one after the other.
-    frames: Vec<u8>,
-    messages: usize,
-    end: Result<(), ProtocolError>,
-}
-
-impl Account {
-    fn new() -> Self {
-        Self {
-            role: None,
-            frames: Vec::new(),
-            messages: 0,
-            end: Ok(()),
-        }
-    }
-
-    fn ended(mut self, error: ProtocolError) -> Self {
-        self.end = Err(error);
-        self
-    }
-}
-
-/// What PROTOCOL.md says of `stream`, worked out from the whole of it.
-fn specified(stream: &[u8]) -> Account {
-    let mut account = Account::new();
-    let line = stream
-        .split(|&byte| byte == b'\n')
-        .next()
-        .unwrap_or_default();
-    if line.len() > ROLE_LINE_BYTES {
-        return account.ended(ProtocolError::RoleLineTooLong {
-            limit: ROLE_LINE_BYTES,
-        });
-    }
-    if line.len() == stream.len() {
-        return account.ended(ProtocolError::TruncatedRoleLine);
-    }
-    let mut rest = &stream[line.len() + 1..];
-    match line {
-        b"PRODUCER" | b"PRODUCER\r" => account.role = Some(Role::Producer),
-        b"CONSUMER" | b"CONSUMER\r" => {
-            account.role = Some(Role::Consumer);
-            let silent = rest.is_empty();
-            return if silent {
-                account
-            } else {
-                account.ended(ProtocolError::UnexpectedData)
-            };
-        }
-        _ => return account.ended(ProtocolError::UnknownRole),
-    }
-    while let Some((prefix, after)) = rest.split_first_chunk() {
-        let length = u32::from_be_bytes(*prefix);
-        if length > 1_048_576 {
-            return account.ended(ProtocolError::FrameTooLarge { length });
-        }
-        let Some((body, next)) = after.split_at_checked(length as usize) else {
-            break;
-        };
-        account.frames.extend_from_slice(prefix);
-        account.frames.extend_from_slice(body);
-        account.messages += 1;
-        rest = next;
-    }
-    if rest.is_empty() {
-        account
-    } else {
-        account.ended(ProtocolError::TruncatedFrame)
-    }
-}
-
-/// What the decoder makes of `stream`, read in pieces of these sizes (over and over).
-fn decoded(stream: &[u8], sizes: &[usize]) -> Account {
-    let mut decoder = Decoder::new(CONFIG);
-    let mut account = Account::new();
-    let mut at = 0;
-    for size in sizes.iter().cycle() {
-        if at == stream.len() {
-            break;
-        }
-        let piece = &stream[at..][..(*size).min(stream.len() - at)];
-        let buf = decoder.recv_buf();
-        assert!(buf.capacity() > buf.len(), "no room for a single byte");
-        assert!(
-            buf.capacity() <= MIN_READ + 3 * at,
-            "{} bytes for {at}",
-            buf.capacity()
-        );
-        buf.extend_from_slice(piece);
-        at += piece.len();
-        if let Err(error) = drain(&mut decoder, &mut account) {
-            assert_sticky(&mut decoder, error);
-            return account.ended(error);
-        }
-    }
-    account.end = decoder.finish();
-    account
-}
-
-/// Takes everything that has been decoded so far.
-fn drain(decoder: &mut Decoder, account: &mut Account) -> Result<(), ProtocolError> {
-    while let Some(decoded) = decoder.next()? {
-        match decoded {
-            Decoded::Role(role) => {
-                assert_eq!(account.role.replace(role), None, "one role, once");
-                assert_eq!(account.messages, 0, "the role comes first");
-            }
-            Decoded::Batch(batch) => {
-                assert!(!batch.is_empty(), "a batch of nothing");
-                assert!(
-                    batch.is_compact(),
-                    "a sliver that keeps a large buffer alive"
-                );
-                assert_eq!(batch.bodies().count(), batch.messages());
-                account.messages += batch.messages();
-                account.frames.extend_from_slice(batch.as_bytes());
-            }
-        }
-    }
-    Ok(())
-}
 
 /// An error stays, whatever comes after it, and nothing that comes after it is kept.
 fn assert_sticky(decoder: &mut Decoder, error: ProtocolError) {
@@ -246,10 +123,10 @@ proptest! {
         stream in stream(),
         sizes in sizes(),
     ) {
-        let specified = specified(&stream);
-        prop_assert_eq!(&decoded(&stream, &[usize::MAX]), &specified, "in one read");
-        prop_assert_eq!(&decoded(&stream, &[1]), &specified, "byte by byte");
-        prop_assert_eq!(&decoded(&stream, &sizes), &specified);
+        let specified = specified(&stream, ROLE_LINE_BYTES);
+        prop_assert_eq!(&decoded(&stream, &[usize::MAX], CONFIG), &specified, "in one read");
+        prop_assert_eq!(&decoded(&stream, &[1], CONFIG), &specified, "byte by byte");
+        prop_assert_eq!(&decoded(&stream, &sizes, CONFIG), &specified);
     }
 }
 
@@ -268,7 +145,7 @@ fn frames_ahead_of_an_error_are_reported_before_it() {
 
 #[test]
 fn a_single_byte_from_a_consumer_is_an_error() {
-    let account = decoded(b"CONSUMER\nx", &[usize::MAX]);
+    let account = decoded(b"CONSUMER\nx", &[usize::MAX], CONFIG);
     assert_eq!(account.role, Some(Role::Consumer));
     assert_eq!(account.end, Err(ProtocolError::UnexpectedData));
 }
