@@ -14,18 +14,23 @@ impl Broker {
     /// [`Input::NothingToRead`](crate::Input::NothingToRead) and let go; when the last is gone, each consumer is let go as
     /// soon as nothing more waits for it. After `timeout` whatever is left is dropped and counted.
     ///
-    /// Calling it again changes nothing.
+    /// Calling it again can only shorten the time.
     ///
     /// # Panics
     /// If time ran backwards.
     pub fn drain(&mut self, timeout: Duration, now: crate::Now) {
         self.advance_to(now);
-        if self.drain_due.is_none() {
-            let due = now + timeout;
-            self.drain_due = Some(due);
-            self.timers.set(due, Timeout::Drain);
-            self.go_on_draining();
+        let due = now + timeout;
+        if let Some(before) = self.drain_due {
+            if before <= due {
+                return;
+            }
+            self.timers.clear(before, Timeout::Drain);
         }
+        self.drain_due = Some(due);
+        self.timers.set(due, Timeout::Drain);
+        self.do_what_is_due();
+        self.go_on_draining();
     }
 
     /// Whether [`drain`](Self::drain) was called.
