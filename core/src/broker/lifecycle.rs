@@ -142,15 +142,12 @@ impl Broker {
         match id {
             GroupId::Shared => self.dispatch(id),
             GroupId::Own(_) => {
-                let shut_down = reason == CloseReason::DrainTimeout;
-                self.discard_backlog(
-                    id,
-                    if shut_down {
-                        DropReason::Shutdown
-                    } else {
-                        DropReason::ConsumerLeft
-                    },
-                );
+                let lost_by = if reason == CloseReason::DrainTimeout {
+                    DropReason::Shutdown
+                } else {
+                    DropReason::ConsumerLeft
+                };
+                self.discard_backlog(id, lost_by);
                 self.groups.remove(&id);
             }
         }
