@@ -21,8 +21,8 @@ enum Event {
     Arrives(usize, Vec<u8>, Reads),
     /// A peer sends messages of these lengths.
     Publishes(usize, Vec<usize>, Reads),
-    /// A peer sends something that may mean nothing.
-    Babbles(usize, Vec<u8>),
+    /// A peer sends something that may mean nothing, and leaves or not.
+    Babbles(usize, Vec<u8>, bool),
     Does(usize, Action),
     Passes(u64),
     Drains(u64),
@@ -98,7 +98,8 @@ fn event(large: bool) -> impl Strategy<Value = Event> {
             .prop_map(|(place, line, reads)| Event::Arrives(place, line, reads)),
         20 => (place(), lengths(large), reads())
             .prop_map(|(place, lengths, reads)| Event::Publishes(place, lengths, reads)),
-        1 => (place(), babble()).prop_map(|(place, bytes)| Event::Babbles(place, bytes)),
+        1 => (place(), babble(), any::<bool>())
+            .prop_map(|(place, bytes, leaves)| Event::Babbles(place, bytes, leaves)),
         20 => (place(), action).prop_map(|(place, action)| Event::Does(place, action)),
         3 => (1..4_000_u64).prop_map(Event::Passes),
     ]
@@ -111,6 +112,7 @@ fn events(large: bool) -> impl Strategy<Value = Vec<Event>> {
             3 => event(large),
             3 => (0..PLACES).prop_map(|place| Event::Does(place, Action::HasNothingToRead)),
             1 => (1..2_000_u64).prop_map(Event::Passes),
+            1 => (0..2_000_u64).prop_map(Event::Drains),
         ],
         0..30,
     );
@@ -212,12 +214,13 @@ fn steps(events: Vec<Event>) -> Vec<Step> {
                     Action::Sends(Bytes { parts, reads }),
                 ));
             }
-            Event::Babbles(place, bytes) => {
+            Event::Babbles(place, bytes, leaves) => {
                 let (parts, reads) = (vec![Part::Raw(Literal::of(&bytes))], Reads::Whole);
-                steps.push(Step::On(
-                    places[place],
-                    Action::Sends(Bytes { parts, reads }),
-                ));
+                let sends = Action::Sends(Bytes { parts, reads });
+                steps.push(Step::On(places[place], sends));
+                if leaves {
+                    steps.push(Step::On(places[place], Action::Closes));
+                }
             }
             Event::Does(place, action) => steps.push(Step::On(places[place], action)),
             Event::Passes(time) => steps.push(Step::Pass(Duration::from_millis(time))),

@@ -15,18 +15,23 @@ impl Broker {
     /// consumer is let go as soon as nothing more waits for it. Once there is no consumer, what
     /// waits is dropped and counted, and so is whatever is left after `timeout`.
     ///
-    /// Calling it again changes nothing.
+    /// Calling it again can only shorten the time.
     ///
     /// # Panics
     /// If time ran backwards.
     pub fn drain(&mut self, timeout: Duration, now: crate::Now) {
         self.advance_to(now);
-        if self.drain_due.is_none() {
-            let due = now + timeout;
-            self.drain_due = Some(due);
-            self.timers.set(due, Timeout::Drain);
-            self.go_on_draining();
+        let due = now + timeout;
+        if let Some(before) = self.drain_due {
+            if before <= due {
+                return;
+            }
+            self.timers.clear(before, Timeout::Drain);
         }
+        self.drain_due = Some(due);
+        self.timers.set(due, Timeout::Drain);
+        self.do_what_is_due();
+        self.go_on_draining();
     }
 
     /// Whether [`drain`](Self::drain) was called.
