@@ -45,12 +45,7 @@ async fn follow_signals(broker: Handle, delay: Duration, timeout: Duration) -> i
     let mut signals = Signals::new()?;
     let name = signals.next().await;
     broker.set_ready(false);
-    info!(
-        signal = name,
-        ?delay,
-        ?timeout,
-        "draining; another signal ends it now"
-    );
+    info!(signal = name, ?delay, ?timeout, "draining");
     tokio::select! {
         () = sleep(delay) => broker.drain(timeout),
         _ = signals.next() => broker.drain(Duration::ZERO),

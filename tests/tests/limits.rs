@@ -11,11 +11,12 @@ fn assert_closed(broker: &Broker, bytes: &[u8], reason: &str) {
     let mut stream = broker.connect_with(bytes);
     assert_eq!(read_bytes_to_end(&mut stream), b"", "nothing is answered");
     assert_eq!(broker.wait_for_close(&stream), reason);
+    let counter = match reason {
+        "too_many_connections" | "too_many_consumers" => "message_queue_connections_refused_total",
+        _ => "message_queue_connections_closed_total",
+    };
     let label = format!("reason=\"{reason}\"");
-    assert_eq!(
-        broker.metric("message_queue_connections_closed_total", &label),
-        1.0
-    );
+    assert_eq!(broker.metric(counter, &label), 1.0);
 }
 
 #[test]

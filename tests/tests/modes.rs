@@ -164,7 +164,7 @@ fn what_a_leaving_consumer_was_not_handed_goes_to_the_others() {
     let broker = Broker::start(&[("DELIVERY_MODE", "queue"), ("SEND_BUFFER_BYTES", "4096")]);
     let leaving = broker.consumer();
     let messages: Vec<Vec<u8>> = (0..100_u32)
-        .map(|n| n.to_be_bytes().repeat(50_000))
+        .map(|n| n.to_be_bytes().repeat(5_000))
         .collect();
     let mut producer = broker.producer();
     producer
