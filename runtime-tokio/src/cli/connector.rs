@@ -67,4 +67,4 @@ impl<'a> Connector<'a> {
 
 /// What to do where there is no broker and `--retry` was not given.
 pub(crate) const NO_BROKER_HINT: &str =
-    "start one with `message-queue serve`, or wait for one with --retry";
+    "start a broker with `message-queue serve`, or let --retry wait for one";

@@ -3,7 +3,7 @@
 use super::broker_args::BrokerArgs;
 use super::connector::{Connector, NO_BROKER_HINT};
 use super::output::{Output, OutputError, OutputFormat, OutputThread};
-use super::progress::{Notices, Totals};
+use super::progress::{Messages, Notices, Totals};
 use super::run::{self, Stop};
 use crate::client::{Backoff, ConnectError, Consumer, ReceiveError};
 use message_queue_core::ProtocolError;
@@ -46,8 +46,16 @@ pub struct ConsumeArgs {
 enum ConsumeError {
     #[error("{source}; {NO_BROKER_HINT}")]
     Connect { source: ConnectError },
-    #[error("{source}; {received} messages had come; --retry goes on with the next broker")]
-    BrokerGone { source: ReceiveError, received: u64 },
+    #[error(
+        "{source}; {received} had come before that; start it again, or let --retry go on when it \
+         is back"
+    )]
+    BrokerGone {
+        source: ReceiveError,
+        received: Messages,
+    },
+    #[error("{source}: is it the broker's TCP port?")]
+    NotABroker { source: ReceiveError },
     #[error(transparent)]
     Output(#[from] OutputError),
     #[error(transparent)]
@@ -64,14 +72,18 @@ pub fn run(args: &ConsumeArgs) -> ExitCode {
 }
 
 async fn consume(args: &ConsumeArgs, output: Output) -> Result<(), ConsumeError> {
-    let started = Instant::now();
     let mut stop = Stop::listen()?;
     let mut receiver = Receiver::new(args, output.spawn()?);
     let (outcome, stopped) = tokio::select! {
         outcome = receiver.receive_all() => (outcome, false),
         () = stop.requested() => (Ok(()), true),
     };
-    let Receiver { output, totals, .. } = receiver;
+    let Receiver {
+        output,
+        totals,
+        first,
+        ..
+    } = receiver;
     let written = tokio::select! {
         written = output.finish() => written,
         () = stop.requested() => Ok(()),
@@ -82,7 +94,10 @@ async fn consume(args: &ConsumeArgs, output: Output) -> Result<(), ConsumeError>
         written => written?,
     }
     outcome?;
-    eprintln!("consumed {}", totals.over(started.elapsed()));
+    eprintln!(
+        "consumed {}",
+        totals.over(first.map_or(Duration::ZERO, |first| first.elapsed()))
+    );
     Ok(())
 }
 
@@ -94,6 +109,8 @@ struct Receiver<'a> {
     /// How many messages to receive in all.
     limit: u64,
     totals: Totals,
+    /// When the first message came: the time before it says nothing about the rate.
+    first: Option<Instant>,
 }
 
 impl<'a> Receiver<'a> {
@@ -105,6 +122,7 @@ impl<'a> Receiver<'a> {
             output,
             limit: args.count.map_or(u64::MAX, NonZeroU64::get),
             totals: Totals::default(),
+            first: None,
         }
     }
 
@@ -123,11 +141,14 @@ impl<'a> Receiver<'a> {
                     self.hint_at_a_refusal();
                     return Ok(());
                 }
-                End::Failed(error) if self.connector.retries() && another_may_do(&error) => {
+                End::Failed(source) if !may_be_back(&source) => {
+                    return Err(ConsumeError::NotABroker { source });
+                }
+                End::Failed(error) if self.connector.retries() => {
                     self.connector.wait(&error).await;
                 }
                 End::Failed(source) => {
-                    let received = self.totals.messages;
+                    let received = Messages(self.totals.messages);
                     return Err(ConsumeError::BrokerGone { source, received });
                 }
             }
@@ -151,6 +172,7 @@ impl<'a> Receiver<'a> {
 
     /// Hands a batch to the output, as far as it is wanted. Returns whether more is.
     async fn keep(&mut self, mut batch: FrameBatch) -> bool {
+        self.first.get_or_insert_with(Instant::now);
         let wanted = usize::try_from(self.limit - self.totals.messages).unwrap_or(usize::MAX);
         if wanted < batch.messages() {
             batch = batch.split_to(wanted);
@@ -187,9 +209,80 @@ enum End {
 
 /// Whether the same address may lead to a broker later: not if what is there speaks another
 /// protocol.
-fn another_may_do(error: &ReceiveError) -> bool {
+fn may_be_back(error: &ReceiveError) -> bool {
     match error {
         ReceiveError::Lost { .. } => true,
         ReceiveError::Protocol { source, .. } => *source == ProtocolError::TruncatedFrame,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::fs;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: ConsumeArgs,
+    }
+
+    /// What a consumer with these flags writes, and how it ends, if the broker's connections bring
+    /// these bytes, one after another.
+    async fn consumed(flags: &[&str], connections: &[&[u8]]) -> (String, Result<(), ConsumeError>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let args = Command::parse_from([&["consume", "--addr", &address], flags].concat()).args;
+        let output = Output::open(Some(file.path()), args.format).expect("a file");
+        let broker = async {
+            for bytes in connections {
+                let (mut consumer, _) = listener.accept().await.expect("a consumer");
+                consumer.read_exact(&mut [0; 9]).await.expect("a role line");
+                consumer.write_all(bytes).await.expect("it reads");
+            }
+        };
+        let (outcome, ()) = tokio::join!(consume(&args, output), broker);
+        (fs::read_to_string(file.path()).expect("text"), outcome)
+    }
+
+    #[tokio::test]
+    async fn the_count_cuts_a_batch() {
+        let (text, outcome) =
+            consumed(&["--count", "2"], &[b"\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c"]).await;
+        outcome.expect("the count is reached");
+        assert_eq!(text, "a\nb\n");
+    }
+
+    #[tokio::test]
+    async fn an_orderly_close_is_the_end_and_with_retry_it_is_not() {
+        let (text, outcome) = consumed(&[], &[b"\0\0\0\x01a"]).await;
+        outcome.expect("an orderly close");
+        assert_eq!(text, "a\n");
+        let connections: [&[u8]; 3] = [b"\0\0\0\x01a", b"\0\0\0\x01b\0\0\0\x02c", b"\0\0\0\x01d"];
+        let (text, outcome) = consumed(&["--retry", "--count", "3"], &connections).await;
+        outcome.expect("the count is reached");
+        assert_eq!(text, "a\nb\nd\n");
+    }
+
+    #[tokio::test]
+    async fn a_truncated_frame_is_a_failure_after_the_messages_before_it() {
+        let (text, outcome) = consumed(&[], &[b"\0\0\0\x01b\0\0\0\x02c"]).await;
+        let error = outcome.expect_err("a truncated frame").to_string();
+        assert!(
+            error.contains("inside a frame; 1 message had come before that"),
+            "{error}"
+        );
+        assert_eq!(text, "b\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_broker_is_not_asked_again() {
+        let (_, outcome) = consumed(&["--retry"], &[b"HTTP/1.1 400 Bad Request\r\n"]).await;
+        let error = outcome.expect_err("no broker");
+        assert!(matches!(error, ConsumeError::NotABroker { .. }), "{error}");
     }
 }

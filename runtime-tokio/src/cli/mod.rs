@@ -3,6 +3,7 @@
 mod broker_args;
 mod connector;
 pub mod consume;
+mod feed;
 pub mod health;
 mod input;
 mod json;
@@ -78,5 +79,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_the_broker_runs_and_takes_its_flags() {
+        for flags in [&["message-queue"][..], &["message-queue", "--check-config"]] {
+            let cli = Cli::try_parse_from(flags).expect("the flags of serve");
+            assert!(cli.command.is_none(), "{flags:?}");
+        }
+        let both = Cli::try_parse_from(["message-queue", "--check-config", "consume"]);
+        assert!(both.is_err());
     }
 }

@@ -4,7 +4,7 @@ use super::broker_args::BrokerArgs;
 use super::connector::{Connector, NO_BROKER_HINT};
 use super::input::{Chunk, Input, InputError, InputFormat};
 use super::pace::Pace;
-use super::progress::{Progress, Totals};
+use super::progress::{Messages, Progress, Totals};
 use super::run::{self, Stop};
 use crate::client::{ConnectError, Producer, SendError};
 use message_queue_core::wire::FrameBatch;
@@ -53,14 +53,26 @@ enum ProduceError {
     #[error("{source}; {NO_BROKER_HINT}")]
     Connect { source: ConnectError },
     #[error(
-        "{source}; {handed_over} messages had been handed over, and the broker may not have read \
-         the last of them; --retry goes on with the next broker"
+        "{source}; {handed_over} had been handed over, of which it may not have read the last; \
+         start it again, or let --retry go on when it is back"
     )]
-    BrokerGone { source: SendError, handed_over: u64 },
-    #[error("{source}; {handed_over} messages before that were handed over")]
+    BrokerGone {
+        source: SendError,
+        handed_over: Messages,
+    },
+    /// After the last message: there is nothing left to send again.
+    #[error("{source}; it may not have read the last of the {handed_over} handed over")]
+    Unfinished {
+        source: SendError,
+        handed_over: Messages,
+    },
+    /// No broker at any time will take this.
+    #[error(transparent)]
+    Refused(SendError),
+    #[error("{source}; {handed_over} had been handed over before that")]
     Input {
         source: InputError,
-        handed_over: u64,
+        handed_over: Messages,
     },
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -100,10 +112,13 @@ async fn send_and_finish(
         () = stop.requested() => true,
     };
     tokio::select! {
-        outcome = sender.finish() => outcome,
-        () = stop.requested() => Ok(()),
-        () = tokio::time::sleep(GRACE), if stopped => Ok(()),
+        outcome = sender.finish() => return outcome,
+        () = stop.requested() => {}
+        () = tokio::time::sleep(GRACE), if stopped => {}
     }
+    let notices = sender.progress.notices();
+    notices.print("ended before the broker had read everything; the rest may be lost");
+    Ok(())
 }
 
 /// Sends chunks, at the pace asked for, through one connection after another.
@@ -153,7 +168,7 @@ impl<'a> Sender<'a> {
             let gone = tokio::select! {
                 biased;
                 chunk = chunks.recv() => {
-                    let handed_over = self.totals.messages;
+                    let handed_over = Messages(self.totals.messages);
                     return chunk
                         .transpose()
                         .map_err(|source| ProduceError::Input { source, handed_over });
@@ -242,18 +257,22 @@ impl<'a> Sender<'a> {
     /// Gives up the connection: to wait and go on, or for good.
     async fn lost(&mut self, error: SendError) -> Result<(), ProduceError> {
         self.producer = None;
-        let another_may_do = match &error {
-            SendError::Closed { .. } | SendError::Lost { .. } => true,
-            SendError::MessageTooLarge(_) | SendError::NotABroker { .. } => false,
-        };
-        if another_may_do && self.connector.retries() {
-            self.connector.wait(&error).await;
-            return Ok(());
+        match error {
+            SendError::Closed { .. } | SendError::Lost { .. } if self.connector.retries() => {
+                self.connector.wait(&error).await;
+                Ok(())
+            }
+            SendError::Closed { .. } | SendError::Lost { .. } => {
+                let handed_over = Messages(self.totals.messages);
+                Err(ProduceError::BrokerGone {
+                    source: error,
+                    handed_over,
+                })
+            }
+            SendError::MessageTooLarge(_) | SendError::NotABroker { .. } => {
+                Err(ProduceError::Refused(error))
+            }
         }
-        Err(ProduceError::BrokerGone {
-            source: error,
-            handed_over: self.totals.messages,
-        })
     }
 
     /// Ends the stream and waits until the broker has read it.
@@ -267,10 +286,92 @@ impl<'a> Sender<'a> {
             (Ok(()), Some(producer)) => producer.finish().await.map(|_| ()),
             (flushed, _) => flushed,
         };
-        let handed_over = self.totals.messages;
-        finished.map_err(|source| ProduceError::BrokerGone {
+        let handed_over = Messages(self.totals.messages);
+        finished.map_err(|source| ProduceError::Unfinished {
             source,
             handed_over,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use clap::Parser;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: ProduceArgs,
+    }
+
+    fn args(listener: &TcpListener, flags: &[&str]) -> ProduceArgs {
+        let address = listener.local_addr().expect("bound").to_string();
+        Command::parse_from([&["produce", "--addr", &address], flags].concat()).args
+    }
+
+    /// More than the network takes of a producer whose broker does not read.
+    fn large_batch() -> FrameBatch {
+        FrameBatch::encode((0..100_u32).map(|number| number.to_be_bytes().repeat(1 << 17)))
+            .expect("half a MiB each")
+    }
+
+    async fn accepted(listener: &TcpListener) -> TcpStream {
+        let (mut producer, _) = listener.accept().await.expect("a producer");
+        let mut role = [0; 9];
+        producer.read_exact(&mut role).await.expect("a role line");
+        assert_eq!(&role, b"PRODUCER\n");
+        producer
+    }
+
+    #[tokio::test]
+    async fn after_a_lost_connection_the_next_begins_where_the_network_stopped() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let args = args(&listener, &["--retry"]);
+        let batch = large_batch();
+        let mut sender = Sender::new(&args, Progress::start(None));
+        let broker = async {
+            drop(accepted(&listener).await);
+            let mut received = Vec::new();
+            accepted(&listener)
+                .await
+                .read_to_end(&mut received)
+                .await
+                .expect("an orderly end");
+            FrameBatch::parse(Bytes::from(received)).expect("whole frames")
+        };
+        let produce = async {
+            sender
+                .hand_over(batch.clone())
+                .await
+                .expect("the second connection takes the rest");
+            sender
+                .finish()
+                .await
+                .expect("the second connection reads to the end");
+        };
+        let (received, ()) = tokio::join!(broker, produce);
+        let mut tail = batch;
+        tail.split_to(tail.messages() - received.messages());
+        assert_eq!(received, tail);
+        assert!(!received.is_empty(), "the network took everything at once");
+        assert_eq!(sender.totals.messages, 100);
+    }
+
+    #[tokio::test]
+    async fn without_retry_a_lost_connection_is_the_end_and_what_was_handed_over_is_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let args = args(&listener, &[]);
+        let mut sender = Sender::new(&args, Progress::start(None));
+        let broker = async { drop(accepted(&listener).await) };
+        let (outcome, ()) = tokio::join!(sender.hand_over(large_batch()), broker);
+        let Err(ProduceError::BrokerGone { handed_over, .. }) = outcome else {
+            panic!("the broker has gone: {outcome:?}");
+        };
+        assert_eq!(handed_over.0, sender.totals.messages);
+        assert!(handed_over.0 < 100);
     }
 }

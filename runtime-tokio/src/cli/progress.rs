@@ -10,6 +10,17 @@ use tokio::time::Instant;
 /// How often progress is told where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// A number of messages. Shows as `1 message` or `2,470 messages`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Messages(pub(crate) u64);
+
+impl fmt::Display for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} message{plural}", HumanCount(self.0))
+    }
+}
+
 /// Messages, and the bytes in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
@@ -43,10 +54,9 @@ pub(crate) struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Totals { messages, bytes } = self.totals;
-        let plural = if messages == 1 { "" } else { "s" };
-        let (count, bytes) = (HumanCount(messages), HumanBytes(bytes));
+        let (count, bytes) = (Messages(messages), HumanBytes(bytes));
         let seconds = self.elapsed.as_secs_f64();
-        write!(f, "{count} message{plural} ({bytes}) in {seconds:.2} s")?;
+        write!(f, "{count} ({bytes}) in {seconds:.2} s")?;
         let nanos = self.elapsed.as_nanos();
         // Of less than a millisecond no rate follows that means anything.
         if self.elapsed < Duration::from_millis(1) {
@@ -93,11 +103,8 @@ impl Progress {
     /// Starts the clock. `input_bytes` is the size of the input, if it is known.
     pub(crate) fn start(input_bytes: Option<u64>) -> Self {
         let (bar, template) = match input_bytes {
-            Some(size) => (
-                ProgressBar::new(size),
-                "{bar:30} {percent:>3}% {msg}, {eta} left",
-            ),
-            None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
+            Some(size) => (ProgressBar::new(size), "{percent:>3}% {bar:10} {wide_msg}"),
+            None => (ProgressBar::new_spinner(), "{spinner} {wide_msg}"),
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);

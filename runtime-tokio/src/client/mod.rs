@@ -7,35 +7,35 @@
 //! they [`connect`](Producer::connect) by themselves.
 //!
 //! ```
+//! use message_queue_core::wire::DecoderConfig;
+//! use message_queue_core::{Config, DeliveryMode};
+//! use message_queue_tokio::Server;
 //! use message_queue_tokio::client::{Consumer, Producer};
-//! # use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
-//! # use tokio::net::TcpListener;
-//! #
+//! use std::time::Duration;
+//! use tokio::net::TcpListener;
+//!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let listener = TcpListener::bind("127.0.0.1:0").await?;
-//! # let address = listener.local_addr()?.to_string();
-//! # // In the broker's place: what the one producer sends goes to the one consumer.
-//! # let relay = tokio::spawn(async move {
-//! #     let mut role = [0; 9];
-//! #     let (mut consumer, _) = listener.accept().await?;
-//! #     consumer.read_exact(&mut role).await?;
-//! #     let (mut producer, _) = listener.accept().await?;
-//! #     producer.read_exact(&mut role).await?;
-//! #     copy(&mut producer, &mut consumer).await?;
-//! #     consumer.shutdown().await
-//! # });
+//! // A broker of one's own, for a test. In queue mode messages wait for a consumer.
+//! let config = Config { delivery: DeliveryMode::Queue, ..Config::default() };
+//! let server = Server::new(config, DecoderConfig::default());
+//! let broker = server.handle();
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let address = listener.local_addr()?.to_string();
+//! let serving = tokio::spawn(server.serve(listener));
 //!
-//! let mut consumer = Consumer::connect(&address).await?;
 //! let mut producer = Producer::connect(&address).await?;
 //! producer.send("hello").await?;
 //! producer.send(b"any bytes: \x00\xff").await?;
 //! producer.finish().await?;
 //!
+//! let mut consumer = Consumer::connect(&address).await?;
 //! assert_eq!(consumer.next().await?.as_deref(), Some(&b"hello"[..]));
 //! assert_eq!(consumer.next().await?.as_deref(), Some(&b"any bytes: \x00\xff"[..]));
+//!
+//! broker.drain(Duration::from_secs(5));
 //! assert_eq!(consumer.next().await?, None); // the broker has closed the connection
-//! # relay.await??;
+//! serving.await?;
 //! # Ok(())
 //! # }
 //! ```
