@@ -240,9 +240,9 @@ fn with_block_in_broadcast_the_brokers_bytes_are_for_all_consumers_alike() {
         c2 sends "CONSUMER\n"
         c3 opens
         c3 sends "PRODUCER\n" frames "a"
-        # Four of these for each of the two fill the broker to the byte.
-        c3 sends frames "b"*262141 "c"*262141 "d"*262141 "e"*262141
-        c3 sends frames ""
+        # With these for each of the two, there is room for ten bytes more for each.
+        c3 sends frames "b"*262141 "c"*262141 "d"*262141 "e"*262131
+        c3 sends frames "f" "g" "h"
         c1's socket takes all
         "#
     );
