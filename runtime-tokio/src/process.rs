@@ -16,6 +16,8 @@ const OTHER_DESCRIPTORS: u64 = 64;
 
 /// Serves until a signal has brought the orderly end about.
 pub(crate) async fn run(settings: &Settings, clients: TcpListener, operators: TcpListener) {
+    // First of all: a signal that comes before its handler is there ends the process on the spot.
+    let signals = Signals::new();
     let config = settings.broker_config();
     allow_descriptors(config.max_connections as u64 + OTHER_DESCRIPTORS);
     let server = Server::new(config, settings.decoder_config());
@@ -29,8 +31,9 @@ pub(crate) async fn run(settings: &Settings, clients: TcpListener, operators: Tc
     });
     let (delay, timeout) = (settings.drain_delay(), settings.drain_timeout());
     let following_signals = tokio::spawn(async move {
-        if let Err(error) = follow_signals(broker, delay, timeout).await {
-            error!(%error, "signals are not followed");
+        match signals {
+            Ok(signals) => follow_signals(signals, broker, delay, timeout).await,
+            Err(error) => error!(%error, "signals are not followed"),
         }
     });
 
@@ -42,8 +45,7 @@ pub(crate) async fn run(settings: &Settings, clients: TcpListener, operators: Tc
 }
 
 /// The first signal begins the orderly end, the second leaves no time for it.
-async fn follow_signals(broker: Handle, delay: Duration, timeout: Duration) -> io::Result<()> {
-    let mut signals = Signals::new()?;
+async fn follow_signals(mut signals: Signals, broker: Handle, delay: Duration, timeout: Duration) {
     let name = signals.next().await;
     broker.set_ready(false);
     info!(signal = name, ?delay, ?timeout, "draining");
@@ -54,7 +56,6 @@ async fn follow_signals(broker: Handle, delay: Duration, timeout: Duration) -> i
     }
     signals.next().await;
     broker.drain(Duration::ZERO);
-    Ok(())
 }
 
 struct Signals {
