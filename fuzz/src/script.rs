@@ -99,7 +99,8 @@ impl Writer {
             25 => self.on(place, Action::Takes(1 + amount * 4096)),
             26 => self.on(place, Action::Closes),
             27 => self.on(place, Action::Resets),
-            28..=29 => self.on(place, Action::HasNothingToRead),
+            28 => self.on(place, Action::HasNothingToRead),
+            29 => self.steps.push(Step::PassUnnoticed(time(much))),
             30 => self.steps.push(Step::Pass(time(much))),
             _ => self.steps.push(Step::Drain(time(much))),
         }

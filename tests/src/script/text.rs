@@ -53,6 +53,8 @@ impl Script {
             Step::Drain(duration(time)?)
         } else if let Some(time) = line.strip_suffix(" pass") {
             Step::Pass(duration(time)?)
+        } else if let Some(time) = line.strip_suffix(" pass unnoticed") {
+            Step::PassUnnoticed(duration(time)?)
         } else {
             let (conn, action) = line.split_once([' ', '\''])?;
             let conn = ConnId(conn.strip_prefix('c')?.parse().ok()?);
@@ -159,6 +161,7 @@ impl fmt::Display for Step {
         match self {
             Self::Remark(remark) => write!(f, "# {remark}"),
             Self::Pass(time) => write!(f, "{} pass", seconds(*time)),
+            Self::PassUnnoticed(time) => write!(f, "{} pass unnoticed", seconds(*time)),
             Self::Drain(time) => write!(f, "drain {}", seconds(*time)),
             Self::On(conn, Action::Opens) => write!(f, "{conn} opens"),
             Self::On(conn, Action::Sends(bytes)) => write!(f, "{conn} sends{bytes}"),
@@ -212,6 +215,7 @@ c2 sends "x" byte by byte
 c1's socket takes 9 bytes
 c1's socket takes all
 1.5s pass
+0.25s pass unnoticed
 drain 5s
 c2 has nothing to read
 c2 resets
