@@ -6,9 +6,11 @@
 //! ```
 //! Bytes that are missing count as zero, and all bytes mean something.
 
+use crate::script::{Action, Bytes, Literal, Part, Reads, Script, Step};
+use libfuzzer_sys::arbitrary::{self, Arbitrary, Unstructured};
 use message_queue_core::wire::{DecoderConfig, MAX_FRAME};
 use message_queue_core::{Config, ConnId, DeliveryMode, Overflow};
-use message_queue_tests::script::{Action, Bytes, Literal, Part, Reads, Script, Step};
+use std::fmt;
 use std::time::Duration;
 
 /// How many connections there are at a time: a step names one of these places.
@@ -20,8 +22,26 @@ const QUARTER: usize = MAX_FRAME / 4 - 4;
 /// The most steps; a longer script shows no more and is slow.
 const MAX_STEPS: usize = 200;
 
-/// The script that these bytes stand for.
-pub fn script(bytes: &[u8]) -> Script {
+/// A script that was written in few bytes.
+pub struct ShortScript {
+    /// What they stand for.
+    pub script: Script,
+}
+
+impl Arbitrary<'_> for ShortScript {
+    fn arbitrary(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
+        let script = script(bytes.bytes(bytes.len())?);
+        Ok(Self { script })
+    }
+}
+
+impl fmt::Debug for ShortScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.script.fmt(f)
+    }
+}
+
+fn script(bytes: &[u8]) -> Script {
     let (settings, steps) = bytes.split_at(bytes.len().min(2));
     let at = |place: usize| settings.get(place).copied().unwrap_or(0);
     let mut writer = Writer::default();
