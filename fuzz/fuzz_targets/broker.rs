@@ -2,7 +2,7 @@
 //!
 //! `cargo fuzz fmt broker FILE` (or the target itself, with `RUST_LIBFUZZER_DEBUG_PATH=/dev/stderr`
 //! in its environment) shows the script that a file stands for. Pasted into
-//! `tests/tests/traces.rs`, it is a test.
+//! `tests/tests/traces/`, it is a test.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
 //! Random scripts: the core does what the model says, whatever happens on its sockets.
 //!
 //! A failure prints the shortest script that was found to show it. Pasted into a test of
-//! `traces.rs`, it is a test of its own.
+//! `traces/`, it is a test of its own.
 
 use message_queue_core::wire::{DecoderConfig, MAX_FRAME};
 use message_queue_core::{CloseReason, Config, ConnId, DeliveryMode, DropReason, Overflow};
