@@ -1,6 +1,7 @@
-//! Scripts as text: read and written.
+//! Scripts as text, read and written, and what a broker does, written.
 
 use super::{Action, Bytes, Literal, Part, Reads, Script, Step};
+use crate::model::Effect;
 use message_queue_core::ConnId;
 use std::fmt;
 use std::str::FromStr;
@@ -194,6 +195,36 @@ impl fmt::Display for Bytes {
             Reads::At(cuts) => {
                 f.write_str(" cut at")?;
                 cuts.iter().try_for_each(|cut| write!(f, " {cut}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write { conn, messages } => {
+                write!(f, "write to {conn}:")?;
+                for message in messages {
+                    write!(f, " {}", Literal::of(message))?;
+                }
+                Ok(())
+            }
+            Self::Close { conn, reason } => write!(f, "close {conn} ({reason})"),
+            Self::Pause { conn } => write!(f, "stop reading from {conn}"),
+            Self::Resume { conn } => write!(f, "read from {conn} again"),
+            Self::Registered { conn, role } => write!(f, "{conn} is a {role}"),
+            Self::Dropped {
+                group,
+                reason,
+                messages,
+                bytes,
+            } => {
+                write!(f, "drop {messages} ({bytes} bytes)")?;
+                if let Some(group) = group {
+                    write!(f, " of {group}")?;
+                }
+                write!(f, ": {reason}")
             }
         }
     }
