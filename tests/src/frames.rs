@@ -21,14 +21,19 @@ pub fn read_message(stream: &mut impl Read) -> Option<Vec<u8>> {
     match stream.read_exact(&mut length) {
         Ok(()) => {}
         Err(error)
-            if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) =>
+            if matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+            ) =>
         {
             return None;
         }
         Err(error) => panic!("no message came: {error}"),
     }
     let mut body = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut body).expect("a frame that has begun is whole");
+    stream
+        .read_exact(&mut body)
+        .expect("a frame that has begun is whole");
     Some(body)
 }
 

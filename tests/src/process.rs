@@ -30,11 +30,11 @@ pub fn binary() -> &'static Path {
         let output = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
         assert!(output.status.success(), "the binary does not build");
         let messages = String::from_utf8(output.stdout).expect("cargo speaks UTF-8");
-        let executables = messages.lines().filter_map(|line| {
+        let mut executables = messages.lines().filter_map(|line| {
             let message: Value = serde_json::from_str(line).ok()?;
             Some(message.get("executable")?.as_str()?.into())
         });
-        executables.last().expect("cargo names the binary")
+        executables.next_back().expect("cargo names the binary")
     })
 }
 
@@ -42,13 +42,20 @@ pub fn binary() -> &'static Path {
 /// without a `.env` file.
 pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(binary());
-    command.args(args).env_clear().current_dir(std::env::temp_dir()).stdin(Stdio::null());
+    command
+        .args(args)
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::null());
     command
 }
 
 /// Runs the binary to its end.
 pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, env: &[(&str, &str)]) -> Output {
-    command(args).envs(env.iter().copied()).output().expect("the binary starts")
+    command(args)
+        .envs(env.iter().copied())
+        .output()
+        .expect("the binary starts")
 }
 
 /// A broker that is running. Killed when dropped.
@@ -72,9 +79,18 @@ impl Broker {
     /// Starts a broker with these settings, on ports of its own.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         let mut command = command(["serve"]);
-        command.envs([("BIND_ADDRESS", "127.0.0.1"), ("TCP_PORT", "0"), ("HTTP_PORT", "0")]);
-        command.env("LOG_FORMAT", "json").envs(settings.iter().copied());
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
+        command.envs([
+            ("BIND_ADDRESS", "127.0.0.1"),
+            ("TCP_PORT", "0"),
+            ("HTTP_PORT", "0"),
+        ]);
+        command
+            .env("LOG_FORMAT", "json")
+            .envs(settings.iter().copied());
+        let mut child = command
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         let log = Arc::<Log>::default();
         let stderr = child.stderr.take().expect("it is piped");
         std::thread::spawn({
@@ -83,9 +99,18 @@ impl Broker {
         });
         let listening = log.wait_for(|line| line["message"] == "listening");
         let addr = |name: &str| -> SocketAddr {
-            listening[name].as_str().expect("an address").parse().expect("an address")
+            listening[name]
+                .as_str()
+                .expect("an address")
+                .parse()
+                .expect("an address")
         };
-        Self { tcp: addr("tcp"), http: addr("http"), child, log }
+        Self {
+            tcp: addr("tcp_address"),
+            http: addr("http_address"),
+            child,
+            log,
+        }
     }
 
     /// Where it takes producers and consumers.
@@ -139,15 +164,18 @@ impl Broker {
     /// The reason in the log for which the broker closed, or closes, the connection of `stream`.
     pub fn wait_for_close(&self, stream: &TcpStream) -> String {
         let own = stream.local_addr().expect("an address").to_string();
-        let line = self.wait_for_log(|line| {
-            line["peer"] == own.as_str() && line.get("reason").is_some()
-        });
+        let line =
+            self.wait_for_log(|line| line["peer"] == own.as_str() && line.get("reason").is_some());
         line["reason"].as_str().expect("a name").to_owned()
     }
 
     /// Every line of its log so far.
     pub fn log(&self) -> Vec<Value> {
-        self.log.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Asks for a page: the status and the body.
@@ -173,7 +201,10 @@ impl Broker {
     /// Sends it a signal by name: `TERM`, `INT`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
+        let status = Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
+            .expect("kill runs");
         assert!(status.success());
     }
 
@@ -197,11 +228,12 @@ impl Log {
     fn follow(&self, stderr: impl Read) {
         for line in BufReader::new(stderr).lines() {
             let line = line.expect("the log is UTF-8");
-            let mut event: Value = serde_json::from_str(&line)
+            let event: Value = serde_json::from_str(&line)
                 .unwrap_or_else(|_| panic!("not a line of JSON: {line}"));
-            let mut fields = event["fields"].take();
-            fields["level"] = event["level"].take();
-            self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(fields);
+            self.lines
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(event);
             self.grown.notify_all();
         }
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -215,13 +247,22 @@ impl Log {
             .wait_timeout_while(lines, PATIENCE, |lines| !lines.iter().any(&wanted))
             .unwrap_or_else(PoisonError::into_inner);
         assert!(!result.timed_out(), "it is not in the log:\n{lines:#?}");
-        lines.iter().find(|line| wanted(line)).expect("it was there").clone()
+        lines
+            .iter()
+            .find(|line| wanted(line))
+            .expect("it was there")
+            .clone()
     }
 
     fn wait_for_end(&self) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.grown.wait_timeout_while(ended, PATIENCE, |ended| !*ended);
-        assert!(!waited.unwrap_or_else(PoisonError::into_inner).1.timed_out(), "its log goes on");
+        let waited = self
+            .grown
+            .wait_timeout_while(ended, PATIENCE, |ended| !*ended);
+        assert!(
+            !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out(),
+            "its log goes on"
+        );
     }
 }
 
@@ -229,11 +270,18 @@ impl Log {
 pub fn get(addr: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(addr).expect("HTTP is served");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: broker\r\nconnection: close\r\n\r\n")
-        .expect("the request is read");
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: broker\r\nconnection: close\r\n\r\n"
+    )
+    .expect("the request is read");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .expect("a status");
     (status, body.to_owned())
 }

@@ -11,8 +11,12 @@ fn assert_closed(broker: &Broker, bytes: &[u8], reason: &str) {
     let mut stream = broker.connect_with(bytes);
     assert_eq!(read_bytes_to_end(&mut stream), b"", "nothing is answered");
     assert_eq!(broker.wait_for_close(&stream), reason);
+    let counter = match reason {
+        "too_many_connections" | "too_many_consumers" => "message_queue_connections_refused_total",
+        _ => "message_queue_connections_closed_total",
+    };
     let label = format!("reason=\"{reason}\"");
-    assert_eq!(broker.metric("message_queue_connections_closed_total", &label), 1.0);
+    assert_eq!(broker.metric(counter, &label), 1.0);
 }
 
 #[test]
@@ -33,7 +37,10 @@ fn silence_is_closed_and_a_dripping_role_line_is_silence() {
     // It is closed while it drips; then a write fails.
     while dripping.write_all(b"P").is_ok() {}
     let reason = broker.wait_for_close(&dripping);
-    assert!(["role_timeout", "role_line_too_long"].contains(&reason.as_str()), "{reason}");
+    assert!(
+        ["role_timeout", "role_line_too_long"].contains(&reason.as_str()),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -57,7 +64,10 @@ fn a_truncated_frame_is_not_delivered() {
     let producer = broker.connect_with(&bytes);
     producer.shutdown(Shutdown::Write).expect("it can");
     assert_eq!(broker.wait_for_close(&producer), "truncated_frame");
-    broker.producer().write_all(&frames(["next"])).expect("the broker reads");
+    broker
+        .producer()
+        .write_all(&frames(["next"]))
+        .expect("the broker reads");
     assert_eq!(read_messages(&mut consumer, 2), [&b"whole"[..], b"next"]);
 }
 
@@ -76,7 +86,10 @@ fn one_consumer_too_many_is_refused_and_a_freed_place_can_be_taken() {
     drop(first);
     broker.wait_for_log(|line| line["reason"] == "peer_closed");
     let mut third = broker.consumer();
-    broker.producer().write_all(&frames(["x"])).expect("the broker reads");
+    broker
+        .producer()
+        .write_all(&frames(["x"]))
+        .expect("the broker reads");
     assert_eq!(read_messages(&mut third, 1), [b"x"]);
 }
 
@@ -103,5 +116,8 @@ fn a_consumer_that_stalls_too_long_is_disconnected() {
     // Blocked by the stuck one, until it is gone.
     assert_eq!(read_messages(&mut reading, 100), messages);
     assert_eq!(broker.wait_for_close(&stuck), "write_timeout");
-    sending.join().expect("it ran").expect("everything was sent");
+    sending
+        .join()
+        .expect("it ran")
+        .expect("everything was sent");
 }

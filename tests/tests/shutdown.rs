@@ -12,7 +12,9 @@ fn what_was_received_is_delivered_before_the_end() {
         let mut consumer = broker.consumer();
         let messages: Vec<Vec<u8>> = (0..200_u32).map(|n| n.to_be_bytes().repeat(9999)).collect();
         let mut producer = broker.producer();
-        producer.write_all(&frames(&messages)).expect("the broker reads");
+        producer
+            .write_all(&frames(&messages))
+            .expect("the broker reads");
         producer.shutdown(Shutdown::Write).expect("an orderly end");
         broker.wait_for_close(&producer);
         broker.signal(signal);
@@ -28,7 +30,10 @@ fn while_it_ends_it_is_alive_and_not_ready_and_takes_no_connections() {
     assert_eq!(broker.get("/ready").0, 200);
     let mut stuck = broker.consumer();
     let messages = vec![vec![0; 1 << 20]; 20];
-    broker.producer().write_all(&frames(&messages)).expect("the broker reads");
+    broker
+        .producer()
+        .write_all(&frames(&messages))
+        .expect("the broker reads");
     // More than the socket buffers take is on its way: the end cannot come before it is read.
     let first = read_message(&mut stuck).expect("the broker writes");
     assert_eq!(first, messages[0]);
@@ -50,7 +55,9 @@ fn what_cannot_be_delivered_in_time_is_counted_and_a_second_signal_ends_it_now()
     let _stuck = broker.consumer();
     let messages = vec![vec![0; 1 << 20]; 30];
     let mut producer = broker.producer();
-    producer.write_all(&frames(&messages)).expect("the broker reads");
+    producer
+        .write_all(&frames(&messages))
+        .expect("the broker reads");
     producer.shutdown(Shutdown::Write).expect("an orderly end");
     broker.wait_for_close(&producer);
     broker.signal("TERM");
@@ -58,7 +65,14 @@ fn what_cannot_be_delivered_in_time_is_counted_and_a_second_signal_ends_it_now()
     broker.signal("TERM");
     let (status, log) = broker.wait();
     assert_eq!(status.code(), Some(0));
-    let dropped = log.iter().find(|line| line["message"] == "dropped").expect("it is counted");
-    assert!(dropped["reasons"].as_str().is_some_and(|it| it.starts_with("consumer_left=")
-        || it.starts_with("shutdown=")), "{dropped}");
+    let dropped = log
+        .iter()
+        .find(|line| line["message"] == "dropped")
+        .expect("it is counted");
+    assert!(
+        dropped["reasons"]
+            .as_str()
+            .is_some_and(|it| it.starts_with("consumer_left=") || it.starts_with("shutdown=")),
+        "{dropped}"
+    );
 }

@@ -56,7 +56,11 @@ impl BrokerTask {
     }
 
     /// Serves until the orderly end is over.
-    pub(super) async fn run(mut self, listener: Async<TcpListener>, inbox: Receiver<Event>) -> Stats {
+    pub(super) async fn run(
+        mut self,
+        listener: Async<TcpListener>,
+        inbox: Receiver<Event>,
+    ) -> Stats {
         let accepting = accept(listener, self.events.clone());
         let mut accepting = Some(self.executor.spawn(accepting));
         while !self.broker.is_drained() {
@@ -126,7 +130,8 @@ impl BrokerTask {
             draining: self.draining.1.clone(),
         };
         let reading = self.executor.spawn(reader.run(self.decoder));
-        self.connections.insert(conn, Connection::new(socket, go_on, reading));
+        self.connections
+            .insert(conn, Connection::new(socket, go_on, reading));
         self.feed(conn, Input::Opened);
     }
 
@@ -199,7 +204,11 @@ async fn accept(listener: Async<TcpListener>, events: Sender<Event>) {
             Ok((socket, _)) => {
                 // It fails only for a peer that is gone, and the first read will tell.
                 let _ = socket.get_ref().set_nodelay(true);
-                if events.send(Event::Accepted(Arc::new(socket))).await.is_err() {
+                if events
+                    .send(Event::Accepted(Arc::new(socket)))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -210,7 +219,10 @@ async fn accept(listener: Async<TcpListener>, events: Sender<Event>) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one reading of this driver's own clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one reading of this driver's own clock"
+)]
 fn clock() -> Instant {
     Instant::now()
 }

@@ -56,7 +56,11 @@ impl Connection {
     /// Takes note of what is to be written.
     pub(super) fn start(&mut self, write: Write) {
         debug_assert!(self.unwritten.is_empty(), "one write at a time");
-        self.unwritten = write.batches().iter().map(|batch| batch.as_bytes().clone()).collect();
+        self.unwritten = write
+            .batches()
+            .iter()
+            .map(|batch| batch.as_bytes().clone())
+            .collect();
     }
 
     /// Writes what the socket takes without waiting. Returns how many bytes those were.
@@ -77,7 +81,11 @@ impl Connection {
     }
 
     fn write_once(&mut self) -> io::Result<usize> {
-        let slices: Vec<_> = self.unwritten.iter().map(|piece| IoSlice::new(piece)).collect();
+        let slices: Vec<_> = self
+            .unwritten
+            .iter()
+            .map(|piece| IoSlice::new(piece))
+            .collect();
         let taken = self.socket.get_ref().write_vectored(&slices)?;
         let mut left = taken;
         while let Some(piece) = self.unwritten.front_mut() {

@@ -73,7 +73,11 @@ impl Server {
             let broker = BrokerTask::new(config, decoder, Rc::clone(&executor), outbox);
             smol::block_on(executor.run(broker.run(listener, inbox)))
         });
-        Ok(Self { addr, events, thread })
+        Ok(Self {
+            addr,
+            events,
+            thread,
+        })
     }
 
     /// Where it takes producers and consumers.
@@ -108,6 +112,8 @@ impl Server {
     }
 
     fn tell(&self, event: Event) {
-        self.events.send_blocking(event).expect("the broker is running");
+        self.events
+            .send_blocking(event)
+            .expect("the broker is running");
     }
 }

@@ -36,7 +36,9 @@ impl Reader {
             let input = match read(&self.socket, &mut decoder) {
                 Ok(0) => {
                     // Its frames were handed over when they came.
-                    decoder.finish().map_or_else(Input::Broke, |()| Input::PeerClosed)
+                    decoder
+                        .finish()
+                        .map_or_else(Input::Broke, |()| Input::PeerClosed)
                 }
                 Ok(_) => match self.hand_over(&mut decoder, &mut is_consumer).await {
                     Ok(()) => continue,
@@ -99,7 +101,10 @@ impl Reader {
     }
 
     async fn tell(&self, input: Input) -> Result<(), Ended> {
-        self.events.send(Event::Input(self.conn, input)).await.map_err(|_| Ended)
+        self.events
+            .send(Event::Input(self.conn, input))
+            .await
+            .map_err(|_| Ended)
     }
 }
 

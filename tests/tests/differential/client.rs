@@ -30,12 +30,19 @@ impl Client {
         let socket = TcpStream::connect(addr).expect("the broker listens");
         socket.set_nodelay(true).expect("a TCP socket");
         socket.set_nonblocking(true).expect("a socket");
-        Self { socket: Some(socket), received: Vec::new(), end: None }
+        Self {
+            socket: Some(socket),
+            received: Vec::new(),
+            end: None,
+        }
     }
 
     /// Sends what the socket takes of these bytes. Returns how many it took.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> usize {
-        let mut socket = self.socket.as_ref().expect("a script sends while a client is there");
+        let mut socket = self
+            .socket
+            .as_ref()
+            .expect("a script sends while a client is there");
         match socket.write(bytes) {
             Ok(sent) => sent,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
@@ -68,7 +75,9 @@ impl Client {
 
     pub(crate) fn reset(&mut self) {
         let socket = self.socket.take().expect("a script ends a client once");
-        SockRef::from(&socket).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
+        SockRef::from(&socket)
+            .set_linger(Some(Duration::ZERO))
+            .expect("a TCP socket");
         self.end = Some(End::Left);
     }
 }

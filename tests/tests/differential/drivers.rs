@@ -26,7 +26,10 @@ pub(crate) trait Serving {
 /// Both brokers, with the same settings.
 pub(crate) fn both(config: &Config, decoder: DecoderConfig) -> [Box<dyn Serving>; 2] {
     let smol = smol_driver::Server::start(config.clone(), decoder).expect("it listens");
-    [Box::new(Tokio::start(config.clone(), decoder)), Box::new(smol)]
+    [
+        Box::new(Tokio::start(config.clone(), decoder)),
+        Box::new(smol),
+    ]
 }
 
 struct Tokio {
@@ -39,18 +42,26 @@ impl Tokio {
     fn start(config: Config, decoder: DecoderConfig) -> Self {
         let (sender, started) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             runtime.expect("a runtime").block_on(async {
                 let listener = net::listen((Ipv4Addr::LOCALHOST, 0).into(), None);
                 let listener = listener.expect("it listens");
                 let addr = listener.local_addr().expect("an address");
                 let server = Server::new(config, decoder);
-                sender.send((addr, server.handle())).expect("it is waited for");
+                sender
+                    .send((addr, server.handle()))
+                    .expect("it is waited for");
                 server.serve(listener).await
             })
         });
         let (addr, handle) = started.recv().expect("it starts");
-        Self { addr, handle, thread }
+        Self {
+            addr,
+            handle,
+            thread,
+        }
     }
 }
 

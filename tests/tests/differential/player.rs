@@ -29,7 +29,11 @@ struct Player {
 /// Plays a script to its end, and the broker to its own.
 pub(crate) fn play(script: &Script, broker: Box<dyn Serving>) -> Seen {
     let expected = Effect::default();
-    let mut player = Player { broker, clients: Vec::new(), expected };
+    let mut player = Player {
+        broker,
+        clients: Vec::new(),
+        expected,
+    };
     let mut stats = Vec::new();
     for (number, step) in script.steps.iter().enumerate() {
         for action in &step.actions {
@@ -43,7 +47,11 @@ pub(crate) fn play(script: &Script, broker: Box<dyn Serving>) -> Seen {
         player.act(action);
     }
     player.broker.drain(script.drain);
-    let Player { broker, mut clients, .. } = player;
+    let Player {
+        broker,
+        mut clients,
+        ..
+    } = player;
     wait_until(
         || {
             clients.iter_mut().for_each(Client::read);
@@ -56,7 +64,10 @@ pub(crate) fn play(script: &Script, broker: Box<dyn Serving>) -> Seen {
         let end = client.end.expect("it was waited for");
         (client.received, end)
     });
-    Seen { connections: connections.collect(), stats }
+    Seen {
+        connections: connections.collect(),
+        stats,
+    }
 }
 
 impl Player {
@@ -86,6 +97,7 @@ impl Player {
     /// Waits until all that was to come of the steps so far has come, down to the last byte that a
     /// consumer is to read. From here on what happens is a matter of what is done next alone.
     fn settle(&mut self, number: usize, script: &Script) -> Stats {
+        let name = self.broker.name();
         let mut stats = self.broker.stats();
         wait_until(
             || {
@@ -93,7 +105,7 @@ impl Player {
                 stats = self.broker.stats();
                 self.is_settled(&stats)
             },
-            || format!("{}: step {number} does not come to rest in {script:#?}", self.broker.name()),
+            || format!("{name}: step {number} does not come to rest in {script:#?}"),
         );
         stats
     }
@@ -101,7 +113,11 @@ impl Player {
     fn is_settled(&self, stats: &Stats) -> bool {
         let Effect { frames, outcomes } = self.expected;
         let registered = stats.producers_registered + stats.consumers_registered;
-        let read: usize = self.clients.iter().map(|client| client.received.len()).sum();
+        let read: usize = self
+            .clients
+            .iter()
+            .map(|client| client.received.len())
+            .sum();
         stats.opened == self.clients.len() as u64
             && registered + stats.closed.iter().sum::<u64>() == outcomes
             && stats.received.messages + stats.parked.messages == frames

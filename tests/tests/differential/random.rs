@@ -34,7 +34,10 @@ pub(crate) fn script(seed: u64) -> Script {
 }
 
 fn config(random: &mut Random, tight: bool) -> Config {
-    let mut config = Config { max_consumers: 1 + random.below(3), ..Config::default() };
+    let mut config = Config {
+        max_consumers: 1 + random.below(3),
+        ..Config::default()
+    };
     if random.one_in(2) {
         config.delivery = DeliveryMode::Queue;
     }
@@ -121,7 +124,8 @@ impl Generator {
             rest = self.begin_another(&mut bytes);
             self.send_in_pieces(client, &bytes, &mut actions);
         }
-        self.script.step(actions, messages.len() as u64 + frames_ahead, 0);
+        self.script
+            .step(actions, messages.len() as u64 + frames_ahead, 0);
         if self.fills_the_queue(messages.len()) {
             self.blocked.push((client, rest));
         } else {
@@ -131,7 +135,12 @@ impl Generator {
 
     /// Whether a queue without a consumer has no room for all of this, so that its producer waits.
     fn fills_the_queue(&mut self, messages: usize) -> bool {
-        let Config { delivery, overflow, queue_capacity, .. } = self.script.config;
+        let Config {
+            delivery,
+            overflow,
+            queue_capacity,
+            ..
+        } = self.script.config;
         if delivery == DeliveryMode::Broadcast || !self.consumers.is_empty() {
             return false;
         }
@@ -184,7 +193,11 @@ impl Generator {
     }
 
     fn goes(&mut self, client: usize) {
-        let last = if self.random.one_in(2) { Action::Reset } else { Action::HalfClose };
+        let last = if self.random.one_in(2) {
+            Action::Reset
+        } else {
+            Action::HalfClose
+        };
         self.script.step(vec![last(client)], 0, 1);
     }
 
@@ -235,7 +248,9 @@ impl Generator {
         if !self.tight
             && let Some((client, rest)) = self.producers.pop()
         {
-            self.script.last.push(Action::send(client, [rest, frames(["last", ""])].concat()));
+            self.script
+                .last
+                .push(Action::send(client, [rest, frames(["last", ""])].concat()));
         }
     }
 
@@ -246,7 +261,11 @@ impl Generator {
 
     fn send_in_pieces(&mut self, client: usize, mut bytes: &[u8], actions: &mut Vec<Action>) {
         while !bytes.is_empty() {
-            let most = if self.random.one_in(2) { 10 } else { bytes.len() };
+            let most = if self.random.one_in(2) {
+                10
+            } else {
+                bytes.len()
+            };
             let (piece, rest) = bytes.split_at(bytes.len().min(1 + self.random.below(most)));
             actions.push(Action::send(client, piece));
             bytes = rest;

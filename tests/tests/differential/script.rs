@@ -59,7 +59,10 @@ impl Script {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             config,
-            decoder: DecoderConfig { role_line_bytes: 64, ..DecoderConfig::default() },
+            decoder: DecoderConfig {
+                role_line_bytes: 64,
+                ..DecoderConfig::default()
+            },
             steps: Vec::new(),
             last: Vec::new(),
             drain: Duration::from_secs(60),
@@ -69,7 +72,10 @@ impl Script {
 
     /// Adds a step.
     pub(crate) fn step(&mut self, actions: Vec<Action>, frames: u64, outcomes: u64) {
-        self.steps.push(Step { actions, effect: Effect { frames, outcomes } });
+        self.steps.push(Step {
+            actions,
+            effect: Effect { frames, outcomes },
+        });
     }
 }
 
