@@ -216,6 +216,13 @@ impl Broker {
         values.iter().sum()
     }
 
+    /// Asks for a metric, summed over its labels, until it has this value.
+    pub fn wait_for_metric(&self, name: &str, value: f64) {
+        const TRIES: usize = 100_000;
+        let mut tries = std::iter::repeat_with(|| self.metric(name, "")).take(TRIES);
+        assert!(tries.any(|found| found == value), "{name} is not {value}");
+    }
+
     /// Sends it a signal by name: `TERM`, `INT`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();

@@ -12,18 +12,17 @@ use std::time::Duration;
 
 /// Ends a connection with a reset.
 fn reset(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .expect("a TCP socket");
 }
 
 /// Sends a message from one client to another.
 fn pass(message: &str, producer: &mut TcpStream, consumer: &mut TcpStream) {
-    producer.write_all(&frames([message])).expect("the broker reads");
+    producer
+        .write_all(&frames([message]))
+        .expect("the broker reads");
     assert_eq!(read_message(consumer).as_deref(), Some(message.as_bytes()));
-}
-
-/// Asks for a metric until it has this value.
-fn wait_for_metric(broker: &Broker, name: &str, value: f64) {
-    while broker.metric(name, "") != value {}
 }
 
 /// The most memory that the broker has had so far, in bytes.
@@ -31,7 +30,9 @@ fn peak_memory(broker: &Broker) -> usize {
     let path = format!("/proc/{}/status", broker.pid());
     let status = std::fs::read_to_string(path).expect("it is running");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")).expect("Linux says");
+    let kib = peak
+        .and_then(|peak| peak.trim().strip_suffix(" kB"))
+        .expect("Linux says");
     kib.trim().parse::<usize>().expect("a number") * 1024
 }
 
@@ -40,7 +41,9 @@ fn a_dripping_role_line_does_not_put_off_its_deadline() {
     let broker = Broker::start(&[("ROLE_TIMEOUT_MS", "300"), ("ROLE_LINE_BYTES", "65536")]);
     let mut stream = broker.connect();
     // Each byte comes well within any timeout that a read could have.
-    stream.set_read_timeout(Some(Duration::from_millis(10))).expect("a timeout");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(10)))
+        .expect("a timeout");
     let mut drips = 0;
     let end = loop {
         match stream.write_all(b"P").and_then(|()| stream.read(&mut [0])) {
@@ -71,7 +74,10 @@ fn what_is_not_a_role_gets_no_answer() {
         assert_eq!(read_bytes_to_end(&mut stream), b"", "{bytes:?}");
     }
     let label = "reason=\"unknown_role\"";
-    assert_eq!(broker.metric("message_queue_connections_closed_total", label), 8.0);
+    assert_eq!(
+        broker.metric("message_queue_connections_closed_total", label),
+        8.0
+    );
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn a_length_that_is_announced_takes_no_memory() {
     let mut begun = b"PRODUCER\n".to_vec();
     begun.extend([0x00, 0x10, 0x00, 0x00, 0]);
     let waiting: Vec<_> = (0..200).map(|_| broker.connect_with(&begun)).collect();
-    wait_for_metric(&broker, "message_queue_producers", 201.0);
+    broker.wait_for_metric("message_queue_producers", 201.0);
     // And 800 GiB that are not allowed.
     for _ in 0..200 {
         let mut stream = broker.connect_with(b"PRODUCER\n\xff\xff\xff\xff\0");
@@ -118,7 +124,9 @@ fn a_reset_in_the_middle_of_a_frame_takes_that_frame_alone() {
     let mut consumer = broker.consumer();
     let mut producer = broker.producer();
     pass("whole", &mut producer, &mut consumer);
-    producer.write_all(&frames(["cut off"])[..6]).expect("the broker reads");
+    producer
+        .write_all(&frames(["cut off"])[..6])
+        .expect("the broker reads");
     let own = producer.local_addr().expect("an address").to_string();
     reset(producer);
     broker.wait_for_log(|line| line["peer"] == own.as_str() && line["reason"] == "peer_reset");
@@ -195,12 +203,19 @@ fn a_flood_of_connections_is_refused_beyond_the_cap_and_accepting_goes_on() {
     }
     pass("meanwhile", &mut producer, &mut consumer);
     let label = "reason=\"too_many_connections\"";
-    assert_eq!(broker.metric("message_queue_connections_closed_total", label), 482.0);
+    assert_eq!(
+        broker.metric("message_queue_connections_refused_total", label),
+        482.0
+    );
     drop(flood);
-    wait_for_metric(&broker, "message_queue_connections", 2.0);
+    broker.wait_for_metric("message_queue_connections", 2.0);
     pass("afterwards", &mut broker.producer(), &mut consumer);
     // A line for each of the first in a second, and one for the rest.
-    let lines = broker.log().iter().filter(|line| line["level"] == "WARN").count();
+    let lines = broker
+        .log()
+        .iter()
+        .filter(|line| line["level"] == "WARN")
+        .count();
     assert!(lines < 482, "{lines} lines of warning");
 }
 
@@ -215,7 +230,8 @@ fn without_file_descriptors_it_waits_and_accepts_again_when_there_are() {
     let mut late = broker.connect_with(b"CONSUMER\n");
     let warnings = || -> Vec<Value> {
         let log = broker.log().into_iter();
-        log.filter(|line| line["message"] == "cannot accept a connection; trying again").collect()
+        log.filter(|line| line["message"] == "cannot accept a connection; trying again")
+            .collect()
     };
     let mut passed = 0;
     while warnings().len() < 4 {
@@ -227,7 +243,11 @@ fn without_file_descriptors_it_waits_and_accepts_again_when_there_are() {
     let times: Vec<Duration> = warnings().iter().map(time_of_day).collect();
     for pair in times.windows(2) {
         let day = Duration::from_secs(24 * 3600);
-        let apart = if pair[0] <= pair[1] { pair[1] - pair[0] } else { pair[1] + day - pair[0] };
+        let apart = if pair[0] <= pair[1] {
+            pair[1] - pair[0]
+        } else {
+            pair[1] + day - pair[0]
+        };
         assert!(apart > Duration::from_millis(50), "{times:?}");
     }
     silent.truncate(10);
@@ -242,9 +262,10 @@ fn without_file_descriptors_it_waits_and_accepts_again_when_there_are() {
 fn time_of_day(line: &Value) -> Duration {
     let timestamp = line["timestamp"].as_str().expect("a line has its time");
     let (_, time) = timestamp.split_once('T').expect("RFC 3339");
-    let mut parts = time.trim_end_matches('Z').split(':').map(|part| {
-        part.parse::<f64>().expect("hours, minutes, seconds")
-    });
+    let mut parts = time
+        .trim_end_matches('Z')
+        .split(':')
+        .map(|part| part.parse::<f64>().expect("hours, minutes, seconds"));
     let mut next = || parts.next().expect("three parts");
     Duration::from_secs_f64(next() * 3600.0 + next() * 60.0 + next())
 }
