@@ -2,20 +2,12 @@
 //! nobody else notices. Beside this, `limits.rs` has the plain case of each limit, and `soak.rs`
 //! all of it at once.
 
-use message_queue_tests::frames::{frames, read_bytes_to_end, read_message, read_messages};
+use message_queue_tests::frames::{frames, read_bytes_to_end, read_message, read_messages, reset};
 use message_queue_tests::process::Broker;
 use serde_json::Value;
-use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
-
-/// Ends a connection with a reset.
-fn reset(stream: TcpStream) {
-    SockRef::from(&stream)
-        .set_linger(Some(Duration::ZERO))
-        .expect("a TCP socket");
-}
 
 /// Sends a message from one client to another.
 fn pass(message: &str, producer: &mut TcpStream, consumer: &mut TcpStream) {

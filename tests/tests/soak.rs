@@ -5,21 +5,20 @@
 //!
 //! Bounded in count: [`ATTACKERS`] times [`ATTACKS`], with random choices from a fixed seed.
 
-use message_queue_tests::frames::{frames, read_bytes_to_end, read_message};
+use message_queue_tests::frames::{frames, read_bytes_to_end, read_message, reset};
 use message_queue_tests::process::{Broker, PATIENCE};
-use socket2::SockRef;
+use message_queue_tests::random::SplitMix64;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 /// Hostile clients at work at the same time.
 const ATTACKERS: u64 = 4;
 
 /// What each of them does.
-const ATTACKS: usize = 500;
+const ATTACKS: usize = 1000;
 
 /// Connections that each keeps open and silent: in the middle of a role line or of a frame.
 const KEPT_OPEN: usize = 20;
@@ -144,7 +143,7 @@ fn consume(mut stream: TcpStream, arrived: &Sender<u64>) -> usize {
 
 struct Attacker {
     broker: SocketAddr,
-    random: u64,
+    random: SplitMix64,
     kept_open: VecDeque<TcpStream>,
     /// Messages of floods that ended in an orderly way.
     orderly: usize,
@@ -154,7 +153,7 @@ impl Attacker {
     fn new(broker: SocketAddr, seed: u64) -> Self {
         Self {
             broker,
-            random: seed,
+            random: SplitMix64::new(seed),
             kept_open: VecDeque::new(),
             orderly: 0,
         }
@@ -163,7 +162,7 @@ impl Attacker {
     /// Returns how many messages it sent in floods that ended in an orderly way.
     fn attack(&mut self) -> usize {
         for _ in 0..ATTACKS {
-            match self.below(12) {
+            match self.random.below(12) {
                 0 => drop(self.connect()),
                 1 => reset(self.connect()),
                 2 => drop((0..30).map(|_| self.connect()).collect::<Vec<_>>()),
@@ -196,9 +195,8 @@ impl Attacker {
 
     /// Bytes that are no role line, whatever they are.
     fn garbage(&mut self) {
-        let length = 1 + self.below(2000);
-        let mut bytes = vec![0x80];
-        bytes.extend((0..length).map(|_| self.below(256) as u8));
+        let length = 1 + self.random.below(2000);
+        let bytes = [&[0x80][..], &self.random.bytes(length)].concat();
         drop(self.connect_with(&bytes));
     }
 
@@ -228,27 +226,11 @@ impl Attacker {
     }
 
     fn flood(&mut self, kind: u8) -> Vec<u8> {
-        let size = self.below(1000);
+        let size = self.random.below(1000);
         frames((0..FLOOD).map(|_| {
             let mut message = vec![0; 1 + size];
             message[0] = kind;
             message
         }))
     }
-
-    /// SplitMix64.
-    fn below(&mut self, bound: usize) -> usize {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
-}
-
-/// Ends a connection with a reset.
-fn reset(stream: TcpStream) {
-    SockRef::from(&stream)
-        .set_linger(Some(Duration::ZERO))
-        .expect("a TCP socket");
 }

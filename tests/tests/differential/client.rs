@@ -1,9 +1,8 @@
 //! One client. It never waits: the player asks it again.
 
-use socket2::SockRef;
+use message_queue_tests::frames::reset;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
 /// How a connection ended, as its client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +74,7 @@ impl Client {
 
     pub(crate) fn reset(&mut self) {
         let socket = self.socket.take().expect("a script ends a client once");
-        SockRef::from(&socket)
-            .set_linger(Some(Duration::ZERO))
-            .expect("a TCP socket");
+        reset(socket);
         self.end = Some(End::Left);
     }
 }

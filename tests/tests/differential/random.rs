@@ -8,13 +8,14 @@ use crate::script::{Action, Script};
 use message_queue_core::wire::LENGTH_PREFIX;
 use message_queue_core::{Config, DeliveryMode, Overflow};
 use message_queue_tests::frames::frames;
+use message_queue_tests::random::SplitMix64;
 
 /// What a decoder has room for at any time: one write of so many bytes is read in one piece.
 const ONE_READ: usize = 1024;
 
 /// The script of a seed.
 pub(crate) fn script(seed: u64) -> Script {
-    let mut random = Random(seed);
+    let mut random = SplitMix64::new(seed);
     let tight = random.one_in(2);
     let mut generator = Generator {
         script: Script::new(config(&mut random, tight)),
@@ -33,7 +34,7 @@ pub(crate) fn script(seed: u64) -> Script {
     generator.script
 }
 
-fn config(random: &mut Random, tight: bool) -> Config {
+fn config(random: &mut SplitMix64, tight: bool) -> Config {
     let mut config = Config {
         max_consumers: 1 + random.below(3),
         ..Config::default()
@@ -56,7 +57,7 @@ fn config(random: &mut Random, tight: bool) -> Config {
 }
 
 struct Generator {
-    random: Random,
+    random: SplitMix64,
     script: Script,
     /// There is too little room for all that is sent.
     tight: bool,
@@ -274,38 +275,5 @@ impl Generator {
                 return;
             }
         }
-    }
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
-    }
-
-    fn take_one<T>(&mut self, from: &mut Vec<T>) -> Option<T> {
-        if from.is_empty() {
-            return None;
-        }
-        let place = self.below(from.len());
-        Some(from.swap_remove(place))
     }
 }
