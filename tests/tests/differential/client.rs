@@ -18,6 +18,8 @@ pub(crate) enum End {
 /// One client.
 pub(crate) struct Client {
     socket: Option<TcpStream>,
+    /// Whether it reads what there is.
+    pub(crate) reads: bool,
     /// All that the broker sent.
     pub(crate) received: Vec<u8>,
     /// How it ended, if it has.
@@ -31,6 +33,7 @@ impl Client {
         socket.set_nonblocking(true).expect("a socket");
         Self {
             socket: Some(socket),
+            reads: true,
             received: Vec::new(),
             end: None,
         }
@@ -52,7 +55,8 @@ impl Client {
     /// Reads what there is.
     pub(crate) fn read(&mut self) {
         let mut chunk = vec![0; 64 * 1024];
-        while self.end.is_none()
+        while self.reads
+            && self.end.is_none()
             && let Some(socket) = &mut self.socket
         {
             match socket.read(&mut chunk) {

@@ -46,6 +46,8 @@ pub(crate) enum Action {
     Connect,
     /// It sends this, in one write where the socket takes it.
     Send(usize, Bytes),
+    /// It reads no more until the drain.
+    StopReading(usize),
     /// It ends its side of the stream.
     HalfClose(usize),
     /// It is gone, with a reset.
