@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Progress};
 use super::reader::Reader;
-use super::{Event, Socket};
+use super::{Event, Inbox, Socket};
 use message_queue_core::wire::DecoderConfig;
 use message_queue_core::{Broker, Config, ConnId, Input, Now, Output, Stats};
 use smol::channel::{Receiver, Sender};
@@ -56,11 +56,7 @@ impl BrokerTask {
     }
 
     /// Serves until the orderly end is over.
-    pub(super) async fn run(
-        mut self,
-        listener: Async<TcpListener>,
-        inbox: Receiver<Event>,
-    ) -> Stats {
+    pub(super) async fn run(mut self, listener: Async<TcpListener>, inbox: Inbox) -> Stats {
         let accepting = accept(listener, self.events.clone());
         let mut accepting = Some(self.executor.spawn(accepting));
         while !self.broker.is_drained() {
@@ -84,7 +80,7 @@ impl BrokerTask {
     }
 
     /// The next event; none if it is time to look at the timers.
-    async fn next(&self, inbox: &Receiver<Event>, due: Option<Now>) -> Option<Event> {
+    async fn next(&self, inbox: &Inbox, due: Option<Now>) -> Option<Event> {
         let timer = async {
             match due {
                 Some(due) => Timer::at(self.started + due.since_start()).await,
@@ -93,7 +89,7 @@ impl BrokerTask {
             None
         };
         // The sender in `self` keeps the channel open.
-        let event = async { inbox.recv().await.ok() };
+        let event = async { inbox.0.recv().await.ok() };
         event.or(timer).await
     }
 

@@ -15,7 +15,7 @@ mod reader;
 use broker::BrokerTask;
 use message_queue_core::wire::DecoderConfig;
 use message_queue_core::{Config, ConnId, Input, Stats};
-use smol::channel::{self, Sender};
+use smol::channel::{self, Receiver, Sender};
 use smol::{Async, LocalExecutor};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -46,6 +46,17 @@ enum Event {
     Stats(Sender<Stats>),
 }
 
+/// The broker's end of the channel of events. When it goes, if by a panic, what is in the channel
+/// goes with it, so that nobody waits for an answer that will not come.
+struct Inbox(Receiver<Event>);
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.0.close();
+        while self.0.try_recv().is_ok() {}
+    }
+}
+
 /// A broker that is serving.
 #[derive(Debug)]
 pub struct Server {
@@ -71,7 +82,7 @@ impl Server {
         let thread = thread::spawn(move || {
             let executor = Rc::new(LocalExecutor::new());
             let broker = BrokerTask::new(config, decoder, Rc::clone(&executor), outbox);
-            smol::block_on(executor.run(broker.run(listener, inbox)))
+            smol::block_on(executor.run(broker.run(listener, Inbox(inbox))))
         });
         Ok(Self {
             addr,

@@ -193,3 +193,22 @@ fn what_a_leaving_consumer_was_not_handed_goes_to_the_others_alike() {
     // The other one did have something to take over.
     assert!(seen.connections[2].0.len() > MAX_FRAME_BODY);
 }
+
+#[test]
+fn what_a_blocked_producer_goes_on_to_send_is_read_later_alike() {
+    let mut script = Script::new(Config {
+        delivery: DeliveryMode::Queue,
+        overflow: Overflow::Block,
+        queue_capacity: 2,
+        ..Config::default()
+    });
+    script.step(connect(0, "PRODUCER\n"), 0, 1);
+    script.step(vec![Action::send(0, frames(["a", "b", "c", "d"]))], 4, 0);
+    script.step(vec![Action::send(0, frames(["e", "f", "g"]))], 0, 0);
+    script.step(connect(1, "CONSUMER\n"), 3, 1);
+    let seen = assert_same(&script);
+    assert_eq!(
+        seen.connections[1].0,
+        frames(["a", "b", "c", "d", "e", "f", "g"])
+    );
+}

@@ -26,6 +26,7 @@ pub(crate) fn script(seed: u64) -> Script {
         consumers: Vec::new(),
         waiting: 0,
         blocked: Vec::new(),
+        unread: 0,
     };
     for _ in 0..40 {
         generator.step();
@@ -67,24 +68,28 @@ struct Generator {
     consumers: Vec<usize>,
     /// Messages that wait in a queue without a consumer.
     waiting: usize,
-    /// Producers that are not read from.
+    /// Producers that are not read from, until a consumer comes.
     blocked: Vec<(usize, Vec<u8>)>,
+    /// Frames that they have sent since.
+    unread: u64,
 }
 
 impl Generator {
     fn step(&mut self) {
-        match self.random.below(12) {
+        match self.random.below(13) {
             0 | 1 => self.consumer_comes(),
             2 => self.producer_comes(),
             3..8 => self.producer_sends(),
             8 => self.producer_goes(),
             9 => self.consumer_goes(),
+            10 => self.blocked_producer_sends(),
             _ => self.offender_comes_and_goes(),
         }
     }
 
     fn consumer_comes(&mut self) {
-        let client = self.connect("CONSUMER", 1);
+        let read_now = std::mem::take(&mut self.unread);
+        let client = self.connect("CONSUMER", read_now);
         if self.consumers.len() == self.script.config.max_consumers {
             return;
         }
@@ -96,17 +101,17 @@ impl Generator {
     }
 
     fn producer_comes(&mut self) {
-        let client = self.connect("PRODUCER", 1);
+        let client = self.connect("PRODUCER", 0);
         self.producers.push((client, Vec::new()));
     }
 
-    /// A client connects and sends its role line, in pieces.
-    fn connect(&mut self, word: &str, outcomes: u64) -> usize {
+    /// A client connects and sends its role line, in pieces; for that, so many frames are taken.
+    fn connect(&mut self, word: &str, frames: u64) -> usize {
         let client = self.next_client();
         let line = word.to_owned() + if self.random.one_in(2) { "\n" } else { "\r\n" };
         let mut actions = vec![Action::Connect];
         self.send_in_pieces(client, line.as_bytes(), &mut actions);
-        self.script.step(actions, 0, outcomes);
+        self.script.step(actions, frames, 1);
         client
     }
 
@@ -131,6 +136,15 @@ impl Generator {
             self.blocked.push((client, rest));
         } else {
             self.producers.push((client, rest));
+        }
+    }
+
+    fn blocked_producer_sends(&mut self) {
+        if let Some((client, _)) = self.blocked.last() {
+            let (client, messages) = (*client, self.messages());
+            self.unread += messages.len() as u64;
+            self.script
+                .step(vec![Action::send(client, frames(&messages))], 0, 0);
         }
     }
 
