@@ -230,6 +230,25 @@ fn with_block_in_broadcast_a_message_waits_until_every_consumer_has_room() {
 }
 
 #[test]
+fn with_block_in_broadcast_the_brokers_bytes_are_for_all_consumers_alike() {
+    assert_trace!(
+        r#"
+        config overflow=block max_consumers=2 backlog_bytes=2097160 broker_bytes=2097160
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        c2 sends "CONSUMER\n"
+        c3 opens
+        c3 sends "PRODUCER\n" frames "a"
+        # With these for each of the two, there is room for ten bytes more for each.
+        c3 sends frames "b"*262141 "c"*262141 "d"*262141 "e"*262131
+        c3 sends frames "f" "g" "h"
+        c1's socket takes all
+        "#
+    );
+}
+
+#[test]
 fn what_a_producer_left_parked_is_published_after_it_has_gone() {
     assert_trace!(
         r#"
@@ -484,6 +503,30 @@ fn a_drain_that_takes_too_long_is_ended_and_what_is_lost_is_counted() {
         c2 has nothing to read
         c1's socket takes 5 bytes
         5s pass
+        "#
+    );
+}
+
+#[test]
+fn a_drain_keeps_a_consumer_until_what_is_parked_has_been_published() {
+    assert_trace!(
+        r#"
+        config overflow=block consumer_backlog=1
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        c2 sends "CONSUMER\n"
+        c3 opens
+        c3 sends "PRODUCER\n" frames "a" "b" "c"
+        c2's socket takes all
+        c2's socket takes all
+        c3 resets
+        # Nothing waits for c2 now, but something will.
+        drain 5s
+        c1's socket takes all
+        c2's socket takes all
+        c1's socket takes all
+        c1's socket takes all
         "#
     );
 }
