@@ -254,10 +254,10 @@ impl Generator {
         self.script.step(actions, frames_taken, outcomes);
     }
 
-    /// Whoever is blocked is freed; where there is room, the last messages are sent in the moment
-    /// before the drain.
+    /// Whoever is blocked is freed by a consumer or by the drain itself. Where there is room, the
+    /// last messages are sent in the moment before the drain.
     fn end(&mut self) {
-        if !self.blocked.is_empty() {
+        if !self.blocked.is_empty() && self.random.one_in(2) {
             self.consumer_comes();
         }
         if !self.tight
