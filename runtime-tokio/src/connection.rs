@@ -1,0 +1,153 @@
+//! One connection: its task reads, decodes and feeds the core, and goes on with writes that had to
+//! wait for the socket.
+
+use crate::driver::Driver;
+use crate::peer::Peer;
+use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
+use message_queue_core::{Input, ProtocolError};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::io::poll_read_buf;
+
+/// While draining: a producer silent for so long has nothing more on its way.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// While draining: for so long a producer that is not silent is read from.
+const LAST_READS: Duration = Duration::from_millis(500);
+
+/// One connection's task.
+pub(crate) struct Connection<R> {
+    driver: Arc<Driver>,
+    peer: Arc<Peer>,
+    reader: R,
+    decoder: Decoder,
+    role: Option<Role>,
+    last_reads: Option<LastReads>,
+}
+
+/// The end of a producer while draining.
+struct LastReads {
+    /// When it is read from no more, in any case.
+    until: Instant,
+    /// Goes off when it has been silent for long enough.
+    quiet: Pin<Box<Sleep>>,
+}
+
+impl<R: AsyncRead + Unpin> Connection<R> {
+    pub(crate) fn new(
+        driver: Arc<Driver>,
+        peer: Arc<Peer>,
+        reader: R,
+        config: DecoderConfig,
+    ) -> Self {
+        let decoder = Decoder::new(config);
+        Self {
+            driver,
+            peer,
+            reader,
+            decoder,
+            role: None,
+            last_reads: None,
+        }
+    }
+
+    /// Serves the connection until it has ended.
+    pub(crate) async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+        self.peer.shutdown().await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let status = self.driver.go_on_writing(&self.peer, cx);
+            if status.closed.is_some() {
+                return Poll::Ready(());
+            }
+            if status.failed {
+                self.driver.end(self.peer.conn, Input::PeerReset);
+                continue;
+            }
+            if status.paused {
+                return Poll::Pending;
+            }
+            if self.had_its_time() {
+                self.driver.end(self.peer.conn, Input::NothingToRead);
+                continue;
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(bytes)) => self.received(bytes),
+                Poll::Ready(Err(_)) => self.driver.end(self.peer.conn, Input::PeerReset),
+                Poll::Pending => {
+                    self.decoder.park();
+                    ready!(self.poll_quiet(cx));
+                    self.driver.end(self.peer.conn, Input::NothingToRead);
+                }
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let bytes = ready!(poll_read_buf(
+            Pin::new(&mut self.reader),
+            cx,
+            self.decoder.recv_buf()
+        ))?;
+        if let Some(last_reads) = &mut self.last_reads {
+            last_reads.quiet.as_mut().reset(Instant::now() + QUIET);
+        }
+        Poll::Ready(Ok(bytes))
+    }
+
+    /// While draining: whether this producer has been read from for long enough.
+    fn had_its_time(&mut self) -> bool {
+        if !self.driver.is_draining() || self.role == Some(Role::Consumer) {
+            return false;
+        }
+        let now = Instant::now();
+        let last_reads = self.last_reads.get_or_insert_with(|| LastReads {
+            until: now + LAST_READS,
+            quiet: Box::pin(sleep_until(now + QUIET)),
+        });
+        last_reads.until <= now
+    }
+
+    /// While draining: ready when this producer has been silent for long enough.
+    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.last_reads {
+            Some(last_reads) => last_reads.quiet.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Hands on what a read brought; no bytes are the end of the stream.
+    fn received(&mut self, bytes: usize) {
+        let conn = self.peer.conn;
+        loop {
+            match self.decoder.next() {
+                Ok(Some(Decoded::Role(role))) => {
+                    self.role = Some(role);
+                    self.driver.feed(conn, Input::Role(role));
+                }
+                Ok(Some(Decoded::Batch(batch))) => self.driver.feed(conn, Input::Batch(batch)),
+                Ok(None) => break,
+                Err(error) => return self.broke(error),
+            }
+        }
+        if bytes == 0 {
+            match self.decoder.finish() {
+                Ok(()) => self.driver.end(conn, Input::PeerClosed),
+                Err(error) => self.broke(error),
+            }
+        }
+    }
+
+    fn broke(&self, error: ProtocolError) {
+        self.driver.end(self.peer.conn, Input::Broke(error));
+    }
+}

@@ -1,0 +1,57 @@
+//! Where connections come from: the one seam between the driver and the network.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// How many connections the kernel keeps for us until they are accepted.
+const ACCEPT_QUEUE: u32 = 1024;
+
+/// A source of connections: real TCP, or a simulated network.
+pub trait Listener: Send {
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection and its peer's address. Dropping the future loses no connection.
+    ///
+    /// # Errors
+    /// Whatever the network reports. The broker waits a little and tries again.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+}
+
+/// Listens for connections on `addr`.
+///
+/// `send_buffer` is the size asked of the kernel for what a socket has taken and its peer has not,
+/// in bytes; none leaves it to the kernel. It belongs to what a consumer that has stopped reading
+/// hoards.
+///
+/// # Errors
+/// Whatever the system says, an address in use above all.
+pub fn listen(addr: SocketAddr, send_buffer: Option<u32>) -> io::Result<TcpListener> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A broker that was just ended can be started again at once.
+    socket.set_reuseaddr(true)?;
+    if let Some(bytes) = send_buffer {
+        // Accepted sockets inherit it.
+        socket.set_send_buffer_size(bytes)?;
+    }
+    socket.bind(addr)?;
+    socket.listen(ACCEPT_QUEUE)
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, addr) = TcpListener::accept(self).await?;
+        // Writes are gathered already; waiting for more would only delay the last message.
+        // It fails only for a peer that is gone, and the first read will tell.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, addr))
+    }
+}

@@ -1,0 +1,206 @@
+//! The write side of one connection: shared by its own task and by whoever feeds the core.
+
+use message_queue_core::{CloseReason, ConnId, Write};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// The most slices passed to the kernel in one call.
+const MAX_SLICES: usize = 64;
+
+/// One connection, as the driver knows it.
+pub(crate) struct Peer {
+    pub(crate) conn: ConnId,
+    pub(crate) addr: SocketAddr,
+    side: Mutex<WriteSide>,
+}
+
+struct WriteSide {
+    stream: Box<dyn AsyncWrite + Unpin + Send>,
+    /// The write in flight, as far as the socket has not taken it.
+    write: Option<Unwritten>,
+    /// Wakes the connection's own task.
+    task: Option<Waker>,
+    status: Status,
+}
+
+/// What the core has said of this connection, and what its socket has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Status {
+    /// The producer is not to be read from.
+    pub(crate) paused: bool,
+    /// The connection has ended.
+    pub(crate) closed: Option<CloseReason>,
+    /// A write failed; the core has yet to be told.
+    pub(crate) failed: bool,
+}
+
+/// How far a write has come.
+struct Unwritten {
+    write: Write,
+    /// The first batch that the socket has not taken whole.
+    batch: usize,
+    /// How many bytes of that batch it has taken.
+    offset: usize,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        conn: ConnId,
+        addr: SocketAddr,
+        stream: impl AsyncWrite + Unpin + Send + 'static,
+    ) -> Self {
+        let stream = Box::new(stream);
+        let side = WriteSide {
+            stream,
+            write: None,
+            task: None,
+            status: Status::default(),
+        };
+        Self {
+            conn,
+            addr,
+            side: Mutex::new(side),
+        }
+    }
+
+    /// Starts a write and takes it as far as the socket goes without waiting; the connection's own
+    /// task goes on with it when the socket is ready again. Returns the bytes taken.
+    pub(crate) fn start(&self, write: Write) -> usize {
+        let mut side = self.side();
+        debug_assert!(side.write.is_none(), "one write at a time");
+        if side.status.closed.is_some() || side.status.failed {
+            return 0;
+        }
+        side.write = Some(Unwritten {
+            write,
+            batch: 0,
+            offset: 0,
+        });
+        // It is the connection's task that waits for the socket, not whoever is here now.
+        let Some(task) = side.task.clone() else {
+            return 0;
+        };
+        side.go_on(&mut Context::from_waker(&task))
+    }
+
+    /// Goes on with the write in flight. For the connection's own task, which is woken when the
+    /// socket is ready or its status changes. Returns the bytes taken, and the status.
+    pub(crate) fn go_on(&self, cx: &mut Context<'_>) -> (usize, Status) {
+        let mut side = self.side();
+        if side
+            .task
+            .as_ref()
+            .is_none_or(|task| !task.will_wake(cx.waker()))
+        {
+            side.task = Some(cx.waker().clone());
+        }
+        let taken = side.go_on(cx);
+        (taken, side.status)
+    }
+
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.change(|status| status.paused = paused);
+    }
+
+    pub(crate) fn set_closed(&self, reason: CloseReason) {
+        self.change(|status| status.closed = Some(reason));
+    }
+
+    /// Wakes the connection's task, so that it looks again.
+    pub(crate) fn wake(&self) {
+        self.change(|_| ());
+    }
+
+    /// Ends the stream in an orderly way: what the socket has taken still goes out.
+    pub(crate) async fn shutdown(&self) {
+        let mut stream = {
+            let closed: Box<dyn AsyncWrite + Unpin + Send> = Box::new(tokio::io::sink());
+            std::mem::replace(&mut self.side().stream, closed)
+        };
+        // The peer may be gone already; then there is nobody to be orderly with.
+        let _ = stream.shutdown().await;
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Status)) {
+        let task = {
+            let mut side = self.side();
+            change(&mut side.status);
+            side.task.clone()
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    fn side(&self) -> MutexGuard<'_, WriteSide> {
+        // A panic elsewhere ends the broker; it is not made worse here.
+        self.side.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WriteSide {
+    /// Writes until the write is done or the socket would block. Returns the bytes taken.
+    fn go_on(&mut self, cx: &mut Context<'_>) -> usize {
+        let mut taken = 0;
+        while self.status.closed.is_none()
+            && let Some(unwritten) = &mut self.write
+        {
+            match unwritten.poll_write(&mut self.stream, cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                    taken += bytes;
+                    if unwritten.advance(bytes) {
+                        self.write = None;
+                    }
+                }
+                Poll::Ready(Ok(_) | Err(_)) => {
+                    self.write = None;
+                    self.status.failed = true;
+                    cx.waker().wake_by_ref();
+                }
+            }
+        }
+        taken
+    }
+}
+
+impl Unwritten {
+    fn poll_write(
+        &self,
+        stream: &mut (dyn AsyncWrite + Unpin + Send),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let batches = &self.write.batches()[self.batch..];
+        let first = &batches[0].as_bytes()[self.offset..];
+        if batches.len() == 1 {
+            return Pin::new(stream).poll_write(cx, first);
+        }
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        slices[0] = IoSlice::new(first);
+        for (slice, batch) in slices[1..].iter_mut().zip(&batches[1..]) {
+            *slice = IoSlice::new(batch.as_bytes());
+        }
+        let used = batches.len().min(MAX_SLICES);
+        Pin::new(stream).poll_write_vectored(cx, &slices[..used])
+    }
+
+    /// Notes that `bytes` more were taken. Returns whether that was all.
+    fn advance(&mut self, mut bytes: usize) -> bool {
+        let batches = self.write.batches();
+        while let Some(batch) = batches.get(self.batch) {
+            let left = batch.byte_len() - self.offset;
+            if bytes < left {
+                self.offset += bytes;
+                return false;
+            }
+            bytes -= left;
+            self.batch += 1;
+            self.offset = 0;
+        }
+        true
+    }
+}

@@ -1,0 +1,267 @@
+//! The server: accepts connections, keeps the time, and ends in an orderly way.
+
+use crate::connection::Connection;
+use crate::driver::Driver;
+use crate::net::Listener;
+use message_queue_core::wire::DecoderConfig;
+use message_queue_core::{Config, ConnId, Count, DropReason, GroupId, Stats};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::pending;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::split;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{info, warn};
+
+/// How long to wait after the network failed to give a connection, as it does when there are no
+/// file descriptors left: long enough not to spin, short enough to be back soon.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// A broker that is not serving yet.
+///
+/// ```
+/// # use message_queue_tokio::{Server, client::{Consumer, Producer}};
+/// # use tokio::net::TcpListener;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let addr = listener.local_addr()?;
+/// let server = Server::new(Default::default(), Default::default());
+/// let broker = server.handle();
+/// let serving = tokio::spawn(server.serve(listener));
+/// // … connect producers and consumers to `addr` …
+/// broker.drain(Duration::from_secs(5));
+/// let summary = serving.await?;
+/// assert_eq!(summary.received.messages, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    handle: Handle,
+    decoder: DecoderConfig,
+}
+
+/// A broker, to look at and to end. A clone is the same broker.
+#[derive(Clone)]
+pub struct Handle {
+    driver: Arc<Driver>,
+    ready: Arc<AtomicBool>,
+}
+
+/// One consumer, as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct ConsumerStatus {
+    /// Its connection.
+    pub conn: ConnId,
+    /// Its address.
+    pub addr: SocketAddr,
+    /// For how long it has been connected.
+    pub connected: Duration,
+    /// What its socket has taken.
+    pub delivered: Count,
+    /// The write in flight to it.
+    pub in_flight: Count,
+    /// What waits for its group: for it alone in `broadcast`, for all of them in `queue`.
+    pub backlog: Count,
+    /// What was dropped for it alone (`broadcast`), by [`DropReason::index`]; nothing in `queue`.
+    pub dropped: [Count; DropReason::COUNT],
+}
+
+/// The counters and gauges of a broker at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The counters.
+    pub stats: Stats,
+    /// What is in all backlogs: waiting, and not in flight.
+    pub backlog: Count,
+    /// For how long the oldest message has been waiting; zero if none is.
+    pub oldest: Duration,
+    /// For how long the broker has been running.
+    pub uptime: Duration,
+}
+
+impl Server {
+    /// A broker with these settings.
+    ///
+    /// # Panics
+    /// If the settings do not keep their bounds ([`Config::check`]).
+    pub fn new(config: Config, decoder: DecoderConfig) -> Self {
+        let driver = Arc::new(Driver::new(config));
+        Self {
+            handle: Handle {
+                driver,
+                ready: Arc::default(),
+            },
+            decoder,
+        }
+    }
+
+    /// A handle to the broker, for while it serves and after.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves connections from `listener` until the end of a [`drain`](Handle::drain). Returns
+    /// the counters as they stand then.
+    ///
+    /// # Panics
+    /// If the broker has a bug: a panic in the task of a connection is not swallowed.
+    pub async fn serve<L: Listener>(self, listener: L) -> Stats {
+        let Self { handle, decoder } = self;
+        let driver = &handle.driver;
+        let mut listener = Some(listener);
+        let mut connections = JoinSet::new();
+        let mut every_second = interval(Duration::from_secs(1));
+        every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut accept_at = Instant::now();
+        handle.set_ready(true);
+
+        while !(driver.is_drained() && connections.is_empty()) {
+            if driver.is_draining() && listener.take().is_some() {
+                info!("no longer listening");
+            }
+            let alarm = driver.alarm();
+            tokio::select! {
+                biased;
+                () = driver.attention.notified() => {}
+                Some(ended) = connections.join_next() => check(ended),
+                _ = every_second.tick() => driver.core().report.tell(),
+                () = sleep_until_some(alarm) => driver.handle_timeout(),
+                accepted = accept(&mut listener, accept_at) => match accepted {
+                    Ok((stream, addr)) => {
+                        let (reader, writer) = split(stream);
+                        let peer = driver.open(addr, writer);
+                        let driver = Arc::clone(driver);
+                        connections.spawn(Connection::new(driver, peer, reader, decoder).run());
+                    }
+                    Err(error) => {
+                        warn!(%error, "cannot accept a connection; trying again");
+                        accept_at = Instant::now() + ACCEPT_BACKOFF;
+                    }
+                },
+            }
+        }
+        let mut core = driver.core();
+        core.report.tell();
+        core.broker.stats().clone()
+    }
+}
+
+impl Handle {
+    /// Whether the broker takes new connections and is not about to end.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.driver.is_draining()
+    }
+
+    /// Says whether the broker is ready, for whoever asks. Everything works on as before.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Begins the orderly end: no new connections; what was received is delivered for up to
+    /// `timeout`; what is left then is dropped and counted. Called again it leaves less time.
+    pub fn drain(&self, timeout: Duration) {
+        self.driver.drain(timeout);
+    }
+
+    /// The counters and gauges now.
+    pub fn snapshot(&self) -> Snapshot {
+        let core = self.driver.core();
+        let now = self.driver.now();
+        let oldest = core
+            .broker
+            .waiting_since()
+            .map_or(Duration::ZERO, |since| now - since);
+        Snapshot {
+            stats: core.broker.stats().clone(),
+            backlog: core.broker.backlog(),
+            oldest,
+            uptime: now.since_start(),
+        }
+    }
+
+    /// The consumers now, longest connected first.
+    pub fn consumers(&self) -> Vec<ConsumerStatus> {
+        let core = self.driver.core();
+        let now = self.driver.now();
+        let groups: BTreeMap<_, _> = core
+            .broker
+            .groups()
+            .map(|group| (group.id, group))
+            .collect();
+        let consumers = core.broker.consumers().filter_map(|consumer| {
+            let group = groups.get(&consumer.group)?;
+            let dropped = match consumer.group {
+                GroupId::Own(_) => group.flow.dropped,
+                GroupId::Shared => Default::default(),
+            };
+            Some(ConsumerStatus {
+                conn: consumer.conn,
+                addr: core.peers.get(&consumer.conn)?.addr,
+                connected: now - consumer.opened,
+                delivered: consumer.delivered,
+                in_flight: consumer.in_flight,
+                backlog: group.backlog,
+                dropped,
+            })
+        });
+        consumers.collect()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("ready", &self.is_ready())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The next connection, not before `not_before`; never, if nothing listens any more.
+async fn accept<L: Listener>(
+    listener: &mut Option<L>,
+    not_before: Instant,
+) -> io::Result<(L::Stream, SocketAddr)> {
+    let Some(listener) = listener else {
+        return pending().await;
+    };
+    sleep_until(not_before).await;
+    loop {
+        match listener.accept().await {
+            // Gone again before it was accepted: its own affair.
+            Err(error) if is_peers_affair(&error) => {}
+            accepted => return accepted,
+        }
+    }
+}
+
+fn is_peers_affair(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
+    )
+}
+
+async fn sleep_until_some(alarm: Option<Instant>) {
+    match alarm {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+/// A task that panicked takes the broker with it: its state may be wrong.
+fn check(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        resume_unwind(panic);
+    }
+}
