@@ -4,12 +4,18 @@
 //! log and an HTTP port. In the order in which data flows: `net.rs` (where connections come from),
 //! `server.rs` (accepts them and ends in an orderly way), `connection.rs` (one socket's task),
 //! `driver.rs` (the core behind a lock), `peer.rs` (one socket's write side), `report.rs` (the log).
+//! Beside them: `settings/`, `logging.rs`, `http.rs` and `metrics.rs`, and `cli/`.
 
+pub mod cli;
 mod connection;
 mod driver;
+pub mod http;
+pub mod logging;
+pub mod metrics;
 pub mod net;
 mod peer;
 mod report;
 mod server;
+pub mod settings;
 
 pub use server::{ConsumerStatus, Handle, Server, Snapshot};
