@@ -4,9 +4,11 @@
 //! log and an HTTP port. In the order in which data flows: `net.rs` (where connections come from),
 //! `server.rs` (accepts them and ends in an orderly way), `connection.rs` (one socket's task),
 //! `driver.rs` (the core behind a lock), `peer.rs` (one socket's write side), `report.rs` (the log).
-//! Beside them: `settings/`, `logging.rs`, `http.rs` and `metrics.rs`, and `cli/`.
+//! Beside them: `process.rs` (the broker as a process), `settings/`, `logging.rs`, `http.rs` and
+//! `metrics.rs`, `client/` (the other end of the wire), and `cli/`.
 
 pub mod cli;
+pub mod client;
 mod connection;
 mod driver;
 pub mod http;
@@ -14,6 +16,7 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 mod peer;
+mod process;
 mod report;
 mod server;
 pub mod settings;

@@ -87,6 +87,14 @@ impl Decoder {
         }
     }
 
+    /// A decoder of frames alone: the consumer's side of the wire, where no role line comes first.
+    pub fn frames_only(config: DecoderConfig) -> Self {
+        Self {
+            phase: Phase::Frames,
+            ..Self::new(config)
+        }
+    }
+
     /// The buffer to append received bytes to. It has room for at least one byte; what is in it
     /// must be left alone.
     pub fn recv_buf(&mut self) -> &mut BytesMut {
@@ -215,5 +223,23 @@ impl Decoder {
         self.allocated = 0;
         self.before_read = 0;
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_role_line_the_first_byte_is_a_frame() {
+        let mut decoder = Decoder::frames_only(DecoderConfig::default());
+        assert_eq!(decoder.finish(), Ok(()));
+        decoder
+            .recv_buf()
+            .extend_from_slice(b"\0\0\0\x01a\0\0\0\0\0");
+        let batch = FrameBatch::encode(["a", ""]).expect("small messages");
+        assert_eq!(decoder.next(), Ok(Some(Decoded::Batch(batch))));
+        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.finish(), Err(ProtocolError::TruncatedFrame));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::logging::{self, LoggingError};
 use crate::net;
+use crate::process;
 use crate::settings::{Settings, SettingsError, settings_help};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -108,8 +109,8 @@ fn start(settings: &Settings) -> Result<(), StartError> {
     // Sockets belong to the runtime in which they are opened.
     let _in_runtime = runtime.enter();
     let send_buffer = settings.send_buffer_bytes();
-    let (_clients, tcp_address) = listen("TCP_PORT", settings.tcp_address(), send_buffer)?;
-    let (_http, http_address) = listen("HTTP_PORT", settings.http_address(), None)?;
+    let (clients, tcp_address) = listen("TCP_PORT", settings.tcp_address(), send_buffer)?;
+    let (operators, http_address) = listen("HTTP_PORT", settings.http_address(), None)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         %tcp_address,
@@ -120,6 +121,7 @@ fn start(settings: &Settings) -> Result<(), StartError> {
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
+    runtime.block_on(process::run(settings, clients, operators));
     Ok(())
 }
 
