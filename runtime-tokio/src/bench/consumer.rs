@@ -161,7 +161,7 @@ impl Consumer {
     ) -> Result<(), BenchError> {
         let size = plan.size;
         let mut failure = None;
-        reading::frames(&self.stream, reading::buffer_size(plan), |frames| {
+        reading::frames(&*self.stream, reading::buffer_size(plan), |frames| {
             let now = self.clock.now();
             let mut bytes = 0;
             for body in frames {

@@ -78,8 +78,10 @@ impl Matrix {
                 let figures: Option<Vec<_>> = pairs.pairs.iter().map(figure).collect();
                 figures.map(|figures| Spread::of(figures).median)
             };
-            let count = |figure| median(figure).map_or("?".to_owned(), |value| format!("{value:.0}"));
-            let cost = |figure| median(figure).map_or("?".to_owned(), |value| format!("{value:.3}"));
+            let count =
+                |figure| median(figure).map_or("?".to_owned(), |value| format!("{value:.0}"));
+            let cost =
+                |figure| median(figure).map_or("?".to_owned(), |value| format!("{value:.3}"));
             // Writing to a string does not fail.
             let _ = writeln!(
                 table,

@@ -113,10 +113,7 @@ impl Checker {
 
 /// A pattern long enough to be read from each of its positions.
 fn filler(size: usize) -> Vec<u8> {
-    (0..=u8::MAX)
-        .cycle()
-        .take(size + FILLER_PERIOD)
-        .collect()
+    (0..=u8::MAX).cycle().take(size + FILLER_PERIOD).collect()
 }
 
 /// Where in the pattern the filler of this message begins.

@@ -81,7 +81,10 @@ impl Producer {
         let mut sent = 0;
         while sent < total {
             let elapsed = start.elapsed();
-            let messages = at_most(frames, schedule.due(elapsed).min(total).saturating_sub(sent));
+            let messages = at_most(
+                frames,
+                schedule.due(elapsed).min(total).saturating_sub(sent),
+            );
             if messages == 0 {
                 thread::park_timeout(schedule.at(sent).saturating_sub(elapsed));
                 continue;
@@ -116,9 +119,7 @@ impl Producer {
                 client: format!("producer {}", self.number),
                 source,
             })?;
-        self.sent
-            .0
-            .store(sent + messages as u64, Ordering::Release);
+        self.sent.0.store(sent + messages as u64, Ordering::Release);
         Ok(())
     }
 }

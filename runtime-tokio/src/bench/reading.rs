@@ -114,7 +114,9 @@ mod tests {
 
     #[test]
     fn a_message_too_large_for_the_buffer_is_an_error() {
-        let bytes = FrameBatch::encode(["0123456789"]).expect("small").into_bytes();
+        let bytes = FrameBatch::encode(["0123456789"])
+            .expect("small")
+            .into_bytes();
         assert!(frames(&bytes[..], 8, |frames| frames.count() == 0).is_err());
     }
 }

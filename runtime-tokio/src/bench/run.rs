@@ -125,7 +125,11 @@ pub fn run(
     let sent = producers.sent();
     producers.join(|_| ())?;
     let bytes = consumers.bytes();
-    let last = consumers.tallies.iter().map(|received| received.last()).max();
+    let last = consumers
+        .tallies
+        .iter()
+        .map(|received| received.last())
+        .max();
     for received in &consumers.tallies {
         received.end();
     }
@@ -139,7 +143,9 @@ pub fn run(
         expected: sent * plan.copies(),
         delivered: bytes / plan.frame_size() as u64,
         size: plan.size,
-        elapsed: last.unwrap_or_default().saturating_sub(clock.since_origin(start)),
+        elapsed: last
+            .unwrap_or_default()
+            .saturating_sub(clock.since_origin(start)),
         latency: latency(&found)?,
         cost: None,
         verified: plan.reading == Reading::Verify,
@@ -286,7 +292,10 @@ fn warm_up(addr: SocketAddr, consumers: &[Arc<Received>]) -> Result<(), BenchErr
         let sent = Instant::now();
         while sent.elapsed() < WARM_UP_STEP {
             // The last one sent: so none is on its way when the last of all follows.
-            if consumers.iter().all(|received| received.warm_up() == number) {
+            if consumers
+                .iter()
+                .all(|received| received.warm_up() == number)
+            {
                 return publish(&mut stream, addr, WARM);
             }
             thread::park_timeout(WARM_UP_STEP.saturating_sub(sent.elapsed()));
@@ -301,7 +310,8 @@ fn warm_up(addr: SocketAddr, consumers: &[Arc<Received>]) -> Result<(), BenchErr
 fn publish(stream: &mut TcpStream, addr: SocketAddr, number: u64) -> Result<(), BenchError> {
     let message: [u8; WARM_UP_SIZE] = number.to_be_bytes();
     let connect = |source| BenchError::Connect { addr, source };
-    let batch = FrameBatch::encode([message]).map_err(|error| connect(std::io::Error::other(error)))?;
+    let batch =
+        FrameBatch::encode([message]).map_err(|error| connect(std::io::Error::other(error)))?;
     stream.write_all(batch.as_bytes()).map_err(connect)
 }
 
@@ -334,7 +344,9 @@ fn wait(
         if ended && idle > SILENCE {
             return Ok(());
         }
-        let pause = plan.rate.map_or(0.0, |rate| 2.0 * plan.producers as f64 / rate);
+        let pause = plan
+            .rate
+            .map_or(0.0, |rate| 2.0 * plan.producers as f64 / rate);
         if idle.as_secs_f64() > STALL.as_secs_f64() + pause {
             return Err(BenchError::Stalled(STALL));
         }

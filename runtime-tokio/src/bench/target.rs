@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn the_address_is_found_in_the_log() {
         let addr = Some(SocketAddr::from(([127, 0, 0, 1], 4242)));
-        let nested = r#"{"level":"INFO","fields":{"message":"listening","tcp_address":"127.0.0.1:4242"}}"#;
+        let nested =
+            r#"{"level":"INFO","fields":{"message":"listening","tcp_address":"127.0.0.1:4242"}}"#;
         assert_eq!(address(nested), addr);
         assert_eq!(address(r#"{"tcp_address":"127.0.0.1:4242"}"#), addr);
         assert_eq!(address(r#"{"message":"listening"}"#), None);

@@ -34,7 +34,9 @@ fn cpu_nanos(schedstat: &str) -> Option<u64> {
 
 /// From `status`: the "high water mark" of resident memory.
 fn peak_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes << 10)
 }

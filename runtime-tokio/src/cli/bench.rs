@@ -163,7 +163,9 @@ fn pairs(plan: &Plan, count: u32, name: &str) -> Result<Pairs, BenchError> {
     let mut pairs = Pairs::default();
     for number in 1..=count {
         let bar = Bar::new(&format!("{name} {number}/{count}"));
-        let pair = Pair::run(plan, number % 2 == 1, |_, progress| bar.show(plan, progress))?;
+        let pair = Pair::run(plan, number % 2 == 1, |_, progress| {
+            bar.show(plan, progress)
+        })?;
         bar.end();
         pairs.pairs.push(pair);
     }
@@ -174,7 +176,10 @@ fn plan(args: &BenchArgs) -> Result<Plan, PlanError> {
     let seconds = args.seconds.unwrap_or(SECONDS);
     let volume = match args.messages {
         Some(messages) => Volume::Messages(messages),
-        None => Volume::Time(Duration::try_from_secs_f64(seconds).map_err(|_| PlanError::Seconds(seconds.to_string()))?),
+        None => Volume::Time(
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|_| PlanError::Seconds(seconds.to_string()))?,
+        ),
     };
     let plan = Plan {
         delivery: args.mode,

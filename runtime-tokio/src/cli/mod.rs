@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod bench;
 mod broker_args;
 mod connector;
 pub mod consume;
@@ -25,6 +26,7 @@ Examples:
   journalctl -f | message-queue produce             publish lines as they come
   message-queue produce big.txt --rate 1000         publish 1,000 messages a second
   message-queue consume --count 10 --format json    print ten messages and end
+  message-queue bench --consumers 4 --relay         how close to the limit the broker is here
 
 Exit codes: 0 an orderly end, 1 a failure, 2 a setting or flag that is not allowed.";
 
@@ -53,6 +55,9 @@ enum Command {
     Serve(serve::ServeArgs),
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
+    Bench(bench::BenchArgs),
+    #[command(hide = true)]
+    BenchRelay(bench::BenchRelayArgs),
 }
 
 impl Cli {
@@ -63,6 +68,8 @@ impl Cli {
             Some(Command::Serve(args)) => serve::run(args),
             Some(Command::Produce(args)) => produce::run(args),
             Some(Command::Consume(args)) => consume::run(args),
+            Some(Command::Bench(args)) => bench::run(args),
+            Some(Command::BenchRelay(args)) => bench::run_relay(args),
         }
     }
 }
