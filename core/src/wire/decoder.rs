@@ -98,10 +98,15 @@ impl Decoder {
     /// The buffer to append received bytes to. It has room for at least one byte; what is in it
     /// must be left alone.
     pub fn recv_buf(&mut self) -> &mut BytesMut {
-        let spare = self.buf.capacity() - self.buf.len();
-        if spare < self.target.div_ceil(2) && !self.buf.try_reclaim(self.target) {
-            // A long partial frame grows by doubling, so that its bytes are copied O(1) times.
-            let size = self.buf.len() + self.target.max(self.buf.len());
+        let (filled, spare) = (self.buf.len(), self.buf.capacity() - self.buf.len());
+        // A short partial frame has its place within the read, so that no batch is larger than one.
+        // A long one grows by doubling, so that its bytes are copied O(1) times.
+        let size = if filled <= self.target / 2 {
+            self.target
+        } else {
+            filled + self.target.max(filled)
+        };
+        if spare < self.target.div_ceil(2) && !self.buf.try_reclaim(size - filled) {
             let mut grown = BytesMut::with_capacity(size);
             grown.extend_from_slice(&self.buf);
             self.allocated = grown.capacity();
@@ -161,7 +166,7 @@ impl Decoder {
         if read == 0 {
             return;
         }
-        if read >= self.target {
+        if self.buf.len() == self.buf.capacity() {
             self.target = (self.target * 2).min(self.config.read_bytes);
         } else if read < self.target / 4 {
             self.target = (self.target / 2).max(MIN_READ.min(self.config.read_bytes));
