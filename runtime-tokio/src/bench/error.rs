@@ -52,6 +52,9 @@ pub enum BenchError {
         /// What is wrong.
         what: String,
     },
+    /// Messages were lost, and whoever was full was to hold producers back instead.
+    #[error("{0} messages were lost, and with --overflow block none may be")]
+    Lost(u64),
     /// The system did not give a thread, or something else that a run needs.
     #[error(transparent)]
     System(#[from] io::Error),

@@ -95,8 +95,7 @@ pub struct BenchRelayArgs {
 }
 
 /// Measures, and prints the figures. Exit codes: 0 if something was measured, 2 where a flag is
-/// not allowed, 1 where it came to nothing or a message was lost that a broker that blocks must
-/// not lose.
+/// not allowed, 1 where it came to nothing or a broker that blocks lost a message.
 pub fn run(args: &BenchArgs) -> ExitCode {
     match measure(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -154,6 +153,9 @@ fn measure(args: &BenchArgs) -> Result<(), BenchError> {
             println!("{}", outcome.to_json());
         } else {
             print!("{outcome}");
+        }
+        if args.overflow == Overflow::Block && outcome.lost() > 0 {
+            return Err(BenchError::Lost(outcome.lost()));
         }
     }
     Ok(())
