@@ -7,6 +7,7 @@ use crate::bench::{
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use message_queue_core::{DeliveryMode, Overflow};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -133,13 +134,13 @@ fn measure(args: &BenchArgs) -> Result<(), BenchError> {
             let pairs = pairs(&cell.plan(&plan), args.pairs, &cell.name())?;
             matrix.cells.push((cell, pairs));
         }
-        print!("{}", matrix.to_markdown());
+        print(&matrix.to_markdown())?;
     } else if args.relay {
         let pairs = pairs(&plan, args.pairs, "pair")?;
         if args.json {
-            println!("{}", pairs.to_json());
+            print(&format!("{}\n", pairs.to_json()))?;
         } else {
-            print!("{pairs}");
+            print(&pairs.to_string())?;
         }
     } else {
         let target = match args.addr {
@@ -150,15 +151,23 @@ fn measure(args: &BenchArgs) -> Result<(), BenchError> {
         let outcome = run_once(&plan, &target, |progress| bar.show(&plan, progress))?;
         bar.end();
         if args.json {
-            println!("{}", outcome.to_json());
+            print(&format!("{}\n", outcome.to_json()))?;
         } else {
-            print!("{outcome}");
+            print(&outcome.to_string())?;
         }
         if args.overflow == Overflow::Block && outcome.lost() > 0 {
             return Err(BenchError::Lost(outcome.lost()));
         }
     }
     Ok(())
+}
+
+/// Prints the figures. A reader that has seen enough (`| head`) is no failure.
+fn print(figures: &str) -> io::Result<()> {
+    match io::stdout().write_all(figures.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn pairs(plan: &Plan, count: u32, name: &str) -> Result<Pairs, BenchError> {
