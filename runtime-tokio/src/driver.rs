@@ -7,9 +7,12 @@
 //!
 //! Locks, always taken in this order: the gate, the core, a peer.
 
+use crate::pacing::Pacing;
 use crate::peer::{Peer, Status};
 use crate::report::Report;
-use message_queue_core::{Broker, CloseReason, Config, ConnId, Input, Now, Output, Write};
+use message_queue_core::{
+    Broker, CloseReason, Config, ConnId, Input, Now, Output, Overflow, Write,
+};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +32,8 @@ pub(crate) struct Driver {
     gate: RwLock<()>,
     started: Instant,
     draining: AtomicBool,
+    /// Says when producers are to be read from.
+    pub(crate) pacing: Pacing,
     /// The server is to look at the timers, at the end of the drain, or at the listener.
     pub(crate) attention: Notify,
 }
@@ -44,11 +49,19 @@ pub(crate) struct Core {
     alarm: Option<Now>,
 }
 
+/// Producers are paced where more waits than this part of a write: bulk is, and a few small
+/// messages are not.
+const PACE_RATIO: usize = 4;
+
 /// Writes that the core has asked for.
 type Writes = Vec<(Arc<Peer>, Write)>;
 
 impl Driver {
     pub(crate) fn new(config: Config) -> Self {
+        let pacing = Pacing::new(match config.overflow {
+            Overflow::Block => Some(config.write_bytes / PACE_RATIO),
+            Overflow::Drop => None,
+        });
         let core = Core {
             broker: Broker::new(config),
             peers: BTreeMap::new(),
@@ -61,6 +74,7 @@ impl Driver {
             gate: RwLock::new(()),
             started: Instant::now(),
             draining: AtomicBool::new(false),
+            pacing,
             attention: Notify::new(),
         }
     }
@@ -192,6 +206,7 @@ impl Driver {
         let now = self.now();
         act(&mut core.broker, now);
         let writes = core.follow();
+        self.pacing.note(core.broker.held_bytes());
         let due = core.broker.poll_timeout();
         let earlier = due.is_some_and(|due| core.alarm.is_none_or(|alarm| due < alarm));
         if earlier || core.broker.is_drained() {
