@@ -77,8 +77,9 @@ where
         .with_writer(writer);
     match style {
         Style::Json => Box::new(builder.json().flatten_event(true).finish()),
-        Style::Plain => Box::new(builder.with_ansi(false).finish()),
-        Style::Coloured => Box::new(builder.with_ansi(true).finish()),
+        // People read what happened; which module said so stands in the JSON.
+        Style::Plain => Box::new(builder.with_target(false).with_ansi(false).finish()),
+        Style::Coloured => Box::new(builder.with_target(false).with_ansi(true).finish()),
     }
 }
 
@@ -133,7 +134,7 @@ mod tests {
     fn text_has_escape_sequences_only_where_colours_are_wanted() {
         let event = || tracing::info!(port = 9080, "listening");
         let plain = logged(Style::Plain, &[], event);
-        assert!(plain.ends_with(": listening port=9080\n"), "{plain:?}");
+        assert!(plain.ends_with(" INFO listening port=9080\n"), "{plain:?}");
         assert!(!plain.contains('\u{1b}'));
         assert!(logged(Style::Coloured, &[], event).contains('\u{1b}'));
     }
