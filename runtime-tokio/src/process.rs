@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
+use tracing::field::display;
 use tracing::{error, info, warn};
 
 /// File descriptors that are not connections: the listeners, the log, HTTP and some in reserve.
@@ -16,11 +17,14 @@ const OTHER_DESCRIPTORS: u64 = 64;
 
 /// Serves until a signal has brought the orderly end about.
 pub(crate) async fn run(settings: &Settings, clients: TcpListener, operators: TcpListener) {
+    // First of all: a signal that comes before its handler is there ends the process on the spot.
+    let signals = Signals::new();
     let config = settings.broker_config();
     allow_descriptors(config.max_connections as u64 + OTHER_DESCRIPTORS);
     let server = Server::new(config, settings.decoder_config());
     let broker = server.handle();
 
+    announce(settings, &clients, &operators);
     let router = http::router(broker.clone());
     let serving_http = tokio::spawn(async move {
         if let Err(error) = axum::serve(operators, router).await {
@@ -29,8 +33,9 @@ pub(crate) async fn run(settings: &Settings, clients: TcpListener, operators: Tc
     });
     let (delay, timeout) = (settings.drain_delay(), settings.drain_timeout());
     let following_signals = tokio::spawn(async move {
-        if let Err(error) = follow_signals(broker, delay, timeout).await {
-            error!(%error, "signals are not followed");
+        match signals {
+            Ok(signals) => follow_signals(signals, broker, delay, timeout).await,
+            Err(error) => error!(%error, "signals are not followed"),
         }
     });
 
@@ -40,9 +45,24 @@ pub(crate) async fn run(settings: &Settings, clients: TcpListener, operators: Tc
     sum_up(&stats);
 }
 
+/// Tells the addresses and all settings in one event. Whoever sees it can connect, and can end the
+/// broker in an orderly way.
+fn announce(settings: &Settings, clients: &TcpListener, operators: &TcpListener) {
+    let address = |listener: &TcpListener| listener.local_addr().ok().map(display);
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        tcp_address = address(clients),
+        http_address = address(operators),
+        settings = settings.summary(),
+        "listening"
+    );
+    for warning in settings.warnings() {
+        warn!("{warning}");
+    }
+}
+
 /// The first signal begins the orderly end, the second leaves no time for it.
-async fn follow_signals(broker: Handle, delay: Duration, timeout: Duration) -> io::Result<()> {
-    let mut signals = Signals::new()?;
+async fn follow_signals(mut signals: Signals, broker: Handle, delay: Duration, timeout: Duration) {
     let name = signals.next().await;
     broker.set_ready(false);
     info!(signal = name, ?delay, ?timeout, "draining");
@@ -52,7 +72,6 @@ async fn follow_signals(broker: Handle, delay: Duration, timeout: Duration) -> i
     }
     signals.next().await;
     broker.drain(Duration::ZERO);
-    Ok(())
 }
 
 struct Signals {
