@@ -117,8 +117,9 @@ pub static SETTINGS: [Setting; 23] = [
         allowed: PLACES,
         help: "Connections at a time, of producers and consumers together; one more is refused.",
         memory: Some(
-            "For each a file descriptor and a few KiB; for each producer that sends also what \
-             READ_BYTES says.",
+            "For each a file descriptor and, while it is idle, 1.5 KiB (measured: 10,000 idle \
+             producers and the broker take 19 MiB, 39 MiB with half a message read from each); for \
+             each that sends also what READ_BYTES says.",
         ),
     },
     Setting {
@@ -126,14 +127,20 @@ pub static SETTINGS: [Setting; 23] = [
         default: "10000",
         allowed: MESSAGES,
         help: "Messages that may wait for one consumer in broadcast mode.",
-        memory: Some("The messages themselves; BACKLOG_BYTES bounds their bytes."),
+        memory: Some(
+            "The messages themselves; BACKLOG_BYTES bounds their bytes. One that came alone takes \
+             up to 150 bytes beside them (measured: 90); those that came together share that.",
+        ),
     },
     Setting {
         name: "QUEUE_CAPACITY",
         default: "10000",
         allowed: MESSAGES,
         help: "Messages that may wait in the queue in queue mode.",
-        memory: Some("The messages themselves; BACKLOG_BYTES bounds their bytes."),
+        memory: Some(
+            "The messages themselves; BACKLOG_BYTES bounds their bytes. One that came alone takes \
+             up to 150 bytes beside them (measured: 90); those that came together share that.",
+        ),
     },
     Setting {
         name: "BACKLOG_BYTES",
@@ -150,8 +157,9 @@ pub static SETTINGS: [Setting; 23] = [
         allowed: BACKLOG,
         help: "Bytes that may wait in all backlogs together; at least BACKLOG_BYTES.",
         memory: Some(
-            "At most twice this many bytes for all messages that wait. One that waits for several \
-             consumers counts once for each, though it is kept once.",
+            "At most twice this many bytes for all messages that wait, beside what QUEUE_CAPACITY \
+             says of small ones. One that waits for several consumers counts once for each, though \
+             it is kept once.",
         ),
     },
     Setting {
