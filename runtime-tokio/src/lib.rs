@@ -4,8 +4,8 @@
 //! log and an HTTP port. In the order in which data flows: `net.rs` (where connections come from),
 //! `server.rs` (accepts them and ends in an orderly way), `connection.rs` (one socket's task),
 //! `driver.rs` (the core behind a lock), `peer.rs` (one socket's write side), `report.rs` (the log).
-//! Beside them: `process.rs` (the broker as a process), `settings/`, `logging.rs`, `http.rs` and
-//! `metrics.rs`, `client/` (the other end of the wire), and `cli/`.
+//! Beside them: `process.rs` (the broker as a process), `systemd.rs` (what it is told), `settings/`,
+//! `logging.rs`, `http.rs` and `metrics.rs`, `client/` (the other end of the wire), and `cli/`.
 
 pub mod cli;
 pub mod client;
@@ -20,5 +20,6 @@ mod process;
 mod report;
 mod server;
 pub mod settings;
+mod systemd;
 
 pub use server::{ConsumerStatus, Handle, Server, Snapshot};

@@ -1,7 +1,7 @@
 //! The broker as a process: clients on one port, operators on another, and signals.
 
 use crate::settings::Settings;
-use crate::{Handle, Server, http};
+use crate::{Handle, Server, http, systemd};
 use message_queue_core::Stats;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
@@ -39,6 +39,7 @@ pub(crate) async fn run(settings: &Settings, clients: TcpListener, operators: Tc
         }
     });
 
+    systemd::ready();
     let stats = server.serve(clients).await;
     following_signals.abort();
     serving_http.abort();
@@ -66,6 +67,7 @@ async fn follow_signals(mut signals: Signals, broker: Handle, delay: Duration, t
     let name = signals.next().await;
     broker.set_ready(false);
     info!(signal = name, ?delay, ?timeout, "draining");
+    systemd::stopping(delay + timeout);
     tokio::select! {
         () = sleep(delay) => broker.drain(timeout),
         _ = signals.next() => broker.drain(Duration::ZERO),
