@@ -103,6 +103,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use message_queue_core::ProtocolError;
     use serde_json::Value;
     use std::io;
     use std::net::Ipv4Addr;
@@ -138,7 +139,8 @@ mod tests {
     }
 
     fn close(report: &mut Report, reason: CloseReason) {
-        report.closed(ConnId(1), (Ipv4Addr::LOCALHOST, 1).into(), reason);
+        let peer = (Ipv4Addr::LOCALHOST, 1).into();
+        report.closed(ConnId(1), peer, Some(Role::Consumer), reason);
     }
 
     #[test]
