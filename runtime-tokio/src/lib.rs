@@ -5,8 +5,10 @@
 //! `server.rs` (accepts them and ends in an orderly way), `connection.rs` (one socket's task),
 //! `driver.rs` (the core behind a lock), `peer.rs` (one socket's write side), `report.rs` (the log).
 //! Beside them: `process.rs` (the broker as a process), `systemd.rs` (what it is told), `settings/`,
-//! `logging.rs`, `http.rs` and `metrics.rs`, `client/` (the other end of the wire), and `cli/`.
+//! `logging.rs`, `http.rs` and `metrics.rs`, `client/` (the other end of the wire), `bench/`
+//! (measures a broker), and `cli/`.
 
+pub mod bench;
 pub mod cli;
 pub mod client;
 mod connection;

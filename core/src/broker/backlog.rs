@@ -163,6 +163,11 @@ impl Backlog {
             && let Some(front) = self.entries.front_mut()
             && front.position == end
         {
+            // What does not fit whole is the next write's: cutting it to size would make two small
+            // writes of one, and walk its frames.
+            if !batches.is_empty() && front.batch.byte_len() > bytes_left {
+                break;
+            }
             let mut part = front.batch.prefix(messages_left, bytes_left);
             if part.0 == 0 && batches.is_empty() {
                 part = front.batch.prefix(1, usize::MAX);

@@ -103,10 +103,15 @@ impl Decoder {
     /// The buffer to append received bytes to. It has room for at least one byte; what is in it
     /// must be left alone.
     pub fn recv_buf(&mut self) -> &mut BytesMut {
-        let spare = self.buf.capacity() - self.buf.len();
-        if spare < self.target.div_ceil(2) && !self.reuse() {
-            // A long partial frame grows by doubling, so that its bytes are copied O(1) times.
-            let size = self.buf.len() + self.target.max(self.buf.len());
+        let (filled, spare) = (self.buf.len(), self.buf.capacity() - self.buf.len());
+        // A short partial frame has its place within the read, so that no batch is larger than one.
+        // A long one grows by doubling, so that its bytes are copied O(1) times.
+        let size = if filled <= self.target / 2 {
+            self.target
+        } else {
+            filled + self.target.max(filled)
+        };
+        if spare < self.target.div_ceil(2) && !self.reuse(size - filled) {
             let mut grown = BytesMut::with_capacity(size);
             let from = usize::from(planted::is(Bug::DecoderResumesTooFar) && !self.buf.is_empty());
             grown.extend_from_slice(&self.buf[from..]);
@@ -119,9 +124,8 @@ impl Decoder {
 
     /// Makes room in the allocation there is, if nothing else uses it. Not in one that a long
     /// frame or a burst has left far too large: batches would be slivers of it, each copied.
-    fn reuse(&mut self) -> bool {
-        self.allocated / PIN_RATIO <= self.buf.len() + self.target
-            && self.buf.try_reclaim(self.target)
+    fn reuse(&mut self, room: usize) -> bool {
+        self.allocated / PIN_RATIO <= self.buf.len() + self.target && self.buf.try_reclaim(room)
     }
 
     /// Gives back the buffer if nothing is in it. For a connection that has nothing to read now.
@@ -177,7 +181,7 @@ impl Decoder {
         if read == 0 {
             return;
         }
-        if read >= self.target {
+        if self.buf.len() == self.buf.capacity() {
             self.target = (self.target * 2).min(self.config.read_bytes);
         } else if read < self.target / 4 {
             self.target = (self.target / 2).max(MIN_READ.min(self.config.read_bytes));

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod bench;
 mod broker_args;
 mod connector;
 pub mod consume;
@@ -27,6 +28,7 @@ Examples:
   journalctl -f | message-queue produce             publish lines as they come
   message-queue produce big.txt --rate 1000         publish 1,000 messages a second
   message-queue consume --count 10 --format json    print ten messages and end
+  message-queue bench --consumers 4 --relay         how close to the limit the broker is here
 
 Exit codes: 0 an orderly end, 1 a failure, 2 a setting or flag that is not allowed.";
 
@@ -56,6 +58,9 @@ enum Command {
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
     Health(health::HealthArgs),
+    Bench(bench::BenchArgs),
+    #[command(hide = true)]
+    BenchRelay(bench::BenchRelayArgs),
 }
 
 impl Cli {
@@ -67,6 +72,8 @@ impl Cli {
             Some(Command::Produce(args)) => produce::run(args),
             Some(Command::Consume(args)) => consume::run(args),
             Some(Command::Health(args)) => health::run(args),
+            Some(Command::Bench(args)) => bench::run(args),
+            Some(Command::BenchRelay(args)) => bench::run_relay(args),
         }
     }
 }

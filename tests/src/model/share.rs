@@ -18,7 +18,7 @@ impl Model {
                 return;
             }
             let share = group.waiting.len().div_ceil(group.idle.len());
-            let run = run_length(&group.waiting[..share], write_bytes);
+            let run = run_length(&group.waiting, share, write_bytes);
             let messages: Vec<Message> = group.waiting.drain(..run).collect();
             let conn = group.idle.remove(0);
             self.effects.push(Effect::Write {
@@ -50,21 +50,24 @@ impl Model {
     }
 }
 
-/// How many of the first messages go into one write: no more bytes than allowed (but one message
-/// at least), no more than 64 batches, and not over a gap that others hold.
-fn run_length(waiting: &[Message], write_bytes: usize) -> usize {
-    let mut batches = vec![waiting[0].batch];
-    for at in 1..waiting.len() {
-        let (before, this) = (&waiting[at - 1], &waiting[at]);
-        if this.batch != before.batch {
-            batches.push(this.batch);
+/// How many of the first messages go into one write: no more than the share, no more bytes than
+/// allowed (but one message at least), no more than 64 batches, and not over a gap that others
+/// hold. Only the first batch is cut for its bytes: what does not fit whole is the next write's.
+fn run_length(waiting: &[Message], share: usize, write_bytes: usize) -> usize {
+    let mut run = 0;
+    for (index, batch) in waiting.chunk_by(|a, b| a.batch == b.batch).enumerate() {
+        let fits = bytes(&waiting[..run + batch.len()]) <= write_bytes;
+        let gap = index > 0 && batch[0].number != waiting[run - 1].number + 1;
+        if index > 0 && (!fits || gap || index == BATCHES_IN_A_WRITE) {
+            break;
         }
-        if bytes(&waiting[..=at]) > write_bytes
-            || batches.len() > BATCHES_IN_A_WRITE
-            || this.number != before.number + 1
-        {
-            return at;
+        for _ in batch {
+            let first = run == 0;
+            if run == share || (!first && bytes(&waiting[..=run]) > write_bytes) {
+                return run;
+            }
+            run += 1;
         }
     }
-    waiting.len()
+    run
 }

@@ -265,7 +265,8 @@ fn the_size_of_the_reads_follows_what_arrives() {
         decoder.next().expect("valid frames");
     }
     assert_eq!(decoder.target, CONFIG.read_bytes);
-    assert!(largest >= CONFIG.read_bytes, "{largest}");
+    // All but the partial frame that was there before.
+    assert!(largest > CONFIG.read_bytes - 104, "{largest}");
 
     for _ in 0..10 {
         batches(&mut decoder, &frames(1, 0));

@@ -1,0 +1,37 @@
+//! The benchmark: load from producers that only write and consumers that only read, and what came
+//! of it. It measures a broker that runs already, one that it starts for itself, or a relay that
+//! copies bytes and parses nothing: the yardstick (`docs/BENCHMARKS.md`).
+//!
+//! In the order of a run: `plan.rs` (what to do), `target.rs` (a broker or relay to do it to, in a
+//! process of its own) with `relay.rs` (the relay), `run.rs` (one run), `message.rs` (what is
+//! sent), `producer.rs`, `consumer.rs` with `reading.rs` and `verify.rs` (what is received),
+//! `usage.rs` (what it cost), `outcome.rs` (the figures), `pairs.rs` (broker against relay),
+//! `matrix.rs` (many of those), `table.rs` (for people).
+//!
+//! Clients are threads with blocking sockets: on each side one system call moves up to 256 KiB,
+//! and nothing is allocated while a run lasts.
+
+mod consumer;
+mod error;
+mod matrix;
+mod message;
+mod outcome;
+mod pairs;
+mod plan;
+mod producer;
+mod reading;
+mod relay;
+mod run;
+mod table;
+mod target;
+mod usage;
+mod verify;
+
+pub use error::BenchError;
+pub use matrix::{Cell, Matrix};
+pub use outcome::{Cost, Latency, Outcome};
+pub use pairs::{Pair, Pairs, Ratios, Spread};
+pub use plan::{MAX_CLIENTS, Plan, PlanError, Reading, Volume};
+pub use relay::relay;
+pub use run::{Progress, run};
+pub use target::{Kind, Target};

@@ -1,0 +1,227 @@
+//! What a run is to do.
+
+use super::message::{STAMP_SIZE, VERIFIED_SIZE};
+use message_queue_core::wire::{LENGTH_PREFIX, MAX_FRAME_BODY};
+use message_queue_core::{DeliveryMode, Overflow};
+use std::time::Duration;
+
+/// The most producers, and the most consumers: each is a thread.
+pub const MAX_CLIENTS: usize = 10_000;
+
+/// How much a producer writes in one go, in bytes, unless a single frame is larger.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// One run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// To whom a message goes.
+    pub delivery: DeliveryMode,
+    /// What the broker does with a message for which there is no room.
+    pub overflow: Overflow,
+    /// How many producers there are; 1 to [`MAX_CLIENTS`].
+    pub producers: usize,
+    /// How many consumers there are; 1 to [`MAX_CLIENTS`].
+    pub consumers: usize,
+    /// The size of each message's body, in bytes; 1 to 1,048,576.
+    pub size: usize,
+    /// When it ends.
+    pub volume: Volume,
+    /// Messages a second, of all producers together; none is as many as they can.
+    pub rate: Option<f64>,
+    /// What consumers do with what they receive.
+    pub reading: Reading,
+}
+
+/// When producers stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Volume {
+    /// After so many messages, of all producers together.
+    Messages(u64),
+    /// After so long.
+    Time(Duration),
+}
+
+/// What consumers do with what they receive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// Count bytes. All that is possible behind a relay, which cuts messages anywhere.
+    Count,
+    /// Walk from length to length, and measure the latency of messages that carry the time.
+    #[default]
+    Walk,
+    /// Check every byte, the order, and that nothing comes twice.
+    Verify,
+}
+
+/// A run that is not possible.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Too few or too many clients of one kind.
+    #[error("{name}: {value} is not allowed: use 1 to {MAX_CLIENTS}")]
+    Clients {
+        /// Which.
+        name: &'static str,
+        /// How many.
+        value: usize,
+    },
+    /// Messages that are too small or too large.
+    #[error("--size: {size} is not allowed: use {least} to {MAX_FRAME_BODY}{why}")]
+    Size {
+        /// Their size in bytes.
+        size: usize,
+        /// The least that is possible.
+        least: usize,
+        /// What asks for it.
+        why: &'static str,
+    },
+    /// A rate that is none.
+    #[error("--rate: {0} is not allowed: use a number above 0")]
+    Rate(String),
+    /// A time that is none.
+    #[error("--seconds: {0} is not allowed: use a number above 0")]
+    Seconds(String),
+    /// No messages.
+    #[error("--messages: 0 is not allowed: use a number above 0")]
+    NoMessages,
+}
+
+impl Plan {
+    /// Checks the bounds that the fields state.
+    ///
+    /// # Errors
+    /// The first that is not kept.
+    pub fn check(&self) -> Result<(), PlanError> {
+        for (name, value) in [
+            ("--producers", self.producers),
+            ("--consumers", self.consumers),
+        ] {
+            if !(1..=MAX_CLIENTS).contains(&value) {
+                return Err(PlanError::Clients { name, value });
+            }
+        }
+        if let Some(rate) = self.rate
+            && !(rate.is_finite() && rate > 0.0)
+        {
+            return Err(PlanError::Rate(rate.to_string()));
+        }
+        let (least, why) = match (self.reading, self.rate) {
+            (Reading::Verify, _) => (VERIFIED_SIZE, " with --verify"),
+            (Reading::Walk, Some(_)) => (STAMP_SIZE, " with --rate"),
+            (Reading::Walk, None) | (Reading::Count, _) => (1, ""),
+        };
+        if !(least..=MAX_FRAME_BODY).contains(&self.size) {
+            let size = self.size;
+            return Err(PlanError::Size { size, least, why });
+        }
+        match self.volume {
+            Volume::Messages(0) => Err(PlanError::NoMessages),
+            Volume::Time(Duration::ZERO) => Err(PlanError::Seconds("0".to_owned())),
+            Volume::Messages(_) | Volume::Time(_) => Ok(()),
+        }
+    }
+
+    /// The bytes that one message takes on the wire.
+    pub const fn frame_size(&self) -> usize {
+        LENGTH_PREFIX + self.size
+    }
+
+    /// How many messages a producer writes in one go at the most; at least 1.
+    pub(super) fn batch_messages(&self) -> usize {
+        (WRITE_BYTES / self.frame_size()).max(1)
+    }
+
+    /// How many consumers are to receive each message.
+    pub(super) const fn copies(&self) -> u64 {
+        match self.delivery {
+            DeliveryMode::Broadcast => self.consumers as u64,
+            DeliveryMode::Queue => 1,
+        }
+    }
+
+    /// How many messages producer number `producer` is to send, if that is what ends the run.
+    pub(super) const fn share(&self, producer: usize) -> Option<u64> {
+        match self.volume {
+            Volume::Messages(messages) => {
+                let (producers, producer) = (self.producers as u64, producer as u64);
+                let one_more = producer < messages % producers;
+                Some(messages / producers + one_more as u64)
+            }
+            Volume::Time(_) => None,
+        }
+    }
+}
+
+/// The value of the setting that chooses this mode.
+pub(super) const fn delivery_name(delivery: DeliveryMode) -> &'static str {
+    match delivery {
+        DeliveryMode::Broadcast => "broadcast",
+        DeliveryMode::Queue => "queue",
+    }
+}
+
+/// The value of the setting that chooses this.
+pub(super) const fn overflow_name(overflow: Overflow) -> &'static str {
+    match overflow {
+        Overflow::Drop => "drop",
+        Overflow::Block => "block",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            delivery: DeliveryMode::Broadcast,
+            overflow: Overflow::Block,
+            producers: 3,
+            consumers: 2,
+            size: 128,
+            volume: Volume::Messages(11),
+            rate: None,
+            reading: Reading::Walk,
+        }
+    }
+
+    #[test]
+    fn producers_share_the_messages_to_the_last_one() {
+        let plan = plan();
+        let shares: Vec<_> = (0..3).map(|producer| plan.share(producer)).collect();
+        assert_eq!(shares, [Some(4), Some(4), Some(3)]);
+    }
+
+    #[test]
+    fn a_bound_that_is_not_kept_is_named_with_what_is_allowed() {
+        let said = |change: fn(&mut Plan)| {
+            let mut plan = plan();
+            change(&mut plan);
+            plan.check().expect_err("not possible").to_string()
+        };
+        assert_eq!(
+            said(|plan| plan.consumers = 0),
+            "--consumers: 0 is not allowed: use 1 to 10000"
+        );
+        assert_eq!(
+            said(|plan| plan.size = 1 << 21),
+            "--size: 2097152 is not allowed: use 1 to 1048576"
+        );
+        assert_eq!(
+            said(|plan| (plan.size, plan.rate) = (4, Some(1.0))),
+            "--size: 4 is not allowed: use 8 to 1048576 with --rate"
+        );
+        assert_eq!(
+            said(|plan| (plan.size, plan.reading) = (19, Reading::Verify)),
+            "--size: 19 is not allowed: use 20 to 1048576 with --verify"
+        );
+        assert_eq!(
+            said(|plan| plan.rate = Some(f64::NAN)),
+            "--rate: NaN is not allowed: use a number above 0"
+        );
+        assert_eq!(
+            said(|plan| plan.volume = Volume::Messages(0)),
+            "--messages: 0 is not allowed: use a number above 0"
+        );
+        assert_eq!(plan().check(), Ok(()));
+    }
+}

@@ -1,0 +1,261 @@
+//! `message-queue bench`: measure a broker, or hold it against a relay.
+
+use crate::bench::{
+    BenchError, Cell, Kind, Matrix, Pair, Pairs, Plan, PlanError, Progress, Reading, Target,
+    Volume, relay, run as run_once,
+};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use message_queue_core::{DeliveryMode, Overflow};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The exit code for flags that are not allowed; clap uses the same.
+const BAD_USAGE: u8 = 2;
+
+/// What ends a run where nothing is said, in seconds.
+const SECONDS: f64 = 5.0;
+
+/// How many ticks a progress bar has.
+const TICKS: u64 = 1000;
+
+/// Measure a broker: one that runs already (--addr), or one started for it
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// How many producers
+    #[arg(long, default_value_t = 1)]
+    producers: usize,
+
+    /// How many consumers
+    #[arg(long, default_value_t = 1)]
+    consumers: usize,
+
+    /// Size of each message in bytes
+    #[arg(long, default_value_t = 128)]
+    size: usize,
+
+    /// End after so many messages
+    #[arg(long, conflicts_with = "seconds")]
+    messages: Option<u64>,
+
+    /// End after so many seconds [default: 5]
+    #[arg(long)]
+    seconds: Option<f64>,
+
+    /// Messages a second, of all producers together [default: as many as they can]
+    #[arg(long)]
+    rate: Option<f64>,
+
+    /// Whom a message goes to: all consumers, or one of them
+    #[arg(long, default_value = "broadcast", value_parser = delivery_parser())]
+    mode: DeliveryMode,
+
+    /// What happens where there is no room: the message is dropped, or its producer waits
+    #[arg(long, default_value = "block", value_parser = overflow_parser())]
+    overflow: Overflow,
+
+    /// Measure the broker that listens here, set up as --mode and --overflow say
+    #[arg(long)]
+    addr: Option<SocketAddr>,
+
+    /// Process of the broker at --addr, to tell its CPU time and memory
+    #[arg(long, requires = "addr")]
+    pid: Option<u32>,
+
+    /// Check content and order of every message, and that none comes twice
+    #[arg(long, conflicts_with_all = ["relay", "matrix"])]
+    verify: bool,
+
+    /// Hold the broker against a relay that copies bytes and parses nothing, in turns
+    #[arg(long, conflicts_with = "addr")]
+    relay: bool,
+
+    /// Hold the broker against the relay in 15 jobs, and print a table in Markdown
+    #[arg(long, conflicts_with_all = ["relay", "addr", "size", "consumers", "mode"])]
+    matrix: bool,
+
+    /// With --relay or --matrix: how many runs of each
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+
+    /// Print the figures as JSON
+    #[arg(long, conflicts_with = "matrix")]
+    json: bool,
+}
+
+/// The relay that `bench --relay` starts
+#[derive(Debug, clap::Args)]
+pub struct BenchRelayArgs {
+    #[arg(long, value_parser = delivery_parser())]
+    mode: DeliveryMode,
+
+    #[arg(long)]
+    consumers: usize,
+}
+
+/// Measures, and prints the figures. Exit codes: 0 if something was measured, 2 where a flag is
+/// not allowed, 1 where it came to nothing or a broker that blocks lost a message.
+pub fn run(args: &BenchArgs) -> ExitCode {
+    match measure(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(BenchError::Plan(error)) => {
+            eprintln!("{error}");
+            ExitCode::from(BAD_USAGE)
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Relays until the process is ended.
+pub fn run_relay(args: &BenchRelayArgs) -> ExitCode {
+    let relaying = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .and_then(|runtime| runtime.block_on(relay(args.mode, args.consumers)));
+    match relaying {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(args: &BenchArgs) -> Result<(), BenchError> {
+    let plan = plan(args)?;
+    if args.matrix {
+        let mut matrix = Matrix::default();
+        for cell in Cell::all() {
+            let pairs = pairs(&cell.plan(&plan), args.pairs, &cell.name())?;
+            matrix.cells.push((cell, pairs));
+        }
+        print(&matrix.to_markdown())?;
+    } else if args.relay {
+        let pairs = pairs(&plan, args.pairs, "pair")?;
+        if args.json {
+            print(&format!("{}\n", pairs.to_json()))?;
+        } else {
+            print(&pairs.to_string())?;
+        }
+    } else {
+        let target = match args.addr {
+            Some(addr) => Target::running(addr, args.pid),
+            None => Target::start(Kind::Broker, &plan)?,
+        };
+        let bar = Bar::new("broker");
+        let outcome = run_once(&plan, &target, |progress| bar.show(&plan, progress))?;
+        bar.end();
+        if args.json {
+            print(&format!("{}\n", outcome.to_json()))?;
+        } else {
+            print(&outcome.to_string())?;
+        }
+        if args.overflow == Overflow::Block && outcome.lost() > 0 {
+            return Err(BenchError::Lost(outcome.lost()));
+        }
+    }
+    Ok(())
+}
+
+/// Prints the figures. A reader that has seen enough (`| head`) is no failure.
+fn print(figures: &str) -> io::Result<()> {
+    match io::stdout().write_all(figures.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn pairs(plan: &Plan, count: u32, name: &str) -> Result<Pairs, BenchError> {
+    let mut pairs = Pairs::default();
+    for number in 1..=count {
+        let bar = Bar::new(&format!("{name} {number}/{count}"));
+        let pair = Pair::run(plan, number % 2 == 1, |_, progress| {
+            bar.show(plan, progress)
+        })?;
+        bar.end();
+        pairs.pairs.push(pair);
+    }
+    Ok(pairs)
+}
+
+fn plan(args: &BenchArgs) -> Result<Plan, PlanError> {
+    let seconds = args.seconds.unwrap_or(SECONDS);
+    let volume = match args.messages {
+        Some(messages) => Volume::Messages(messages),
+        None => Volume::Time(
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|_| PlanError::Seconds(seconds.to_string()))?,
+        ),
+    };
+    let plan = Plan {
+        delivery: args.mode,
+        overflow: args.overflow,
+        producers: args.producers,
+        consumers: args.consumers,
+        size: args.size,
+        volume,
+        rate: args.rate,
+        reading: if args.verify {
+            Reading::Verify
+        } else {
+            Reading::Walk
+        },
+    };
+    plan.check()?;
+    Ok(plan)
+}
+
+fn delivery_parser() -> impl TypedValueParser<Value = DeliveryMode> {
+    PossibleValuesParser::new(["broadcast", "queue"]).map(|name| match name.as_str() {
+        "queue" => DeliveryMode::Queue,
+        _ => DeliveryMode::Broadcast,
+    })
+}
+
+fn overflow_parser() -> impl TypedValueParser<Value = Overflow> {
+    PossibleValuesParser::new(["block", "drop"]).map(|name| match name.as_str() {
+        "drop" => Overflow::Drop,
+        _ => Overflow::Block,
+    })
+}
+
+/// How far a run is, on a terminal; elsewhere nothing is shown.
+#[derive(Debug)]
+struct Bar {
+    bar: ProgressBar,
+}
+
+impl Bar {
+    fn new(name: &str) -> Self {
+        let bar = ProgressBar::new(TICKS).with_prefix(name.to_owned());
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3}% {msg}") {
+            bar.set_style(style);
+        }
+        Self { bar }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float becomes the nearest whole number there is"
+    )]
+    fn show(&self, plan: &Plan, progress: Progress) {
+        let done = match plan.volume {
+            Volume::Messages(messages) => progress.sent as f64 / messages as f64,
+            Volume::Time(time) => progress.elapsed.as_secs_f64() / time.as_secs_f64(),
+        };
+        self.bar.set_position((done * TICKS as f64) as u64);
+        let rate = progress.delivered as f64 / progress.elapsed.as_secs_f64().max(0.001);
+        let rate = HumanCount(rate as u64);
+        self.bar.set_message(format!("{rate} messages/s"));
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
