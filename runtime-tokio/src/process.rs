@@ -66,7 +66,12 @@ fn announce(settings: &Settings, clients: &TcpListener, operators: &TcpListener)
 async fn follow_signals(mut signals: Signals, broker: Handle, delay: Duration, timeout: Duration) {
     let name = signals.next().await;
     broker.set_ready(false);
-    info!(signal = name, ?delay, ?timeout, "draining");
+    info!(
+        signal = name,
+        delay_seconds = delay.as_secs_f64(),
+        timeout_seconds = timeout.as_secs_f64(),
+        "draining"
+    );
     systemd::stopping(delay + timeout);
     tokio::select! {
         () = sleep(delay) => broker.drain(timeout),
