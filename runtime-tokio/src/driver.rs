@@ -100,8 +100,12 @@ impl Driver {
 
     /// Begins the orderly end, or leaves less time for it.
     pub(crate) fn drain(&self, timeout: Duration) {
-        self.draining.store(true, Ordering::Release);
-        self.run_alone(|broker, now| broker.drain(timeout, now));
+        self.run_alone(|broker, now| {
+            broker.drain(timeout, now);
+            // After the core, under its lock: a connection that sees this may tell the core at once
+            // that there is nothing more to read, and the core must have been told why.
+            self.draining.store(true, Ordering::Release);
+        });
         for peer in self.core().peers.values() {
             peer.wake();
         }
