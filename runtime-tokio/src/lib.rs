@@ -3,13 +3,16 @@
 //! All behaviour lives in [`message_queue_core`]; this crate gives it sockets, a clock, settings, a
 //! log and an HTTP port. In the order in which data flows: `net.rs` (where connections come from),
 //! `server.rs` (accepts them and ends in an orderly way), `connection.rs` (one socket's task),
-//! `driver.rs` (the core behind a lock), `peer.rs` (one socket's write side), `report.rs` (the log).
+//! `driver.rs` (the core behind a lock), `peer.rs` (one socket's write side), `report.rs` (the log),
+//! `observe.rs` (a view of all that the core does).
 
 mod connection;
 mod driver;
 pub mod net;
+mod observe;
 mod peer;
 mod report;
 mod server;
 
+pub use observe::{Observed, Observer};
 pub use server::{ConsumerStatus, Handle, Server, Snapshot};
