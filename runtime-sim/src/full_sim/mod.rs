@@ -1,0 +1,171 @@
+//! The simulation of the whole stack: the production driver and real TCP behaviour, on a network
+//! that loses packets, with hosts that crash.
+//!
+//! `plan.rs` (what goes wrong), `agenda.rs` (when), `stage.rs` (the hosts and the hand that moves
+//! them), `clients/`, `socket.rs` (the broker's sockets), `recorder.rs` and `outgoing.rs` (the
+//! history).
+
+mod agenda;
+mod clients;
+mod outgoing;
+mod plan;
+mod recorder;
+mod socket;
+mod stage;
+
+pub use plan::{Direction, FullPlan, PacketFault, PacketFaultKind};
+
+use crate::checker::{self, Invariant, Violation};
+use crate::history::{Event, History};
+use crate::plan::{Ending, MILLISECOND, Micros, SECOND};
+use recorder::Recorder;
+use stage::Stage;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The broker's host.
+const BROKER: &str = "broker";
+
+/// Where it listens.
+const PORT: u16 = 9080;
+
+/// When all is healed and done, and nothing has moved for so long, nothing will.
+const QUIET: Micros = SECOND;
+
+/// When all is healed and not done, and nothing has moved for so long, nothing will: longer than
+/// TCP tries, and longer than any timeout in the broker.
+const STUCK: Micros = 8 * SECOND;
+
+/// The longest time allowed for getting over the faults.
+const SETTLING: Micros = 180 * SECOND;
+
+/// How much longer than its timeout the orderly end may take: a producer is read from for a while.
+const DRAINING: Micros = 2 * SECOND;
+
+/// A run, and what the checker says.
+#[derive(Clone, Debug)]
+pub struct FullRun {
+    /// What happened.
+    pub history: History,
+    /// The promises that were broken, in the order of time.
+    pub violations: Vec<Violation>,
+    /// A number that two runs share only if every packet and every record is the same.
+    pub trace: u64,
+    /// How much time was simulated.
+    pub simulated_us: Micros,
+}
+
+/// Carries out a plan and checks what came of it. The same plan gives the same run.
+///
+/// # Panics
+/// If the plan's settings do not keep their bounds. What panics inside the simulation is a broken
+/// promise of the run.
+pub fn run(plan: &FullPlan) -> FullRun {
+    let recorder = Recorder::new(plan.plan.settings.clone());
+    let outcome = catch_unwind(AssertUnwindSafe(|| play(plan, &recorder)));
+    let (history, internal) = recorder.finish();
+    let mut violations = checker::check(&history);
+    violations.extend(internal);
+    let last = history.records.last();
+    let (trace, simulated_us) = outcome.unwrap_or_else(|panic| {
+        let at = last.map_or(0, |last| last.at);
+        violations.push(Violation {
+            invariant: Invariant::NoPanic,
+            at,
+            step: last.map_or(0, |last| last.step),
+            detail: words_of(&*panic),
+        });
+        (0, at)
+    });
+    violations.sort_by_key(|violation| violation.step);
+    FullRun {
+        trace: trace ^ history.hash(),
+        history,
+        violations,
+        simulated_us,
+    }
+}
+
+/// Returns the trace of the packets, and the time simulated.
+fn play(plan: &FullPlan, recorder: &Recorder) -> (u64, Micros) {
+    let mut stage = Stage::new(plan, recorder.clone());
+    let duration = plan.plan.duration_us;
+    for item in agenda::of(plan) {
+        if item.at >= duration {
+            break;
+        }
+        until(&mut stage, item.at);
+        if let Some(fault) = item.words {
+            recorder.note(Event::Struck { fault });
+        }
+        stage.carry_out(item.deed);
+    }
+    until(&mut stage, duration);
+    match plan.plan.ending {
+        Ending::HealThenDrain => {
+            stage.heal();
+            settle(&mut stage, recorder);
+            recorder.note(Event::Settled {
+                held: recorder.held(),
+                unfinished: stage.unfinished(),
+            });
+        }
+        Ending::DrainUnderLoad => {}
+    }
+    drain(&mut stage, recorder, plan.plan.settings.drain_timeout_us);
+    let held = recorder.held();
+    recorder.note(Event::Ended { held });
+    (stage.trace(), stage.now())
+}
+
+fn until(stage: &mut Stage, at: Micros) {
+    while stage.now() < at {
+        stage.step();
+    }
+}
+
+/// Lets the world go on until nothing moves any more.
+fn settle(stage: &mut Stage, recorder: &Recorder) {
+    let end = stage.now() + SETTLING;
+    let mut moves = recorder.moves();
+    let mut moved = stage.now();
+    while stage.now() < end {
+        stage.step();
+        if recorder.moves() != moves {
+            moves = recorder.moves();
+            moved = stage.now();
+        }
+        let done = stage.unfinished() == 0 && recorder.held() == Default::default();
+        let patience = if done { QUIET } else { STUCK };
+        if stage.now() - moved >= patience {
+            return;
+        }
+    }
+}
+
+/// Lets the broker come to its end, and what it has sent arrive.
+fn drain(stage: &mut Stage, recorder: &Recorder, timeout: Micros) {
+    stage.drain();
+    let end = stage.now() + timeout + DRAINING;
+    while stage.broker_is_running() && stage.now() < end {
+        stage.step();
+    }
+    let mut moves = recorder.moves();
+    let mut quiet_at = stage.now() + QUIET;
+    while stage.now() < quiet_at {
+        until(stage, stage.now() + 10 * MILLISECOND);
+        if recorder.moves() != moves {
+            moves = recorder.moves();
+            quiet_at = stage.now() + QUIET;
+        }
+    }
+}
+
+/// What a panic says.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    if let Some(words) = panic.downcast_ref::<&str>() {
+        return (*words).to_owned();
+    }
+    let words = panic.downcast_ref::<String>();
+    words.map_or_else(|| "a panic without words".to_owned(), String::clone)
+}

@@ -1,0 +1,212 @@
+//! A plan for the whole stack: what the core's simulation plays, and what only a network of packets
+//! can do to it.
+
+use crate::plan::{Conduct, FaultKind, MILLISECOND, Micros, Plan, SECOND};
+use crate::rng::{Concern, Rng};
+use serde::{Deserialize, Serialize};
+
+/// How long clients publish and faults strike.
+const DURATION: Micros = 20 * SECOND;
+
+/// A run of the whole stack, in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FullPlan {
+    /// Settings, clients, and the faults that strike connections.
+    pub plan: Plan,
+    /// What goes wrong with packets and hosts.
+    pub packet_faults: Vec<PacketFault>,
+    /// Bytes that a socket buffers in each direction: between 1 KiB and 64 KiB.
+    pub socket_bytes: usize,
+    /// Whether the broker's sockets read and write short and wake for nothing.
+    pub chaos: bool,
+}
+
+/// Something that goes wrong with packets or hosts, for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PacketFault {
+    /// When it begins.
+    pub at_us: Micros,
+    /// How long it lasts.
+    pub for_us: Micros,
+    /// What.
+    pub kind: PacketFaultKind,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PacketFaultKind {
+    /// Packets are lost.
+    Loss {
+        /// Of a hundred: up to 30.
+        percent: u64,
+    },
+    /// Packets arrive twice.
+    Duplication {
+        /// Of a hundred.
+        percent: u64,
+    },
+    /// Every packet between a client and the broker is lost.
+    Partition {
+        /// The client.
+        client: u32,
+        /// In which direction.
+        direction: Direction,
+    },
+    /// A client is killed, as by `kill -9`, and starts anew.
+    KillClient {
+        /// The client.
+        client: u32,
+    },
+    /// A client's host loses its power: its peer hears nothing of it.
+    ClientPowerCut {
+        /// The client.
+        client: u32,
+    },
+    /// The broker's host loses its power: its peers hear nothing of it.
+    BrokerPowerCut,
+}
+
+/// A direction between a client and the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Both.
+    Both,
+    /// From the client to the broker.
+    ToBroker,
+    /// From the broker to the client.
+    ToClient,
+}
+
+impl FullPlan {
+    /// The plan of a seed.
+    pub fn of_seed(seed: u64) -> Self {
+        let mut plan = Plan::of_seed(seed);
+        stretch(&mut plan);
+        let mut rng = Rng::stream(seed ^ FULL, Concern::Faults);
+        let packet_faults = packet_faults(&mut rng, &plan);
+        Self {
+            plan,
+            packet_faults,
+            socket_bytes: rng.pick(&[1 << 10, 8 << 10, 64 << 10]),
+            chaos: rng.chance(60),
+        }
+    }
+}
+
+/// Tells the streams of this simulation from those of the core's.
+const FULL: u64 = 0x0046_554C_4C00_0000;
+
+/// The same plan over [`DURATION`].
+fn stretch(plan: &mut Plan) {
+    let factor = DURATION / plan.duration_us.max(1);
+    plan.duration_us = DURATION;
+    for client in &mut plan.clients {
+        client.starts_us *= factor;
+        if let Conduct::Producer(producer) = &mut client.conduct {
+            producer.every_us *= factor;
+        }
+    }
+    for fault in &mut plan.faults {
+        fault.at_us *= factor;
+    }
+    // TCP here has ticks of a millisecond: what takes less is not told apart.
+    let network = &mut plan.network;
+    network.latency_max_us = network.latency_max_us.max(network.latency_min_us);
+}
+
+/// One kind of fault, before it has a moment.
+type Make = fn(&mut Rng, u32) -> PacketFaultKind;
+
+/// How likely each kind is to be among the faults of a seed, and how long it lasts at most.
+const KINDS: [(u64, Micros, Make); 6] = [
+    (40, 4 * SECOND, |rng, _| PacketFaultKind::Loss {
+        percent: rng.within(1..=30),
+    }),
+    (25, 4 * SECOND, |rng, _| PacketFaultKind::Duplication {
+        percent: rng.within(1..=30),
+    }),
+    (35, 6 * SECOND, |rng, client| PacketFaultKind::Partition {
+        client,
+        direction: rng.pick(&[Direction::Both, Direction::ToBroker, Direction::ToClient]),
+    }),
+    (25, 2 * SECOND, |_, client| PacketFaultKind::KillClient { client }),
+    (25, 2 * SECOND, |_, client| PacketFaultKind::ClientPowerCut { client }),
+    (10, 2 * SECOND, |_, _| PacketFaultKind::BrokerPowerCut),
+];
+
+fn packet_faults(rng: &mut Rng, plan: &Plan) -> Vec<PacketFault> {
+    // A hostile client's end is its own; killing it would make it somebody else.
+    let steady = plan
+        .clients
+        .iter()
+        .filter(|client| !matches!(client.conduct, Conduct::Hostile(_)));
+    let steady: Vec<u32> = steady.map(|client| client.id).collect();
+    let mut faults = Vec::new();
+    for (percent, longest, make) in KINDS {
+        if !rng.chance(percent) || steady.is_empty() {
+            continue;
+        }
+        for _ in 0..rng.within(1..=3) {
+            let client = rng.pick(&steady);
+            faults.push(PacketFault {
+                at_us: rng.within(0..=plan.duration_us),
+                for_us: rng.within(50 * MILLISECOND..=longest),
+                kind: make(rng, client),
+            });
+        }
+    }
+    faults.sort_by_key(|fault| fault.at_us);
+    faults
+}
+
+impl PacketFault {
+    /// What happens, in words.
+    pub fn describe(&self) -> String {
+        let ms = self.for_us / MILLISECOND;
+        match self.kind {
+            PacketFaultKind::Loss { percent } => format!("{percent}% of packets lost for {ms} ms"),
+            PacketFaultKind::Duplication { percent } => {
+                format!("{percent}% of packets twice for {ms} ms")
+            }
+            PacketFaultKind::Partition { client, direction } => {
+                let way = match direction {
+                    Direction::Both => "client {} and broker cut off",
+                    Direction::ToBroker => "client {} cut off on its way to the broker",
+                    Direction::ToClient => "client {} cut off on the broker's way to it",
+                };
+                format!("{} for {ms} ms", way.replace("{}", &client.to_string()))
+            }
+            PacketFaultKind::KillClient { client } => format!("client {client} killed for {ms} ms"),
+            PacketFaultKind::ClientPowerCut { client } => {
+                format!("client {client} without power for {ms} ms")
+            }
+            PacketFaultKind::BrokerPowerCut => format!("broker without power for {ms} ms"),
+        }
+    }
+}
+
+/// What happens, in words.
+pub(super) fn describe(fault: &FaultKind) -> String {
+    match fault {
+        FaultKind::Reset { client, .. } => format!("client {client} reset"),
+        FaultKind::Leave { client, .. } => format!("client {client} leaves"),
+        FaultKind::Stall { client, for_us } => {
+            format!("client {client} stalls for {} ms", for_us / MILLISECOND)
+        }
+        FaultKind::Hold { client, for_us } => {
+            format!("client {client} held for {} ms", for_us / MILLISECOND)
+        }
+        FaultKind::Lag { extra_us, for_us } => format!(
+            "up to {} ms longer for {} ms",
+            extra_us / MILLISECOND,
+            for_us / MILLISECOND
+        ),
+        FaultKind::Restart { down_us } => {
+            format!("broker killed for {} ms", down_us / MILLISECOND)
+        }
+    }
+}
