@@ -2,6 +2,7 @@
 
 use super::write::{MAX_BATCHES, Write};
 use crate::error::DropReason;
+use crate::planted::{self, Bug};
 use crate::stats::Count;
 use crate::time::Now;
 use crate::wire::FrameBatch;
@@ -92,6 +93,12 @@ impl Backlog {
         if let Some(front) = self.entries.front_mut() {
             front.batch = front.batch.clone().compact();
         }
+        if planted::is(Bug::RequeueAtTheBack) {
+            for batch in batches {
+                self.push_back(batch.compact(), since);
+            }
+            return;
+        }
         for batch in batches.into_iter().rev() {
             self.messages += batch.messages();
             self.bytes += batch.byte_len();
@@ -122,6 +129,12 @@ impl Backlog {
             messages_left = messages_left.saturating_sub(part.0);
             bytes_left = bytes_left.saturating_sub(part.1);
             batches.push(front.batch.split_at(part));
+            if planted::is(Bug::SplitOffByOne) && front.batch.messages() == 1 {
+                self.messages -= 1;
+                self.bytes -= front.batch.byte_len();
+                self.entries.pop_front();
+                break;
+            }
             if !front.batch.is_empty() {
                 break;
             }
@@ -143,7 +156,8 @@ impl Backlog {
         let newest = self.entries.back_mut()?;
         let older_messages = self.messages - newest.batch.messages();
         let older_bytes = self.bytes - newest.batch.byte_len();
-        let room_messages = self.capacity.saturating_sub(older_messages);
+        let capacity = self.capacity + usize::from(planted::is(Bug::CapacityOffByOne));
+        let room_messages = capacity.saturating_sub(older_messages);
         let room_bytes = self.capacity_bytes.saturating_sub(older_bytes);
         let kept = newest
             .batch

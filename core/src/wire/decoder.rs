@@ -1,9 +1,10 @@
 //! Bytes into a role, then into batches. One decoder a connection, run by the runtime.
 
 use super::batch::FrameBatch;
-use super::frame::{self, Front};
+use super::frame::{self, Front, LENGTH_PREFIX};
 use super::role::Role;
 use crate::error::ProtocolError;
+use crate::planted::{self, Bug};
 use bytes::BytesMut;
 
 /// The smallest read asked for, in bytes: where every connection starts.
@@ -95,7 +96,8 @@ impl Decoder {
             // A long partial frame grows by doubling, so that its bytes are copied O(1) times.
             let size = self.buf.len() + self.target.max(self.buf.len());
             let mut grown = BytesMut::with_capacity(size);
-            grown.extend_from_slice(&self.buf);
+            let from = usize::from(planted::is(Bug::DecoderResumesTooFar) && !self.buf.is_empty());
+            grown.extend_from_slice(&self.buf[from..]);
             self.allocated = grown.capacity();
             self.buf = grown;
         }
@@ -200,6 +202,9 @@ impl Decoder {
     /// the buffer is used again.
     fn take(&mut self, messages: usize, end: usize) -> FrameBatch {
         let view = self.buf.split_to(end).freeze();
+        if planted::is(Bug::DecoderForgetsPrefix) && self.buf.len() < LENGTH_PREFIX {
+            self.buf.clear();
+        }
         self.before_read = self.buf.len();
         FrameBatch::of_whole_frames(view, messages, self.allocated.max(end)).compact()
     }
