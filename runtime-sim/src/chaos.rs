@@ -44,13 +44,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Chaos<S> {
         let Some(most) = self.allowance(cx) else {
             return Poll::Pending;
         };
-        let mut part = buf.take(most);
+        let most = most.min(buf.remaining());
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
         let poll = Pin::new(&mut self.stream).poll_read(cx, &mut part);
         let read = part.filled().len();
-        // `take` makes a buffer of its own from the unfilled part; what it received is there.
-        let start = buf.filled().len();
-        buf.initialize_unfilled_to(read);
-        buf.set_filled(start + read);
+        buf.advance(read);
         poll
     }
 }

@@ -10,10 +10,14 @@
 //! [`checker`] says which promises it breaks. Simulators share all of that and know nothing of
 //! each other.
 
+pub mod chaos;
 pub mod checker;
 pub mod core_sim;
+pub mod full_sim;
 pub mod history;
+pub mod hosts;
 pub mod message;
+pub mod net;
 pub mod plan;
 pub mod rng;
 pub mod scenario;
