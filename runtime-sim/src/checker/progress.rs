@@ -49,17 +49,15 @@ impl Progress {
                 self.connections.entry(*conn).or_default();
             }
             Event::Registered { conn, role } => {
-                self.connections.entry(*conn).or_default().role = Some(*role);
+                self.note(*conn, |connection| connection.role = Some(*role));
             }
             Event::WriteEnded { conn, taken, .. } => {
-                self.connections.entry(*conn).or_default().taken += taken.messages;
+                self.note(*conn, |connection| connection.taken += taken.messages);
             }
-            Event::Received { conn, .. } => {
-                self.connections.entry(*conn).or_default().received += 1;
-            }
-            Event::Gone { conn } => self.connections.entry(*conn).or_default().gone = true,
+            Event::Received { conn, .. } => self.note(*conn, |it| it.received += 1),
+            Event::Gone { conn } => self.note(*conn, |connection| connection.gone = true),
             Event::Closed { conn, reason } => {
-                self.connections.entry(*conn).or_default().ended = Some(*reason);
+                self.note(*conn, |connection| connection.ended = Some(*reason));
                 if *reason == CloseReason::PeerClosed {
                     self.check_taken_in(*conn, record, findings);
                 }
@@ -80,6 +78,13 @@ impl Progress {
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::Struck { .. } => {}
+        }
+    }
+
+    /// Notes something about a connection, unless it died with a broker that was killed.
+    fn note(&mut self, conn: ConnId, what: impl FnOnce(&mut Connection)) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            what(connection);
         }
     }
 
