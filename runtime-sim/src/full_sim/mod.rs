@@ -32,9 +32,9 @@ const PORT: u16 = 9080;
 /// When all is healed and done, and nothing has moved for so long, nothing will.
 const QUIET: Micros = SECOND;
 
-/// When all is healed and not done, and nothing has moved for so long, nothing will: longer than
-/// TCP tries, and longer than any timeout in the broker.
-const STUCK: Micros = 8 * SECOND;
+/// When all is healed and not done, and nothing has moved for so long beyond the broker's timeouts,
+/// nothing will: it is longer than TCP tries.
+const STUCK: Micros = 6 * SECOND;
 
 /// The longest time allowed for getting over the faults.
 const SETTLING: Micros = 180 * SECOND;
@@ -104,7 +104,9 @@ fn play(plan: &FullPlan, recorder: &Recorder) -> (u64, Micros) {
     match plan.plan.ending {
         Ending::HealThenDrain => {
             stage.heal();
-            settle(&mut stage, recorder);
+            let settings = &plan.plan.settings;
+            let timeouts = settings.write_timeout_us + settings.role_timeout_us;
+            settle(&mut stage, recorder, timeouts + STUCK);
             recorder.note(Event::Settled {
                 held: recorder.held(),
                 unfinished: stage.unfinished(),
@@ -112,7 +114,7 @@ fn play(plan: &FullPlan, recorder: &Recorder) -> (u64, Micros) {
         }
         Ending::DrainUnderLoad => {}
     }
-    drain(&mut stage, recorder, plan.plan.settings.drain_timeout_us);
+    drain(&mut stage, plan.plan.settings.drain_timeout_us);
     let held = recorder.held();
     recorder.note(Event::Ended { held });
     (stage.trace(), stage.now())
@@ -125,18 +127,18 @@ fn until(stage: &mut Stage, at: Micros) {
 }
 
 /// Lets the world go on until nothing moves any more.
-fn settle(stage: &mut Stage, recorder: &Recorder) {
+fn settle(stage: &mut Stage, recorder: &Recorder, stuck: Micros) {
     let end = stage.now() + SETTLING;
-    let mut moves = recorder.moves();
+    let mut moves = stage.moves();
     let mut moved = stage.now();
     while stage.now() < end {
         stage.step();
-        if recorder.moves() != moves {
-            moves = recorder.moves();
+        if stage.moves() != moves {
+            moves = stage.moves();
             moved = stage.now();
         }
         let done = stage.unfinished() == 0 && recorder.held() == Default::default();
-        let patience = if done { QUIET } else { STUCK };
+        let patience = if done { QUIET } else { stuck };
         if stage.now() - moved >= patience {
             return;
         }
@@ -144,18 +146,18 @@ fn settle(stage: &mut Stage, recorder: &Recorder) {
 }
 
 /// Lets the broker come to its end, and what it has sent arrive.
-fn drain(stage: &mut Stage, recorder: &Recorder, timeout: Micros) {
+fn drain(stage: &mut Stage, timeout: Micros) {
     stage.drain();
     let end = stage.now() + timeout + DRAINING;
     while stage.broker_is_running() && stage.now() < end {
         stage.step();
     }
-    let mut moves = recorder.moves();
+    let mut moves = stage.moves();
     let mut quiet_at = stage.now() + QUIET;
     while stage.now() < quiet_at {
         until(stage, stage.now() + 10 * MILLISECOND);
-        if recorder.moves() != moves {
-            moves = recorder.moves();
+        if stage.moves() != moves {
+            moves = stage.moves();
             quiet_at = stage.now() + QUIET;
         }
     }

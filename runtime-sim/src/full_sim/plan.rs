@@ -1,6 +1,7 @@
 //! A plan for the whole stack: what the core's simulation plays, and what only a network of packets
 //! can do to it.
 
+use crate::hosts;
 use crate::plan::{Conduct, FaultKind, MILLISECOND, Micros, Plan, SECOND};
 use crate::rng::{Concern, Rng};
 use serde::{Deserialize, Serialize};
@@ -88,13 +89,43 @@ impl FullPlan {
         stretch(&mut plan);
         let mut rng = Rng::stream(seed ^ FULL, Concern::Faults);
         let packet_faults = packet_faults(&mut rng, &plan);
+        let largest = largest_write(&plan);
+        let socket_bytes = if largest > MUCH {
+            64 << 10
+        } else {
+            rng.pick(&[2 << 10, 8 << 10, 64 << 10])
+        };
+        let settings = &mut plan.settings;
+        let least = least_write_timeout(largest, socket_bytes, plan.network.latency_max_us);
+        settings.write_timeout_us = settings.write_timeout_us.max(least);
         Self {
             plan,
             packet_faults,
-            socket_bytes: rng.pick(&[1 << 10, 8 << 10, 64 << 10]),
+            socket_bytes,
             chaos: rng.chance(60),
         }
     }
+}
+
+/// A write that is larger takes small sockets too long.
+const MUCH: usize = 10_000;
+
+/// The largest write that can come to pass, in bytes.
+fn largest_write(plan: &Plan) -> usize {
+    let sizes = plan.clients.iter().map(|client| match &client.conduct {
+        Conduct::Producer(producer) => producer.size_max,
+        Conduct::Consumer(_) | Conduct::Hostile(_) => 0,
+    });
+    let largest = sizes.max().unwrap_or(0);
+    let all_at_once = largest * plan.settings.backlog_messages;
+    largest.max(plan.settings.write_bytes.min(all_at_once))
+}
+
+/// The time that the largest write takes on a network without faults, with time to spare. With
+/// less, a message could be handed back for ever.
+const fn least_write_timeout(largest: usize, socket_bytes: usize, latency: Micros) -> Micros {
+    let round_trip = 2 * latency + hosts::RESTATED_EVERY.as_micros() as Micros;
+    SECOND + 2 * round_trip * (largest / socket_bytes) as Micros
 }
 
 /// Tells the streams of this simulation from those of the core's.
@@ -113,9 +144,6 @@ fn stretch(plan: &mut Plan) {
     for fault in &mut plan.faults {
         fault.at_us *= factor;
     }
-    // TCP here has ticks of a millisecond: what takes less is not told apart.
-    let network = &mut plan.network;
-    network.latency_max_us = network.latency_max_us.max(network.latency_min_us);
 }
 
 /// One kind of fault, before it has a moment.

@@ -14,7 +14,7 @@ use turmoil_net::{
 };
 
 /// How often an end restates what it has received.
-const EVERY: Duration = Duration::from_millis(100);
+pub const RESTATED_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Upkeep {
@@ -30,7 +30,7 @@ impl Upkeep {
         Self {
             socket_bytes,
             said: BTreeMap::new(),
-            due: EVERY,
+            due: RESTATED_EVERY,
         }
     }
 
@@ -54,7 +54,7 @@ impl Upkeep {
         if now < self.due {
             return Vec::new();
         }
-        self.due = now + EVERY;
+        self.due = now + RESTATED_EVERY;
         let mut restated = Vec::new();
         let mut hosts: Vec<IpAddr> = self.said.keys().map(|(from, _)| from.ip()).collect();
         hosts.dedup();
