@@ -114,7 +114,7 @@ fn play(plan: &FullPlan, recorder: &Recorder) -> (u64, Micros) {
         }
         Ending::DrainUnderLoad => {}
     }
-    drain(&mut stage, plan.plan.settings.drain_timeout_us);
+    drain(&mut stage, recorder, plan.plan.settings.drain_timeout_us);
     let held = recorder.held();
     recorder.note(Event::Ended { held });
     (stage.trace(), stage.now())
@@ -129,12 +129,12 @@ fn until(stage: &mut Stage, at: Micros) {
 /// Lets the world go on until nothing moves any more.
 fn settle(stage: &mut Stage, recorder: &Recorder, stuck: Micros) {
     let end = stage.now() + SETTLING;
-    let mut moves = stage.moves();
+    let mut moves = recorder.moves();
     let mut moved = stage.now();
     while stage.now() < end {
         stage.step();
-        if stage.moves() != moves {
-            moves = stage.moves();
+        if recorder.moves() != moves {
+            moves = recorder.moves();
             moved = stage.now();
         }
         let done = stage.unfinished() == 0 && recorder.held() == Default::default();
@@ -146,18 +146,18 @@ fn settle(stage: &mut Stage, recorder: &Recorder, stuck: Micros) {
 }
 
 /// Lets the broker come to its end, and what it has sent arrive.
-fn drain(stage: &mut Stage, timeout: Micros) {
+fn drain(stage: &mut Stage, recorder: &Recorder, timeout: Micros) {
     stage.drain();
     let end = stage.now() + timeout + DRAINING;
     while stage.broker_is_running() && stage.now() < end {
         stage.step();
     }
-    let mut moves = stage.moves();
+    let mut moves = recorder.moves();
     let mut quiet_at = stage.now() + QUIET;
     while stage.now() < quiet_at {
         until(stage, stage.now() + 10 * MILLISECOND);
-        if stage.moves() != moves {
-            moves = stage.moves();
+        if recorder.moves() != moves {
+            moves = recorder.moves();
             quiet_at = stage.now() + QUIET;
         }
     }

@@ -39,7 +39,7 @@ struct State {
     /// The broker's counter of messages received.
     received: Count,
     held: Held,
-    /// How often a message has moved.
+    /// How often a message, or a part of one, has moved.
     moves: u64,
     internal: Option<Violation>,
 }
@@ -127,6 +127,7 @@ impl Recorder {
     /// The broker's socket to `addr` took so many bytes.
     pub(super) fn took(&self, addr: SocketAddr, bytes: usize) {
         let mut state = self.state();
+        state.moves += 1;
         if let Some(conn) = state.conns.get(&addr).copied() {
             state.sockets.entry(conn).or_default().took(bytes);
         }
@@ -149,7 +150,12 @@ impl Recorder {
         self.state().held
     }
 
-    /// A number that grows whenever a message moves.
+    /// A client has sent or received a part of a message.
+    pub(super) fn moved(&self) {
+        self.state().moves += 1;
+    }
+
+    /// A number that grows whenever a message, or a part of one, moves.
     pub(super) fn moves(&self) -> u64 {
         self.state().moves
     }
@@ -220,15 +226,6 @@ impl Observer for Recorder {
 
 impl State {
     fn record(&mut self, event: Event) {
-        let moves = matches!(
-            event,
-            Event::Sent { .. }
-                | Event::Received { .. }
-                | Event::Accepted { .. }
-                | Event::WriteEnded { .. }
-                | Event::Dropped { .. }
-        );
-        self.moves += u64::from(moves);
         self.history.records.push(Record {
             at: self.now,
             step: self.step,

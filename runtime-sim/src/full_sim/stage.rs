@@ -86,11 +86,6 @@ impl Stage {
         self.world.trace()
     }
 
-    /// A number that grows whenever anything is carried from one to another.
-    pub(super) fn moves(&self) -> u64 {
-        self.world.carried() + self.recorder.moves()
-    }
-
     pub(super) fn broker_is_running(&self) -> bool {
         self.world.is_running(BROKER)
     }

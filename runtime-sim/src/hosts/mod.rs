@@ -34,9 +34,6 @@ const RETRANSMIT_TICKS: u32 = 200;
 /// How often TCP sends again before it gives the connection up: after some 4 s of silence.
 const RETRANSMISSIONS: u32 = 20;
 
-/// The size of a segment without a payload.
-const BARE_SEGMENT: u32 = 20;
-
 /// What a host runs; called again at each start.
 pub type Program = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>>>;
 
@@ -48,8 +45,6 @@ pub struct World {
     now: Duration,
     /// A summary of every packet that arrived: equal in two runs only if the runs are.
     trace: u64,
-    /// Bytes of payload that have arrived, those included that arrived twice.
-    carried: u64,
     /// Used again each tick.
     outgoing: Vec<Packet>,
     // Last: what the hosts hold is dropped while their network is still there.
@@ -104,7 +99,6 @@ impl World {
             upkeep: Upkeep::new(socket_bytes),
             now: Duration::ZERO,
             trace: 0xCBF2_9CE4_8422_2325,
-            carried: 0,
             outgoing: Vec::new(),
             kernels: net.enter(),
         }
@@ -118,11 +112,6 @@ impl World {
     /// A number that two runs share only if every packet arrived at the same time in both.
     pub const fn trace(&self) -> u64 {
         self.trace
-    }
-
-    /// How many bytes of payload have arrived, those included that arrived twice.
-    pub const fn carried(&self) -> u64 {
-        self.carried
     }
 
     /// What may go wrong between the hosts.
@@ -216,7 +205,6 @@ impl World {
     fn deliver(&mut self) {
         while let Some(packet) = self.network.arrived(self.now) {
             self.trace = mix_in(self.trace, &packet, self.now);
-            self.carried += u64::from(packet.payload.size() - BARE_SEGMENT);
             self.kernels.deliver(packet);
         }
     }

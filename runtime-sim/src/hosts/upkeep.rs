@@ -42,8 +42,8 @@ impl Upkeep {
         let from = SocketAddr::new(packet.src, segment.src_port);
         let to = SocketAddr::new(packet.dst, segment.dst_port);
         if segment.flags.rst {
+            // The other end goes on until it has heard of it.
             self.said.remove(&(from, to));
-            self.said.remove(&(to, from));
         } else if segment.flags.ack {
             self.said.insert((from, to), segment.clone());
         }

@@ -34,6 +34,8 @@ pub(super) struct Session {
     recorder: Recorder,
     reader: ReadHalf<TcpStream>,
     writer: WriteHalf<TcpStream>,
+    /// Its role line is sent; what follows are messages.
+    has_role: bool,
 }
 
 impl Session {
@@ -56,8 +58,10 @@ impl Session {
             recorder: puppet.recorder.clone(),
             reader,
             writer,
+            has_role: false,
         };
         session.send(puppet, role_line).await?;
+        session.has_role = true;
         Ok(session)
     }
 
@@ -72,7 +76,12 @@ impl Session {
                 // A producer is sent nothing: this is the end of the connection.
                 _ = self.reader.read(&mut nothing) => return Err(self.broke()),
                 written = self.writer.write(&bytes[sent..]) => match written {
-                    Ok(bytes) if bytes > 0 => sent += bytes,
+                    Ok(bytes) if bytes > 0 => {
+                        sent += bytes;
+                        if self.has_role {
+                            self.recorder.moved();
+                        }
+                    }
                     Ok(_) | Err(_) => return Err(self.broke()),
                 },
             }
@@ -87,9 +96,13 @@ impl Session {
         self.broke()
     }
 
-    /// Reads at most `most` bytes. At the end of the stream there are none.
+    /// Reads what there is. At the end of the stream there is nothing.
     pub(super) async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buf).await
+        let bytes = self.reader.read(buf).await?;
+        if bytes > 0 {
+            self.recorder.moved();
+        }
+        Ok(bytes)
     }
 
     pub(super) fn sent(&self, message: Option<MessageId>) {
