@@ -21,6 +21,9 @@ pub enum Bug {
     DropNotCounted,
     /// What a member that left hands back goes behind all that waits.
     RequeueAtTheBack,
+    /// What a member that left hands back goes before all that waits, also before older messages
+    /// that another has handed back. This one was made in earnest, and found by a simulation.
+    RequeueAtTheFront,
     /// A run is given to two members.
     RunServedTwice,
     /// The bound on the bytes of all backlogs together is not looked at.
@@ -47,11 +50,12 @@ pub enum Bug {
 #[cfg(planted_bugs)]
 impl Bug {
     /// Every bug there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::LostWakeup,
         Self::SplitOffByOne,
         Self::DropNotCounted,
         Self::RequeueAtTheBack,
+        Self::RequeueAtTheFront,
         Self::RunServedTwice,
         Self::BrokerBytesIgnored,
         Self::CapacityOffByOne,

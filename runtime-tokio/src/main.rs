@@ -1,2 +1,9 @@
-//! The binary.
-fn main() {}
+//! The binary: see [`message_queue_tokio::cli`].
+
+use clap::Parser;
+use message_queue_tokio::cli::Cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

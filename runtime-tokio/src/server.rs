@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::io::split;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tracing::warn;
+use tracing::{info, warn};
 
 /// How long to wait after the network failed to give a connection, as it does when there are no
 /// file descriptors left: long enough not to spin, short enough to be back soon.
@@ -133,9 +133,8 @@ impl Server {
         handle.set_ready(true);
 
         while !(driver.is_drained() && connections.is_empty()) {
-            if driver.is_draining() {
-                handle.set_ready(false);
-                listener = None;
+            if driver.is_draining() && listener.take().is_some() {
+                info!("no longer listening");
             }
             let alarm = driver.alarm();
             tokio::select! {

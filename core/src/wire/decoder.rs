@@ -1,6 +1,6 @@
 //! Bytes into a role, then into batches. One decoder a connection, run by the runtime.
 
-use super::batch::FrameBatch;
+use super::batch::{FrameBatch, PIN_RATIO};
 use super::frame::{self, Front, LENGTH_PREFIX};
 use super::role::Role;
 use crate::error::ProtocolError;
@@ -15,7 +15,7 @@ const MIN_READ: usize = 2 * 1024;
 pub struct DecoderConfig {
     /// The longest role line, in bytes, its line feed not counted. Default: 1,024.
     pub role_line_bytes: usize,
-    /// The largest read asked for, in bytes. Default: 262,144.
+    /// The largest read asked for, in bytes. Default: 262,144; 0 is taken as 1.
     ///
     /// A connection's memory: at most this, one partial frame, and as much again while the buffer
     /// grows. Connections that are idle or send little use far less.
@@ -78,6 +78,10 @@ enum Phase {
 impl Decoder {
     /// A decoder at the start of a connection.
     pub fn new(config: DecoderConfig) -> Self {
+        let config = DecoderConfig {
+            read_bytes: config.read_bytes.max(1),
+            ..config
+        };
         Self {
             config,
             phase: Phase::Role,
@@ -88,11 +92,19 @@ impl Decoder {
         }
     }
 
+    /// A decoder of frames alone: the consumer's side of the wire, where no role line comes first.
+    pub fn frames_only(config: DecoderConfig) -> Self {
+        Self {
+            phase: Phase::Frames,
+            ..Self::new(config)
+        }
+    }
+
     /// The buffer to append received bytes to. It has room for at least one byte; what is in it
     /// must be left alone.
     pub fn recv_buf(&mut self) -> &mut BytesMut {
         let spare = self.buf.capacity() - self.buf.len();
-        if spare < self.target.div_ceil(2) && !self.buf.try_reclaim(self.target) {
+        if spare < self.target.div_ceil(2) && !self.reuse() {
             // A long partial frame grows by doubling, so that its bytes are copied O(1) times.
             let size = self.buf.len() + self.target.max(self.buf.len());
             let mut grown = BytesMut::with_capacity(size);
@@ -103,6 +115,13 @@ impl Decoder {
         }
         self.before_read = self.buf.len();
         &mut self.buf
+    }
+
+    /// Makes room in the allocation there is, if nothing else uses it. Not in one that a long
+    /// frame or a burst has left far too large: batches would be slivers of it, each copied.
+    fn reuse(&mut self) -> bool {
+        self.allocated / PIN_RATIO <= self.buf.len() + self.target
+            && self.buf.try_reclaim(self.target)
     }
 
     /// Gives back the buffer if nothing is in it. For a connection that has nothing to read now.
@@ -131,7 +150,8 @@ impl Decoder {
             Phase::Frames => self.batch(),
             Phase::Silence if self.buf.is_empty() => Ok(None),
             Phase::Silence => Err(self.fail(ProtocolError::UnexpectedData)),
-            Phase::Failed(error) => Err(error),
+            // What arrives after the error is not kept either.
+            Phase::Failed(error) => Err(self.fail(error)),
         }
     }
 
@@ -201,12 +221,14 @@ impl Decoder {
     /// Takes the first `end` bytes. A part too small to keep the whole buffer alive is copied, and
     /// the buffer is used again.
     fn take(&mut self, messages: usize, end: usize) -> FrameBatch {
+        // A caller that appended more than there was room for has made the buffer grow.
+        self.allocated = self.allocated.max(self.buf.capacity());
         let view = self.buf.split_to(end).freeze();
         if planted::is(Bug::DecoderForgetsPrefix) && self.buf.len() < LENGTH_PREFIX {
             self.buf.clear();
         }
         self.before_read = self.buf.len();
-        FrameBatch::of_whole_frames(view, messages, self.allocated.max(end)).compact()
+        FrameBatch::of_whole_frames(view, messages, self.allocated).compact()
     }
 
     fn consume(&mut self, size: usize) {
@@ -222,3 +244,6 @@ impl Decoder {
         error
     }
 }
+
+#[cfg(test)]
+mod tests;

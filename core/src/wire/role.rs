@@ -36,7 +36,7 @@ impl Role {
         bytes: &[u8],
         limit: usize,
     ) -> Result<Option<(Self, usize)>, ProtocolError> {
-        let window = &bytes[..bytes.len().min(limit + 1)];
+        let window = &bytes[..bytes.len().min(limit.saturating_add(1))];
         let Some(end) = window.iter().position(|&byte| byte == b'\n') else {
             return if bytes.len() > limit {
                 Err(ProtocolError::RoleLineTooLong { limit })

@@ -15,6 +15,7 @@ use crate::history::{Event, Held, History};
 use crate::plan::{Ending, FaultKind, MILLISECOND, Micros, Plan, SECOND};
 use agenda::Happening;
 use host::Host;
+use message_queue_core::ConnId;
 use peer::Peer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::World;
@@ -161,13 +162,7 @@ impl<'a> CoreSim<'a> {
                     self.peers[place].was_reset(conn, world);
                 }
             }
-            Happening::Accept(conn) => match &mut self.host {
-                Some(host) => host.accept(conn, world),
-                None => {
-                    world.signal_down(conn, Happening::ClientReset(conn));
-                    world.broker_left(conn);
-                }
-            },
+            Happening::Accept(conn) => self.accept(conn),
             Happening::BrokerReadable(conn) => {
                 if let Some(host) = &mut self.host {
                     host.read(conn, world);
@@ -191,6 +186,23 @@ impl<'a> CoreSim<'a> {
             }
             Happening::Over => self.over(),
             Happening::Settle => self.settle(),
+        }
+    }
+
+    /// A connection reaches the broker, unless the client has learned of its end already.
+    fn accept(&mut self, conn: ConnId) {
+        let under_way = self
+            .world
+            .links
+            .get(&conn)
+            .is_some_and(|link| link.broker_open);
+        match &mut self.host {
+            Some(host) if under_way => host.accept(conn, &mut self.world),
+            Some(_) => {}
+            None => {
+                self.world.signal_down(conn, Happening::ClientReset(conn));
+                self.world.broker_left(conn);
+            }
         }
     }
 

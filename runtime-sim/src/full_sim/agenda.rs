@@ -1,7 +1,6 @@
 //! A plan becomes a list of deeds, each at its moment.
 
-use super::plan::{Direction, FullPlan, PacketFaultKind, describe};
-use crate::plan::{FaultKind, Micros};
+use crate::plan::{Direction, FaultKind, MILLISECOND, Micros, PacketFaultKind, Plan};
 
 /// Something that is done to the world.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +45,7 @@ pub(super) struct Item {
 }
 
 /// All that is done while clients publish, in order.
-pub(super) fn of(plan: &FullPlan) -> Vec<Item> {
+pub(super) fn of(plan: &Plan) -> Vec<Item> {
     let mut items = Vec::new();
     let mut add = |at, words: String, deed, end: Option<(Micros, Deed)>| {
         let words = Some(words);
@@ -56,7 +55,7 @@ pub(super) fn of(plan: &FullPlan) -> Vec<Item> {
             items.push(Item { at, deed, words });
         }
     };
-    for fault in &plan.plan.faults {
+    for fault in &plan.faults {
         let (deed, end) = match &fault.kind {
             FaultKind::Reset { client, away_us } => (Deed::Reset(*client, *away_us), None),
             FaultKind::Leave { client, away_us } => (Deed::Leave(*client, *away_us), None),
@@ -76,7 +75,7 @@ pub(super) fn of(plan: &FullPlan) -> Vec<Item> {
         };
         add(fault.at_us, describe(&fault.kind), deed, end);
     }
-    for fault in &plan.packet_faults {
+    for fault in plan.packets.iter().flat_map(|packets| &packets.faults) {
         let (deed, end) = match fault.kind {
             PacketFaultKind::Loss { percent } => (Deed::Loss(percent), Deed::Loss(0)),
             PacketFaultKind::Duplication { percent } => {
@@ -93,8 +92,35 @@ pub(super) fn of(plan: &FullPlan) -> Vec<Item> {
             }
             PacketFaultKind::BrokerPowerCut => (Deed::CutBrokersPower, Deed::StartBroker),
         };
-        add(fault.at_us, fault.describe(), deed, Some((fault.for_us, end)));
+        add(
+            fault.at_us,
+            fault.describe(),
+            deed,
+            Some((fault.for_us, end)),
+        );
     }
     items.sort_by_key(|item| item.at);
     items
+}
+
+/// What happens, in words.
+fn describe(fault: &FaultKind) -> String {
+    match fault {
+        FaultKind::Reset { client, .. } => format!("client {client} reset"),
+        FaultKind::Leave { client, .. } => format!("client {client} leaves"),
+        FaultKind::Stall { client, for_us } => {
+            format!("client {client} stalls for {} ms", for_us / MILLISECOND)
+        }
+        FaultKind::Hold { client, for_us } => {
+            format!("client {client} held for {} ms", for_us / MILLISECOND)
+        }
+        FaultKind::Lag { extra_us, for_us } => format!(
+            "up to {} ms longer for {} ms",
+            extra_us / MILLISECOND,
+            for_us / MILLISECOND
+        ),
+        FaultKind::Restart { down_us } => {
+            format!("broker killed for {} ms", down_us / MILLISECOND)
+        }
+    }
 }

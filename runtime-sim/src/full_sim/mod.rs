@@ -1,23 +1,20 @@
 //! The simulation of the whole stack: the production driver and real TCP behaviour, on a network
 //! that loses packets, with hosts that crash.
 //!
-//! `plan.rs` (what goes wrong), `agenda.rs` (when), `stage.rs` (the hosts and the hand that moves
+//! `agenda.rs` (what is done, and when), `stage.rs` (the hosts and the hand that moves
 //! them), `clients/`, `socket.rs` (the broker's sockets), `recorder.rs` and `outgoing.rs` (the
 //! history).
 
 mod agenda;
 mod clients;
 mod outgoing;
-mod plan;
 mod recorder;
 mod socket;
 mod stage;
 
-pub use plan::{Direction, FullPlan, PacketFault, PacketFaultKind};
-
-use crate::checker::{self, Invariant, Violation};
+use crate::checker::{Invariant, Violation};
 use crate::history::{Event, History};
-use crate::plan::{Ending, MILLISECOND, Micros, SECOND};
+use crate::plan::{Ending, MILLISECOND, Micros, Plan, SECOND};
 use recorder::Recorder;
 use stage::Stage;
 use std::any::Any;
@@ -42,54 +39,25 @@ const SETTLING: Micros = 180 * SECOND;
 /// How much longer than its timeout the orderly end may take: a producer is read from for a while.
 const DRAINING: Micros = 2 * SECOND;
 
-/// A run, and what the checker says.
-#[derive(Clone, Debug)]
-pub struct FullRun {
-    /// What happened.
-    pub history: History,
-    /// The promises that were broken, in the order of time.
-    pub violations: Vec<Violation>,
-    /// A number that two runs share only if every packet and every record is the same.
-    pub trace: u64,
-    /// How much time was simulated.
-    pub simulated_us: Micros,
-}
-
-/// Carries out a plan and checks what came of it. The same plan gives the same run.
-///
-/// # Panics
-/// If the plan's settings do not keep their bounds. What panics inside the simulation is a broken
-/// promise of the run.
-pub fn run(plan: &FullPlan) -> FullRun {
-    let recorder = Recorder::new(plan.plan.settings.clone());
-    let outcome = catch_unwind(AssertUnwindSafe(|| play(plan, &recorder)));
+/// Carries out a plan. Returns what happened, and what made it stop if it did not come to its end.
+/// The same plan gives the same history.
+pub fn run(plan: &Plan, check_invariants: bool) -> (History, Option<Violation>) {
+    let recorder = Recorder::new(plan.settings.clone(), check_invariants);
+    // A bug may be a panic, in whatever task. What was recorded up to then is worth seeing.
+    let panic = catch_unwind(AssertUnwindSafe(|| play(plan, &recorder))).err();
     let (history, internal) = recorder.finish();
-    let mut violations = checker::check(&history);
-    violations.extend(internal);
-    let last = history.records.last();
-    let (trace, simulated_us) = outcome.unwrap_or_else(|panic| {
-        let at = last.map_or(0, |last| last.at);
-        violations.push(Violation {
-            invariant: Invariant::NoPanic,
-            at,
-            step: last.map_or(0, |last| last.step),
-            detail: words_of(&*panic),
-        });
-        (0, at)
+    let panic = panic.map(|panic| Violation {
+        invariant: Invariant::NoPanic,
+        at: history.records.last().map_or(0, |last| last.at),
+        step: history.records.last().map_or(0, |last| last.step),
+        detail: words_of(&*panic),
     });
-    violations.sort_by_key(|violation| violation.step);
-    FullRun {
-        trace: trace ^ history.hash(),
-        history,
-        violations,
-        simulated_us,
-    }
+    (history, internal.or(panic))
 }
 
-/// Returns the trace of the packets, and the time simulated.
-fn play(plan: &FullPlan, recorder: &Recorder) -> (u64, Micros) {
+fn play(plan: &Plan, recorder: &Recorder) {
     let mut stage = Stage::new(plan, recorder.clone());
-    let duration = plan.plan.duration_us;
+    let duration = plan.duration_us;
     for item in agenda::of(plan) {
         if item.at >= duration {
             break;
@@ -101,10 +69,10 @@ fn play(plan: &FullPlan, recorder: &Recorder) -> (u64, Micros) {
         stage.carry_out(item.deed);
     }
     until(&mut stage, duration);
-    match plan.plan.ending {
+    match plan.ending {
         Ending::HealThenDrain => {
             stage.heal();
-            let settings = &plan.plan.settings;
+            let settings = &plan.settings;
             let timeouts = settings.write_timeout_us + settings.role_timeout_us;
             settle(&mut stage, recorder, timeouts + STUCK);
             recorder.note(Event::Settled {
@@ -114,10 +82,9 @@ fn play(plan: &FullPlan, recorder: &Recorder) -> (u64, Micros) {
         }
         Ending::DrainUnderLoad => {}
     }
-    drain(&mut stage, recorder, plan.plan.settings.drain_timeout_us);
+    drain(&mut stage, recorder, plan.settings.drain_timeout_us);
     let held = recorder.held();
     recorder.note(Event::Ended { held });
-    (stage.trace(), stage.now())
 }
 
 fn until(stage: &mut Stage, at: Micros) {

@@ -41,6 +41,7 @@ struct State {
     held: Held,
     /// How often a message, or a part of one, has moved.
     moves: u64,
+    check_invariants: bool,
     internal: Option<Violation>,
 }
 
@@ -63,7 +64,7 @@ struct Early {
 }
 
 impl Recorder {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, check_invariants: bool) -> Self {
         let history = History {
             settings,
             records: Vec::new(),
@@ -81,6 +82,7 @@ impl Recorder {
             received: Count::ZERO,
             held: Held::default(),
             moves: 0,
+            check_invariants,
             internal: None,
         })))
     }
@@ -211,7 +213,8 @@ impl Observer for Recorder {
             waiting: stats.flow.waiting,
             parked: stats.parked,
         };
-        if state.internal.is_none()
+        if state.check_invariants
+            && state.internal.is_none()
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| broker.check_invariants()))
         {
             state.internal = Some(Violation {

@@ -2,14 +2,13 @@
 
 use super::agenda::Deed;
 use super::clients::Puppet;
-use super::plan::{Direction, FullPlan};
 use super::recorder::Recorder;
 use super::socket::RecordedListener;
 use super::{BROKER, PORT};
 use crate::history::Event;
 use crate::hosts::{Program, Way, World};
 use crate::net::WorldListener;
-use crate::plan::{Micros, Network};
+use crate::plan::{Direction, Micros, Network, Plan};
 use crate::rng::{Concern, Rng};
 use message_queue_core::wire::DecoderConfig;
 use message_queue_tokio::Server;
@@ -36,23 +35,24 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn new(plan: &FullPlan, recorder: Recorder) -> Self {
-        let rng = Rng::stream(plan.plan.seed, Concern::Network);
+    pub(super) fn new(plan: &Plan, recorder: Recorder) -> Self {
+        let rng = Rng::stream(plan.seed, Concern::Network);
         let drain = Rc::new(Notify::new());
         let mut puppets = BTreeMap::new();
         let mut programs = vec![(
             BROKER.to_owned(),
             broker(plan, recorder.clone(), Rc::clone(&drain)),
         )];
-        for client in &plan.plan.clients {
-            let limit = plan.plan.settings.role_line_bytes;
+        for client in &plan.clients {
+            let limit = plan.settings.role_line_bytes;
             let puppet = Puppet::new(client.clone(), recorder.clone(), limit);
             let on_host = Rc::clone(&puppet);
             let program: Program = Box::new(move || Box::pin(Rc::clone(&on_host).run()));
             programs.push((puppet.host(), program));
             puppets.insert(client.id, puppet);
         }
-        let mut world = World::new(rng, plan.socket_bytes, programs);
+        let socket_bytes = plan.packets.clone().unwrap_or_default().socket_bytes;
+        let mut world = World::new(rng, socket_bytes, programs);
         world.start(BROKER);
         for puppet in puppets.values() {
             world.start(&puppet.host());
@@ -61,7 +61,7 @@ impl Stage {
             world,
             recorder,
             puppets,
-            network: plan.plan.network.clone(),
+            network: plan.network.clone(),
             drain,
         };
         stage.set_lag(0);
@@ -82,17 +82,16 @@ impl Stage {
         self.world.now().as_micros() as Micros
     }
 
-    pub(super) const fn trace(&self) -> u64 {
-        self.world.trace()
-    }
-
     pub(super) fn broker_is_running(&self) -> bool {
         self.world.is_running(BROKER)
     }
 
     /// How many producers still have messages to publish.
     pub(super) fn unfinished(&self) -> u32 {
-        let unfinished = self.puppets.values().filter(|puppet| puppet.is_unfinished());
+        let unfinished = self
+            .puppets
+            .values()
+            .filter(|puppet| puppet.is_unfinished());
         unfinished.count() as u32
     }
 
@@ -212,14 +211,15 @@ impl Stage {
 }
 
 /// The broker's host runs the production driver, unchanged.
-fn broker(plan: &FullPlan, recorder: Recorder, drain: Rc<Notify>) -> Program {
-    let settings = plan.plan.settings.clone();
+fn broker(plan: &Plan, recorder: Recorder, drain: Rc<Notify>) -> Program {
+    let settings = plan.settings.clone();
     let decoder = DecoderConfig {
         role_line_bytes: settings.role_line_bytes,
         read_bytes: settings.read_bytes,
     };
-    let chaos = plan.chaos.then_some(plan.plan.network.chunk_bytes);
-    let seed = plan.plan.seed;
+    let chaos = plan.packets.as_ref().is_some_and(|packets| packets.chaos);
+    let chaos = chaos.then_some(plan.network.chunk_bytes);
+    let seed = plan.seed;
     Box::new(move || {
         let (settings, recorder, drain) = (settings.clone(), recorder.clone(), Rc::clone(&drain));
         Box::pin(async move {

@@ -195,7 +195,7 @@ impl World {
             }
         }
         self.send_outgoing();
-        let restated = self.upkeep.restate(self.now);
+        let restated = self.upkeep.restate(&self.kernels, self.now);
         for packet in restated {
             self.network.send(packet, self.now);
         }

@@ -9,9 +9,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use turmoil_net::{
-    EnterGuard, NetstatState, Packet, TcpFlags, TcpSegment, Transport, netstat,
-};
+use turmoil_net::{EnterGuard, NetstatState, Packet, TcpFlags, TcpSegment, Transport, netstat};
 
 /// How often an end restates what it has received.
 pub const RESTATED_EVERY: Duration = Duration::from_millis(100);
@@ -22,6 +20,8 @@ pub(super) struct Upkeep {
     socket_bytes: usize,
     /// The last segment from one end to the other that acknowledged something.
     said: BTreeMap<(SocketAddr, SocketAddr), TcpSegment>,
+    /// Bytes that nobody has read from an end that has closed.
+    unread: BTreeMap<(SocketAddr, SocketAddr), usize>,
     due: Duration,
 }
 
@@ -30,6 +30,7 @@ impl Upkeep {
         Self {
             socket_bytes,
             said: BTreeMap::new(),
+            unread: BTreeMap::new(),
             due: RESTATED_EVERY,
         }
     }
@@ -50,7 +51,10 @@ impl Upkeep {
     }
 
     /// What the ends of all connections restate now.
-    pub(super) fn restate(&mut self, now: Duration) -> Vec<Packet> {
+    ///
+    /// An end that has closed and has bytes that were not read since the last time has nobody to
+    /// read them: its program is gone, and what arrives is answered with a reset.
+    pub(super) fn restate(&mut self, kernels: &EnterGuard, now: Duration) -> Vec<Packet> {
         if now < self.due {
             return Vec::new();
         }
@@ -62,7 +66,18 @@ impl Upkeep {
             let Some(peer) = entry.peer.filter(|_| is_open(entry.state)) else {
                 continue;
             };
-            if let Some(said) = self.said.get(&(entry.local, peer)) {
+            let ends = (entry.local, peer);
+            let unread = if has_closed(entry.state) {
+                entry.recv_q
+            } else {
+                0
+            };
+            if unread > 0 && self.unread.insert(ends, unread) == Some(unread) {
+                kernels.deliver(reset(peer, entry.local));
+                restated.push(reset(entry.local, peer));
+                continue;
+            }
+            if let Some(said) = self.said.get(&ends) {
                 let room = self.socket_bytes.saturating_sub(entry.recv_q);
                 let window = room.min(usize::from(u16::MAX)) as u16;
                 restated.push(acknowledgement(entry.local, peer, said, window));
@@ -114,12 +129,24 @@ const fn is_open(state: Option<NetstatState>) -> bool {
     }
 }
 
-fn acknowledgement(
-    from: SocketAddr,
-    to: SocketAddr,
-    said: &TcpSegment,
-    window: u16,
-) -> Packet {
+/// Whether a socket has sent the last that it has to send.
+const fn has_closed(state: Option<NetstatState>) -> bool {
+    match state {
+        Some(NetstatState::FinWait1 | NetstatState::FinWait2 | NetstatState::Closing) => true,
+        Some(
+            NetstatState::Established
+            | NetstatState::CloseWait
+            | NetstatState::LastAck
+            | NetstatState::Listen
+            | NetstatState::SynSent
+            | NetstatState::SynReceived
+            | NetstatState::Closed,
+        )
+        | None => false,
+    }
+}
+
+fn acknowledgement(from: SocketAddr, to: SocketAddr, said: &TcpSegment, window: u16) -> Packet {
     let flags = TcpFlags {
         ack: true,
         ..TcpFlags::default()

@@ -36,6 +36,7 @@ impl Plan {
             network,
             clients,
             faults,
+            packets: None,
         }
     }
 }

@@ -1,26 +1,34 @@
-//! A plan for the whole stack: what the core's simulation plays, and what only a network of packets
-//! can do to it.
+//! What only a network of packets, and hosts that crash, can do: for the simulation of the whole
+//! stack.
 
+use super::{Conduct, MILLISECOND, Micros, Plan, SECOND};
 use crate::hosts;
-use crate::plan::{Conduct, FaultKind, MILLISECOND, Micros, Plan, SECOND};
 use crate::rng::{Concern, Rng};
 use serde::{Deserialize, Serialize};
 
 /// How long clients publish and faults strike.
 const DURATION: Micros = 20 * SECOND;
 
-/// A run of the whole stack, in full.
+/// What the whole stack adds to a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FullPlan {
-    /// Settings, clients, and the faults that strike connections.
-    pub plan: Plan,
-    /// What goes wrong with packets and hosts.
-    pub packet_faults: Vec<PacketFault>,
+pub struct Packets {
+    /// What goes wrong.
+    pub faults: Vec<PacketFault>,
     /// Bytes that a socket buffers in each direction: between 1 KiB and 64 KiB.
     pub socket_bytes: usize,
     /// Whether the broker's sockets read and write short and wake for nothing.
     pub chaos: bool,
+}
+
+impl Default for Packets {
+    fn default() -> Self {
+        Self {
+            faults: Vec::new(),
+            socket_bytes: 64 << 10,
+            chaos: false,
+        }
+    }
 }
 
 /// Something that goes wrong with packets or hosts, for a while.
@@ -82,13 +90,14 @@ pub enum Direction {
     ToClient,
 }
 
-impl FullPlan {
-    /// The plan of a seed.
-    pub fn of_seed(seed: u64) -> Self {
-        let mut plan = Plan::of_seed(seed);
+impl Plan {
+    /// The plan of a seed for the whole stack: that of the core, over 20 s, and what packets and
+    /// hosts can do.
+    pub fn of_seed_with_packets(seed: u64) -> Self {
+        let mut plan = Self::of_seed(seed);
         stretch(&mut plan);
-        let mut rng = Rng::stream(seed ^ FULL, Concern::Faults);
-        let packet_faults = packet_faults(&mut rng, &plan);
+        let mut rng = Rng::stream(seed ^ WITH_PACKETS, Concern::Faults);
+        let faults = packet_faults(&mut rng, &plan);
         let largest = largest_write(&plan);
         let socket_bytes = if largest > MUCH {
             64 << 10
@@ -98,12 +107,12 @@ impl FullPlan {
         let settings = &mut plan.settings;
         let least = least_write_timeout(largest, socket_bytes, plan.network.latency_max_us);
         settings.write_timeout_us = settings.write_timeout_us.max(least);
-        Self {
-            plan,
-            packet_faults,
+        plan.packets = Some(Packets {
+            faults,
             socket_bytes,
             chaos: rng.chance(60),
-        }
+        });
+        plan
     }
 }
 
@@ -129,7 +138,7 @@ const fn least_write_timeout(largest: usize, socket_bytes: usize, latency: Micro
 }
 
 /// Tells the streams of this simulation from those of the core's.
-const FULL: u64 = 0x0046_554C_4C00_0000;
+const WITH_PACKETS: u64 = 0x0046_554C_4C00_0000;
 
 /// The same plan over [`DURATION`].
 fn stretch(plan: &mut Plan) {
@@ -161,8 +170,12 @@ const KINDS: [(u64, Micros, Make); 6] = [
         client,
         direction: rng.pick(&[Direction::Both, Direction::ToBroker, Direction::ToClient]),
     }),
-    (25, 2 * SECOND, |_, client| PacketFaultKind::KillClient { client }),
-    (25, 2 * SECOND, |_, client| PacketFaultKind::ClientPowerCut { client }),
+    (25, 2 * SECOND, |_, client| PacketFaultKind::KillClient {
+        client,
+    }),
+    (25, 2 * SECOND, |_, client| {
+        PacketFaultKind::ClientPowerCut { client }
+    }),
     (10, 2 * SECOND, |_, _| PacketFaultKind::BrokerPowerCut),
 ];
 
@@ -213,28 +226,6 @@ impl PacketFault {
                 format!("client {client} without power for {ms} ms")
             }
             PacketFaultKind::BrokerPowerCut => format!("broker without power for {ms} ms"),
-        }
-    }
-}
-
-/// What happens, in words.
-pub(super) fn describe(fault: &FaultKind) -> String {
-    match fault {
-        FaultKind::Reset { client, .. } => format!("client {client} reset"),
-        FaultKind::Leave { client, .. } => format!("client {client} leaves"),
-        FaultKind::Stall { client, for_us } => {
-            format!("client {client} stalls for {} ms", for_us / MILLISECOND)
-        }
-        FaultKind::Hold { client, for_us } => {
-            format!("client {client} held for {} ms", for_us / MILLISECOND)
-        }
-        FaultKind::Lag { extra_us, for_us } => format!(
-            "up to {} ms longer for {} ms",
-            extra_us / MILLISECOND,
-            for_us / MILLISECOND
-        ),
-        FaultKind::Restart { down_us } => {
-            format!("broker killed for {} ms", down_us / MILLISECOND)
         }
     }
 }

@@ -1,0 +1,135 @@
+//! The decoder beside the specification: what PROTOCOL.md says of a whole stream, and what the
+//! decoder makes of the same stream in reads. Public interface only: the fuzz targets use this
+//! file too, and say with `super::` where the decoder is to be found.
+
+use super::{Decoded, Decoder, DecoderConfig, ProtocolError, Role};
+use alloc::vec::Vec;
+
+/// The most memory that a decoder asks for before anything has arrived, in bytes.
+const FIRST_READ: usize = 2048;
+
+/// What a whole stream comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) role: Option<Role>,
+    /// The frames of all batches, one after the other.
+    pub(super) frames: Vec<u8>,
+    pub(super) messages: usize,
+    pub(super) end: Result<(), ProtocolError>,
+}
+
+impl Account {
+    fn new() -> Self {
+        Self {
+            role: None,
+            frames: Vec::new(),
+            messages: 0,
+            end: Ok(()),
+        }
+    }
+
+    fn ended(mut self, error: ProtocolError) -> Self {
+        self.end = Err(error);
+        self
+    }
+}
+
+/// What PROTOCOL.md says of `stream`, worked out from the whole of it. `limit` is the longest
+/// role line allowed.
+pub(super) fn specified(stream: &[u8], limit: usize) -> Account {
+    let mut account = Account::new();
+    let line = stream.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
+    if line.len() > limit {
+        return account.ended(ProtocolError::RoleLineTooLong { limit });
+    }
+    if line.len() == stream.len() {
+        return account.ended(ProtocolError::TruncatedRoleLine);
+    }
+    let mut rest = &stream[line.len() + 1..];
+    match line {
+        b"PRODUCER" | b"PRODUCER\r" => account.role = Some(Role::Producer),
+        b"CONSUMER" | b"CONSUMER\r" => {
+            account.role = Some(Role::Consumer);
+            return match rest {
+                [] => account,
+                _ => account.ended(ProtocolError::UnexpectedData),
+            };
+        }
+        _ => return account.ended(ProtocolError::UnknownRole),
+    }
+    while let Some((prefix, after)) = rest.split_first_chunk() {
+        let length = u32::from_be_bytes(*prefix);
+        if length > 1_048_576 {
+            return account.ended(ProtocolError::FrameTooLarge { length });
+        }
+        let Some((body, next)) = after.split_at_checked(length as usize) else {
+            break;
+        };
+        account.frames.extend_from_slice(prefix);
+        account.frames.extend_from_slice(body);
+        account.messages += 1;
+        rest = next;
+    }
+    match rest {
+        [] => account,
+        _ => account.ended(ProtocolError::TruncatedFrame),
+    }
+}
+
+/// What a decoder makes of `stream`, read in pieces of these sizes (over and over).
+///
+/// Along the way it holds the decoder to its other promises: memory that follows what has
+/// arrived, a role that comes first and once, no empty batch, an error that stays, and a
+/// connection that may be parked between any two reads (here: after those of an even size).
+pub(super) fn decoded(stream: &[u8], sizes: &[usize], config: DecoderConfig) -> Account {
+    let mut decoder = Decoder::new(config);
+    let mut account = Account::new();
+    let mut rest = stream;
+    for &size in sizes.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let arrived = stream.len() - rest.len();
+        let buf = decoder.recv_buf();
+        let (len, capacity) = (buf.len(), buf.capacity());
+        assert!(len < capacity, "no room for a single byte");
+        assert!(
+            capacity <= FIRST_READ + 3 * arrived,
+            "{capacity} bytes of memory after {arrived}"
+        );
+        let (piece, after) = rest.split_at(size.min(rest.len()));
+        buf.extend_from_slice(piece);
+        rest = after;
+        if let Err(error) = take_all(&mut decoder, &mut account) {
+            assert_eq!(decoder.next(), Err(error), "the error stays");
+            decoder.recv_buf().extend_from_slice(rest);
+            assert_eq!(decoder.next(), Err(error), "the error stays");
+            assert_eq!(decoder.finish(), Err(error), "the error stays");
+            return account.ended(error);
+        }
+        if size % 2 == 0 {
+            decoder.park();
+        }
+    }
+    account.end = decoder.finish();
+    account
+}
+
+/// Takes everything that has been decoded so far.
+fn take_all(decoder: &mut Decoder, account: &mut Account) -> Result<(), ProtocolError> {
+    while let Some(decoded) = decoder.next()? {
+        match decoded {
+            Decoded::Role(role) => {
+                assert_eq!(account.role.replace(role), None, "one role, once");
+                assert_eq!(account.messages, 0, "the role comes first");
+            }
+            Decoded::Batch(batch) => {
+                assert!(!batch.is_empty(), "a batch of nothing");
+                assert_eq!(batch.bodies().count(), batch.messages());
+                account.messages += batch.messages();
+                account.frames.extend_from_slice(batch.as_bytes());
+            }
+        }
+    }
+    Ok(())
+}

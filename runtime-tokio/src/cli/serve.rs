@@ -1,0 +1,248 @@
+//! `message-queue serve`: from the settings to a broker that listens.
+
+use crate::logging::{self, LoggingError};
+use crate::net;
+use crate::process;
+use crate::settings::{Settings, SettingsError, settings_help};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+/// The exit code for settings that are not allowed; clap uses the same for bad flags.
+const BAD_SETTINGS: u8 = 2;
+
+/// Run the broker
+#[derive(Debug, Default, clap::Args)]
+#[command(
+    after_help = "Settings are environment variables; --help lists them.",
+    after_long_help = settings_help()
+)]
+pub struct ServeArgs {
+    /// Check the settings and end: with 0, or with 2 and one line for each bad variable
+    #[arg(long, conflicts_with = "print_config")]
+    check_config: bool,
+
+    /// Print the settings in force and where each comes from, as a .env file, and end
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// Why the broker did not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    /// Logging could not be set up.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// The runtime could not be made.
+    #[error("WORKER_THREADS: cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    /// A port could not be taken.
+    #[error("{name}: cannot listen on {address}: {source}")]
+    Listen {
+        /// The setting that chose the port.
+        name: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Runs the broker until it is told to stop. Exit codes: 0 after an orderly end, 2 where a setting
+/// is not allowed, 1 where the broker could not start or go on.
+pub fn run(args: &ServeArgs) -> ExitCode {
+    let settings = match prepare(args, Settings::load(), &mut io::stdout(), &mut io::stderr()) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    match start(&settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&mut io::stderr(), &error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The settings to run with, or the exit code where there is nothing to run.
+fn prepare(
+    args: &ServeArgs,
+    loaded: Result<Settings, SettingsError>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<Settings, ExitCode> {
+    let settings = loaded.map_err(|error| {
+        complain(err, &error.to_string());
+        ExitCode::from(BAD_SETTINGS)
+    })?;
+    let answer = if args.print_config {
+        settings.print_config()
+    } else if args.check_config {
+        for warning in settings.warnings() {
+            complain(err, &format!("warning: {warning}"));
+        }
+        "ok: the settings are valid\n".to_owned()
+    } else {
+        return Ok(settings);
+    };
+    match out.write_all(answer.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Err(ExitCode::SUCCESS),
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ExitCode::SUCCESS),
+        Err(error) => {
+            complain(err, &format!("standard output: {error}"));
+            Err(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// One line to the user. Where even that fails there is nobody left to tell.
+fn complain(err: &mut dyn Write, line: &str) {
+    let _ = writeln!(err, "{line}");
+}
+
+fn start(settings: &Settings) -> Result<(), StartError> {
+    logging::init(settings)?;
+    let runtime = runtime(settings.worker_threads()).map_err(StartError::Runtime)?;
+    // Sockets belong to the runtime in which they are opened.
+    let _in_runtime = runtime.enter();
+    let send_buffer = settings.send_buffer_bytes();
+    let (clients, tcp_address) = listen("TCP_PORT", settings.tcp_address(), send_buffer)?;
+    let (operators, http_address) = listen("HTTP_PORT", settings.http_address(), None)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %tcp_address,
+        %http_address,
+        settings = settings.summary(),
+        "listening"
+    );
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
+    runtime.block_on(process::run(settings, clients, operators));
+    Ok(())
+}
+
+/// One thread needs no locks and no stealing between queues, which is faster for most loads.
+fn runtime(worker_threads: usize) -> io::Result<Runtime> {
+    match worker_threads {
+        1 => Builder::new_current_thread().enable_all().build(),
+        n => Builder::new_multi_thread()
+            .worker_threads(n)
+            .enable_all()
+            .build(),
+    }
+}
+
+/// Listens on `address`, which the setting `name` chose, and tells the address it got: another
+/// one where the port is 0.
+fn listen(
+    name: &'static str,
+    address: SocketAddr,
+    send_buffer: Option<u32>,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen {
+        name,
+        address,
+        source,
+    };
+    let listener = net::listen(address, send_buffer).map_err(failed)?;
+    let got = listener.local_addr().map_err(failed)?;
+    Ok((listener, got))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    /// Exit code, standard output and standard error of a run that ends before the broker starts.
+    fn ended(flags: &[&str], variables: &[(&str, &str)]) -> (ExitCode, String, String) {
+        let args = Command::parse_from([&["message-queue"], flags].concat()).serve;
+        let loaded = Settings::from_variables(variables.iter().copied());
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = prepare(&args, loaded, &mut out, &mut err).unwrap_err();
+        (
+            code,
+            String::from_utf8(out).unwrap(),
+            String::from_utf8(err).unwrap(),
+        )
+    }
+
+    #[test]
+    fn settings_are_checked_whatever_the_flags() {
+        for flags in [&[][..], &["--check-config"], &["--print-config"]] {
+            let (code, out, err) = ended(flags, &[("TCP_PORT", "x"), ("MAX_CONSUMERS", "0")]);
+            assert_eq!(code, ExitCode::from(2));
+            assert_eq!(out, "");
+            assert_eq!(
+                err,
+                "TCP_PORT: \"x\" is not allowed: use a whole number from 0 to 65535\n\
+                 MAX_CONSUMERS: \"0\" is not allowed: use a whole number from 1 to 1000000\n"
+            );
+        }
+    }
+
+    #[test]
+    fn check_config_says_ok_and_warns() {
+        let (code, out, err) = ended(&["--check-config"], &[("MAX_CONSUMERS", "17")]);
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert_eq!(out, "ok: the settings are valid\n");
+        assert!(err.starts_with("warning: BROKER_BYTES "), "{err}");
+    }
+
+    #[test]
+    fn print_config_prints_what_is_in_force() {
+        let (code, out, err) = ended(&["--print-config"], &[("MAX_CONSUMERS", "7")]);
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(out.contains("# environment\nMAX_CONSUMERS=7\n"), "{out}");
+        assert_eq!(err, "");
+    }
+
+    #[test]
+    fn without_flags_the_broker_runs_with_the_settings() {
+        let loaded = Settings::from_variables([("MAX_CONSUMERS", "7")]);
+        let settings = prepare(
+            &ServeArgs::default(),
+            loaded,
+            &mut io::sink(),
+            &mut io::sink(),
+        )
+        .unwrap();
+        assert_eq!(settings.broker_config().max_consumers, 7);
+    }
+
+    #[test]
+    fn help_lists_the_settings() {
+        let long = Command::command().render_long_help().to_string();
+        assert!(long.contains(&settings_help()), "{long}");
+        let short = Command::command().render_help().to_string();
+        assert!(short.contains("--help lists them"), "{short}");
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (_taken, address) = listen("TCP_PORT", any, None).unwrap();
+        let error = listen("TCP_PORT", address, None).unwrap_err().to_string();
+        let start = format!("TCP_PORT: cannot listen on {address}: Address already in use");
+        assert!(error.starts_with(&start), "{error}");
+    }
+
+    #[test]
+    fn one_worker_is_the_calling_thread() {
+        use tokio::runtime::RuntimeFlavor::{CurrentThread, MultiThread};
+        assert_eq!(runtime(1).unwrap().handle().runtime_flavor(), CurrentThread);
+        let four = runtime(4).unwrap();
+        assert_eq!(four.handle().runtime_flavor(), MultiThread);
+        assert_eq!(four.metrics().num_workers(), 4);
+    }
+}

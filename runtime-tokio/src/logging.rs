@@ -1,0 +1,185 @@
+//! Log lines: for people on a terminal, as JSON elsewhere; always on standard error, so that
+//! standard output is free for data.
+
+use crate::settings::{LogFormat, Settings};
+use std::env;
+use std::io::{self, IsTerminal};
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::SetGlobalDefaultError;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// `RUST_LOG` holds no directives. ([`Settings`] has checked them already.)
+    #[error("RUST_LOG: {0}")]
+    Filter(#[from] ParseError),
+    /// This process has logging already.
+    #[error("logging: {0}")]
+    AlreadySet(#[from] SetGlobalDefaultError),
+}
+
+/// Sets up logging for the whole process, as `LOG_LEVEL`, `LOG_FORMAT` and `RUST_LOG` say.
+///
+/// # Errors
+/// Where the process has logging already.
+pub fn init(settings: &Settings) -> Result<(), LoggingError> {
+    let terminal = io::stderr().is_terminal();
+    let style = Style::new(settings.log_format(), terminal, no_color());
+    let subscriber = subscriber(style, filter(settings)?, io::stderr);
+    Ok(tracing::subscriber::set_global_default(subscriber)?)
+}
+
+/// Whether the user has asked for no colours, by the convention of <https://no-color.org>.
+fn no_color() -> bool {
+    env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+fn filter(settings: &Settings) -> Result<EnvFilter, ParseError> {
+    match settings.rust_log() {
+        Some(directives) => EnvFilter::builder().parse(directives),
+        None => {
+            Ok(EnvFilter::default().add_directive(LevelFilter::from(settings.log_level()).into()))
+        }
+    }
+}
+
+/// What a log line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// One JSON object.
+    Json,
+    /// Text without escape sequences.
+    Plain,
+    /// Text with colours.
+    Coloured,
+}
+
+impl Style {
+    fn new(format: LogFormat, terminal: bool, no_color: bool) -> Self {
+        match (format, terminal) {
+            (LogFormat::Json, _) | (LogFormat::Auto, false) => Self::Json,
+            (LogFormat::Text | LogFormat::Auto, true) if !no_color => Self::Coloured,
+            (LogFormat::Text, _) | (LogFormat::Auto, true) => Self::Plain,
+        }
+    }
+}
+
+fn subscriber<W>(style: Style, filter: EnvFilter, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer);
+    match style {
+        Style::Json => Box::new(builder.json().flatten_event(true).finish()),
+        Style::Plain => Box::new(builder.with_ansi(false).finish()),
+        Style::Coloured => Box::new(builder.with_ansi(true).finish()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// What is logged while `events` runs.
+    fn logged(style: Style, variables: &[(&str, &str)], events: impl FnOnce()) -> String {
+        let settings = Settings::from_variables(variables.iter().copied()).unwrap();
+        let buffer = Arc::new(Mutex::new(Vec::new()));
+        let writer = Buffer(Arc::clone(&buffer));
+        let subscriber = subscriber(style, filter(&settings).unwrap(), move || writer.clone());
+        tracing::subscriber::with_default(subscriber, events);
+        String::from_utf8(buffer.lock().unwrap().clone()).unwrap()
+    }
+
+    #[derive(Clone)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn json_is_one_object_a_line_with_the_fields_at_its_top() {
+        let text = logged(Style::Json, &[], || {
+            tracing::warn!(peer = "a\nb", dropped = 3, "dropped messages");
+            tracing::info!("two");
+        });
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["level"], "WARN");
+        assert_eq!(lines[0]["message"], "dropped messages");
+        assert_eq!(lines[0]["peer"], "a\nb");
+        assert_eq!(lines[0]["dropped"], 3);
+        assert!(lines[0]["timestamp"].is_string());
+        assert_eq!(lines[1]["message"], "two");
+    }
+
+    #[test]
+    fn text_has_escape_sequences_only_where_colours_are_wanted() {
+        let event = || tracing::info!(port = 9080, "listening");
+        let plain = logged(Style::Plain, &[], event);
+        assert!(plain.ends_with(": listening port=9080\n"), "{plain:?}");
+        assert!(!plain.contains('\u{1b}'));
+        assert!(logged(Style::Coloured, &[], event).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn the_format_follows_the_terminal_unless_it_is_set() {
+        let cases = [
+            (LogFormat::Auto, true, false, Style::Coloured),
+            (LogFormat::Auto, true, true, Style::Plain),
+            (LogFormat::Auto, false, false, Style::Json),
+            (LogFormat::Text, true, false, Style::Coloured),
+            (LogFormat::Text, true, true, Style::Plain),
+            (LogFormat::Text, false, false, Style::Plain),
+            (LogFormat::Json, true, false, Style::Json),
+            (LogFormat::Json, false, true, Style::Json),
+        ];
+        for (format, terminal, no_color, style) in cases {
+            assert_eq!(
+                Style::new(format, terminal, no_color),
+                style,
+                "{format:?} {terminal}"
+            );
+        }
+    }
+
+    #[test]
+    fn rust_log_wins_over_the_level() {
+        let events = || {
+            tracing::error!("error");
+            tracing::info!("info");
+            tracing::debug!("debug");
+            tracing::debug!(target: "other", "other");
+        };
+        let words = |variables: &[(&str, &str)]| {
+            logged(Style::Plain, variables, events)
+                .lines()
+                .filter_map(|line| line.rsplit(' ').next().map(str::to_owned))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(&[]), ["error", "info"]);
+        assert_eq!(words(&[("LOG_LEVEL", "error")]), ["error"]);
+        assert_eq!(
+            words(&[("LOG_LEVEL", "trace")]),
+            ["error", "info", "debug", "other"]
+        );
+        let both = [("LOG_LEVEL", "trace"), ("RUST_LOG", "error,other=debug")];
+        assert_eq!(words(&both), ["error", "other"]);
+    }
+}

@@ -1,0 +1,104 @@
+//! The broker as a process: clients on one port, operators on another, and signals.
+
+use crate::settings::Settings;
+use crate::{Handle, Server, http};
+use message_queue_core::Stats;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+/// File descriptors that are not connections: the listeners, the log, HTTP and some in reserve.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// Serves until a signal has brought the orderly end about.
+pub(crate) async fn run(settings: &Settings, clients: TcpListener, operators: TcpListener) {
+    let config = settings.broker_config();
+    allow_descriptors(config.max_connections as u64 + OTHER_DESCRIPTORS);
+    let server = Server::new(config, settings.decoder_config());
+    let broker = server.handle();
+
+    let router = http::router(broker.clone());
+    let serving_http = tokio::spawn(async move {
+        if let Err(error) = axum::serve(operators, router).await {
+            error!(%error, "HTTP is not served any more");
+        }
+    });
+    let (delay, timeout) = (settings.drain_delay(), settings.drain_timeout());
+    let following_signals = tokio::spawn(async move {
+        if let Err(error) = follow_signals(broker, delay, timeout).await {
+            error!(%error, "signals are not followed");
+        }
+    });
+
+    let stats = server.serve(clients).await;
+    following_signals.abort();
+    serving_http.abort();
+    sum_up(&stats);
+}
+
+/// The first signal begins the orderly end, the second leaves no time for it.
+async fn follow_signals(broker: Handle, delay: Duration, timeout: Duration) -> io::Result<()> {
+    let mut signals = Signals::new()?;
+    let name = signals.next().await;
+    broker.set_ready(false);
+    info!(signal = name, ?delay, ?timeout, "draining");
+    tokio::select! {
+        () = sleep(delay) => broker.drain(timeout),
+        _ = signals.next() => broker.drain(Duration::ZERO),
+    }
+    signals.next().await;
+    broker.drain(Duration::ZERO);
+    Ok(())
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn sum_up(stats: &Stats) {
+    let Stats { received, flow, .. } = stats;
+    info!(
+        received = received.messages,
+        delivered = flow.delivered.messages,
+        dropped = flow.dropped_in_all().messages,
+        "ended"
+    );
+}
+
+/// Asks for as many file descriptors as the settings may need, so that the limit on connections is
+/// ours and not the shell's.
+fn allow_descriptors(wanted: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    let enough = limit.current.is_none_or(|current| current >= wanted);
+    let current = Some(wanted.min(most));
+    let raised = enough || setrlimit(Resource::Nofile, Rlimit { current, ..limit }).is_ok();
+    if !raised || most < wanted {
+        warn!(
+            wanted,
+            allowed = most,
+            "MAX_CONNECTIONS is more than the system's limit on open files allows; raise `ulimit -n`"
+        );
+    }
+}

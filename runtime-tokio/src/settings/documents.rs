@@ -1,0 +1,129 @@
+//! Holds `docs/SETTINGS.md` and `.env.example` to the list of settings.
+
+use super::dotenv;
+use super::{Origin, SETTINGS, Settings};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+const UPDATE: &str = "UPDATE_DOCS=1 cargo test -p message-queue-tokio settings_doc";
+
+fn in_repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(path)
+}
+
+/// Compares the file at `path` to `text`, or writes it where `UPDATE_DOCS` is set.
+fn assert_file(path: &str, text: &str) {
+    let file = in_repository(path);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, text).unwrap();
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        found == text,
+        "{path} does not match the list of settings; to update it: {UPDATE}"
+    );
+}
+
+fn settings_md() -> String {
+    let mut text = String::from(
+        "# Settings\n\n\
+         Every setting of the broker is an environment variable, or a `KEY=value` line of the file\n\
+         `.env` in the working directory. The environment wins over `.env`, even where a variable is\n\
+         empty: an empty value means the default. Spaces around a value and the letter case of words\n\
+         do not matter. A value that is not allowed ends the broker with exit code 2 and one line for\n\
+         each bad variable.\n\n\
+         `message-queue --help` lists the settings, `message-queue serve --print-config` shows the\n\
+         values in force and where each comes from, `message-queue serve --check-config` only checks\n\
+         them. `.env.example` is a file to start from.\n\n\
+         | Name | Default | Allowed | What it does | Memory |\n\
+         |---|---|---|---|---|\n",
+    );
+    for setting in &SETTINGS {
+        let default = match setting.default {
+            "" => "none".to_owned(),
+            default => format!("`{default}`"),
+        };
+        writeln!(
+            text,
+            "| `{}` | {default} | {} | {} | {} |",
+            setting.name,
+            setting.allowed,
+            setting.help,
+            setting.memory.unwrap_or("-"),
+        )
+        .unwrap();
+    }
+    write!(
+        text,
+        "\nRules between settings:\n\n\
+         - `HTTP_PORT` differs from `TCP_PORT`, unless both are 0.\n\
+         - `BROKER_BYTES` is at least `BACKLOG_BYTES`.\n\
+         - With `OVERFLOW=block` and `DELIVERY_MODE=broadcast`, `BROKER_BYTES` is at least\n  \
+         `MAX_CONSUMERS` x 1048580 (the largest message and its length): a producer blocks until\n  \
+         every consumer has room for its message.\n\
+         - In broadcast mode, where `BROKER_BYTES` is less than `MAX_CONSUMERS` x `BACKLOG_BYTES`, the\n  \
+         broker warns at the start: consumers that are stuck can use up the room of those that are not.\n\n\
+         Colours are used for text on a terminal only, and not where `NO_COLOR` is set.\n\n\
+         Made from `runtime-tokio/src/settings/table.rs`. To update this page:\n\
+         `{UPDATE}`.\n"
+    )
+    .unwrap();
+    text
+}
+
+fn env_example() -> String {
+    let mut text = String::from(
+        "# Copy to .env and change what you need. The environment wins over .env;\n\
+         # an empty value means the default. All of it: docs/SETTINGS.md\n",
+    );
+    for setting in &SETTINGS {
+        write!(
+            text,
+            "\n# {}\n# Allowed: {}.\n{}={}\n",
+            setting.help, setting.allowed, setting.name, setting.default
+        )
+        .unwrap();
+    }
+    text
+}
+
+#[test]
+fn settings_doc_page() {
+    assert_file("docs/SETTINGS.md", &settings_md());
+}
+
+/// The example sets what is the default anyway.
+#[test]
+fn settings_doc_example() {
+    assert_file(".env.example", &env_example());
+    let variables = dotenv::read(&in_repository(".env.example")).unwrap();
+    assert_eq!(variables.len(), SETTINGS.len());
+    let settings = Settings::from_sources(|_| None, &variables).unwrap();
+    for effective in settings.effective() {
+        assert_eq!(
+            effective.value(),
+            effective.setting().default,
+            "{:?}",
+            effective.setting()
+        );
+        let given = !effective.setting().default.is_empty();
+        assert_eq!(
+            effective.origin() == Origin::DotEnv,
+            given,
+            "{:?}",
+            effective.setting()
+        );
+    }
+}
+
+#[test]
+fn no_cell_of_the_page_breaks_its_table() {
+    for setting in &SETTINGS {
+        let allowed = setting.allowed.to_string();
+        for text in [setting.help, setting.memory.unwrap_or_default(), &allowed] {
+            assert!(!text.contains(['|', '\n']), "{}: {text}", setting.name);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The one list of settings.
+//!
+//! Everything that names a setting comes from here or is tested against it: parsing and its errors,
+//! `--help`, `--print-config`, `docs/SETTINGS.md` and `.env.example`.
+
+use super::allowed::Allowed;
+use message_queue_core::wire::MAX_FRAME;
+
+/// One setting: an environment variable.
+#[derive(Debug)]
+pub struct Setting {
+    /// The name of the variable.
+    pub name: &'static str,
+    /// The value where none is given, as it would be written; empty where there is none.
+    pub default: &'static str,
+    /// The values that are allowed.
+    pub allowed: Allowed,
+    /// What it does, in one or two sentences.
+    pub help: &'static str,
+    /// For a bound: what it costs in memory.
+    pub memory: Option<&'static str>,
+}
+
+const PORT: Allowed = Allowed::Number {
+    min: 0,
+    max: 65_535,
+    unit: "",
+};
+const PLACES: Allowed = Allowed::Number {
+    min: 1,
+    max: 1_000_000,
+    unit: "",
+};
+const MESSAGES: Allowed = Allowed::Number {
+    min: 1,
+    max: 100_000_000,
+    unit: "messages",
+};
+/// A backlog that could not hold one message of the largest size would drop it for ever.
+const BACKLOG: Allowed = Allowed::Number {
+    min: MAX_FRAME as u64,
+    max: 1 << 40,
+    unit: "bytes",
+};
+const IO_SIZE: Allowed = Allowed::Number {
+    min: 4_096,
+    max: 16_777_216,
+    unit: "bytes",
+};
+const SOCKET_BUFFER: Allowed = Allowed::ZeroOrNumber {
+    min: 4_096,
+    max: 1_073_741_824,
+    unit: "bytes",
+};
+/// An hour: a longer deadline is more likely a slip of the unit than a wish.
+const DEADLINE: Allowed = Allowed::Number {
+    min: 1,
+    max: 3_600_000,
+    unit: "milliseconds",
+};
+const SPAN: Allowed = Allowed::Number {
+    min: 0,
+    max: 3_600_000,
+    unit: "milliseconds",
+};
+
+/// Every setting, in the order in which they are listed everywhere.
+pub static SETTINGS: [Setting; 23] = [
+    Setting {
+        name: "TCP_PORT",
+        default: "9080",
+        allowed: PORT,
+        help: "Port that producers and consumers connect to; 0 takes any free port.",
+        memory: None,
+    },
+    Setting {
+        name: "HTTP_PORT",
+        default: "8080",
+        allowed: PORT,
+        help: "Port of /healthz, /ready, /metrics and /consumers; 0 takes any free port.",
+        memory: None,
+    },
+    Setting {
+        name: "BIND_ADDRESS",
+        default: "0.0.0.0",
+        allowed: Allowed::IpAddress,
+        help: "Address that both ports listen on.",
+        memory: None,
+    },
+    Setting {
+        name: "DELIVERY_MODE",
+        default: "broadcast",
+        allowed: Allowed::OneOf(&["broadcast", "queue"]),
+        help: "broadcast: every consumer gets every message. queue: each message goes to one.",
+        memory: None,
+    },
+    Setting {
+        name: "OVERFLOW",
+        default: "drop",
+        allowed: Allowed::OneOf(&["drop", "block"]),
+        help: "Where there is no room: drop the newest message, or block its producer.",
+        memory: None,
+    },
+    Setting {
+        name: "MAX_CONSUMERS",
+        default: "10",
+        allowed: PLACES,
+        help: "Consumers at a time; one more is refused.",
+        memory: Some(
+            "In broadcast mode one backlog for each, so up to MAX_CONSUMERS x BACKLOG_BYTES, and \
+             never more than BROKER_BYTES. Consumers that wait for the same messages share them.",
+        ),
+    },
+    Setting {
+        name: "MAX_CONNECTIONS",
+        default: "10000",
+        allowed: PLACES,
+        help: "Connections at a time, of producers and consumers together; one more is refused.",
+        memory: Some(
+            "For each a file descriptor and a few KiB; for each producer that sends also what \
+             READ_BYTES says.",
+        ),
+    },
+    Setting {
+        name: "CONSUMER_CHANNEL_BUFFER_SIZE",
+        default: "10000",
+        allowed: MESSAGES,
+        help: "Messages that may wait for one consumer in broadcast mode.",
+        memory: Some("The messages themselves; BACKLOG_BYTES bounds their bytes."),
+    },
+    Setting {
+        name: "QUEUE_CAPACITY",
+        default: "10000",
+        allowed: MESSAGES,
+        help: "Messages that may wait in the queue in queue mode.",
+        memory: Some("The messages themselves; BACKLOG_BYTES bounds their bytes."),
+    },
+    Setting {
+        name: "BACKLOG_BYTES",
+        default: "33554432",
+        allowed: BACKLOG,
+        help: "Bytes that may wait for one consumer (broadcast) or in the queue.",
+        memory: Some(
+            "This many bytes for each consumer (broadcast) or once (queue), within BROKER_BYTES.",
+        ),
+    },
+    Setting {
+        name: "BROKER_BYTES",
+        default: "536870912",
+        allowed: BACKLOG,
+        help: "Bytes that may wait in all backlogs together; at least BACKLOG_BYTES.",
+        memory: Some(
+            "At most twice this many bytes for all messages that wait. One that waits for several \
+             consumers counts once for each, though it is kept once.",
+        ),
+    },
+    Setting {
+        name: "ROLE_TIMEOUT_MS",
+        default: "10000",
+        allowed: DEADLINE,
+        help: "Time from connecting in which the whole role line must come.",
+        memory: None,
+    },
+    Setting {
+        name: "ROLE_LINE_BYTES",
+        default: "1024",
+        allowed: Allowed::Number {
+            min: 16,
+            max: 65_536,
+            unit: "bytes",
+        },
+        help: "Longest role line.",
+        memory: Some("This many bytes for each connection that has not named its role yet."),
+    },
+    Setting {
+        name: "WRITE_TIMEOUT_MS",
+        default: "30000",
+        allowed: DEADLINE,
+        help: "Time that one write to a consumer may take before the consumer is disconnected.",
+        memory: None,
+    },
+    Setting {
+        name: "WRITE_BYTES",
+        default: "262144",
+        allowed: IO_SIZE,
+        help: "Most bytes in one write to a consumer; one larger message goes alone.",
+        memory: Some(
+            "This many bytes in flight for each consumer. In queue mode it is also what a \
+             consumer that stops reading keeps from the others on the broker's side; the \
+             kernels' socket buffers take more.",
+        ),
+    },
+    Setting {
+        name: "READ_BYTES",
+        default: "262144",
+        allowed: IO_SIZE,
+        help: "Most bytes in one read from a producer.",
+        memory: Some(
+            "For each producer that sends: a buffer of this many bytes, one partial message of up \
+             to 1 MiB, and as much again while the buffer grows. With OVERFLOW=block another read \
+             while the producer waits for room.",
+        ),
+    },
+    Setting {
+        name: "SEND_BUFFER_BYTES",
+        default: "0",
+        allowed: SOCKET_BUFFER,
+        help: "Size of the kernel's send buffer (SO_SNDBUF) for a consumer; 0 leaves it to the kernel.",
+        memory: Some(
+            "Kernel memory for each consumer, up to this many bytes (Linux reserves twice as \
+             many); with 0 the kernel decides, on Linux up to 4 MiB by default.",
+        ),
+    },
+    Setting {
+        name: "DRAIN_TIMEOUT_MS",
+        default: "20000",
+        allowed: SPAN,
+        help: "After SIGTERM: time allowed to deliver what was received.",
+        memory: None,
+    },
+    Setting {
+        name: "DRAIN_DELAY_MS",
+        default: "0",
+        allowed: SPAN,
+        help: "After SIGTERM: time in which /ready already fails but everything still works.",
+        memory: None,
+    },
+    Setting {
+        name: "WORKER_THREADS",
+        default: "1",
+        allowed: Allowed::Number {
+            min: 1,
+            max: 1_024,
+            unit: "",
+        },
+        help: "Threads that serve connections; 1 is the fastest for most loads.",
+        memory: Some("A stack of 2 MiB (address space, used as needed) for each beyond the first."),
+    },
+    Setting {
+        name: "LOG_LEVEL",
+        default: "info",
+        allowed: Allowed::OneOf(&["error", "warn", "info", "debug", "trace"]),
+        help: "Least severe level that is logged. RUST_LOG, where set, wins.",
+        memory: None,
+    },
+    Setting {
+        name: "LOG_FORMAT",
+        default: "auto",
+        allowed: Allowed::OneOf(&["auto", "text", "json"]),
+        help: "text or json; auto is text on a terminal and JSON lines elsewhere.",
+        memory: None,
+    },
+    Setting {
+        name: "RUST_LOG",
+        default: "",
+        allowed: Allowed::LogFilter,
+        help: "What is logged, part by part, as directives of tracing's EnvFilter.",
+        memory: None,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_default_is_allowed_and_in_its_usual_form() {
+        for setting in &SETTINGS {
+            assert_eq!(
+                setting.allowed.canonical(setting.default).as_deref(),
+                Some(setting.default),
+                "{}",
+                setting.name
+            );
+        }
+    }
+
+    #[test]
+    fn every_name_is_listed_once() {
+        let names: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+        assert_eq!(names.len(), SETTINGS.len());
+    }
+}

@@ -1,0 +1,394 @@
+//! What users may write, and what they are told.
+
+use super::*;
+use message_queue_core::{DeliveryMode, Overflow};
+use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStringExt;
+
+fn settings<const N: usize>(variables: [(&str, &str); N]) -> Settings {
+    Settings::from_variables(variables).unwrap()
+}
+
+/// The lines that a user would see.
+fn errors<const N: usize>(variables: [(&str, &str); N]) -> Vec<String> {
+    let error = Settings::from_variables(variables).unwrap_err();
+    error.to_string().lines().map(str::to_owned).collect()
+}
+
+fn error<const N: usize>(variables: [(&str, &str); N]) -> String {
+    let lines = errors(variables);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines[0].clone()
+}
+
+#[test]
+fn nothing_given_means_the_defaults() {
+    let settings = settings([]);
+    assert_eq!(settings.tcp_address(), (Ipv4Addr::UNSPECIFIED, 9080).into());
+    assert_eq!(
+        settings.http_address(),
+        (Ipv4Addr::UNSPECIFIED, 8080).into()
+    );
+    assert_eq!(settings.broker_config(), Config::default());
+    assert_eq!(settings.decoder_config(), DecoderConfig::default());
+    assert_eq!(settings.send_buffer_bytes(), None);
+    assert_eq!(settings.drain_timeout(), Duration::from_secs(20));
+    assert_eq!(settings.drain_delay(), Duration::ZERO);
+    assert_eq!(settings.worker_threads(), 1);
+    assert_eq!(settings.log_level(), LogLevel::Info);
+    assert_eq!(settings.log_format(), LogFormat::Auto);
+    assert_eq!(settings.rust_log(), None);
+    assert!(settings.warnings().is_empty());
+    assert!(
+        settings
+            .effective()
+            .iter()
+            .all(|effective| effective.origin() == Origin::Default)
+    );
+}
+
+/// The types of the fields hold whatever the list allows: the least and the most of every number,
+/// and every word.
+#[test]
+fn every_allowed_value_fits_its_field() {
+    for setting in &SETTINGS {
+        let values = match &setting.allowed {
+            Allowed::Number { min, max, .. } => vec![min.to_string(), max.to_string()],
+            Allowed::ZeroOrNumber { min, max, .. } => {
+                vec!["0".to_owned(), min.to_string(), max.to_string()]
+            }
+            Allowed::OneOf(words) => words.iter().map(|word| (*word).to_owned()).collect(),
+            Allowed::IpAddress => vec!["::1".to_owned(), "127.0.0.1".to_owned()],
+            Allowed::LogFilter => vec!["debug,a::b=trace".to_owned()],
+        };
+        for value in values {
+            // Enough for whatever BACKLOG_BYTES is, so that no rule is in the way.
+            let mut variables = vec![("BROKER_BYTES", (1_u64 << 40).to_string())];
+            variables.retain(|(name, _)| *name != setting.name);
+            if setting.name == "BROKER_BYTES" {
+                variables.push(("BACKLOG_BYTES", "1048580".to_owned()));
+            }
+            variables.push((setting.name, value.clone()));
+            let settings = Settings::from_variables(variables).unwrap();
+            let effective = settings
+                .effective()
+                .iter()
+                .find(|it| it.setting().name == setting.name)
+                .unwrap();
+            assert_eq!(effective.value(), value);
+            assert_eq!(effective.origin(), Origin::Environment);
+            assert_eq!(settings.broker_config().check(), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn what_concerns_the_broker_reaches_it() {
+    let settings = settings([
+        ("DELIVERY_MODE", "queue"),
+        ("OVERFLOW", "block"),
+        ("MAX_CONNECTIONS", "2"),
+        ("MAX_CONSUMERS", "3"),
+        ("CONSUMER_CHANNEL_BUFFER_SIZE", "4"),
+        ("QUEUE_CAPACITY", "5"),
+        ("BACKLOG_BYTES", "1048586"),
+        ("BROKER_BYTES", "1048587"),
+        ("ROLE_TIMEOUT_MS", "8"),
+        ("WRITE_TIMEOUT_MS", "9"),
+        ("WRITE_BYTES", "4106"),
+        ("ROLE_LINE_BYTES", "17"),
+        ("READ_BYTES", "4107"),
+    ]);
+    let config = Config {
+        delivery: DeliveryMode::Queue,
+        overflow: Overflow::Block,
+        max_connections: 2,
+        max_consumers: 3,
+        consumer_backlog: 4,
+        queue_capacity: 5,
+        backlog_bytes: 1_048_586,
+        broker_bytes: 1_048_587,
+        role_timeout: Duration::from_millis(8),
+        write_timeout: Duration::from_millis(9),
+        write_bytes: 4_106,
+    };
+    assert_eq!(settings.broker_config(), config);
+    assert_eq!(settings.decoder_config().role_line_bytes, 17);
+    assert_eq!(settings.decoder_config().read_bytes, 4_107);
+}
+
+#[test]
+fn spaces_and_letter_case_do_not_matter_and_empty_means_the_default() {
+    let settings = settings([
+        ("TCP_PORT", " 1234\t"),
+        ("HTTP_PORT", ""),
+        ("MAX_CONSUMERS", "  \n"),
+        ("DELIVERY_MODE", " QuEuE "),
+        ("OVERFLOW", "BLOCK"),
+        ("LOG_LEVEL", "Debug"),
+        ("LOG_FORMAT", "JSON"),
+        ("RUST_LOG", " warn "),
+        ("SEND_BUFFER_BYTES", "4096"),
+    ]);
+    assert_eq!(settings.tcp_address().port(), 1234);
+    assert_eq!(settings.http_address().port(), 8080);
+    assert_eq!(settings.broker_config().max_consumers, 10);
+    assert_eq!(settings.broker_config().delivery, DeliveryMode::Queue);
+    assert_eq!(settings.broker_config().overflow, Overflow::Block);
+    assert_eq!(settings.log_level(), LogLevel::Debug);
+    assert_eq!(settings.log_format(), LogFormat::Json);
+    assert_eq!(settings.rust_log(), Some("warn"));
+    assert_eq!(settings.send_buffer_bytes(), Some(4096));
+}
+
+#[test]
+fn a_bad_value_is_one_line_that_names_what_is_allowed() {
+    assert_eq!(
+        error([("TCP_PORT", "abc")]),
+        r#"TCP_PORT: "abc" is not allowed: use a whole number from 0 to 65535"#
+    );
+    assert_eq!(
+        error([("TCP_PORT", "65536")]),
+        r#"TCP_PORT: "65536" is not allowed: use a whole number from 0 to 65535"#
+    );
+    assert_eq!(
+        error([("MAX_CONSUMERS", "-1")]),
+        r#"MAX_CONSUMERS: "-1" is not allowed: use a whole number from 1 to 1000000"#
+    );
+    assert_eq!(
+        error([("CONSUMER_CHANNEL_BUFFER_SIZE", "0")]),
+        "CONSUMER_CHANNEL_BUFFER_SIZE: \"0\" is not allowed: \
+         use a whole number of messages from 1 to 100000000"
+    );
+    assert_eq!(
+        error([("QUEUE_CAPACITY", "99999999999999999999999")]),
+        "QUEUE_CAPACITY: \"99999999999999999999999\" is not allowed: \
+         use a whole number of messages from 1 to 100000000"
+    );
+    assert_eq!(
+        error([("SEND_BUFFER_BYTES", "1")]),
+        "SEND_BUFFER_BYTES: \"1\" is not allowed: \
+         use 0, or a whole number of bytes from 4096 to 1073741824"
+    );
+    assert_eq!(
+        error([("DELIVERY_MODE", "fanout")]),
+        r#"DELIVERY_MODE: "fanout" is not allowed: use one of broadcast, queue"#
+    );
+    assert_eq!(
+        error([("BIND_ADDRESS", "localhost")]),
+        "BIND_ADDRESS: \"localhost\" is not allowed: \
+         use an IP address such as 0.0.0.0, 127.0.0.1 or ::"
+    );
+    assert_eq!(
+        error([("RUST_LOG", "a=b=c")]),
+        "RUST_LOG: \"a=b=c\" is not allowed: \
+         use log directives such as debug or message_queue_tokio=debug,warn"
+    );
+}
+
+#[test]
+fn a_value_cannot_break_the_line() {
+    assert_eq!(
+        error([("WORKER_THREADS", "1\n2\u{1b}[31m")]),
+        r#"WORKER_THREADS: "1\n2\u{1b}[31m" is not allowed: use a whole number from 1 to 1024"#
+    );
+}
+
+#[test]
+fn every_bad_variable_is_told_at_once() {
+    let lines = errors([
+        ("MAX_CONSUMERS", "x"),
+        ("TCP_PORT", "y"),
+        ("LOG_FORMAT", "xml"),
+    ]);
+    let names: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    assert_eq!(names, ["TCP_PORT", "MAX_CONSUMERS", "LOG_FORMAT"]);
+}
+
+#[test]
+fn a_value_that_is_not_text_is_told_not_panicked_over() {
+    let variables = [("TCP_PORT", OsString::from_vec(b"90\xff80".to_vec()))];
+    assert_eq!(
+        Settings::from_variables(variables).unwrap_err().to_string(),
+        "TCP_PORT: \"90\\xFF80\" is not allowed: use a whole number from 0 to 65535; \
+         this value is not valid UTF-8"
+    );
+    let unrelated = [("OTHER", OsString::from_vec(b"\xff".to_vec()))];
+    assert!(Settings::from_variables(unrelated).is_ok());
+}
+
+#[test]
+fn what_kubernetes_injects_is_traced_to_its_service() {
+    assert_eq!(
+        error([("TCP_PORT", "tcp://10.0.0.1:80")]),
+        "TCP_PORT: \"tcp://10.0.0.1:80\" is not allowed: use a whole number from 0 to 65535; \
+         Kubernetes sets this value for a Service named tcp in the same namespace: \
+         set enableServiceLinks: false on the pod, or rename the Service"
+    );
+    assert!(error([("HTTP_PORT", "udp://[fd00::1]:80")]).contains("a Service named http "));
+    assert!(!error([("TCP_PORT", "http://10.0.0.1:80")]).contains("Kubernetes"));
+    assert!(!error([("QUEUE_CAPACITY", "tcp://10.0.0.1:80")]).contains("Kubernetes"));
+}
+
+#[test]
+fn variables_of_others_are_not_our_business() {
+    let settings = settings([
+        ("TCP_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("tcp_port", "abc"),
+        ("MAX_CONSUMER", "abc"),
+    ]);
+    assert_eq!(settings.tcp_address().port(), 9080);
+}
+
+#[test]
+fn the_ports_differ_unless_the_kernel_picks_them() {
+    assert_eq!(
+        error([("TCP_PORT", "8080")]),
+        "HTTP_PORT: \"8080\" (the default) is not allowed: \
+         use a port other than TCP_PORT, or 0 for any free port"
+    );
+    assert_eq!(
+        settings([("TCP_PORT", "0"), ("HTTP_PORT", "0")])
+            .http_address()
+            .port(),
+        0
+    );
+}
+
+#[test]
+fn the_broker_holds_at_least_one_full_backlog() {
+    assert_eq!(
+        error([("BROKER_BYTES", "2000000"), ("BACKLOG_BYTES", "2000001")]),
+        "BROKER_BYTES: \"2000000\" is not allowed: \
+         use at least BACKLOG_BYTES (2000001), so that one full backlog fits"
+    );
+    let equal = [("BROKER_BYTES", "2000001"), ("BACKLOG_BYTES", "2000001")];
+    assert_eq!(settings(equal).broker_config().broker_bytes, 2_000_001);
+}
+
+#[test]
+fn a_blocking_broadcast_has_room_for_a_largest_message_to_everyone() {
+    let blocking = |broker_bytes, delivery_mode, overflow| {
+        Settings::from_variables([
+            ("BACKLOG_BYTES", "1048580"),
+            ("MAX_CONSUMERS", "100"),
+            ("BROKER_BYTES", broker_bytes),
+            ("DELIVERY_MODE", delivery_mode),
+            ("OVERFLOW", overflow),
+        ])
+    };
+    assert_eq!(
+        blocking("104857999", "broadcast", "block")
+            .unwrap_err()
+            .to_string(),
+        "BROKER_BYTES: \"104857999\" is not allowed: \
+         use at least MAX_CONSUMERS x 1048580 (104858000) with OVERFLOW=block and \
+         DELIVERY_MODE=broadcast: a producer blocks until every consumer has room for its \
+         message, so there must be room for one of the largest for each"
+    );
+    assert!(blocking("104858000", "broadcast", "block").is_ok());
+    assert!(blocking("104857999", "queue", "block").is_ok());
+    assert!(blocking("104857999", "broadcast", "drop").is_ok());
+}
+
+#[test]
+fn a_setting_that_breaks_two_rules_is_told_once() {
+    let line = error([
+        ("OVERFLOW", "block"),
+        ("MAX_CONSUMERS", "2"),
+        ("BACKLOG_BYTES", "5000000"),
+        ("BROKER_BYTES", "2000000"),
+    ]);
+    assert!(line.contains("BACKLOG_BYTES (5000000)"), "{line}");
+    let line = error([
+        ("OVERFLOW", "block"),
+        ("MAX_CONSUMERS", "5"),
+        ("BACKLOG_BYTES", "5000000"),
+        ("BROKER_BYTES", "2000000"),
+    ]);
+    assert!(line.contains("(5242900)"), "{line}");
+}
+
+#[test]
+fn no_rule_is_applied_to_a_bad_value_and_every_rule_to_the_rest() {
+    let lines = errors([
+        ("BACKLOG_BYTES", "lots"),
+        ("BROKER_BYTES", "1048580"),
+        ("TCP_PORT", "8080"),
+    ]);
+    let names: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    assert_eq!(names, ["BACKLOG_BYTES", "HTTP_PORT"]);
+}
+
+#[test]
+fn one_that_is_stuck_could_cost_others_is_a_warning() {
+    let tight = |delivery_mode| {
+        settings([("MAX_CONSUMERS", "17"), ("DELIVERY_MODE", delivery_mode)]).warnings()
+    };
+    assert_eq!(
+        tight("broadcast"),
+        [
+            "BROKER_BYTES (536870912) is less than MAX_CONSUMERS x BACKLOG_BYTES (570425344): \
+          consumers that are stuck can use up the room of those that are not"
+        ]
+    );
+    assert!(tight("queue").is_empty());
+    assert!(settings([("MAX_CONSUMERS", "16")]).warnings().is_empty());
+}
+
+#[test]
+fn the_environment_wins_over_the_file_even_where_it_is_empty() {
+    let dotenv = [
+        ("TCP_PORT", "1"),
+        ("HTTP_PORT", "2"),
+        ("MAX_CONSUMERS", "3"),
+        ("QUEUE_CAPACITY", ""),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    let environment = |name: &str| match name {
+        "TCP_PORT" => Some("".into()),
+        "HTTP_PORT" => Some("4".into()),
+        _ => None,
+    };
+    let settings = Settings::from_sources(environment, &dotenv).unwrap();
+    assert_eq!(settings.tcp_address().port(), 9080);
+    assert_eq!(settings.http_address().port(), 4);
+    assert_eq!(settings.broker_config().max_consumers, 3);
+    let origins: Vec<_> = ["TCP_PORT", "HTTP_PORT", "MAX_CONSUMERS", "QUEUE_CAPACITY"]
+        .iter()
+        .filter_map(|name| {
+            settings
+                .effective()
+                .iter()
+                .find(|it| it.setting().name == *name)
+        })
+        .map(Effective::origin)
+        .collect();
+    assert_eq!(
+        origins,
+        [
+            Origin::Default,
+            Origin::Environment,
+            Origin::DotEnv,
+            Origin::Default
+        ]
+    );
+}
+
+#[test]
+fn a_bad_value_in_the_file_is_told_as_such() {
+    let dotenv = [("TCP_PORT".to_owned(), "abc".to_owned())].into();
+    assert_eq!(
+        Settings::from_sources(|_| None, &dotenv)
+            .unwrap_err()
+            .to_string(),
+        r#"TCP_PORT: "abc" (from .env) is not allowed: use a whole number from 0 to 65535"#
+    );
+}

@@ -1,0 +1,115 @@
+//! The settings with their types.
+
+use message_queue_core::{Config, DeliveryMode, Overflow};
+use serde::Deserialize;
+use std::net::IpAddr;
+use std::time::Duration;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Every field is the setting of the same name. `envy` fills it from values that the list of
+/// settings has allowed, with every default in its place, so a missing field, a field too many or
+/// a type too small for its bounds is a defect, which a test would find.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Values {
+    pub(super) tcp_port: u16,
+    pub(super) http_port: u16,
+    pub(super) bind_address: IpAddr,
+    #[serde(with = "DeliveryModeWord")]
+    pub(super) delivery_mode: DeliveryMode,
+    #[serde(with = "OverflowWord")]
+    pub(super) overflow: Overflow,
+    pub(super) max_consumers: usize,
+    pub(super) max_connections: usize,
+    pub(super) consumer_channel_buffer_size: usize,
+    pub(super) queue_capacity: usize,
+    pub(super) backlog_bytes: usize,
+    pub(super) broker_bytes: usize,
+    pub(super) role_timeout_ms: u64,
+    pub(super) role_line_bytes: usize,
+    pub(super) write_timeout_ms: u64,
+    pub(super) write_bytes: usize,
+    pub(super) read_bytes: usize,
+    pub(super) send_buffer_bytes: u32,
+    pub(super) drain_timeout_ms: u64,
+    pub(super) drain_delay_ms: u64,
+    pub(super) worker_threads: usize,
+    pub(super) log_level: LogLevel,
+    pub(super) log_format: LogFormat,
+    pub(super) rust_log: Option<String>,
+}
+
+impl Values {
+    /// What of it concerns the core.
+    pub(super) fn broker_config(&self) -> Config {
+        Config {
+            delivery: self.delivery_mode,
+            overflow: self.overflow,
+            max_connections: self.max_connections,
+            max_consumers: self.max_consumers,
+            consumer_backlog: self.consumer_channel_buffer_size,
+            queue_capacity: self.queue_capacity,
+            backlog_bytes: self.backlog_bytes,
+            broker_bytes: self.broker_bytes,
+            role_timeout: Duration::from_millis(self.role_timeout_ms),
+            write_timeout: Duration::from_millis(self.write_timeout_ms),
+            write_bytes: self.write_bytes,
+        }
+    }
+}
+
+/// The words for [`DeliveryMode`]: the core knows nothing of serde.
+#[derive(Deserialize)]
+#[serde(remote = "DeliveryMode", rename_all = "lowercase")]
+enum DeliveryModeWord {
+    Broadcast,
+    Queue,
+}
+
+/// The words for [`Overflow`].
+#[derive(Deserialize)]
+#[serde(remote = "Overflow", rename_all = "lowercase")]
+enum OverflowWord {
+    Drop,
+    Block,
+}
+
+/// The least severe level that is logged.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Errors only.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And what happens rarely.
+    Info,
+    /// And what happens to each connection.
+    Debug,
+    /// And what happens to each batch.
+    Trace,
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,123 @@
+//! Limits and bad input, on the real binary: whoever goes too far is closed with a named reason, and
+//! nobody else notices.
+
+use message_queue_tests::frames::{frames, read_bytes_to_end, read_messages};
+use message_queue_tests::process::Broker;
+use std::io::Write;
+use std::net::Shutdown;
+
+/// The broker closes a connection that sends these bytes, for this reason.
+fn assert_closed(broker: &Broker, bytes: &[u8], reason: &str) {
+    let mut stream = broker.connect_with(bytes);
+    assert_eq!(read_bytes_to_end(&mut stream), b"", "nothing is answered");
+    assert_eq!(broker.wait_for_close(&stream), reason);
+    let counter = match reason {
+        "too_many_connections" | "too_many_consumers" => "message_queue_connections_refused_total",
+        _ => "message_queue_connections_closed_total",
+    };
+    let label = format!("reason=\"{reason}\"");
+    assert_eq!(broker.metric(counter, &label), 1.0);
+}
+
+#[test]
+fn an_unknown_role_is_closed() {
+    assert_closed(&Broker::start(&[]), b"GET / HTTP/1.1\r\n", "unknown_role");
+}
+
+#[test]
+fn a_role_line_that_does_not_end_is_closed() {
+    assert_closed(&Broker::start(&[]), &[b'P'; 1025], "role_line_too_long");
+}
+
+#[test]
+fn silence_is_closed_and_a_dripping_role_line_is_silence() {
+    let broker = Broker::start(&[("ROLE_TIMEOUT_MS", "200")]);
+    assert_closed(&broker, b"", "role_timeout");
+    let mut dripping = broker.connect();
+    // It is closed while it drips; then a write fails.
+    while dripping.write_all(b"P").is_ok() {}
+    let reason = broker.wait_for_close(&dripping);
+    assert!(
+        ["role_timeout", "role_line_too_long"].contains(&reason.as_str()),
+        "{reason}"
+    );
+}
+
+#[test]
+fn an_oversize_length_is_closed_and_what_came_before_it_is_delivered() {
+    let broker = Broker::start(&[]);
+    let mut consumer = broker.consumer();
+    let mut bytes = b"PRODUCER\n".to_vec();
+    bytes.extend(frames(["whole"]));
+    bytes.extend([0x00, 0x10, 0x00, 0x01]);
+    assert_closed(&broker, &bytes, "frame_too_large");
+    assert_eq!(read_messages(&mut consumer, 1), [b"whole"]);
+}
+
+#[test]
+fn a_truncated_frame_is_not_delivered() {
+    let broker = Broker::start(&[]);
+    let mut consumer = broker.consumer();
+    let mut bytes = b"PRODUCER\n".to_vec();
+    bytes.extend(frames(["whole", "cut"]));
+    bytes.pop();
+    let producer = broker.connect_with(&bytes);
+    producer.shutdown(Shutdown::Write).expect("it can");
+    assert_eq!(broker.wait_for_close(&producer), "truncated_frame");
+    broker
+        .producer()
+        .write_all(&frames(["next"]))
+        .expect("the broker reads");
+    assert_eq!(read_messages(&mut consumer, 2), [&b"whole"[..], b"next"]);
+}
+
+#[test]
+fn a_consumer_that_speaks_is_closed() {
+    assert_closed(&Broker::start(&[]), b"CONSUMER\nhello", "unexpected_data");
+}
+
+#[test]
+fn one_consumer_too_many_is_refused_and_a_freed_place_can_be_taken() {
+    let broker = Broker::start(&[("MAX_CONSUMERS", "2")]);
+    let first = broker.consumer();
+    let _second = broker.consumer();
+    assert_closed(&broker, b"CONSUMER\n", "too_many_consumers");
+    assert_eq!(broker.metric("message_queue_consumers", ""), 2.0);
+    drop(first);
+    broker.wait_for_log(|line| line["reason"] == "peer_closed");
+    let mut third = broker.consumer();
+    broker
+        .producer()
+        .write_all(&frames(["x"]))
+        .expect("the broker reads");
+    assert_eq!(read_messages(&mut third, 1), [b"x"]);
+}
+
+#[test]
+fn one_connection_too_many_is_refused() {
+    let broker = Broker::start(&[("MAX_CONNECTIONS", "2")]);
+    let _consumer = broker.consumer();
+    let _silent = broker.connect();
+    assert_closed(&broker, b"", "too_many_connections");
+}
+
+#[test]
+fn a_consumer_that_stalls_too_long_is_disconnected() {
+    let broker = Broker::start(&[("WRITE_TIMEOUT_MS", "200"), ("OVERFLOW", "block")]);
+    let stuck = broker.consumer();
+    let mut reading = broker.consumer();
+    let message = vec![1; 1 << 20];
+    let messages = vec![message; 100];
+    let mut producer = broker.producer();
+    let sending = std::thread::spawn({
+        let bytes = frames(&messages);
+        move || producer.write_all(&bytes)
+    });
+    // Blocked by the stuck one, until it is gone.
+    assert_eq!(read_messages(&mut reading, 100), messages);
+    assert_eq!(broker.wait_for_close(&stuck), "write_timeout");
+    sending
+        .join()
+        .expect("it ran")
+        .expect("everything was sent");
+}

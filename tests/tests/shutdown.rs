@@ -1,0 +1,78 @@
+//! The orderly end, on the real binary.
+
+use message_queue_tests::frames::{frames, read_message, read_to_end};
+use message_queue_tests::process::{Broker, get};
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+
+#[test]
+fn what_was_received_is_delivered_before_the_end() {
+    for (mode, signal) in [("broadcast", "TERM"), ("queue", "INT")] {
+        let broker = Broker::start(&[("DELIVERY_MODE", mode)]);
+        let mut consumer = broker.consumer();
+        let messages: Vec<Vec<u8>> = (0..200_u32).map(|n| n.to_be_bytes().repeat(9999)).collect();
+        let mut producer = broker.producer();
+        producer
+            .write_all(&frames(&messages))
+            .expect("the broker reads");
+        producer.shutdown(Shutdown::Write).expect("an orderly end");
+        broker.wait_for_close(&producer);
+        broker.signal(signal);
+        assert_eq!(read_to_end(&mut consumer), messages, "{mode}");
+        let (status, _) = broker.wait();
+        assert_eq!(status.code(), Some(0), "{mode}");
+    }
+}
+
+#[test]
+fn while_it_ends_it_is_alive_and_not_ready_and_takes_no_connections() {
+    let broker = Broker::start(&[]);
+    assert_eq!(broker.get("/ready").0, 200);
+    let mut stuck = broker.consumer();
+    let messages = vec![vec![0; 1 << 20]; 20];
+    broker
+        .producer()
+        .write_all(&frames(&messages))
+        .expect("the broker reads");
+    // More than the socket buffers take is on its way: the end cannot come before it is read.
+    let first = read_message(&mut stuck).expect("the broker writes");
+    assert_eq!(first, messages[0]);
+    broker.signal("TERM");
+    broker.wait_for_log(|line| line["message"] == "draining");
+    assert_eq!(broker.get("/ready").0, 503);
+    assert_eq!(broker.get("/healthz").0, 200);
+    broker.wait_for_log(|line| line["message"] == "no longer listening");
+    assert!(TcpStream::connect(broker.tcp()).is_err());
+    assert_eq!(read_to_end(&mut stuck), messages[1..]);
+    let http = broker.http();
+    assert_eq!(broker.wait().0.code(), Some(0));
+    assert!(std::panic::catch_unwind(|| get(http, "/healthz")).is_err());
+}
+
+#[test]
+fn what_cannot_be_delivered_in_time_is_counted_and_a_second_signal_ends_it_now() {
+    let broker = Broker::start(&[("DRAIN_TIMEOUT_MS", "3600000")]);
+    let _stuck = broker.consumer();
+    let messages = vec![vec![0; 1 << 20]; 30];
+    let mut producer = broker.producer();
+    producer
+        .write_all(&frames(&messages))
+        .expect("the broker reads");
+    producer.shutdown(Shutdown::Write).expect("an orderly end");
+    broker.wait_for_close(&producer);
+    broker.signal("TERM");
+    broker.wait_for_log(|line| line["message"] == "draining");
+    broker.signal("TERM");
+    let (status, log) = broker.wait();
+    assert_eq!(status.code(), Some(0));
+    let dropped = log
+        .iter()
+        .find(|line| line["message"] == "dropped")
+        .expect("it is counted");
+    assert!(
+        dropped["reasons"]
+            .as_str()
+            .is_some_and(|it| it.starts_with("consumer_left=") || it.starts_with("shutdown=")),
+        "{dropped}"
+    );
+}
