@@ -16,12 +16,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::sleep;
 use turmoil_net::shim::tokio::net::TcpListener;
-
-/// How long a broker that finds its port taken waits until it tries again: as long as connections
-/// of the one before it are being ended, it is.
-const BIND_AGAIN: Duration = Duration::from_millis(50);
 
 /// One per cent, in parts per million.
 const PERCENT: u64 = 10_000;
@@ -223,8 +218,10 @@ fn broker(plan: &Plan, recorder: Recorder, drain: Rc<Notify>) -> Program {
     Box::new(move || {
         let (settings, recorder, drain) = (settings.clone(), recorder.clone(), Rc::clone(&drain));
         Box::pin(async move {
+            let listener = TcpListener::bind(("0.0.0.0", PORT)).await;
+            let listener = listener.expect("nobody else listens on the broker's host");
             let listener = RecordedListener {
-                listener: WorldListener(bind().await),
+                listener: WorldListener(listener),
                 recorder: recorder.clone(),
                 chaos,
                 seed,
@@ -242,13 +239,4 @@ fn broker(plan: &Plan, recorder: Recorder, drain: Rc<Notify>) -> Program {
             serving.await;
         })
     })
-}
-
-async fn bind() -> TcpListener {
-    loop {
-        match TcpListener::bind(("0.0.0.0", PORT)).await {
-            Ok(listener) => return listener,
-            Err(_) => sleep(BIND_AGAIN).await,
-        }
-    }
 }

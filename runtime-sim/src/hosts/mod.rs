@@ -132,7 +132,8 @@ impl World {
         self.hosts[name].running.is_some()
     }
 
-    /// Starts a host's program. One that is running goes on.
+    /// Starts a host's program. One that is running goes on. Connections of the one before it that
+    /// its kernel is still ending are forgotten; their peers learn of it as soon as they send.
     ///
     /// # Panics
     /// If there is no such host.
@@ -143,6 +144,10 @@ impl World {
         }
         let (id, ip) = (host.id, host.ip);
         self.network.set_powered(ip, true);
+        // What the program before it left behind would keep its port taken, where a real server
+        // says SO_REUSEADDR.
+        self.upkeep.forget_connections(&self.kernels, ip);
+        self.send_outgoing();
         self.kernels.set_current(id);
         self.host(name).start();
     }
@@ -195,7 +200,7 @@ impl World {
             }
         }
         self.send_outgoing();
-        let restated = self.upkeep.restate(&self.kernels, self.now);
+        let restated = self.upkeep.restate(self.now);
         for packet in restated {
             self.network.send(packet, self.now);
         }

@@ -20,8 +20,6 @@ pub(super) struct Upkeep {
     socket_bytes: usize,
     /// The last segment from one end to the other that acknowledged something.
     said: BTreeMap<(SocketAddr, SocketAddr), TcpSegment>,
-    /// Bytes that nobody has read from an end that has closed.
-    unread: BTreeMap<(SocketAddr, SocketAddr), usize>,
     due: Duration,
 }
 
@@ -30,7 +28,6 @@ impl Upkeep {
         Self {
             socket_bytes,
             said: BTreeMap::new(),
-            unread: BTreeMap::new(),
             due: RESTATED_EVERY,
         }
     }
@@ -51,10 +48,7 @@ impl Upkeep {
     }
 
     /// What the ends of all connections restate now.
-    ///
-    /// An end that has closed and has bytes that were not read since the last time has nobody to
-    /// read them: its program is gone, and what arrives is answered with a reset.
-    pub(super) fn restate(&mut self, kernels: &EnterGuard, now: Duration) -> Vec<Packet> {
+    pub(super) fn restate(&mut self, now: Duration) -> Vec<Packet> {
         if now < self.due {
             return Vec::new();
         }
@@ -66,18 +60,7 @@ impl Upkeep {
             let Some(peer) = entry.peer.filter(|_| is_open(entry.state)) else {
                 continue;
             };
-            let ends = (entry.local, peer);
-            let unread = if has_closed(entry.state) {
-                entry.recv_q
-            } else {
-                0
-            };
-            if unread > 0 && self.unread.insert(ends, unread) == Some(unread) {
-                kernels.deliver(reset(peer, entry.local));
-                restated.push(reset(entry.local, peer));
-                continue;
-            }
-            if let Some(said) = self.said.get(&ends) {
+            if let Some(said) = self.said.get(&(entry.local, peer)) {
                 let room = self.socket_bytes.saturating_sub(entry.recv_q);
                 let window = room.min(usize::from(u16::MAX)) as u16;
                 restated.push(acknowledgement(entry.local, peer, said, window));
@@ -121,23 +104,6 @@ const fn is_open(state: Option<NetstatState>) -> bool {
         ) => true,
         Some(
             NetstatState::Listen
-            | NetstatState::SynSent
-            | NetstatState::SynReceived
-            | NetstatState::Closed,
-        )
-        | None => false,
-    }
-}
-
-/// Whether a socket has sent the last that it has to send.
-const fn has_closed(state: Option<NetstatState>) -> bool {
-    match state {
-        Some(NetstatState::FinWait1 | NetstatState::FinWait2 | NetstatState::Closing) => true,
-        Some(
-            NetstatState::Established
-            | NetstatState::CloseWait
-            | NetstatState::LastAck
-            | NetstatState::Listen
             | NetstatState::SynSent
             | NetstatState::SynReceived
             | NetstatState::Closed,
