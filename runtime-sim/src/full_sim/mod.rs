@@ -23,9 +23,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// The broker's host.
 const BROKER: &str = "broker";
 
-/// Where it listens.
-const PORT: u16 = 9080;
-
 /// When all is healed and done, and nothing has moved for so long, nothing will.
 const QUIET: Micros = SECOND;
 

@@ -1,10 +1,10 @@
 //! The stage: a broker and its clients, each on a host of its own, and the hand that moves them.
 
+use super::BROKER;
 use super::agenda::Deed;
 use super::clients::Puppet;
 use super::recorder::Recorder;
 use super::socket::RecordedListener;
-use super::{BROKER, PORT};
 use crate::history::Event;
 use crate::hosts::{Program, Way, World};
 use crate::net::WorldListener;
@@ -12,11 +12,15 @@ use crate::plan::{Direction, Micros, Network, Plan};
 use crate::rng::{Concern, Rng};
 use message_queue_core::wire::DecoderConfig;
 use message_queue_tokio::Server;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use turmoil_net::shim::tokio::net::TcpListener;
+
+/// The broker listens on the ports above this one, on another after each start.
+const FIRST_PORT: u16 = 9080;
 
 /// One per cent, in parts per million.
 const PERCENT: u64 = 10_000;
@@ -33,14 +37,16 @@ impl Stage {
     pub(super) fn new(plan: &Plan, recorder: Recorder) -> Self {
         let rng = Rng::stream(plan.seed, Concern::Network);
         let drain = Rc::new(Notify::new());
+        let port = Rc::new(Cell::new(FIRST_PORT));
         let mut puppets = BTreeMap::new();
         let mut programs = vec![(
             BROKER.to_owned(),
-            broker(plan, recorder.clone(), Rc::clone(&drain)),
+            broker(plan, recorder.clone(), Rc::clone(&drain), Rc::clone(&port)),
         )];
         for client in &plan.clients {
             let limit = plan.settings.role_line_bytes;
-            let puppet = Puppet::new(client.clone(), recorder.clone(), limit);
+            let recorder = recorder.clone();
+            let puppet = Puppet::new(client.clone(), recorder, limit, Rc::clone(&port));
             let on_host = Rc::clone(&puppet);
             let program: Program = Box::new(move || Box::pin(Rc::clone(&on_host).run()));
             programs.push((puppet.host(), program));
@@ -206,7 +212,7 @@ impl Stage {
 }
 
 /// The broker's host runs the production driver, unchanged.
-fn broker(plan: &Plan, recorder: Recorder, drain: Rc<Notify>) -> Program {
+fn broker(plan: &Plan, recorder: Recorder, drain: Rc<Notify>, port: Rc<Cell<u16>>) -> Program {
     let settings = plan.settings.clone();
     let decoder = DecoderConfig {
         role_line_bytes: settings.role_line_bytes,
@@ -216,10 +222,13 @@ fn broker(plan: &Plan, recorder: Recorder, drain: Rc<Notify>) -> Program {
     let chaos = chaos.then_some(plan.network.chunk_bytes);
     let seed = plan.seed;
     Box::new(move || {
+        // Its clients look it up; see `World::start`.
+        port.set(port.get() + 1);
+        let address = ("0.0.0.0", port.get());
         let (settings, recorder, drain) = (settings.clone(), recorder.clone(), Rc::clone(&drain));
         Box::pin(async move {
-            let listener = TcpListener::bind(("0.0.0.0", PORT)).await;
-            let listener = listener.expect("nobody else listens on the broker's host");
+            let listener = TcpListener::bind(address).await;
+            let listener = listener.expect("nobody has listened on this port before");
             let listener = RecordedListener {
                 listener: WorldListener(listener),
                 recorder: recorder.clone(),

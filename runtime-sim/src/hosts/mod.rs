@@ -132,8 +132,11 @@ impl World {
         self.hosts[name].running.is_some()
     }
 
-    /// Starts a host's program. One that is running goes on. Connections of the one before it that
-    /// its kernel is still ending are forgotten; their peers learn of it as soon as they send.
+    /// Starts a host's program. One that is running goes on.
+    ///
+    /// A program that listens should take another port at each start: turmoil-net knows no
+    /// `SO_REUSEADDR`, and a connection that was reset before it was accepted keeps its port taken
+    /// for ever.
     ///
     /// # Panics
     /// If there is no such host.
@@ -144,10 +147,6 @@ impl World {
         }
         let (id, ip) = (host.id, host.ip);
         self.network.set_powered(ip, true);
-        // What the program before it left behind would keep its port taken, where a real server
-        // says SO_REUSEADDR.
-        self.upkeep.forget_connections(&self.kernels, ip);
-        self.send_outgoing();
         self.kernels.set_current(id);
         self.host(name).start();
     }

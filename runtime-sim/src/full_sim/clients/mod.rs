@@ -25,6 +25,8 @@ pub(super) struct Puppet {
     /// The longest role line that the broker takes.
     role_line_bytes: usize,
     recorder: Recorder,
+    /// Where the broker listens.
+    port: Rc<Cell<u16>>,
     /// The next message to publish.
     next: Cell<u32>,
     /// It has waited for its time to start.
@@ -44,11 +46,17 @@ pub(super) struct Puppet {
 }
 
 impl Puppet {
-    pub(super) fn new(client: Client, recorder: Recorder, role_line_bytes: usize) -> Rc<Self> {
+    pub(super) fn new(
+        client: Client,
+        recorder: Recorder,
+        role_line_bytes: usize,
+        port: Rc<Cell<u16>>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             client,
             role_line_bytes,
             recorder,
+            port,
             next: Cell::new(0),
             begun: Cell::new(false),
             stalled: Cell::new(false),

@@ -1,8 +1,8 @@
 //! One connection of a client.
 
 use super::Puppet;
+use crate::full_sim::BROKER;
 use crate::full_sim::recorder::{Act, Recorder};
-use crate::full_sim::{BROKER, PORT};
 use crate::history::Manners;
 use crate::message::MessageId;
 use std::io;
@@ -45,7 +45,7 @@ impl Session {
         manners: Manners,
         role_line: &[u8],
     ) -> Result<Self, End> {
-        let connecting = TcpStream::connect((BROKER, PORT));
+        let connecting = TcpStream::connect((BROKER, puppet.port.get()));
         let Ok(Ok(stream)) = timeout(CONNECT, connecting).await else {
             return Err(End::Broken);
         };
