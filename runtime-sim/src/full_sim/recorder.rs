@@ -8,7 +8,7 @@ use crate::message::{MessageId, Named};
 use crate::plan::{Micros, Settings};
 use message_queue_core::{Broker, ConnId, Count, GroupId, Input, Now, Output};
 use message_queue_tokio::{Observed, Observer};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +34,8 @@ struct State {
     conns: BTreeMap<SocketAddr, ConnId>,
     /// Those that it does not know yet.
     early: BTreeMap<SocketAddr, Early>,
+    /// Connections that the broker turned away.
+    refused: BTreeSet<ConnId>,
     /// Consumers' sockets, as they see it themselves.
     sockets: BTreeMap<ConnId, Outgoing>,
     /// The broker's counter of messages received.
@@ -78,6 +80,7 @@ impl Recorder {
             accepted: VecDeque::new(),
             conns: BTreeMap::new(),
             early: BTreeMap::new(),
+            refused: BTreeSet::new(),
             sockets: BTreeMap::new(),
             received: Count::ZERO,
             held: Held::default(),
@@ -145,6 +148,13 @@ impl Recorder {
         state.received = Count::ZERO;
         state.held = Held::default();
         state.in_step = false;
+    }
+
+    /// Whether the broker turned this connection away for want of a place.
+    pub(super) fn was_refused(&self, addr: SocketAddr) -> bool {
+        let state = self.state();
+        let conn = state.conns.get(&addr);
+        conn.is_some_and(|conn| state.refused.contains(conn))
     }
 
     /// What the broker holds.
@@ -295,6 +305,9 @@ impl State {
                 let (conn, reason) = (self.name(*conn), *reason);
                 if let Some(ended) = self.sockets.get_mut(&conn).and_then(Outgoing::give_up) {
                     self.record(ended.on(conn));
+                }
+                if reason.is_refusal() {
+                    self.refused.insert(conn);
                 }
                 self.record(Event::Closed { conn, reason });
             }

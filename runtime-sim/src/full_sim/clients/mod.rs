@@ -39,6 +39,8 @@ pub(super) struct Puppet {
     away: Cell<Option<Micros>>,
     /// All is healed: it hurries.
     healed: Cell<bool>,
+    /// Its last connection was turned away for want of a place.
+    refused: Cell<bool>,
     /// Its own address in its last connection.
     addr: Cell<Option<SocketAddr>>,
     /// Something of the above has changed.
@@ -63,6 +65,7 @@ impl Puppet {
             leave: Cell::new(None),
             away: Cell::new(None),
             healed: Cell::new(false),
+            refused: Cell::new(false),
             addr: Cell::new(None),
             pulled: Notify::new(),
         })
@@ -91,6 +94,9 @@ impl Puppet {
             match end {
                 End::Left(away) => self.wait(Duration::from_micros(away)).await,
                 End::Broken => {
+                    let addr = self.addr.get();
+                    self.refused
+                        .set(addr.is_some_and(|addr| self.recorder.was_refused(addr)));
                     let away = self.away.take();
                     self.wait(away.map_or(AGAIN, Duration::from_micros)).await;
                 }
@@ -130,10 +136,12 @@ impl Puppet {
         self.stall(false);
     }
 
-    /// Whether it still has messages to publish.
+    /// Whether it still has messages to publish, and is not kept from it for want of a place.
     pub(super) fn is_unfinished(&self) -> bool {
         match &self.client.conduct {
-            Conduct::Producer(producer) => self.next.get() < producer.messages,
+            Conduct::Producer(producer) => {
+                self.next.get() < producer.messages && !self.refused.get()
+            }
             Conduct::Consumer(_) | Conduct::Hostile(_) => false,
         }
     }

@@ -64,6 +64,7 @@ impl Puppet {
         session.send(self, &frame(&body(id, size))).await?;
         // Only now: one that was sent in part nobody can have received, and it is sent again.
         self.next.set(id.sequence + 1);
+        self.refused.set(false);
         session.sent((size >= NAMED).then_some(id));
         Ok(())
     }
