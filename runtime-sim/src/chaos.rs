@@ -87,8 +87,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Chaos<S> {
                         break;
                     }
                 }
+                // What was taken is reported; the next write will come to the same end.
                 Poll::Ready(Err(_)) | Poll::Pending if written > 0 => break,
-                failed => return failed,
+                failed @ (Poll::Ready(Err(_)) | Poll::Pending) => return failed,
             }
         }
         Poll::Ready(Ok(written))

@@ -9,7 +9,6 @@
 
 use crate::observe::{Observed, Observer};
 use crate::peer::{Peer, Status};
-use crate::planted::{self, Bug};
 use crate::report::Report;
 use message_queue_core::{Broker, CloseReason, Config, ConnId, Input, Now, Output, Write};
 use std::collections::BTreeMap;
@@ -202,7 +201,6 @@ impl Driver {
         let writes = core.follow(now);
         let due = core.broker.poll_timeout();
         let earlier = due.is_some_and(|due| core.alarm.is_none_or(|alarm| due < alarm));
-        let earlier = earlier && !planted::is(Bug::AlarmNotMoved);
         if earlier || core.broker.is_drained() {
             self.attention.notify_one();
         }

@@ -4,12 +4,12 @@ use super::{Findings, Invariant};
 use crate::history::{Event, History, Record};
 use crate::message::{MessageId, Named};
 use message_queue_core::{ConnId, DeliveryMode};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
     let mut pass = Delivery {
         mode: history.settings.delivery,
-        sent: BTreeSet::new(),
+        sent: BTreeMap::new(),
         short_sent: 0,
         received: BTreeMap::new(),
         consumers: BTreeMap::new(),
@@ -25,7 +25,9 @@ type Place = usize;
 
 struct Delivery {
     mode: DeliveryMode,
-    sent: BTreeSet<MessageId>,
+    /// What was published, and on which connection. To a broker, that is who published it: what a
+    /// client sends after it has reconnected may overtake what is still on its way from before.
+    sent: BTreeMap<MessageId, ConnId>,
     short_sent: u64,
     /// Who received a message. Within one consumer in `broadcast`, among all in `queue`.
     received: BTreeMap<(Option<ConnId>, MessageId), ConnId>,
@@ -43,8 +45,8 @@ struct Consumer {
     writes: Vec<(u64, Place)>,
     /// How many of the writes have been received whole.
     writes_received: usize,
-    /// The latest message received of each producer.
-    latest: BTreeMap<u32, Latest>,
+    /// The latest message received of each producer's connection.
+    latest: BTreeMap<ConnId, Latest>,
 }
 
 struct Latest {
@@ -68,9 +70,9 @@ impl Consumer {
 
 impl Delivery {
     fn follow(&mut self, place: Place, record: &Record, findings: &mut Findings) {
-        if let Event::Sent { message, .. } = &record.event {
+        if let Event::Sent { conn, message } = &record.event {
             match message {
-                Some(id) => _ = self.sent.insert(*id),
+                Some(id) => _ = self.sent.insert(*id, *conn),
                 None => self.short_sent += 1,
             }
         } else if let Event::WriteStarted { conn, count } = &record.event {
@@ -101,15 +103,15 @@ impl Delivery {
                     });
                 }
             }
-            Named::Message(id) if !self.sent.contains(&id) => {
-                findings.add(Invariant::Published, record, || {
+            Named::Message(id) => match self.sent.get(&id).copied() {
+                Some(producer) => {
+                    self.check_once(conn, id, record, findings);
+                    self.check_order(conn, producer, id, record, findings);
+                }
+                None => findings.add(Invariant::Published, record, || {
                     format!("{conn} received {id}, which was never published")
-                });
-            }
-            Named::Message(id) => {
-                self.check_once(conn, id, record, findings);
-                self.check_order(conn, id, record, findings);
-            }
+                }),
+            },
         }
     }
 
@@ -134,13 +136,14 @@ impl Delivery {
     fn check_order(
         &mut self,
         conn: ConnId,
+        producer: ConnId,
         id: MessageId,
         record: &Record,
         findings: &mut Findings,
     ) {
         let consumer = self.consumers.entry(conn).or_default();
         let handed_out = consumer.handed_out();
-        let latest = consumer.latest.entry(id.client).or_insert(Latest {
+        let latest = consumer.latest.entry(producer).or_insert(Latest {
             sequence: id.sequence,
             handed_out,
         });
@@ -157,7 +160,7 @@ impl Delivery {
         if self.mode == DeliveryMode::Broadcast || !too_late {
             let sequence = latest.sequence;
             findings.add(Invariant::Order, record, || {
-                format!("{conn} received {id} after #{sequence} of the same producer")
+                format!("{conn} received {id} after #{sequence} of {producer}")
             });
         }
     }

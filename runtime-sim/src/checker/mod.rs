@@ -33,7 +33,7 @@ pub enum Invariant {
     Published,
     /// A message arrives with the bytes that it was published with.
     Unaltered,
-    /// Of one producer's messages, each consumer sees the earlier before the later. In `queue`
+    /// Of the messages of one producer's connection, each consumer sees the earlier before the later. In `queue`
     /// mode, what a consumer that left did not take comes before all that was not handed out yet.
     Order,
     /// Nobody receives a message twice; in `queue` mode, no two receive the same.

@@ -247,7 +247,10 @@ impl Host {
             .expect("a runtime without a driver for I/O takes nothing from the system");
         let local = LocalSet::new();
         let main = (self.program)();
-        let main = runtime.block_on(local.run_until(async { tokio::task::spawn_local(main) }));
+        let main = {
+            let _entered = runtime.enter();
+            local.spawn_local(main)
+        };
         self.running = Some(Running {
             runtime,
             local,

@@ -134,7 +134,7 @@ fn largest_write(plan: &Plan) -> usize {
 /// less, a message could be handed back for ever.
 const fn least_write_timeout(largest: usize, socket_bytes: usize, latency: Micros) -> Micros {
     let round_trip = 2 * latency + hosts::RESTATED_EVERY.as_micros() as Micros;
-    SECOND + 2 * round_trip * (largest / socket_bytes) as Micros
+    300 * MILLISECOND + 2 * round_trip * (largest / socket_bytes) as Micros
 }
 
 /// Tells the streams of this simulation from those of the core's.
