@@ -9,11 +9,16 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// Messages that wait, first in first out.
+///
+/// Each message has a position: how many were let in before it. It is what brings messages that
+/// were taken and handed back to where they were.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    /// No batch is empty. All but the first are compact: they keep no more memory alive than twice
-    /// what their frames take.
+    /// In the order of their positions. No batch is empty. All but the first are compact: they keep
+    /// no more memory alive than twice what their frames take.
     entries: VecDeque<Entry>,
+    /// The position of the next message.
+    next_position: u64,
     /// The most messages it takes in.
     capacity: usize,
     /// The most bytes it takes in.
@@ -30,8 +35,27 @@ pub(super) struct Backlog {
 #[derive(Debug)]
 struct Entry {
     batch: FrameBatch,
+    /// The position of its first message.
+    position: u64,
     /// Since when it has been waiting.
     since: Now,
+}
+
+impl Entry {
+    /// The position after its last message.
+    fn end(&self) -> u64 {
+        self.position + self.batch.messages() as u64
+    }
+}
+
+/// What was taken for one write: a run of messages without a gap.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) write: Write,
+    /// The position of its first message.
+    pub(super) position: u64,
+    /// Since when its oldest message has been waiting.
+    pub(super) since: Now,
 }
 
 /// How much more fits.
@@ -84,33 +108,50 @@ impl Backlog {
     pub(super) fn push_back(&mut self, batch: FrameBatch, since: Now) {
         self.messages += batch.messages();
         self.bytes += batch.byte_len();
-        self.entries.push_back(Entry { batch, since });
+        let position = self.next_position;
+        self.next_position += batch.messages() as u64;
+        self.entries.push_back(Entry {
+            batch,
+            position,
+            since,
+        });
     }
 
-    /// Puts batches back before all others, the first of them first.
-    pub(super) fn push_front(&mut self, batches: Vec<FrameBatch>, since: Now) {
+    /// Puts back batches that were taken, the first of them at `position`: before all that were
+    /// never taken, and in order with those that others have handed back.
+    pub(super) fn put_back(&mut self, batches: Vec<FrameBatch>, position: u64, since: Now) {
         if let Some(front) = self.entries.front_mut() {
             front.batch = front.batch.clone().compact();
         }
-        for batch in batches.into_iter().rev() {
+        let first = self
+            .entries
+            .partition_point(|entry| entry.position < position);
+        let mut position = position;
+        for (at, batch) in (first..).zip(batches) {
             self.messages += batch.messages();
             self.bytes += batch.byte_len();
             self.handed_back += batch.messages();
-            self.entries.push_front(Entry {
+            let entry = Entry {
                 batch: batch.compact(),
+                position,
                 since,
-            });
+            };
+            position = entry.end();
+            self.entries.insert(at, entry);
         }
     }
 
-    /// Takes the first messages: at most `messages` and `bytes`, but one at least.
-    /// Also returns since when the oldest of them has been waiting. None if it is empty.
-    pub(super) fn take(&mut self, messages: usize, bytes: usize) -> Option<(Write, Now)> {
-        let since = self.waiting_since()?;
+    /// Takes the first messages: at most `messages` and `bytes`, but one at least, and none that
+    /// comes after a gap. None if it is empty.
+    pub(super) fn take(&mut self, messages: usize, bytes: usize) -> Option<Taken> {
+        let front = self.entries.front()?;
+        let (position, since) = (front.position, front.since);
         let (mut messages_left, mut bytes_left) = (messages, bytes);
         let mut batches = Vec::new();
+        let mut end = position;
         while batches.len() < MAX_BATCHES
             && let Some(front) = self.entries.front_mut()
+            && front.position == end
         {
             let mut part = front.batch.prefix(messages_left, bytes_left);
             if part.0 == 0 && batches.is_empty() {
@@ -121,19 +162,24 @@ impl Backlog {
             }
             messages_left = messages_left.saturating_sub(part.0);
             bytes_left = bytes_left.saturating_sub(part.1);
+            end += part.0 as u64;
             batches.push(front.batch.split_at(part));
             if !front.batch.is_empty() {
+                front.position = end;
                 break;
             }
             self.entries.pop_front();
         }
         let write = Write::new(batches);
-        for batch in write.batches() {
-            self.messages -= batch.messages();
-            self.bytes -= batch.byte_len();
-            self.handed_back = self.handed_back.saturating_sub(batch.messages());
-        }
-        Some((write, since))
+        let Count { messages, bytes } = write.count();
+        self.messages -= messages as usize;
+        self.bytes -= bytes as usize;
+        self.handed_back = self.handed_back.saturating_sub(messages as usize);
+        Some(Taken {
+            write,
+            position,
+            since,
+        })
     }
 
     /// Removes as many of the newest messages as there is no room for, from the last batch alone:
@@ -165,6 +211,7 @@ impl Backlog {
         } else {
             newest.batch = kept_batch.compact();
         }
+        self.next_position -= dropped.messages;
         self.messages = older_messages + kept.0;
         self.bytes = older_bytes + kept.1;
         Some((dropped, reason))
@@ -197,6 +244,12 @@ impl Backlog {
             batches().map(FrameBatch::byte_len).sum::<usize>()
         );
         assert!(batches().all(|batch| !batch.is_empty()));
+        let mut end = 0;
+        for entry in &self.entries {
+            assert!(entry.position >= end, "out of order");
+            end = entry.end();
+        }
+        assert!(end <= self.next_position);
         assert!(
             batches().skip(1).all(FrameBatch::is_compact),
             "a sliver keeps a buffer alive"
@@ -221,7 +274,6 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     fn batch(messages: &[&str]) -> FrameBatch {
         FrameBatch::encode(messages).expect("small messages")
@@ -238,7 +290,7 @@ mod tests {
     fn take(backlog: &mut Backlog, messages: usize, bytes: usize) -> Vec<FrameBatch> {
         let taken = backlog
             .take(messages, bytes)
-            .map(|(write, _)| write.batches().to_vec());
+            .map(|taken| taken.write.batches().to_vec());
         backlog.check();
         taken.unwrap_or_default()
     }
@@ -281,8 +333,10 @@ mod tests {
 
     #[test]
     fn what_is_handed_back_goes_first_and_is_kept_beyond_the_bound() {
-        let mut full = backlog(2, &[&["c", "d"]]);
-        full.push_front(vec![batch(&["a"]), batch(&["b"])], Now::START);
+        let mut full = backlog(2, &[&["a"], &["b"]]);
+        let taken = full.take(2, 999).expect("two wait");
+        full.push_back(batch(&["c", "d"]), Now::START);
+        full.put_back(taken.write.batches().to_vec(), taken.position, Now::START);
         full.check();
         assert_eq!(full.room().messages, 0);
         full.push_back(batch(&["e"]), Now::START);
@@ -291,5 +345,34 @@ mod tests {
             take(&mut full, 3, 999),
             [batch(&["a"]), batch(&["b"]), batch(&["c"])]
         );
+    }
+
+    #[test]
+    fn what_several_hand_back_comes_back_in_the_order_it_had() {
+        let mut backlog = backlog(9, &[&["a", "b", "c", "d", "e"]]);
+        let mut of_two = || backlog.take(2, 999).expect("some wait");
+        let (first, second) = (of_two(), of_two());
+        for taken in [first, second] {
+            let batches = taken.write.batches().to_vec();
+            backlog.put_back(batches, taken.position, Now::START);
+            backlog.check();
+        }
+        assert_eq!(
+            take(&mut backlog, 9, 999),
+            [batch(&["a", "b"]), batch(&["c", "d"]), batch(&["e"])]
+        );
+    }
+
+    #[test]
+    fn one_write_does_not_reach_over_a_gap() {
+        let mut backlog = backlog(9, &[&["a", "b", "c"]]);
+        let first = backlog.take(1, 999).expect("some wait");
+        let second = backlog.take(1, 999).expect("some wait");
+        let batches = first.write.batches().to_vec();
+        backlog.put_back(batches, first.position, Now::START);
+        assert_eq!(take(&mut backlog, 9, 999), [batch(&["a"])]);
+        let batches = second.write.batches().to_vec();
+        backlog.put_back(batches, second.position, Now::START);
+        assert_eq!(take(&mut backlog, 9, 999), [batch(&["b"]), batch(&["c"])]);
     }
 }

@@ -11,8 +11,9 @@ use core::time::Duration;
 impl Broker {
     /// Begins the orderly end. From now on new connections and new consumers are refused. Each
     /// producer (and each connection without a role) is read until
-    /// [`Input::NothingToRead`](crate::Input::NothingToRead) and let go; when the last is gone, each consumer is let go as
-    /// soon as nothing more waits for it. After `timeout` whatever is left is dropped and counted.
+    /// [`Input::NothingToRead`](crate::Input::NothingToRead) and let go; when the last is gone, each
+    /// consumer is let go as soon as nothing more waits for it. Once there is no consumer, what
+    /// waits is dropped and counted, and so is whatever is left after `timeout`.
     ///
     /// Calling it again can only shorten the time.
     ///
@@ -58,10 +59,14 @@ impl Broker {
 
     /// Lets go whoever has nothing more to send or to receive.
     pub(super) fn go_on_draining(&mut self) {
-        if !self.is_draining() || self.stats.connections > self.stats.consumers {
+        if !self.is_draining() {
             return;
         }
-        if self.parked.is_empty() {
+        if self.stats.consumers == 0 {
+            return self.give_up_delivering();
+        }
+        let all_was_sent = self.stats.connections == self.stats.consumers && self.parked.is_empty();
+        if all_was_sent {
             let done = self
                 .groups
                 .values()
@@ -71,9 +76,15 @@ impl Broker {
                 self.close(conn, CloseReason::Drained);
             }
         }
-        if self.stats.consumers == 0 {
-            // No consumer will come any more, and no room will be made.
-            self.discard_everything();
+    }
+
+    /// No consumer is left and none will come: nothing that waits can be delivered. Producers that
+    /// wait for room go on, so that they come to their end.
+    fn give_up_delivering(&mut self) {
+        self.discard_backlogs();
+        while !self.parked.is_empty() {
+            self.admit_parked();
+            self.discard_backlogs();
         }
     }
 
@@ -88,11 +99,10 @@ impl Broker {
         for conn in everybody {
             self.close(conn, CloseReason::DrainTimeout);
         }
-        self.discard_everything();
+        self.discard_backlogs();
     }
 
-    fn discard_everything(&mut self) {
-        self.discard_parked();
+    fn discard_backlogs(&mut self) {
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for id in groups {
             self.discard_backlog(id, DropReason::Shutdown);

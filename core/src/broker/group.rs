@@ -1,10 +1,8 @@
 //! A group: hands each message to one of its members.
 
-use super::backlog::Backlog;
-use super::write::Write;
+use super::backlog::{Backlog, Taken};
 use crate::id::ConnId;
 use crate::stats::Flow;
-use crate::time::Now;
 use alloc::collections::{BTreeSet, VecDeque};
 
 /// One group.
@@ -24,8 +22,7 @@ pub(super) struct Group {
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) member: ConnId,
-    pub(super) write: Write,
-    pub(super) waiting_since: Now,
+    pub(super) taken: Taken,
 }
 
 impl Group {
@@ -47,12 +44,8 @@ impl Group {
         }
         let share = self.backlog.messages().div_ceil(self.idle.len().max(1));
         let member = self.idle.pop_front()?;
-        let (write, waiting_since) = self.backlog.take(share, write_bytes)?;
-        Some(Run {
-            member,
-            write,
-            waiting_since,
-        })
+        let taken = self.backlog.take(share, write_bytes)?;
+        Some(Run { member, taken })
     }
 
     /// Forgets a member.
@@ -65,6 +58,7 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Now;
     use crate::wire::FrameBatch;
     use alloc::vec::Vec;
 
@@ -74,7 +68,7 @@ mod tests {
         group.backlog.push_back(batch, Now::START);
         group.idle = (0..idle).map(ConnId).collect();
         core::iter::from_fn(|| group.next_run(write_bytes))
-            .map(|run| run.write.count().messages)
+            .map(|run| run.taken.write.count().messages)
             .collect()
     }
 

@@ -125,12 +125,12 @@ impl Broker {
         }
         self.outputs.push_back(Output::Close { conn, reason });
         if let Some(consumer) = session.consumer {
-            self.leave(conn, consumer);
+            self.leave(conn, consumer, reason);
         }
     }
 
     /// Takes a consumer out of its group.
-    fn leave(&mut self, conn: ConnId, mut consumer: Consumer) {
+    fn leave(&mut self, conn: ConnId, mut consumer: Consumer, reason: CloseReason) {
         if let Some(due) = consumer.outbox.timer {
             self.timers.clear(due, Timeout::Write(conn));
         }
@@ -142,25 +142,31 @@ impl Broker {
         match id {
             GroupId::Shared => self.dispatch(id),
             GroupId::Own(_) => {
-                self.discard_backlog(id, DropReason::ConsumerLeft);
+                let lost_by = if reason == CloseReason::DrainTimeout {
+                    DropReason::Shutdown
+                } else {
+                    DropReason::ConsumerLeft
+                };
+                self.discard_backlog(id, lost_by);
                 self.groups.remove(&id);
             }
         }
         self.admit_parked();
     }
 
-    /// Puts what a member was not given back to the front of its group's backlog.
+    /// Puts what a member was not given back to where it was in its group's backlog.
     fn hand_back(&mut self, id: GroupId, abandoned: Abandoned) {
         let Abandoned {
             delivered,
             rest,
+            position,
             waiting_since,
         } = abandoned;
         self.stats.flow.deliver(delivered);
         let group = self.group(id);
         group.flow.deliver(delivered);
         let before = group.backlog.bytes();
-        group.backlog.push_front(rest, waiting_since);
+        group.backlog.put_back(rest, position, waiting_since);
         let handed_back = group.backlog.bytes() - before;
         self.held_bytes += handed_back;
     }

@@ -121,7 +121,7 @@ impl Broker {
     pub(super) fn dispatch(&mut self, id: GroupId) {
         let write_bytes = self.config.write_bytes;
         while let Some(run) = self.group(id).next_run(write_bytes) {
-            self.held_bytes -= run.write.count().bytes as usize;
+            self.held_bytes -= run.taken.write.count().bytes as usize;
             self.start_write(run);
         }
     }
@@ -139,16 +139,14 @@ impl Broker {
     }
 
     fn start_write(&mut self, run: Run) {
-        let Run {
-            member,
-            write,
-            waiting_since,
-        } = run;
-        let now = self.now;
+        let Run { member, taken } = run;
+        let (now, write) = (self.now, taken.write);
         let session = self.session(member);
         session.advance(Event::WriteStarted);
         let consumer = session.consumer.as_mut().expect("a member is a consumer");
-        consumer.outbox.start(write.clone(), waiting_since, now);
+        consumer
+            .outbox
+            .start(write.clone(), taken.position, taken.since, now);
         self.arm_write_timer(member);
         self.outputs.push_back(Output::Write {
             conn: member,

@@ -19,6 +19,8 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct InFlight {
     write: Write,
+    /// The position in the backlog of its first message; the others follow without a gap.
+    position: u64,
     /// How many bytes of it the socket has taken; fewer than it has.
     taken: usize,
     /// When it was handed out.
@@ -34,6 +36,8 @@ pub(crate) struct Abandoned {
     /// The others, in order. One of which only a part was taken is among them: no consumer can
     /// have read it.
     pub(crate) rest: Vec<FrameBatch>,
+    /// The position that the first of them had in the backlog.
+    pub(crate) position: u64,
     /// Since when the oldest of them has been waiting.
     pub(crate) waiting_since: Now,
 }
@@ -56,11 +60,12 @@ impl Outbox {
             .map_or(Count::ZERO, |flight| flight.write.count())
     }
 
-    /// Notes that `write` was handed out.
-    pub(crate) fn start(&mut self, write: Write, waiting_since: Now, now: Now) {
+    /// Notes that `write`, whose first message was at `position` in the backlog, was handed out.
+    pub(crate) fn start(&mut self, write: Write, position: u64, waiting_since: Now, now: Now) {
         debug_assert!(self.in_flight.is_none(), "one write at a time");
         self.in_flight = Some(InFlight {
             write,
+            position,
             taken: 0,
             started: now,
             waiting_since,
@@ -113,6 +118,7 @@ impl Outbox {
         Some(Abandoned {
             delivered,
             rest,
+            position: flight.position + delivered.messages,
             waiting_since: flight.waiting_since,
         })
     }
@@ -129,7 +135,7 @@ mod tests {
 
     fn in_flight(batches: Vec<FrameBatch>) -> Outbox {
         let mut outbox = Outbox::default();
-        outbox.start(Write::new(batches), Now::START, Now::START);
+        outbox.start(Write::new(batches), 7, Now::START, Now::START);
         outbox
     }
 
@@ -159,6 +165,7 @@ mod tests {
                 "{taken} bytes taken"
             );
             assert_eq!(abandoned.rest, rest, "{taken} bytes taken");
+            assert_eq!(abandoned.position, 7 + delivered, "{taken} bytes taken");
         }
     }
 

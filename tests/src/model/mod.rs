@@ -1,0 +1,143 @@
+//! The reference model: the broker's rules, a dozen lines each, and nothing else.
+//!
+//! It takes the core's inputs and says what must come out, message by message. Messages are plain
+//! vectors of bytes in plain vectors; everything is looked up by walking and counted by counting.
+//! It was written from the rules, not from the core, so the two agree only where both are right.
+//!
+//! One file a rule: `publish.rs` (who gets a message, and who has no room for it), `share.rs` (how
+//! idle consumers share what waits), `lifecycle.rs` (connections come and go), `drain.rs` (the
+//! orderly end), `timeouts.rs` (what happens by itself), `tally.rs` (what is counted), `wire.rs`
+//! (bytes into roles and messages).
+
+mod drain;
+mod effect;
+mod lifecycle;
+mod publish;
+mod share;
+mod tally;
+mod timeouts;
+pub mod wire;
+
+pub use effect::Effect;
+
+use message_queue_core::wire::Role;
+use message_queue_core::{CloseReason, Config, ConnId, Flow, GroupId, Input, Now, Stats};
+use std::collections::BTreeMap;
+
+/// The model of a broker.
+#[derive(Debug)]
+pub struct Model {
+    config: Config,
+    connections: BTreeMap<ConnId, Connection>,
+    groups: BTreeMap<GroupId, Group>,
+    /// Producers that wait for room, first come first, each with what it waits to publish.
+    parked: Vec<(ConnId, Vec<Message>)>,
+    /// When the orderly end must be over, once it has begun.
+    drain_due: Option<Now>,
+    /// How many batches there have been.
+    batches: u64,
+    /// What only grows; [`stats`](Self::stats) adds what can be counted when it is asked.
+    totals: Stats,
+    now: Now,
+    effects: Vec<Effect>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    opened: Now,
+    role: Option<Role>,
+    /// The group it is a member of, if it is a consumer.
+    group: Option<GroupId>,
+    in_flight: Option<InFlight>,
+}
+
+/// The one write on its way to a consumer.
+#[derive(Debug)]
+struct InFlight {
+    messages: Vec<Message>,
+    /// How many bytes of it the socket has taken.
+    taken: usize,
+    started: Now,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    waiting: Vec<Message>,
+    /// Members with nothing in flight, the one idle for longest first.
+    idle: Vec<ConnId>,
+    /// How many messages were ever let in.
+    let_in: u64,
+    flow: Flow,
+}
+
+#[derive(Clone, Debug)]
+struct Message {
+    body: Vec<u8>,
+    /// How many messages its group let in before it.
+    number: u64,
+    /// The batch that it is a part of. Of use for one rule: a write gathers 64 batches at most.
+    batch: u64,
+}
+
+impl Message {
+    /// What it takes on the wire: its length and its body.
+    const fn bytes(&self) -> usize {
+        4 + self.body.len()
+    }
+}
+
+impl Model {
+    /// A model of a broker with these settings.
+    pub fn new(config: Config) -> Self {
+        let mut model = Self {
+            config,
+            connections: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            parked: Vec::new(),
+            drain_due: None,
+            batches: 0,
+            totals: Stats::default(),
+            now: Now::START,
+            effects: Vec::new(),
+        };
+        model.open_the_queue();
+        model
+    }
+
+    /// What the broker must do when this happens. What happens on a connection that is gone has no
+    /// effect.
+    pub fn handle_input(&mut self, conn: ConnId, input: &Input, now: Now) -> Vec<Effect> {
+        self.now = now;
+        match input {
+            Input::Opened => self.open(conn),
+            _ if !self.connections.contains_key(&conn) => {}
+            Input::Role(role) => self.take_role(conn, *role),
+            Input::Batch(batch) => {
+                self.publish(conn, batch.bodies().map(|body| body.to_vec()).collect());
+            }
+            Input::Written(bytes) => self.socket_took(conn, *bytes),
+            Input::Broke(error) => self.close(conn, CloseReason::Protocol(*error)),
+            Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
+            Input::PeerReset => self.close(conn, CloseReason::PeerReset),
+            Input::NothingToRead => self.nothing_to_read(conn),
+        }
+        self.go_on_draining();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// The connections that have this role.
+    fn with_role(&self, role: Option<Role>) -> Vec<ConnId> {
+        let all = self.connections.iter();
+        all.filter(|(_, connection)| connection.role == role)
+            .map(|(conn, _)| *conn)
+            .collect()
+    }
+
+    fn connection(&mut self, conn: ConnId) -> &mut Connection {
+        self.connections.get_mut(&conn).expect("it is connected")
+    }
+
+    fn group(&mut self, id: GroupId) -> &mut Group {
+        self.groups.get_mut(&id).expect("the group is there")
+    }
+}

@@ -1,0 +1,136 @@
+//! Who gets a message, and who has no room for it.
+
+use super::{Effect, Message, Model};
+use message_queue_core::{ConnId, DropReason, GroupId, Overflow};
+
+impl Model {
+    /// A producer sent these messages, in one batch.
+    pub(super) fn publish(&mut self, conn: ConnId, bodies: Vec<Vec<u8>>) {
+        let message = |body| Message {
+            body,
+            number: 0,
+            batch: 0,
+        };
+        let messages: Vec<Message> = bodies.into_iter().map(message).collect();
+        match self.config.overflow {
+            Overflow::Drop => self.offer(messages),
+            Overflow::Block => {
+                let waits = if self.parked.is_empty() {
+                    self.offer_what_fits(messages)
+                } else {
+                    // Whoever waits already goes first.
+                    messages
+                };
+                if !waits.is_empty() {
+                    self.parked.push((conn, waits));
+                    self.effects.push(Effect::Pause { conn });
+                }
+            }
+        }
+    }
+
+    /// Every group is offered every message. Its idle members take theirs first; then it keeps
+    /// what it has room for.
+    fn offer(&mut self, messages: Vec<Message>) {
+        self.count_received(&messages);
+        self.batches += 1;
+        if self.groups.is_empty() {
+            self.lose_without_a_group(&messages, DropReason::NoConsumer);
+        }
+        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
+        for id in ids {
+            self.count_offered(id, &messages);
+            let batch = self.batches;
+            let group = self.group(id);
+            for message in &messages {
+                let number = group.let_in;
+                group.let_in += 1;
+                group.waiting.push(Message {
+                    number,
+                    batch,
+                    ..message.clone()
+                });
+            }
+            self.share_out(id);
+            self.lose_what_does_not_fit(id);
+        }
+    }
+
+    /// The first message of the newest batch that does not fit is lost, and so is all that came
+    /// after it in that batch.
+    fn lose_what_does_not_fit(&mut self, id: GroupId) {
+        let (newest, config) = (self.batches, self.config.clone());
+        let of_others = self.held_bytes() - bytes(&self.groups[&id].waiting);
+        let group = self.group(id);
+        let mut held = 0;
+        for at in 0..group.waiting.len() {
+            held += group.waiting[at].bytes();
+            let broken = if at + 1 > config.backlog_messages() {
+                DropReason::BacklogMessages
+            } else if held > config.backlog_bytes {
+                DropReason::BacklogBytes
+            } else if of_others + held > config.broker_bytes {
+                DropReason::BrokerBytes
+            } else {
+                continue;
+            };
+            // What was let in before stays, even where handed back messages took its room.
+            if group.waiting[at].batch == newest {
+                let lost = group.waiting.split_off(at);
+                group.let_in -= lost.len() as u64;
+                return self.lose(id, &lost, broken);
+            }
+        }
+    }
+
+    /// Offers messages from the front for as long as there is room. Returns those that are left.
+    fn offer_what_fits(&mut self, mut messages: Vec<Message>) -> Vec<Message> {
+        loop {
+            let fits = (1..=messages.len()).take_while(|n| self.fits_everywhere(&messages[..*n]));
+            let fits = fits.count();
+            if fits == 0 {
+                return messages;
+            }
+            let rest = messages.split_off(fits);
+            self.offer(messages);
+            messages = rest;
+        }
+    }
+
+    /// Whether every group has room for these messages, and the broker for all the groups.
+    fn fits_everywhere(&self, messages: &[Message]) -> bool {
+        let (config, more) = (&self.config, bytes(messages));
+        self.groups.values().all(|group| {
+            group.waiting.len() + messages.len() <= config.backlog_messages()
+                && bytes(&group.waiting) + more <= config.backlog_bytes
+                && self.held_bytes() + more * self.groups.len() <= config.broker_bytes
+        })
+    }
+
+    /// Producers that wait for room publish as much as there is room for, one after the other.
+    pub(super) fn offer_parked(&mut self) {
+        while !self.parked.is_empty() {
+            let (conn, messages) = self.parked.remove(0);
+            let waits = self.offer_what_fits(messages);
+            if !waits.is_empty() {
+                return self.parked.insert(0, (conn, waits));
+            }
+            if self.connections.contains_key(&conn) {
+                self.effects.push(Effect::Resume { conn });
+            }
+        }
+    }
+
+    /// Bytes that wait in all groups.
+    fn held_bytes(&self) -> usize {
+        self.groups
+            .values()
+            .map(|group| bytes(&group.waiting))
+            .sum()
+    }
+}
+
+/// What these messages take on the wire.
+pub(super) fn bytes(messages: &[Message]) -> usize {
+    messages.iter().map(Message::bytes).sum()
+}

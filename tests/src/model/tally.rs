@@ -1,0 +1,99 @@
+//! What is counted.
+
+use super::publish::bytes;
+use super::{Effect, Message, Model};
+use message_queue_core::wire::Role;
+use message_queue_core::{Count, DropReason, GroupId, GroupView, Stats};
+
+impl Model {
+    /// What the broker's counters must say.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.totals.clone();
+        stats.connections = self.connections.len();
+        stats.producers = self.with_role(Some(Role::Producer)).len();
+        stats.consumers = self.with_role(Some(Role::Consumer)).len();
+        for id in self.groups.keys() {
+            stats.flow.waiting += self.waiting(*id);
+        }
+        for (_, messages) in &self.parked {
+            stats.parked += count(messages);
+        }
+        stats
+    }
+
+    /// What the broker must say about its groups.
+    pub fn groups(&self) -> Vec<GroupView> {
+        let members = |id: &GroupId| {
+            let all = self.connections.values();
+            all.filter(|member| member.group == Some(*id)).count()
+        };
+        let view = |(id, group): (&GroupId, &super::Group)| GroupView {
+            id: *id,
+            members: members(id),
+            flow: message_queue_core::Flow {
+                waiting: self.waiting(*id),
+                ..group.flow
+            },
+            backlog: count(&group.waiting),
+        };
+        self.groups.iter().map(view).collect()
+    }
+
+    /// What waits for the members of a group, on its way to them or not.
+    pub(super) fn waiting(&self, id: GroupId) -> Count {
+        let mut sum = count(&self.groups[&id].waiting);
+        for connection in self.connections.values() {
+            if connection.group == Some(id)
+                && let Some(in_flight) = &connection.in_flight
+            {
+                sum += count(&in_flight.messages);
+            }
+        }
+        sum
+    }
+
+    pub(super) fn count_received(&mut self, messages: &[Message]) {
+        self.totals.received += count(messages);
+    }
+
+    pub(super) fn count_offered(&mut self, id: GroupId, messages: &[Message]) {
+        self.totals.flow.offered += count(messages);
+        self.group(id).flow.offered += count(messages);
+    }
+
+    pub(super) fn deliver(&mut self, id: GroupId, messages: &[Message]) {
+        self.totals.flow.delivered += count(messages);
+        self.group(id).flow.delivered += count(messages);
+    }
+
+    pub(super) fn lose_backlog(&mut self, id: GroupId, reason: DropReason) {
+        let lost = std::mem::take(&mut self.group(id).waiting);
+        if !lost.is_empty() {
+            self.lose(id, &lost, reason);
+        }
+    }
+
+    pub(super) fn lose(&mut self, id: GroupId, messages: &[Message], reason: DropReason) {
+        self.group(id).flow.dropped[reason.index()] += count(messages);
+        self.dropped(Some(id), messages, reason);
+    }
+
+    pub(super) fn lose_without_a_group(&mut self, messages: &[Message], reason: DropReason) {
+        self.totals.flow.offered += count(messages);
+        self.dropped(None, messages, reason);
+    }
+
+    fn dropped(&mut self, group: Option<GroupId>, messages: &[Message], reason: DropReason) {
+        self.totals.flow.dropped[reason.index()] += count(messages);
+        self.effects.push(Effect::Dropped {
+            group,
+            reason,
+            messages: messages.len(),
+            bytes: bytes(messages),
+        });
+    }
+}
+
+fn count(messages: &[Message]) -> Count {
+    Count::new(messages.len(), bytes(messages))
+}

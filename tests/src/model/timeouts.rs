@@ -1,0 +1,53 @@
+//! What happens by itself.
+
+use super::{Effect, Model};
+use message_queue_core::{CloseReason, ConnId, Now};
+
+/// What is due. At one moment the first of these comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Role(ConnId),
+    Write(ConnId),
+    DrainEnd,
+}
+
+impl Model {
+    /// What the broker must do by itself, now that it is this time.
+    pub fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
+        self.now = now;
+        while let Some((_, due)) = self.next_due().filter(|(at, _)| *at <= now) {
+            match due {
+                Due::Role(conn) => self.close(conn, CloseReason::RoleTimeout),
+                Due::Write(conn) => self.close(conn, CloseReason::WriteTimeout),
+                Due::DrainEnd => self.end_draining(),
+            }
+        }
+        self.go_on_draining();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When the broker must next do something by itself.
+    pub fn deadline(&self) -> Option<Now> {
+        self.next_due().map(|(at, _)| at)
+    }
+
+    fn next_due(&self) -> Option<(Now, Due)> {
+        let mut due = Vec::new();
+        for (conn, connection) in &self.connections {
+            if connection.role.is_none() {
+                let at = connection.opened + self.config.role_timeout;
+                due.push((at, Due::Role(*conn)));
+            }
+            if let Some(in_flight) = &connection.in_flight {
+                let at = in_flight.started + self.config.write_timeout;
+                due.push((at, Due::Write(*conn)));
+            }
+        }
+        if !self.is_drained()
+            && let Some(at) = self.drain_due
+        {
+            due.push((at, Due::DrainEnd));
+        }
+        due.into_iter().min()
+    }
+}

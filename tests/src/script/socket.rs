@@ -1,0 +1,142 @@
+//! One connection: bytes in, inputs out.
+
+use super::Bytes;
+use crate::model::wire::{Next, Stream};
+use message_queue_core::Input;
+use message_queue_core::wire::{Decoded, Decoder, DecoderConfig};
+use std::collections::VecDeque;
+
+/// The broker's end of a connection, and what is on its way to it.
+#[derive(Debug)]
+pub(super) struct Socket {
+    /// What the product decodes with.
+    decoder: Decoder,
+    /// What it is held to.
+    stream: Stream,
+    /// What has arrived and was not read yet.
+    arrived: VecDeque<Arrival>,
+    /// Whether the decoder may hold something that it was not asked for yet.
+    decoding: bool,
+    /// Whether the broker has asked not to read.
+    pub(super) paused: bool,
+    /// Whether the broker has closed it.
+    pub(super) closed: bool,
+    /// How many bytes were written to it that the peer's side has not taken.
+    pub(super) in_flight: usize,
+}
+
+#[derive(Debug)]
+enum Arrival {
+    /// These bytes, of which so many were read.
+    Bytes {
+        bytes: Vec<u8>,
+        read: usize,
+    },
+    End,
+}
+
+impl Socket {
+    pub(super) fn new(config: DecoderConfig) -> Self {
+        Self {
+            decoder: Decoder::new(config),
+            stream: Stream::new(config.role_line_bytes),
+            arrived: VecDeque::new(),
+            decoding: false,
+            paused: false,
+            closed: false,
+            in_flight: 0,
+        }
+    }
+
+    /// The peer sends.
+    pub(super) fn send(&mut self, bytes: &Bytes) {
+        let reads = bytes.reads().into_iter().filter(|read| !read.is_empty());
+        let reads = reads.map(|bytes| Arrival::Bytes { bytes, read: 0 });
+        self.arrived.extend(reads);
+    }
+
+    /// The peer ends its side.
+    pub(super) fn end(&mut self) {
+        self.arrived.push_back(Arrival::End);
+    }
+
+    /// Whether nothing more can arrive.
+    pub(super) fn has_ended(&self) -> bool {
+        self.closed || matches!(self.arrived.back(), Some(Arrival::End))
+    }
+
+    /// Whether a read is wanted and would wait.
+    pub(super) fn would_wait(&self) -> bool {
+        !self.paused && self.arrived.is_empty() && !self.decoding
+    }
+
+    /// Reads and decodes until there is an input for the broker; none if it takes more to go on,
+    /// or if the broker wants none.
+    pub(super) fn next_input(&mut self) -> Option<Input> {
+        while !self.paused && !self.closed {
+            if !self.decoding {
+                match self.arrived.front_mut()? {
+                    Arrival::Bytes { bytes, read } => {
+                        *read += receive(&bytes[*read..], &mut self.decoder, &mut self.stream);
+                        if *read == bytes.len() {
+                            self.arrived.pop_front();
+                        }
+                    }
+                    Arrival::End => {
+                        self.arrived.pop_front();
+                        return Some(self.finish());
+                    }
+                }
+            }
+            let input = self.decode();
+            self.decoding = input.is_some();
+            if input.is_some() {
+                return input;
+            }
+        }
+        None
+    }
+
+    /// Asks the decoder, and holds it to what the bytes say.
+    fn decode(&mut self) -> Option<Input> {
+        match self.decoder.next() {
+            Ok(None) => {
+                assert_eq!(
+                    self.stream.take_next(),
+                    Next::Unknown,
+                    "the decoder missed it"
+                );
+                None
+            }
+            Ok(Some(Decoded::Role(role))) => {
+                assert_eq!(Next::Role(role), self.stream.take_next());
+                Some(Input::Role(role))
+            }
+            Ok(Some(Decoded::Batch(batch))) => {
+                for body in batch.bodies() {
+                    assert_eq!(Next::Message(body.to_vec()), self.stream.take_next());
+                }
+                Some(Input::Batch(batch))
+            }
+            Err(error) => {
+                assert_eq!(Next::Mistake(error), self.stream.take_next());
+                Some(Input::Broke(error))
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Input {
+        let end = self.decoder.finish().err();
+        assert_eq!(end, self.stream.end());
+        end.map_or(Input::PeerClosed, Input::Broke)
+    }
+}
+
+/// One read: as much as the decoder's buffer has room for. Returns how much that was.
+fn receive(bytes: &[u8], decoder: &mut Decoder, stream: &mut Stream) -> usize {
+    let buf = decoder.recv_buf();
+    let read = bytes.len().min(buf.capacity() - buf.len());
+    buf.extend_from_slice(&bytes[..read]);
+    stream.push(&bytes[..read]);
+    read
+}
