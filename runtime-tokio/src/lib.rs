@@ -3,9 +3,9 @@
 //! All behaviour lives in [`message_queue_core`]; this crate gives it sockets, a clock, settings, a
 //! log and an HTTP port. In the order in which data flows: `net.rs` (where connections come from),
 //! `server.rs` (accepts them and ends in an orderly way), `connection.rs` (one socket's task),
-//! `driver.rs` (the core behind a lock), `peer.rs` (one socket's write side), `report.rs` (the log).
-//! Beside them: `process.rs` (the broker as a process), `settings/`, `logging.rs`, `http.rs` and
-//! `metrics.rs`, and `cli/`.
+//! `driver.rs` (the core behind a lock), `peer.rs` (one socket's write side), `report.rs` (the log),
+//! `observe.rs` (a view of all that the core does). Beside them: `process.rs` (the broker as a
+//! process), `settings/`, `logging.rs`, `http.rs` and `metrics.rs`, and `cli/`.
 
 pub mod cli;
 mod connection;
@@ -14,10 +14,12 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod net;
+mod observe;
 mod peer;
 mod process;
 mod report;
 mod server;
 pub mod settings;
 
+pub use observe::{Observed, Observer};
 pub use server::{ConsumerStatus, Handle, Server, Snapshot};
