@@ -17,6 +17,7 @@ pub mod net;
 mod observe;
 mod peer;
 mod process;
+pub mod record;
 mod report;
 mod server;
 pub mod settings;
