@@ -1,10 +1,12 @@
 //! What the fuzz targets share: the decoder beside the specification, as the core's own tests
-//! have it.
+//! have it, and [`script`], which makes scripts for the broker and the model.
 
 extern crate alloc;
 
 use message_queue_core::ProtocolError;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
+
+pub mod script;
 
 #[path = "../../core/src/wire/decoder/tests/reference.rs"]
 mod reference;

@@ -4,10 +4,12 @@
 //! log and an HTTP port. In the order in which data flows: `net.rs` (where connections come from),
 //! `server.rs` (accepts them and ends in an orderly way), `connection.rs` (one socket's task),
 //! `driver.rs` (the core behind a lock), `peer.rs` (one socket's write side), `report.rs` (the log),
-//! `observe.rs` (a view of all that the core does). Beside them: `process.rs` (the broker as a
-//! process), `settings/`, `logging.rs`, `http.rs` and `metrics.rs`, and `cli/`.
+//! `observe.rs` (a view of all that the core does), `record/` (which writes it down). Beside them:
+//! `process.rs` (the broker as a process), `settings/`, `logging.rs`, `http.rs` and `metrics.rs`,
+//! `client/` (the other end of the wire), and `cli/`.
 
 pub mod cli;
+pub mod client;
 mod connection;
 mod driver;
 pub mod http;

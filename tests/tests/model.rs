@@ -16,6 +16,9 @@ use std::time::Duration;
 /// How many connections there are at a time. When one has ended, another takes its place.
 const PLACES: usize = 6;
 
+/// A message with more bytes is a large one.
+const LARGE: usize = 10_000;
+
 /// Something that happens, before it is known on which connection.
 #[derive(Clone, Debug)]
 enum Event {
@@ -23,9 +26,11 @@ enum Event {
     Arrives(usize, Vec<u8>, Reads),
     /// A peer sends messages of these lengths.
     Publishes(usize, Vec<usize>, Reads),
-    /// A peer sends something that may mean nothing.
-    Babbles(usize, Vec<u8>),
+    /// A peer sends something that may mean nothing, and leaves or not.
+    Babbles(usize, Vec<u8>, bool),
     Does(usize, Action),
+    /// Nobody has anything more to be read, unless the broker does not read it.
+    AllWasSent,
     Passes(u64),
     Drains(u64),
 }
@@ -100,7 +105,8 @@ fn event(large: bool) -> impl Strategy<Value = Event> {
             .prop_map(|(place, line, reads)| Event::Arrives(place, line, reads)),
         20 => (place(), lengths(large), reads())
             .prop_map(|(place, lengths, reads)| Event::Publishes(place, lengths, reads)),
-        1 => (place(), babble()).prop_map(|(place, bytes)| Event::Babbles(place, bytes)),
+        1 => (place(), babble(), any::<bool>())
+            .prop_map(|(place, bytes, leaves)| Event::Babbles(place, bytes, leaves)),
         20 => (place(), action).prop_map(|(place, action)| Event::Does(place, action)),
         3 => (1..4_000_u64).prop_map(Event::Passes),
     ]
@@ -111,8 +117,10 @@ fn events(large: bool) -> impl Strategy<Value = Vec<Event>> {
     let meanwhile = prop::collection::vec(
         prop_oneof![
             3 => event(large),
-            3 => (0..PLACES).prop_map(|place| Event::Does(place, Action::HasNothingToRead)),
+            1 => (0..PLACES).prop_map(|place| Event::Does(place, Action::Resets)),
+            2 => Just(Event::AllWasSent),
             1 => (1..2_000_u64).prop_map(Event::Passes),
+            1 => (0..2_000_u64).prop_map(Event::Drains),
         ],
         0..30,
     );
@@ -132,10 +140,10 @@ fn events(large: bool) -> impl Strategy<Value = Vec<Event>> {
 
 fn config() -> impl Strategy<Value = (Config, DecoderConfig)> {
     let modes = (any::<bool>(), any::<bool>());
-    let places = (4..=PLACES, 1..=PLACES);
+    let places = (4..=PLACES, prop_oneof![1..=2_usize, 3..=PLACES]);
     let backlog = prop_oneof![3 => 1..6_usize, 2 => 6..30_usize, 1 => Just(10_000)];
     let bytes = (
-        prop_oneof![Just(MAX_FRAME), MAX_FRAME..3 * MAX_FRAME],
+        prop_oneof![Just(MAX_FRAME), MAX_FRAME..4 * MAX_FRAME],
         prop_oneof![Just(0), Just(MAX_FRAME), 0..2 * MAX_FRAME],
     );
     let write_bytes = prop_oneof![1..60_usize, 60..2_000_usize, Just(256 << 10)];
@@ -175,7 +183,7 @@ fn config() -> impl Strategy<Value = (Config, DecoderConfig)> {
 }
 
 fn script() -> impl Strategy<Value = Script> {
-    let events = prop_oneof![9 => events(false), 1 => events(true)];
+    let events = prop_oneof![4 => events(false), 1 => events(true)];
     (config(), events).prop_map(|((config, decoder), events)| Script {
         config,
         decoder,
@@ -214,14 +222,18 @@ fn steps(events: Vec<Event>) -> Vec<Step> {
                     Action::Sends(Bytes { parts, reads }),
                 ));
             }
-            Event::Babbles(place, bytes) => {
+            Event::Babbles(place, bytes, leaves) => {
                 let (parts, reads) = (vec![Part::Raw(Literal::of(&bytes))], Reads::Whole);
-                steps.push(Step::On(
-                    places[place],
-                    Action::Sends(Bytes { parts, reads }),
-                ));
+                let sends = Action::Sends(Bytes { parts, reads });
+                steps.push(Step::On(places[place], sends));
+                if leaves {
+                    steps.push(Step::On(places[place], Action::Closes));
+                }
             }
             Event::Does(place, action) => steps.push(Step::On(places[place], action)),
+            Event::AllWasSent => {
+                steps.extend(places.map(|conn| Step::On(conn, Action::HasNothingToRead)));
+            }
             Event::Passes(time) => steps.push(Step::Pass(Duration::from_millis(time))),
             Event::Drains(time) => steps.push(Step::Drain(Duration::from_millis(time))),
         }
@@ -233,19 +245,26 @@ fn steps(events: Vec<Event>) -> Vec<Step> {
 
 fn is_large(part: &Part) -> bool {
     let (Part::Raw(literal) | Part::Frame(literal)) = part;
-    literal.piece.len() * literal.times > 500
+    literal.piece.len() * literal.times > LARGE
 }
 
-/// A body of about this length that says which message it is, if it is long enough to.
+/// A body of about this length that says which message it is, if it is long enough to. A large
+/// one has this length to the byte, and one of 26 letters.
 fn body(message: u64, length: usize) -> Literal {
+    if length > LARGE {
+        let letter = b'a' + (message % 26) as u8;
+        return Literal {
+            piece: vec![letter],
+            times: length,
+        };
+    }
     let piece = format!("m{message:<3}").into_bytes();
-    let times = length / piece.len();
-    match times {
+    match length / piece.len() {
         0 => Literal {
             piece: piece[..length].to_vec(),
             times: 1,
         },
-        _ => Literal { piece, times },
+        times => Literal { piece, times },
     }
 }
 

@@ -91,6 +91,14 @@ impl Decoder {
         }
     }
 
+    /// A decoder of frames alone: the consumer's side of the wire, where no role line comes first.
+    pub fn frames_only(config: DecoderConfig) -> Self {
+        Self {
+            phase: Phase::Frames,
+            ..Self::new(config)
+        }
+    }
+
     /// The buffer to append received bytes to. It has room for at least one byte; what is in it
     /// must be left alone.
     pub fn recv_buf(&mut self) -> &mut BytesMut {

@@ -1,3 +1,90 @@
 //! The command line.
 
+mod broker_args;
+mod connector;
+pub mod consume;
+mod feed;
+mod input;
+mod json;
+mod output;
+mod pace;
+pub mod produce;
+mod progress;
+mod rows;
+mod run;
 pub mod serve;
+
+use crate::settings::settings_help;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  message-queue                                     run a broker: TCP 9080, HTTP 8080
+  message-queue consume                             print what is published, a line a message
+  message-queue produce examples/telemetry.csv      publish the rows, a JSON object a row
+  journalctl -f | message-queue produce             publish lines as they come
+  message-queue produce big.txt --rate 1000         publish 1,000 messages a second
+  message-queue consume --count 10 --format json    print ten messages and end
+
+Exit codes: 0 an orderly end, 1 a failure, 2 a setting or flag that is not allowed.";
+
+/// A message broker in one binary, and its clients
+#[derive(Debug, Parser)]
+#[command(
+    name = "message-queue",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+#[command(
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{}", settings_help())
+)]
+pub struct Cli {
+    /// Without a command: `serve`, with its flags.
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+    Produce(produce::ProduceArgs),
+    Consume(consume::ConsumeArgs),
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub fn run(&self) -> ExitCode {
+        match &self.command {
+            None => serve::run(&self.serve),
+            Some(Command::Serve(args)) => serve::run(args),
+            Some(Command::Produce(args)) => produce::run(args),
+            Some(Command::Consume(args)) => consume::run(args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_the_broker_runs_and_takes_its_flags() {
+        for flags in [&["message-queue"][..], &["message-queue", "--check-config"]] {
+            let cli = Cli::try_parse_from(flags).expect("the flags of serve");
+            assert!(cli.command.is_none(), "{flags:?}");
+        }
+        let both = Cli::try_parse_from(["message-queue", "--check-config", "consume"]);
+        assert!(both.is_err());
+    }
+}

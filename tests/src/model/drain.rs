@@ -6,10 +6,12 @@ use message_queue_core::{CloseReason, ConnId, DropReason, GroupId, Now};
 use std::time::Duration;
 
 impl Model {
-    /// What the broker must do when its orderly end begins; the first call sets the time for it.
+    /// What the broker must do when its orderly end begins. Said again, it can only come sooner.
     pub fn drain(&mut self, timeout: Duration, now: Now) -> Vec<Effect> {
         self.now = now;
-        self.drain_due.get_or_insert(now + timeout);
+        let due = now + timeout;
+        self.drain_due = Some(self.drain_due.map_or(due, |before| before.min(due)));
+        self.do_what_is_due();
         self.go_on_draining();
         std::mem::take(&mut self.effects)
     }

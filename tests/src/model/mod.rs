@@ -6,8 +6,7 @@
 //!
 //! One file a rule: `publish.rs` (who gets a message, and who has no room for it), `share.rs` (how
 //! idle consumers share what waits), `lifecycle.rs` (connections come and go), `drain.rs` (the
-//! orderly end), `timeouts.rs` (what happens by itself), `tally.rs` (what is counted), `wire.rs`
-//! (bytes into roles and messages).
+//! orderly end), `timeouts.rs` (what happens by itself), `tally.rs` (what is counted).
 
 mod drain;
 mod effect;
@@ -16,7 +15,6 @@ mod publish;
 mod share;
 mod tally;
 mod timeouts;
-pub mod wire;
 
 pub use effect::Effect;
 

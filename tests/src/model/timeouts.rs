@@ -15,15 +15,19 @@ impl Model {
     /// What the broker must do by itself, now that it is this time.
     pub fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
         self.now = now;
-        while let Some((_, due)) = self.next_due().filter(|(at, _)| *at <= now) {
+        self.do_what_is_due();
+        self.go_on_draining();
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(super) fn do_what_is_due(&mut self) {
+        while let Some((_, due)) = self.next_due().filter(|(at, _)| *at <= self.now) {
             match due {
                 Due::Role(conn) => self.close(conn, CloseReason::RoleTimeout),
                 Due::Write(conn) => self.close(conn, CloseReason::WriteTimeout),
                 Due::DrainEnd => self.end_draining(),
             }
         }
-        self.go_on_draining();
-        std::mem::take(&mut self.effects)
     }
 
     /// When the broker must next do something by itself.

@@ -1,7 +1,6 @@
 //! One connection: bytes in, inputs out.
 
 use super::Bytes;
-use crate::model::wire::{Next, Stream};
 use message_queue_core::Input;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig};
 use std::collections::VecDeque;
@@ -9,10 +8,7 @@ use std::collections::VecDeque;
 /// The broker's end of a connection, and what is on its way to it.
 #[derive(Debug)]
 pub(super) struct Socket {
-    /// What the product decodes with.
     decoder: Decoder,
-    /// What it is held to.
-    stream: Stream,
     /// What has arrived and was not read yet.
     arrived: VecDeque<Arrival>,
     /// Whether the decoder may hold something that it was not asked for yet.
@@ -39,7 +35,6 @@ impl Socket {
     pub(super) fn new(config: DecoderConfig) -> Self {
         Self {
             decoder: Decoder::new(config),
-            stream: Stream::new(config.role_line_bytes),
             arrived: VecDeque::new(),
             decoding: false,
             paused: false,
@@ -77,7 +72,7 @@ impl Socket {
             if !self.decoding {
                 match self.arrived.front_mut()? {
                     Arrival::Bytes { bytes, read } => {
-                        *read += receive(&bytes[*read..], &mut self.decoder, &mut self.stream);
+                        *read += receive(&bytes[*read..], &mut self.decoder);
                         if *read == bytes.len() {
                             self.arrived.pop_front();
                         }
@@ -97,46 +92,27 @@ impl Socket {
         None
     }
 
-    /// Asks the decoder, and holds it to what the bytes say.
     fn decode(&mut self) -> Option<Input> {
         match self.decoder.next() {
-            Ok(None) => {
-                assert_eq!(
-                    self.stream.take_next(),
-                    Next::Unknown,
-                    "the decoder missed it"
-                );
-                None
-            }
-            Ok(Some(Decoded::Role(role))) => {
-                assert_eq!(Next::Role(role), self.stream.take_next());
-                Some(Input::Role(role))
-            }
-            Ok(Some(Decoded::Batch(batch))) => {
-                for body in batch.bodies() {
-                    assert_eq!(Next::Message(body.to_vec()), self.stream.take_next());
-                }
-                Some(Input::Batch(batch))
-            }
-            Err(error) => {
-                assert_eq!(Next::Mistake(error), self.stream.take_next());
-                Some(Input::Broke(error))
-            }
+            Ok(None) => None,
+            Ok(Some(Decoded::Role(role))) => Some(Input::Role(role)),
+            Ok(Some(Decoded::Batch(batch))) => Some(Input::Batch(batch)),
+            Err(error) => Some(Input::Broke(error)),
         }
     }
 
     fn finish(&mut self) -> Input {
-        let end = self.decoder.finish().err();
-        assert_eq!(end, self.stream.end());
-        end.map_or(Input::PeerClosed, Input::Broke)
+        match self.decoder.finish() {
+            Ok(()) => Input::PeerClosed,
+            Err(error) => Input::Broke(error),
+        }
     }
 }
 
 /// One read: as much as the decoder's buffer has room for. Returns how much that was.
-fn receive(bytes: &[u8], decoder: &mut Decoder, stream: &mut Stream) -> usize {
+fn receive(bytes: &[u8], decoder: &mut Decoder) -> usize {
     let buf = decoder.recv_buf();
     let read = bytes.len().min(buf.capacity() - buf.len());
     buf.extend_from_slice(&bytes[..read]);
-    stream.push(&bytes[..read]);
     read
 }

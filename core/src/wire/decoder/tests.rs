@@ -292,6 +292,19 @@ fn the_extremes_of_the_bounds_are_usable() {
     }
 }
 
+#[test]
+fn without_a_role_line_the_first_byte_is_a_frame() {
+    let mut decoder = Decoder::frames_only(CONFIG);
+    assert_eq!(decoder.finish(), Ok(()));
+    decoder
+        .recv_buf()
+        .extend_from_slice(b"\0\0\0\x01a\0\0\0\0\0");
+    let batch = FrameBatch::encode(["a", ""]).expect("small messages");
+    assert_eq!(decoder.next(), Ok(Some(Decoded::Batch(batch))));
+    assert_eq!(decoder.next(), Ok(None));
+    assert_eq!(decoder.finish(), Err(ProtocolError::TruncatedFrame));
+}
+
 fn count(batches: &[FrameBatch]) -> usize {
     batches.iter().map(FrameBatch::messages).sum()
 }
