@@ -33,6 +33,10 @@ pub mod broker;
 mod config;
 mod error;
 mod id;
+#[cfg(planted_bugs)]
+pub mod planted;
+#[cfg(not(planted_bugs))]
+mod planted;
 mod session;
 mod stats;
 mod time;

@@ -3,6 +3,7 @@
 use super::checkpoint::Waiting;
 use super::write::{MAX_BATCHES, Write};
 use crate::error::DropReason;
+use crate::planted::{self, Bug};
 use crate::stats::Count;
 use crate::time::Now;
 use crate::wire::FrameBatch;
@@ -50,7 +51,7 @@ impl Entry {
 }
 
 /// What was taken for one write: a run of messages without a gap.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Taken {
     pub(super) write: Write,
     /// The position of its first message.
@@ -124,9 +125,18 @@ impl Backlog {
         if let Some(front) = self.entries.front_mut() {
             front.batch = front.batch.clone().compact();
         }
-        let first = self
-            .entries
-            .partition_point(|entry| entry.position < position);
+        if planted::is(Bug::RequeueAtTheBack) {
+            for batch in batches {
+                self.push_back(batch.compact(), since);
+            }
+            return;
+        }
+        let first = if planted::is(Bug::RequeueAtTheFront) {
+            0
+        } else {
+            self.entries
+                .partition_point(|entry| entry.position < position)
+        };
         let mut position = position;
         for (at, batch) in (first..).zip(batches) {
             self.messages += batch.messages();
@@ -165,6 +175,12 @@ impl Backlog {
             bytes_left = bytes_left.saturating_sub(part.1);
             end += part.0 as u64;
             batches.push(front.batch.split_at(part));
+            if planted::is(Bug::SplitOffByOne) && front.batch.messages() == 1 {
+                self.messages -= 1;
+                self.bytes -= front.batch.byte_len();
+                self.entries.pop_front();
+                break;
+            }
             if !front.batch.is_empty() {
                 front.position = end;
                 break;
@@ -190,7 +206,8 @@ impl Backlog {
         let newest = self.entries.back_mut()?;
         let older_messages = self.messages - newest.batch.messages();
         let older_bytes = self.bytes - newest.batch.byte_len();
-        let room_messages = self.capacity.saturating_sub(older_messages);
+        let capacity = self.capacity + usize::from(planted::is(Bug::CapacityOffByOne));
+        let room_messages = capacity.saturating_sub(older_messages);
         let room_bytes = self.capacity_bytes.saturating_sub(older_bytes);
         let kept = newest
             .batch

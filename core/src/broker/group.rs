@@ -19,7 +19,7 @@ pub(super) struct Group {
 }
 
 /// What one member is given.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) member: ConnId,
     pub(super) taken: Taken,

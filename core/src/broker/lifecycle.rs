@@ -7,6 +7,7 @@ use super::{Broker, Output};
 use crate::config::DeliveryMode;
 use crate::error::{CloseReason, DropReason};
 use crate::id::{ConnId, GroupId};
+use crate::planted::{self, Bug};
 use crate::session::{Abandoned, Consumer, Event, Outbox, Session, State};
 use crate::wire::Role;
 use core::ops::Bound;
@@ -75,7 +76,9 @@ impl Broker {
                 if self.is_draining() {
                     return self.close(conn, CloseReason::Draining);
                 }
-                if self.stats.consumers >= self.config.max_consumers {
+                let limit = self.config.max_consumers
+                    + usize::from(planted::is(Bug::ConsumerLimitOffByOne));
+                if self.stats.consumers >= limit {
                     return self.close(conn, CloseReason::TooManyConsumers);
                 }
                 self.join(conn);

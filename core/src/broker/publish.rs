@@ -5,6 +5,7 @@ use super::{Broker, Output};
 use crate::config::Overflow;
 use crate::error::DropReason;
 use crate::id::{ConnId, GroupId};
+use crate::planted::{self, Bug};
 use crate::session::Event;
 use crate::stats::Count;
 use crate::wire::FrameBatch;
@@ -100,7 +101,9 @@ impl Broker {
             }
             if let Some(session) = self.sessions.get_mut(&conn) {
                 session.advance(Event::Admitted);
-                self.outputs.push_back(Output::Resume { conn });
+                if !planted::is(Bug::ResumeForgotten) {
+                    self.outputs.push_back(Output::Resume { conn });
+                }
             }
         }
     }
@@ -122,6 +125,14 @@ impl Broker {
         let write_bytes = self.config.write_bytes;
         while let Some(run) = self.group(id).next_run(write_bytes) {
             self.held_bytes -= run.taken.write.count().bytes as usize;
+            if planted::is(Bug::RunServedTwice)
+                && let Some(other) = self.group(id).idle.pop_front()
+            {
+                self.start_write(Run {
+                    member: other,
+                    ..run.clone()
+                });
+            }
             self.start_write(run);
         }
     }
@@ -131,10 +142,17 @@ impl Broker {
         let (broker_bytes, held_bytes) = (self.config.broker_bytes, self.held_bytes);
         let backlog = &mut self.group(id).backlog;
         let held_without = held_bytes - backlog.newest_bytes();
-        let trimmed = backlog.trim(broker_bytes.saturating_sub(held_without));
+        let broker_room = if planted::is(Bug::BrokerBytesIgnored) {
+            usize::MAX
+        } else {
+            broker_bytes.saturating_sub(held_without)
+        };
+        let trimmed = backlog.trim(broker_room);
         if let Some((count, reason)) = trimmed {
             self.held_bytes -= count.bytes as usize;
-            self.count_dropped(id, count, reason);
+            if !planted::is(Bug::DropNotCounted) {
+                self.count_dropped(id, count, reason);
+            }
         }
     }
 
@@ -170,7 +188,9 @@ impl Broker {
         let group = self.group(id);
         group.flow.deliver(count);
         group.idle.push_back(conn);
-        self.dispatch(id);
+        if !planted::is(Bug::LostWakeup) {
+            self.dispatch(id);
+        }
         self.admit_parked();
     }
 

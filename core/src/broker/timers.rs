@@ -3,6 +3,7 @@
 use super::Broker;
 use crate::error::CloseReason;
 use crate::id::ConnId;
+use crate::planted::{self, Bug};
 use crate::time::Now;
 use alloc::collections::BTreeSet;
 
@@ -97,6 +98,7 @@ impl Broker {
             Some(started) if started + timeout <= now => {
                 self.close(conn, CloseReason::WriteTimeout);
             }
+            Some(_) if planted::is(Bug::WriteTimerForgotten) => {}
             Some(_) => self.arm_write_timer(conn),
             None => {}
         }

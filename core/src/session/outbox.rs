@@ -3,6 +3,7 @@
 use crate::broker::Write;
 use crate::broker::checkpoint::{ConsumerState, InFlight};
 use crate::id::GroupId;
+use crate::planted::{self, Bug};
 use crate::stats::Count;
 use crate::time::Now;
 use crate::wire::FrameBatch;
@@ -76,7 +77,7 @@ impl Outbox {
             flight.taken as u64 <= count.bytes,
             "more was written than the write held"
         );
-        if (flight.taken as u64) < count.bytes {
+        if (flight.taken as u64) < count.bytes && !planted::is(Bug::WriteBeforeWritten) {
             return None;
         }
         self.in_flight = None;
@@ -114,6 +115,9 @@ impl Outbox {
             let (messages, bytes) = batch.prefix(usize::MAX, taken);
             batch.split_at((messages, bytes));
             delivered += Count::new(messages, bytes);
+            if planted::is(Bug::PartialCountsAsDelivered) && taken > bytes && !batch.is_empty() {
+                delivered += Count::of(&batch.split_to(1));
+            }
             if batch.is_empty() {
                 taken -= bytes;
             } else {

@@ -1,9 +1,10 @@
 //! Bytes into a role, then into batches. One decoder a connection, run by the runtime.
 
 use super::batch::{FrameBatch, PIN_RATIO};
-use super::frame::{self, Front};
+use super::frame::{self, Front, LENGTH_PREFIX};
 use super::role::Role;
 use crate::error::ProtocolError;
+use crate::planted::{self, Bug};
 use bytes::BytesMut;
 
 /// The smallest read asked for, in bytes: where every connection starts.
@@ -107,7 +108,8 @@ impl Decoder {
             // A long partial frame grows by doubling, so that its bytes are copied O(1) times.
             let size = self.buf.len() + self.target.max(self.buf.len());
             let mut grown = BytesMut::with_capacity(size);
-            grown.extend_from_slice(&self.buf);
+            let from = usize::from(planted::is(Bug::DecoderResumesTooFar) && !self.buf.is_empty());
+            grown.extend_from_slice(&self.buf[from..]);
             self.allocated = grown.capacity();
             self.buf = grown;
         }
@@ -222,6 +224,9 @@ impl Decoder {
         // A caller that appended more than there was room for has made the buffer grow.
         self.allocated = self.allocated.max(self.buf.capacity());
         let view = self.buf.split_to(end).freeze();
+        if planted::is(Bug::DecoderForgetsPrefix) && self.buf.len() < LENGTH_PREFIX {
+            self.buf.clear();
+        }
         self.before_read = self.buf.len();
         FrameBatch::of_whole_frames(view, messages, self.allocated).compact()
     }
