@@ -7,7 +7,8 @@
 
 mod trace;
 
-use message_queue_core::{Broker, Checkpoint, CheckpointError};
+use message_queue_core::broker::checkpoint::CheckpointError;
+use message_queue_core::{Broker, Checkpoint};
 use message_queue_tokio::record::{
     Kept, Outcome, ReadError, Reader, Record, RecordedFile, Step, recorded_files,
 };
@@ -160,6 +161,7 @@ impl Replay<'_> {
         if !self.begin(path, checkpoint) {
             return Ok(());
         }
+        let mut said_why = false;
         loop {
             match reader.next_record() {
                 Ok(Some(Record::Step(step))) => {
@@ -168,12 +170,27 @@ impl Replay<'_> {
                         return Ok(());
                     }
                 }
-                Ok(Some(Record::Full)) => self.next_number = Some(header.number + 1),
+                Ok(Some(Record::Full)) => {
+                    self.next_number = Some(header.number + 1);
+                    said_why = true;
+                }
                 Ok(Some(Record::Gap(cause))) => {
                     self.trace.line(format_args!("a gap: {cause}"))?;
+                    said_why = true;
                 }
-                Ok(Some(Record::End)) => self.trace.line(format_args!("the orderly end"))?,
-                Ok(Some(Record::Checkpoint(_))) | Ok(None) => return Ok(()),
+                Ok(Some(Record::End)) => {
+                    self.trace.line(format_args!("the orderly end"))?;
+                    said_why = true;
+                }
+                Ok(Some(Record::Checkpoint(_))) => return Ok(()),
+                Ok(None) => {
+                    if !said_why {
+                        self.trace.line(format_args!(
+                            "the file does not say why it ends: the broker was killed, or still runs"
+                        ))?;
+                    }
+                    return Ok(());
+                }
                 Err(error) => {
                     self.trace.line(format_args!("{error}"))?;
                     self.result.unread.push(error);
