@@ -1,9 +1,13 @@
 //! The flight recorder on the real binary: what it wrote, replayed, is what the broker did.
 
+use message_queue_core::wire::{FrameBatch, Role};
+use message_queue_core::{Config, ConnId, Input, Now};
+use message_queue_sim::recording::Difference;
 use message_queue_sim::recording::{Replayed, replay};
 use message_queue_tests::frames::{frames, read_message, read_to_end};
 use message_queue_tests::process::{Broker, run};
-use message_queue_tokio::record::recorded_files;
+use message_queue_tokio::record::{Options, Payloads, Recorder, recorded_files};
+use message_queue_tokio::{Observed, Observer};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::path::Path;
@@ -254,4 +258,79 @@ fn a_directory_that_cannot_be_recorded_in_is_named() {
     let error = String::from_utf8_lossy(&output.stderr);
     let expected = format!("RECORD_DIR: cannot record in {path}: ");
     assert!(error.starts_with(&expected), "{error}");
+}
+
+/// A core with a recorder, driven by hand.
+struct Driven {
+    core: message_queue_core::Broker,
+    recorder: Recorder,
+}
+
+impl Driven {
+    fn start(directory: &Path) -> Self {
+        let options = Options {
+            directory: directory.to_owned(),
+            bytes: 16 << 20,
+            payloads: Payloads::Hash,
+        };
+        Self {
+            core: message_queue_core::Broker::new(Config::default()),
+            recorder: Recorder::start(options, Config::default()).expect("the directory is ours"),
+        }
+    }
+
+    /// One step; the recorder sees the outputs but for the first `hidden`.
+    fn step(&mut self, conn: u64, input: &Input, hidden: usize) {
+        let (conn, now) = (ConnId(conn), Now::START);
+        self.recorder.observe(Observed::Input(conn, input), now);
+        self.core.handle_input(conn, input.clone(), now);
+        let outputs: Vec<_> = std::iter::from_fn(|| self.core.poll_output()).collect();
+        for output in outputs.iter().skip(hidden) {
+            self.recorder.observe(Observed::Output(output), now);
+        }
+        self.recorder.step_ended(&self.core, now);
+    }
+}
+
+#[test]
+fn a_broker_that_did_something_else_is_found_out() {
+    for (hidden, sound) in [(0, true), (1, false)] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut driven = Driven::start(directory.path());
+        driven.step(1, &Input::Opened, 0);
+        driven.step(1, &Input::Role(Role::Producer), 0);
+        let batch = FrameBatch::encode(["to nobody"]).expect("a small message");
+        driven.step(1, &Input::Batch(batch), hidden);
+        drop(driven);
+        let result = replay(directory.path(), &mut std::io::sink()).expect("a recording");
+        assert_eq!(result.is_sound(), sound, "{result}");
+        if let Some(Difference::Outputs {
+            step,
+            recorded,
+            replayed,
+        }) = result.difference
+        {
+            assert_eq!((step, recorded.len(), replayed.len()), (3, 0, 1));
+        }
+    }
+}
+
+#[test]
+fn the_panic_that_ended_a_broker_is_come_to_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut driven = Driven::start(directory.path());
+    driven.step(1, &Input::Opened, 0);
+    driven.step(1, &Input::Role(Role::Consumer), 0);
+    // Nothing was written to it: the contract is broken, as by a driver with a bug.
+    let wrong = Input::Written(5);
+    let driven_wrong = std::panic::AssertUnwindSafe(|| driven.step(1, &wrong, 0));
+    assert!(std::panic::catch_unwind(driven_wrong).is_err());
+    drop(driven);
+    let mut trace = Vec::new();
+    let result = replay(directory.path(), &mut trace).expect("a recording");
+    let said = "bytes were written and no write is in flight";
+    assert_eq!(result.panic.as_deref(), Some(said));
+    assert!(!result.is_sound());
+    let trace = String::from_utf8(trace).expect("text");
+    assert!(trace.contains("c1 takes 5 bytes"), "{trace}");
 }

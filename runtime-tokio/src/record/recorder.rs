@@ -140,7 +140,7 @@ impl Recorder {
     fn record(&mut self, broker: &Broker, used: u64, full: u64) -> Result<State, StopCause> {
         let mut seen = std::mem::take(&mut self.seen);
         seen.ended = true;
-        let (cost, bytes) = (seen.cost, seen.most_bytes());
+        let (cost, bytes) = (seen.cost, seen.most_bytes(self.options.payloads));
         if bytes > self.options.bytes / 2 {
             return Err(StopCause::LargeStep);
         }
@@ -242,12 +242,16 @@ impl Drop for Recorder {
 }
 
 impl Seen {
-    /// The record of this step takes no more bytes than this. (The hash of a message takes no more
-    /// than the message and its length prefix.)
-    fn most_bytes(&self) -> u64 {
-        let batches = self.fed.iter().map(|fed| match fed {
-            Fed::Input(_, Input::Batch(batch)) => batch.byte_len(),
-            Fed::Input(..) | Fed::Timeout | Fed::Drain(_) => 0,
+    /// The record of this step takes no more bytes than this.
+    fn most_bytes(&self, payloads: Payloads) -> u64 {
+        /// An input or output, or what is around them, beside messages.
+        const ITEM: usize = 40;
+        /// The length and the hash of a message.
+        const STAND_IN: usize = 3 + 8;
+        let batches = self.fed.iter().map(|fed| match (fed, payloads) {
+            (Fed::Input(_, Input::Batch(batch)), Payloads::Full) => batch.byte_len(),
+            (Fed::Input(_, Input::Batch(batch)), Payloads::Hash) => STAND_IN * batch.messages(),
+            (Fed::Input(..) | Fed::Timeout | Fed::Drain(_), _) => 0,
         });
         let items = 1 + self.fed.len() + self.outputs.len();
         (items * ITEM + batches.sum::<usize>()) as u64
@@ -277,4 +281,62 @@ fn started() -> u64 {
     let now = std::time::SystemTime::now();
     let since = now.duration_since(UNIX_EPOCH);
     since.unwrap_or(Duration::ZERO).as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::Record;
+    use super::super::reader::Reader;
+    use super::super::ring::recorded_files;
+    use super::*;
+    use message_queue_core::ConnId;
+    use std::path::Path;
+
+    fn open(recorder: &mut Recorder, broker: &mut Broker, conn: u64) {
+        let (conn, now) = (ConnId(conn), Now::START);
+        recorder.observe(Observed::Input(conn, &Input::Opened), now);
+        broker.handle_input(conn, Input::Opened, now);
+        recorder.step_ended(broker, now);
+    }
+
+    fn records(path: &Path) -> (u64, Vec<Record>) {
+        let mut reader = Reader::open(path).unwrap();
+        let records = std::iter::from_fn(|| reader.next_record().unwrap()).collect();
+        (reader.header().missed, records)
+    }
+
+    #[test]
+    fn a_slow_disk_makes_a_gap_and_never_waits() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            directory: directory.path().to_owned(),
+            bytes: 16 << 20,
+            payloads: Payloads::Full,
+        };
+        let mut broker = Broker::new(Config::default());
+        let mut recorder = Recorder::start(options, Config::default()).unwrap();
+        open(&mut recorder, &mut broker, 1);
+        // As if the writer had not come to this much.
+        recorder.status.enqueue(QUEUE_BYTES);
+        open(&mut recorder, &mut broker, 2);
+        open(&mut recorder, &mut broker, 3);
+        let status = recorder.status();
+        assert_eq!((status.gaps(), status.missed_steps()), (1, 2));
+        status.dequeue(QUEUE_BYTES);
+        open(&mut recorder, &mut broker, 4);
+        open(&mut recorder, &mut broker, 5);
+        drop(recorder);
+
+        let files = recorded_files(directory.path()).unwrap();
+        let (missed, first) = records(&files[0].path);
+        assert_eq!((missed, first.len()), (0, 3));
+        assert_eq!(first[2], Record::Gap(StopCause::SlowDisk));
+        let (missed, second) = records(&files[1].path);
+        assert_eq!((missed, second.len()), (3, 3));
+        let Record::Checkpoint(checkpoint) = &second[0] else {
+            panic!("{second:?}");
+        };
+        assert_eq!(checkpoint.connections.len(), 4);
+        assert_eq!(second[2], Record::End);
+    }
 }
