@@ -46,7 +46,7 @@ fn everything_happens(broker: Broker) {
 
     // More than the sockets of the one that does not read and its backlog of 5 messages take.
     let messages: Vec<Vec<u8>> = (0..40_u32)
-        .map(|n| n.to_be_bytes().repeat(1 << 18))
+        .map(|n| n.to_be_bytes().repeat(1 << 14))
         .collect();
     let mut producer = broker.producer();
     for message in &messages {
@@ -110,7 +110,7 @@ fn a_replay_of_a_queue_that_blocks_does_what_the_broker_did() {
     let broker = recorded(directory.path(), &settings);
     let mut leaving = broker.consumer();
     let messages: Vec<Vec<u8>> = (0..40_u32)
-        .map(|n| n.to_be_bytes().repeat(1 << 16))
+        .map(|n| n.to_be_bytes().repeat(1 << 14))
         .collect();
     let mut producer = broker.producer();
     let sending = std::thread::spawn({
