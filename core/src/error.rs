@@ -17,7 +17,7 @@ pub enum ProtocolError {
         /// The longest role line allowed, in bytes, its line feed not counted.
         limit: usize,
     },
-    /// The stream ended before the role line did (PROTOCOL.md, section 2).
+    /// The stream ended inside the role line (PROTOCOL.md, section 2).
     TruncatedRoleLine,
     /// A length prefix above the largest frame (PROTOCOL.md, section 3).
     FrameTooLarge {
@@ -57,7 +57,8 @@ impl core::error::Error for ProtocolError {}
 /// Why a connection ended. Every connection ends with exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The peer closed its side of the stream, between frames: the orderly end.
+    /// The peer closed its side of the stream between frames, the orderly end, or before it had
+    /// sent anything.
     PeerClosed,
     /// The connection was reset or failed.
     PeerReset,

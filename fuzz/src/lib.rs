@@ -1,12 +1,17 @@
 //! What the fuzz targets share: the decoder beside the specification, as the core's own tests
-//! have it, and [`script`], which makes scripts for the broker and the model.
+//! have it, and the broker beside the model, as `tests` has them. They are taken in by path: the
+//! targets need the core and nothing else.
 
 extern crate alloc;
 
 use message_queue_core::ProtocolError;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
 
+#[path = "../../tests/src/model/mod.rs"]
+pub mod model;
+#[path = "../../tests/src/script/mod.rs"]
 pub mod script;
+pub mod short;
 
 #[path = "../../core/src/wire/decoder/tests/reference.rs"]
 mod reference;

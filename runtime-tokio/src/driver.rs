@@ -250,8 +250,10 @@ impl Core {
                 Output::Pause { conn } => self.set_paused(conn, true),
                 Output::Resume { conn } => self.set_paused(conn, false),
                 Output::Registered { conn, role } => {
-                    let addr = self.peers.get(&conn).map(|peer| peer.addr);
-                    self.report.registered(conn, addr, role);
+                    if let Some(peer) = self.peers.get(&conn) {
+                        self.report.registered(conn, peer.addr, role);
+                        peer.set_role(role);
+                    }
                 }
                 Output::Dropped {
                     group,
@@ -270,7 +272,7 @@ impl Core {
 
     fn close(&mut self, conn: ConnId, reason: CloseReason) {
         if let Some(peer) = self.peers.remove(&conn) {
-            self.report.closed(conn, peer.addr, reason);
+            self.report.closed(conn, peer.addr, peer.role(), reason);
             peer.set_closed(reason);
         }
     }

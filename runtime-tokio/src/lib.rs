@@ -5,8 +5,8 @@
 //! `server.rs` (accepts them and ends in an orderly way), `connection.rs` (one socket's task),
 //! `driver.rs` (the core behind a lock), `peer.rs` (one socket's write side), `report.rs` (the log),
 //! `observe.rs` (a view of all that the core does), `record/` (which writes it down). Beside them:
-//! `process.rs` (the broker as a process), `settings/`, `logging.rs`, `http.rs` and `metrics.rs`,
-//! `client/` (the other end of the wire), and `cli/`.
+//! `process.rs` (the broker as a process), `systemd.rs` (what it is told), `settings/`,
+//! `logging.rs`, `http.rs` and `metrics.rs`, `client/` (the other end of the wire), and `cli/`.
 
 pub mod cli;
 pub mod client;
@@ -23,6 +23,7 @@ pub mod record;
 mod report;
 mod server;
 pub mod settings;
+mod systemd;
 
 pub use observe::{Observed, Observer};
 pub use server::{ConsumerStatus, Handle, Server, Snapshot};

@@ -1,10 +1,11 @@
 //! The write side of one connection: shared by its own task and by whoever feeds the core.
 
+use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, ConnId, Write};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -15,6 +16,7 @@ const MAX_SLICES: usize = 64;
 pub(crate) struct Peer {
     pub(crate) conn: ConnId,
     pub(crate) addr: SocketAddr,
+    role: OnceLock<Role>,
     side: Mutex<WriteSide>,
 }
 
@@ -63,8 +65,19 @@ impl Peer {
         Self {
             conn,
             addr,
+            role: OnceLock::new(),
             side: Mutex::new(side),
         }
+    }
+
+    /// Its role, once it has taken one up.
+    pub(crate) fn role(&self) -> Option<Role> {
+        self.role.get().copied()
+    }
+
+    /// Notes its role, which is for life.
+    pub(crate) fn set_role(&self, role: Role) {
+        self.role.get_or_init(|| role);
     }
 
     /// Starts a write and takes it as far as the socket goes without waiting; the connection's own

@@ -3,7 +3,7 @@
 use crate::metrics::Metrics;
 use crate::record::Recorder;
 use crate::settings::Settings;
-use crate::{Handle, Server, http};
+use crate::{Handle, Server, http, systemd};
 use message_queue_core::Stats;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
@@ -23,6 +23,8 @@ pub(crate) async fn run(
     operators: TcpListener,
     recorder: Option<Recorder>,
 ) {
+    // First of all: a signal that comes before its handler is there ends the process on the spot.
+    let signals = Signals::new();
     let config = settings.broker_config();
     allow_descriptors(config.max_connections as u64 + OTHER_DESCRIPTORS);
     let mut server = Server::new(config, settings.decoder_config());
@@ -42,11 +44,13 @@ pub(crate) async fn run(
     });
     let (delay, timeout) = (settings.drain_delay(), settings.drain_timeout());
     let following_signals = tokio::spawn(async move {
-        if let Err(error) = follow_signals(broker, delay, timeout).await {
-            error!(%error, "signals are not followed");
+        match signals {
+            Ok(signals) => follow_signals(signals, broker, delay, timeout).await,
+            Err(error) => error!(%error, "signals are not followed"),
         }
     });
 
+    systemd::ready();
     let stats = server.serve(clients).await;
     following_signals.abort();
     serving_http.abort();
@@ -54,18 +58,17 @@ pub(crate) async fn run(
 }
 
 /// The first signal begins the orderly end, the second leaves no time for it.
-async fn follow_signals(broker: Handle, delay: Duration, timeout: Duration) -> io::Result<()> {
-    let mut signals = Signals::new()?;
+async fn follow_signals(mut signals: Signals, broker: Handle, delay: Duration, timeout: Duration) {
     let name = signals.next().await;
     broker.set_ready(false);
     info!(signal = name, ?delay, ?timeout, "draining");
+    systemd::stopping(delay + timeout);
     tokio::select! {
         () = sleep(delay) => broker.drain(timeout),
         _ = signals.next() => broker.drain(Duration::ZERO),
     }
     signals.next().await;
     broker.drain(Duration::ZERO);
-    Ok(())
 }
 
 struct Signals {

@@ -1,7 +1,7 @@
 //! What the log says of connections and dropped messages, and how often.
 
 use message_queue_core::wire::Role;
-use message_queue_core::{CloseReason, ConnId, Count, DropReason, GroupId, ProtocolError};
+use message_queue_core::{CloseReason, ConnId, Count, DropReason, GroupId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tracing::{debug, info, warn};
@@ -21,9 +21,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn registered(&self, conn: ConnId, addr: Option<SocketAddr>, role: Role) {
-        let peer = addr.map(tracing::field::display);
-        info!(conn = %conn, peer, role = %role, "registered");
+    pub(crate) fn registered(&self, conn: ConnId, peer: SocketAddr, role: Role) {
+        info!(conn = %conn, peer = %peer, role = %role, "registered");
     }
 
     pub(crate) fn dropped(&mut self, group: Option<GroupId>, reason: DropReason, count: Count) {
@@ -35,15 +34,21 @@ impl Report {
             .or_default() += count;
     }
 
-    pub(crate) fn closed(&mut self, conn: ConnId, peer: SocketAddr, reason: CloseReason) {
+    pub(crate) fn closed(
+        &mut self,
+        conn: ConnId,
+        peer: SocketAddr,
+        role: Option<Role>,
+        reason: CloseReason,
+    ) {
         match reason {
-            // How load balancers and port scanners knock.
-            CloseReason::Protocol(ProtocolError::TruncatedRoleLine) => {
-                debug!(conn = %conn, peer = %peer, reason = %reason, "closed");
-            }
-            CloseReason::PeerClosed | CloseReason::PeerReset | CloseReason::Drained => {
-                info!(conn = %conn, peer = %peer, reason = %reason, "closed");
-            }
+            CloseReason::PeerClosed | CloseReason::PeerReset | CloseReason::Drained => match role {
+                Some(role) => {
+                    info!(conn = %conn, peer = %peer, role = %role, reason = %reason, "closed")
+                }
+                // How load balancers and port scanners knock.
+                None => debug!(conn = %conn, peer = %peer, reason = %reason, "closed"),
+            },
             CloseReason::Protocol(error) => {
                 if self.may_tell_fault() {
                     warn!(conn = %conn, peer = %peer, reason = %reason, "closed: {error}");

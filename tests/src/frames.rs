@@ -1,7 +1,10 @@
 //! Frames by hand: what a client in any language would write, so that the tests do not lean on the
 //! code they test.
 
+use socket2::SockRef;
 use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::time::Duration;
 
 /// A frame for each message.
 pub fn frames<M: AsRef<[u8]>>(messages: impl IntoIterator<Item = M>) -> Vec<u8> {
@@ -58,4 +61,11 @@ pub fn read_bytes_to_end(stream: &mut impl Read) -> Vec<u8> {
         Err(error) => panic!("the stream did not end: {error}"),
     }
     bytes
+}
+
+/// Ends a connection with a reset, with whatever is still on its way.
+pub fn reset(stream: TcpStream) {
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .expect("a TCP socket");
 }

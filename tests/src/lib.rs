@@ -4,8 +4,12 @@
 //! - [`model`]: the reference model, a broker so plain that it can be seen to be right.
 //! - [`script`]: what happens on a broker's sockets, as text, played to the core and to the model
 //!   in lockstep.
+//! - [`random`]: random choices that are the same in every run.
+//! - [`smol_driver`]: a second driver over smol's TCP, to hold the tokio one to.
 
 pub mod frames;
 pub mod model;
 pub mod process;
+pub mod random;
 pub mod script;
+pub mod smol_driver;

@@ -42,12 +42,16 @@ pub fn binary() -> &'static Path {
 /// without a `.env` file.
 pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(binary());
+    command.args(args);
+    isolate(&mut command);
     command
-        .args(args)
+}
+
+fn isolate(command: &mut Command) {
+    command
         .env_clear()
         .current_dir(std::env::temp_dir())
         .stdin(Stdio::null());
-    command
 }
 
 /// Runs the binary to its end.
@@ -78,7 +82,21 @@ struct Log {
 impl Broker {
     /// Starts a broker with these settings, on ports of its own.
     pub fn start(settings: &[(&str, &str)]) -> Self {
-        let mut command = command(["serve"]);
+        Self::spawn(command(["serve"]), settings)
+    }
+
+    /// Starts a broker that may have no more than this many files and sockets open.
+    pub fn start_with_descriptors(limit: u32, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command
+            .arg("-c")
+            .arg(format!("ulimit -n {limit} && exec \"$0\" serve"))
+            .arg(binary());
+        isolate(&mut command);
+        Self::spawn(command, settings)
+    }
+
+    fn spawn(mut command: Command, settings: &[(&str, &str)]) -> Self {
         command.envs([
             ("BIND_ADDRESS", "127.0.0.1"),
             ("TCP_PORT", "0"),
@@ -196,6 +214,13 @@ impl Broker {
         let values: Vec<f64> = values.collect();
         assert!(!values.is_empty(), "no {name} with {labels:?} in\n{body}");
         values.iter().sum()
+    }
+
+    /// Asks for a metric, summed over its labels, until it has this value.
+    pub fn wait_for_metric(&self, name: &str, value: f64) {
+        const TRIES: usize = 100_000;
+        let mut tries = std::iter::repeat_with(|| self.metric(name, "")).take(TRIES);
+        assert!(tries.any(|found| found == value), "{name} is not {value}");
     }
 
     /// Sends it a signal by name: `TERM`, `INT`.

@@ -103,7 +103,7 @@ fn one_connection_too_many_is_refused() {
 
 #[test]
 fn a_consumer_that_stalls_too_long_is_disconnected() {
-    let broker = Broker::start(&[("WRITE_TIMEOUT_MS", "200"), ("OVERFLOW", "block")]);
+    let broker = Broker::start(&[("WRITE_TIMEOUT_MS", "2000"), ("OVERFLOW", "block")]);
     let stuck = broker.consumer();
     let mut reading = broker.consumer();
     let message = vec![1; 1 << 20];

@@ -1,7 +1,7 @@
 //! Random scripts: the core does what the model says, whatever happens on its sockets.
 //!
 //! A failure prints the shortest script that was found to show it. Pasted into a test of
-//! `traces.rs`, it is a test of its own.
+//! `traces/`, it is a test of its own.
 
 use message_queue_core::wire::{DecoderConfig, MAX_FRAME};
 use message_queue_core::{CloseReason, Config, ConnId, DeliveryMode, DropReason, Overflow};
@@ -32,6 +32,7 @@ enum Event {
     /// Nobody has anything more to be read, unless the broker does not read it.
     AllWasSent,
     Passes(u64),
+    PassesUnnoticed(u64),
     Drains(u64),
 }
 
@@ -109,6 +110,7 @@ fn event(large: bool) -> impl Strategy<Value = Event> {
             .prop_map(|(place, bytes, leaves)| Event::Babbles(place, bytes, leaves)),
         20 => (place(), action).prop_map(|(place, action)| Event::Does(place, action)),
         3 => (1..4_000_u64).prop_map(Event::Passes),
+        1 => (1..4_000_u64).prop_map(Event::PassesUnnoticed),
     ]
 }
 
@@ -235,6 +237,9 @@ fn steps(events: Vec<Event>) -> Vec<Step> {
                 steps.extend(places.map(|conn| Step::On(conn, Action::HasNothingToRead)));
             }
             Event::Passes(time) => steps.push(Step::Pass(Duration::from_millis(time))),
+            Event::PassesUnnoticed(time) => {
+                steps.push(Step::PassUnnoticed(Duration::from_millis(time)));
+            }
             Event::Drains(time) => steps.push(Step::Drain(Duration::from_millis(time))),
         }
     }

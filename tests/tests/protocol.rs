@@ -45,8 +45,7 @@ fn the_role_lines_are_answered_as_the_specification_says() {
     let rows = rows("2");
     assert_eq!(rows.len(), 5, "{rows:?}");
     for row in rows {
-        // A connection that says nothing is not worth a line otherwise.
-        let broker = Broker::start(&[("LOG_LEVEL", "debug")]);
+        let broker = Broker::start(&[]);
         let mut stream = broker.connect_with(&bytes(code(row[0])));
         if row[0].ends_with("the end of its stream") {
             stream.shutdown(Shutdown::Write).expect("it can");

@@ -43,8 +43,9 @@ pub enum Input {
     Batch(FrameBatch),
     /// A consumer's socket took this many more bytes of the write in flight.
     ///
-    /// Due when the write is done, and, if it was not, before the connection's end is reported:
-    /// what was taken whole is delivered and the rest is not. Progress in between may be reported.
+    /// Due as the socket takes it, and before the next input or call that may end the connection
+    /// ([`Broker::handle_timeout`] and [`Broker::drain`] may): what was taken whole is delivered,
+    /// and the rest goes to another consumer.
     Written(usize),
     /// The peer broke the protocol: what its [`Decoder`](crate::wire::Decoder) returned.
     Broke(ProtocolError),

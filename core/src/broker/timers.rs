@@ -43,20 +43,20 @@ impl Timers {
         self.0.len()
     }
 
-    fn take_due(&mut self, now: Now) -> Option<Timeout> {
+    fn take_due(&mut self, now: Now) -> Option<(Now, Timeout)> {
         if self.next()? > now {
             return None;
         }
-        self.0.pop_first().map(|(_, timeout)| timeout)
+        self.0.pop_first()
     }
 }
 
 impl Broker {
     pub(super) fn do_what_is_due(&mut self) {
-        while let Some(timeout) = self.timers.take_due(self.now) {
+        while let Some((due, timeout)) = self.timers.take_due(self.now) {
             match timeout {
                 Timeout::Role(conn) => self.close(conn, CloseReason::RoleTimeout),
-                Timeout::Write(conn) => self.write_timer_went_off(conn),
+                Timeout::Write(conn) => self.write_timer_went_off(conn, due),
                 Timeout::Drain => self.end_draining(),
             }
         }
@@ -88,14 +88,16 @@ impl Broker {
         }
     }
 
-    fn write_timer_went_off(&mut self, conn: ConnId) {
-        let (now, timeout) = (self.now, self.config.write_timeout);
+    /// What is late is done in the order in which it was due, however late that is noticed: a
+    /// write that is due later than its timer waits for its turn.
+    fn write_timer_went_off(&mut self, conn: ConnId, due: Now) {
+        let timeout = self.config.write_timeout;
         let Some(consumer) = self.session(conn).consumer.as_mut() else {
             return;
         };
         consumer.outbox.timer = None;
         match consumer.outbox.started() {
-            Some(started) if started + timeout <= now => {
+            Some(started) if started + timeout <= due => {
                 self.close(conn, CloseReason::WriteTimeout);
             }
             Some(_) if planted::is(Bug::WriteTimerForgotten) => {}

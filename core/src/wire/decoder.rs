@@ -161,6 +161,8 @@ impl Decoder {
     /// If the stream ends inside the role line or a frame, or has failed before.
     pub fn finish(&mut self) -> Result<(), ProtocolError> {
         match self.phase {
+            // Whoever said nothing at all has broken nothing: load balancers knock like that.
+            Phase::Role if self.buf.is_empty() => Ok(()),
             Phase::Role => Err(self.fail(ProtocolError::TruncatedRoleLine)),
             Phase::Frames if !self.buf.is_empty() => Err(self.fail(ProtocolError::TruncatedFrame)),
             Phase::Frames | Phase::Silence => Ok(()),

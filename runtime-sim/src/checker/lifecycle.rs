@@ -216,14 +216,11 @@ impl Lifecycle<'_> {
                 format!("{conn} ended: {reason}; it was {stage:?}, its manners: {manners:?}")
             });
         }
-        let room = match reason {
-            CloseReason::TooManyConsumers => self.consumers < self.settings.max_consumers,
-            // One that left something parked counts as a connection and cannot be seen here.
-            CloseReason::TooManyConnections if self.settings.overflow == Overflow::Drop => {
-                self.open <= self.settings.max_connections
-            }
-            _ => false,
-        };
+        let (most_consumers, most) = (self.settings.max_consumers, self.settings.max_connections);
+        // One that left something parked counts as a connection and cannot be seen here.
+        let all_seen = self.settings.overflow == Overflow::Drop;
+        let room = (reason == CloseReason::TooManyConsumers && self.consumers < most_consumers)
+            || (reason == CloseReason::TooManyConnections && all_seen && self.open <= most);
         if room {
             findings.add(Invariant::Limits, record, || {
                 format!("{conn} was refused ({reason}) while there was room")

@@ -7,6 +7,9 @@ use std::process::Command;
 /// they do.
 pub(super) fn first_difference(seed: u64, common: Common) -> Result<Option<String>, CliError> {
     let (first, second) = (trace(seed, common)?, trace(seed, common)?);
+    if first.is_empty() {
+        return Ok(Some("there is no trace".to_owned()));
+    }
     if first == second {
         return Ok(None);
     }

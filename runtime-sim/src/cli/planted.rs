@@ -91,7 +91,8 @@ fn search(args: &PlantedArgs, check_invariants: bool) -> Option<Caught> {
     let processors = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..processors.get()).map(|_| scope.spawn(work)).collect();
-        let found = workers.into_iter().filter_map(|worker| worker.join().ok());
+        let joined = workers.into_iter().map(thread::ScopedJoinHandle::join);
+        let found = joined.map(|it| it.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         found.flatten().min_by_key(|caught| caught.seed)
     })
 }

@@ -1,7 +1,7 @@
 //! One direction of a connection: bytes on their way, in order, within a bound.
 
 use crate::plan::Micros;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
 /// All the buffers between a sender and a reader, as one.
@@ -78,16 +78,27 @@ impl Pipe {
         self.last_arrival = self.last_arrival.max(until);
     }
 
-    /// Reads at most `most` bytes of what has arrived by now.
+    /// Reads at most `most` bytes of what has arrived by now, however it was cut when it was sent.
     pub(super) fn read(&mut self, most: usize, now: Micros) -> Option<Bytes> {
         self.arrive(now);
+        let wanted = most.min(self.arrived_bytes);
         let front = self.arrived.front_mut()?;
-        let bytes = front.split_to(most.min(front.len()));
-        if front.is_empty() {
-            self.arrived.pop_front();
+        if wanted < front.len() {
+            self.arrived_bytes -= wanted;
+            return Some(front.split_to(wanted));
+        }
+        let mut bytes = BytesMut::with_capacity(wanted);
+        while bytes.len() < wanted
+            && let Some(front) = self.arrived.front_mut()
+        {
+            let part = front.split_to(front.len().min(wanted - bytes.len()));
+            bytes.extend_from_slice(&part);
+            if front.is_empty() {
+                self.arrived.pop_front();
+            }
         }
         self.arrived_bytes -= bytes.len();
-        Some(bytes)
+        Some(bytes.freeze())
     }
 
     /// Whether there is something to read now.
@@ -110,5 +121,47 @@ impl Pipe {
             self.arrived_bytes += bytes.len();
             self.arrived.push_back(bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipe() -> Pipe {
+        let mut pipe = Pipe::new(10);
+        pipe.send(Bytes::from_static(b"abc"), 5);
+        pipe.send(Bytes::from_static(b"de"), 7);
+        pipe
+    }
+
+    #[test]
+    fn a_read_takes_what_has_arrived_however_it_was_sent() {
+        assert_eq!(pipe().read(10, 4), None);
+        assert_eq!(pipe().read(10, 6).as_deref(), Some(&b"abc"[..]));
+        assert_eq!(pipe().read(10, 7).as_deref(), Some(&b"abcde"[..]));
+        let mut pipe = pipe();
+        assert_eq!(pipe.read(2, 7).as_deref(), Some(&b"ab"[..]));
+        assert_eq!(pipe.read(2, 7).as_deref(), Some(&b"cd"[..]));
+        assert_eq!(pipe.read(2, 7).as_deref(), Some(&b"e"[..]));
+        assert!(pipe.is_empty());
+    }
+
+    #[test]
+    fn what_is_on_its_way_and_what_was_not_read_takes_room() {
+        let mut pipe = pipe();
+        assert_eq!(pipe.room(), 5);
+        pipe.read(4, 7);
+        assert_eq!(pipe.room(), 9);
+    }
+
+    #[test]
+    fn a_hold_delays_what_is_on_its_way_and_its_end() {
+        let mut pipe = pipe();
+        pipe.send_end(8);
+        pipe.hold(20);
+        assert_eq!(pipe.read(10, 19), None);
+        assert!(pipe.read(10, 20).is_some());
+        assert!(!pipe.is_at_end(19) && pipe.is_at_end(20));
     }
 }

@@ -25,8 +25,11 @@ impl Plan {
             Ending::HealThenDrain
         };
         let settings = settings(&mut rng, bulk);
-        let network = network(&mut Rng::stream(seed, Concern::Network), bulk);
         let clients = clients(&mut Rng::stream(seed, Concern::Clients), bulk);
+        let mut network = network(&mut Rng::stream(seed, Concern::Network), bulk);
+        // Large messages byte by byte would be many events that show nothing new.
+        let largest = clients.iter().map(largest_message).max().unwrap_or(0);
+        network.chunk_bytes = network.chunk_bytes.max(largest / 8);
         let faults = faults(&mut Rng::stream(seed, Concern::Faults), &clients);
         Self {
             seed,
@@ -80,7 +83,7 @@ fn network(rng: &mut Rng, bulk: bool) -> Network {
         } else {
             rng.pick(&[7, 100, 1_460, 65_536])
         },
-        upward_bytes: rng.within(100..=65_536) as usize,
+        upward_bytes: rng.within(if bulk { 32_768 } else { 100 }..=65_536) as usize,
         reports_progress: rng.chance(50),
     }
 }
@@ -138,7 +141,7 @@ fn producer(rng: &mut Rng, bulk: bool) -> Producer {
 
 fn consumer(rng: &mut Rng, bulk: bool) -> Consumer {
     let slow = rng.chance(40);
-    let scale = if bulk { 500 } else { 1 };
+    let scale = if bulk { 20 } else { 1 };
     Consumer {
         read_bytes: if slow {
             rng.within(20..=2_000) as usize * scale
@@ -151,6 +154,13 @@ fn consumer(rng: &mut Rng, bulk: bool) -> Consumer {
             100
         },
         buffer_bytes: rng.pick(&[10, 500, 4_096, 65_536]) * scale,
+    }
+}
+
+fn largest_message(client: &Client) -> usize {
+    match &client.conduct {
+        Conduct::Producer(producer) => producer.size_max,
+        Conduct::Consumer(_) | Conduct::Hostile(_) => 0,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether a plan that somebody wrote can be run.
 
 use super::{Conduct, FaultKind, Micros, Plan, SECOND};
+use message_queue_core::ConfigError;
 use message_queue_core::wire::MAX_FRAME_BODY;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -24,6 +25,9 @@ pub enum PlanError {
         /// Where, and what was expected.
         error: serde_json::Error,
     },
+    /// A setting does not keep its bound.
+    #[error("{0}")]
+    Setting(#[from] ConfigError),
     /// A field has a value that is not allowed.
     #[error("{field} is {value}; allowed: {allowed}")]
     OutOfBounds {
@@ -63,13 +67,7 @@ impl Plan {
     /// # Errors
     /// The first bound that is not kept.
     pub fn check(&self) -> Result<(), PlanError> {
-        if let Err(error) = self.settings.config().check() {
-            return Err(PlanError::OutOfBounds {
-                field: error.field,
-                value: 0,
-                allowed: format!("at least {}", error.at_least),
-            });
-        }
+        self.settings.config().check()?;
         let settings = &self.settings;
         within("duration_us", self.duration_us, 1, LONGEST)?;
         within("role_timeout_us", settings.role_timeout_us, 1, LONGEST)?;

@@ -4,6 +4,7 @@ mod broker_args;
 mod connector;
 pub mod consume;
 mod feed;
+pub mod health;
 mod input;
 mod json;
 mod output;
@@ -54,6 +55,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
+    Health(health::HealthArgs),
 }
 
 impl Cli {
@@ -64,6 +66,7 @@ impl Cli {
             Some(Command::Serve(args)) => serve::run(args),
             Some(Command::Produce(args)) => produce::run(args),
             Some(Command::Consume(args)) => consume::run(args),
+            Some(Command::Health(args)) => health::run(args),
         }
     }
 }

@@ -118,6 +118,25 @@ fn settings_doc_example() {
     }
 }
 
+/// The README shows some of the settings, with their defaults.
+#[test]
+fn settings_doc_readme() {
+    let readme = std::fs::read_to_string(in_repository("README.md")).unwrap();
+    let rows = readme.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        let name = cells.next()?.strip_suffix('`')?;
+        let default = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+        let is_variable = name.bytes().all(|it| it.is_ascii_uppercase() || it == b'_');
+        is_variable.then_some((name, default))
+    });
+    let shown: Vec<_> = rows.collect();
+    assert!(shown.len() >= 5, "{shown:?}");
+    for (name, default) in shown {
+        let setting = SETTINGS.iter().find(|setting| setting.name == name);
+        assert_eq!(setting.map(|it| it.default), Some(default), "{name}");
+    }
+}
+
 #[test]
 fn no_cell_of_the_page_breaks_its_table() {
     for setting in &SETTINGS {

@@ -10,6 +10,8 @@
 
 mod allowed;
 #[cfg(test)]
+mod chart;
+#[cfg(test)]
 mod documents;
 mod dotenv;
 mod error;

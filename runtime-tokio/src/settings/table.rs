@@ -1,7 +1,7 @@
 //! The one list of settings.
 //!
 //! Everything that names a setting comes from here or is tested against it: parsing and its errors,
-//! `--help`, `--print-config`, `docs/SETTINGS.md` and `.env.example`.
+//! `--help`, `--print-config`, `docs/SETTINGS.md`, `.env.example` and the chart's values.
 
 use super::allowed::Allowed;
 use message_queue_core::wire::MAX_FRAME;

@@ -6,11 +6,15 @@ use message_queue_core::{CloseReason, ConnId, DropReason, GroupId, Now};
 use std::time::Duration;
 
 impl Model {
-    /// What the broker must do when its orderly end begins. Said again, it can only come sooner.
+    /// What the broker must do when its orderly end begins. Said again, it can only come sooner;
+    /// otherwise it changes nothing.
     pub fn drain(&mut self, timeout: Duration, now: Now) -> Vec<Effect> {
         self.now = now;
         let due = now + timeout;
-        self.drain_due = Some(self.drain_due.map_or(due, |before| before.min(due)));
+        if self.drain_due.is_some_and(|before| before <= due) {
+            return Vec::new();
+        }
+        self.drain_due = Some(due);
         self.do_what_is_due();
         self.go_on_draining();
         std::mem::take(&mut self.effects)

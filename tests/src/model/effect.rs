@@ -2,9 +2,6 @@
 
 use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, ConnId, DropReason, GroupId, Output};
-use std::fmt;
-
-use crate::script::Literal;
 
 /// One thing that a broker does: an [`Output`] of the core, taken apart into messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,36 +82,6 @@ impl From<&Output> for Effect {
                 messages: count.messages as usize,
                 bytes: count.bytes as usize,
             },
-        }
-    }
-}
-
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Write { conn, messages } => {
-                write!(f, "write to {conn}:")?;
-                for message in messages {
-                    write!(f, " {}", Literal::of(message))?;
-                }
-                Ok(())
-            }
-            Self::Close { conn, reason } => write!(f, "close {conn} ({reason})"),
-            Self::Pause { conn } => write!(f, "stop reading from {conn}"),
-            Self::Resume { conn } => write!(f, "read from {conn} again"),
-            Self::Registered { conn, role } => write!(f, "{conn} is a {role}"),
-            Self::Dropped {
-                group,
-                reason,
-                messages,
-                bytes,
-            } => {
-                write!(f, "drop {messages} ({bytes} bytes)")?;
-                if let Some(group) = group {
-                    write!(f, " of {group}")?;
-                }
-                write!(f, ": {reason}")
-            }
         }
     }
 }

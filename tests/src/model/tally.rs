@@ -1,9 +1,9 @@
 //! What is counted.
 
 use super::publish::bytes;
-use super::{Effect, Message, Model};
+use super::{Effect, Group, Message, Model};
 use message_queue_core::wire::Role;
-use message_queue_core::{Count, DropReason, GroupId, GroupView, Stats};
+use message_queue_core::{Count, DropReason, Flow, GroupId, GroupView, Stats};
 
 impl Model {
     /// What the broker's counters must say.
@@ -27,10 +27,10 @@ impl Model {
             let all = self.connections.values();
             all.filter(|member| member.group == Some(*id)).count()
         };
-        let view = |(id, group): (&GroupId, &super::Group)| GroupView {
+        let view = |(id, group): (&GroupId, &Group)| GroupView {
             id: *id,
             members: members(id),
-            flow: message_queue_core::Flow {
+            flow: Flow {
                 waiting: self.waiting(*id),
                 ..group.flow
             },

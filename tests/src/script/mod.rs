@@ -12,6 +12,7 @@
 //! c1's socket takes 9 bytes
 //! c1's socket takes all
 //! 1.5s pass
+//! 1.5s pass unnoticed
 //! drain 5s
 //! c2 has nothing to read
 //! c2 resets
@@ -22,6 +23,8 @@
 //! - A string in quotes is bytes, with Rust's escapes `\n \r \t \0 \\ \" \xNN`; `*3` repeats it.
 //!   After `frames`, each is the body of a frame; after `bytes`, they are sent as they are.
 //! - What is sent in one line arrives in one read, unless it is cut.
+//! - Time passes as the broker asked to be told. Unnoticed, it is told when it next passes noticed,
+//!   as by a runtime that is late.
 //! - What cannot happen (a socket that takes what was never written to it, a second opening) does
 //!   not, so any lines in any order make a script.
 //!
@@ -65,8 +68,10 @@ pub enum Step {
     Remark(String),
     /// Something on a connection.
     On(ConnId, Action),
-    /// Time.
+    /// Time, of which the broker is told.
     Pass(Duration),
+    /// Time, of which the broker is not told yet.
+    PassUnnoticed(Duration),
     /// The broker is told to come to an orderly end within this time.
     Drain(Duration),
 }

@@ -1,6 +1,7 @@
-//! Scripts as text: read and written.
+//! Scripts as text, read and written, and what a broker does, written.
 
 use super::{Action, Bytes, Literal, Part, Reads, Script, Step};
+use crate::model::Effect;
 use message_queue_core::ConnId;
 use std::fmt;
 use std::str::FromStr;
@@ -53,6 +54,8 @@ impl Script {
             Step::Drain(duration(time)?)
         } else if let Some(time) = line.strip_suffix(" pass") {
             Step::Pass(duration(time)?)
+        } else if let Some(time) = line.strip_suffix(" pass unnoticed") {
+            Step::PassUnnoticed(duration(time)?)
         } else {
             let (conn, action) = line.split_once([' ', '\''])?;
             let conn = ConnId(conn.strip_prefix('c')?.parse().ok()?);
@@ -159,6 +162,7 @@ impl fmt::Display for Step {
         match self {
             Self::Remark(remark) => write!(f, "# {remark}"),
             Self::Pass(time) => write!(f, "{} pass", seconds(*time)),
+            Self::PassUnnoticed(time) => write!(f, "{} pass unnoticed", seconds(*time)),
             Self::Drain(time) => write!(f, "drain {}", seconds(*time)),
             Self::On(conn, Action::Opens) => write!(f, "{conn} opens"),
             Self::On(conn, Action::Sends(bytes)) => write!(f, "{conn} sends{bytes}"),
@@ -196,6 +200,36 @@ impl fmt::Display for Bytes {
     }
 }
 
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write { conn, messages } => {
+                write!(f, "write to {conn}:")?;
+                for message in messages {
+                    write!(f, " {}", Literal::of(message))?;
+                }
+                Ok(())
+            }
+            Self::Close { conn, reason } => write!(f, "close {conn} ({reason})"),
+            Self::Pause { conn } => write!(f, "stop reading from {conn}"),
+            Self::Resume { conn } => write!(f, "read from {conn} again"),
+            Self::Registered { conn, role } => write!(f, "{conn} is a {role}"),
+            Self::Dropped {
+                group,
+                reason,
+                messages,
+                bytes,
+            } => {
+                write!(f, "drop {messages} ({bytes} bytes)")?;
+                if let Some(group) = group {
+                    write!(f, " of {group}")?;
+                }
+                write!(f, ": {reason}")
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +246,7 @@ c2 sends "x" byte by byte
 c1's socket takes 9 bytes
 c1's socket takes all
 1.5s pass
+0.25s pass unnoticed
 drain 5s
 c2 has nothing to read
 c2 resets

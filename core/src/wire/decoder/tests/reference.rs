@@ -42,6 +42,9 @@ pub(super) fn specified(stream: &[u8], limit: usize) -> Account {
     if line.len() > limit {
         return account.ended(ProtocolError::RoleLineTooLong { limit });
     }
+    if stream.is_empty() {
+        return account;
+    }
     if line.len() == stream.len() {
         return account.ended(ProtocolError::TruncatedRoleLine);
     }

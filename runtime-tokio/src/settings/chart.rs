@@ -1,0 +1,63 @@
+//! Holds the chart's values and their schema to the list of settings.
+
+use super::{Allowed, SETTINGS};
+use serde_json::{Value, json};
+
+const VALUES: &str = include_str!("../../../charts/message-streaming-app/values.yaml");
+const SCHEMA: &str = include_str!("../../../charts/message-streaming-app/values.schema.json");
+
+/// The smallest port in a pod: its user may not take a lower one, and nobody would find port 0.
+const POD_PORT: u64 = 1024;
+
+#[test]
+fn the_charts_settings_are_ours_with_our_defaults() {
+    let block = VALUES
+        .lines()
+        .skip_while(|line| *line != "settings:")
+        .skip(1)
+        .take_while(|line| line.starts_with("  "));
+    let in_chart: Vec<_> = block
+        .filter_map(|line| line.trim().split_once(": "))
+        .map(|(name, value)| (name, value.trim_matches('"')))
+        .collect();
+    let ours = SETTINGS
+        .each_ref()
+        .map(|setting| (setting.name, setting.default));
+    assert_eq!(in_chart, ours);
+}
+
+#[test]
+fn the_charts_schema_allows_what_we_allow() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let settings = &schema["properties"]["settings"];
+    assert_eq!(settings["additionalProperties"], json!(false));
+    assert_eq!(
+        settings["required"],
+        json!(SETTINGS.each_ref().map(|it| it.name))
+    );
+    let mut in_chart = settings["properties"].as_object().unwrap().clone();
+    for setting in &SETTINGS {
+        let name = setting.name;
+        let mut found = in_chart.remove(name).unwrap_or_default();
+        if let Some(found) = found.as_object_mut() {
+            found.remove("description");
+            // What an address is, a schema can only say roughly.
+            found.remove("pattern");
+        }
+        let expected = match setting.allowed {
+            Allowed::Number { max, .. } if name.ends_with("_PORT") => {
+                json!({ "type": "integer", "minimum": POD_PORT, "maximum": max })
+            }
+            Allowed::Number { min, max, .. } => {
+                json!({ "type": "integer", "minimum": min, "maximum": max })
+            }
+            Allowed::ZeroOrNumber { min, max, .. } => json!({
+                "anyOf": [{ "const": 0 }, { "type": "integer", "minimum": min, "maximum": max }]
+            }),
+            Allowed::OneOf(words) => json!({ "enum": words }),
+            Allowed::IpAddress | Allowed::LogFilter => json!({ "type": "string" }),
+        };
+        assert_eq!(found, expected, "{name}");
+    }
+    assert!(in_chart.is_empty(), "not settings: {in_chart:?}");
+}

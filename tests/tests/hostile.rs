@@ -1,0 +1,263 @@
+//! Hostile input to the real binary: whoever tries it gets the answer that PROTOCOL.md promises, and
+//! nobody else notices. Beside this, `limits.rs` has the plain case of each limit, and `soak.rs`
+//! all of it at once.
+
+use message_queue_tests::frames::{frames, read_bytes_to_end, read_message, read_messages, reset};
+use message_queue_tests::process::Broker;
+use serde_json::Value;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+/// Sends a message from one client to another.
+fn pass(message: &str, producer: &mut TcpStream, consumer: &mut TcpStream) {
+    producer
+        .write_all(&frames([message]))
+        .expect("the broker reads");
+    assert_eq!(read_message(consumer).as_deref(), Some(message.as_bytes()));
+}
+
+/// The most memory that the broker has had so far, in bytes.
+fn peak_memory(broker: &Broker) -> usize {
+    let path = format!("/proc/{}/status", broker.pid());
+    let status = std::fs::read_to_string(path).expect("it is running");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak
+        .and_then(|peak| peak.trim().strip_suffix(" kB"))
+        .expect("Linux says");
+    kib.trim().parse::<usize>().expect("a number") * 1024
+}
+
+#[test]
+fn a_dripping_role_line_does_not_put_off_its_deadline() {
+    let broker = Broker::start(&[("ROLE_TIMEOUT_MS", "300"), ("ROLE_LINE_BYTES", "65536")]);
+    let mut stream = broker.connect();
+    // Each byte comes well within any timeout that a read could have.
+    stream
+        .set_read_timeout(Some(Duration::from_millis(10)))
+        .expect("a timeout");
+    let mut drips = 0;
+    let end = loop {
+        match stream.write_all(b"P").and_then(|()| stream.read(&mut [0])) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => drips += 1,
+            end => break end,
+        }
+        assert!(drips < 3000, "nobody minds");
+    };
+    assert!(drips > 1, "{end:?}");
+    assert_eq!(broker.wait_for_close(&stream), "role_timeout");
+}
+
+#[test]
+fn what_is_not_a_role_gets_no_answer() {
+    let broker = Broker::start(&[]);
+    let garbage: [&[u8]; 8] = [
+        b"\n",
+        b"\0\n",
+        b"PRODUCER \n",
+        b"PRODUCER\0\n",
+        b"\xef\xbb\xbfPRODUCER\n",
+        b"CONSUMER\r\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n",
+        b"\xff\xff\xff\xff\n",
+    ];
+    for bytes in garbage {
+        let mut stream = broker.connect_with(bytes);
+        assert_eq!(read_bytes_to_end(&mut stream), b"", "{bytes:?}");
+    }
+    let label = "reason=\"unknown_role\"";
+    assert_eq!(
+        broker.metric("message_queue_connections_closed_total", label),
+        8.0
+    );
+}
+
+#[test]
+fn a_length_that_is_announced_takes_no_memory() {
+    let broker = Broker::start(&[]);
+    let (mut consumer, mut producer) = (broker.consumer(), broker.producer());
+    pass("before", &mut producer, &mut consumer);
+    let before = peak_memory(&broker);
+    // 200 MiB, of which the first byte comes.
+    let mut begun = b"PRODUCER\n".to_vec();
+    begun.extend([0x00, 0x10, 0x00, 0x00, 0]);
+    let waiting: Vec<_> = (0..200).map(|_| broker.connect_with(&begun)).collect();
+    broker.wait_for_metric("message_queue_producers", 201.0);
+    // And 800 GiB that are not allowed.
+    for _ in 0..200 {
+        let mut stream = broker.connect_with(b"PRODUCER\n\xff\xff\xff\xff\0");
+        assert_eq!(read_bytes_to_end(&mut stream), b"");
+    }
+    pass("after", &mut producer, &mut consumer);
+    let grown = peak_memory(&broker) - before;
+    assert!(grown < 32 << 20, "it took {grown} bytes");
+    drop(waiting);
+}
+
+#[test]
+fn a_frame_cut_off_anywhere_is_not_delivered() {
+    let broker = Broker::start(&[]);
+    let mut consumer = broker.consumer();
+    let cut_off = frames(["cut off"]);
+    for length in 1..cut_off.len() {
+        let bytes = [b"PRODUCER\n", &frames(["whole"])[..], &cut_off[..length]].concat();
+        let mut stream = broker.connect_with(&bytes);
+        stream.shutdown(Shutdown::Write).expect("it is connected");
+        assert_eq!(read_bytes_to_end(&mut stream), b"");
+        assert_eq!(broker.wait_for_close(&stream), "truncated_frame");
+        assert_eq!(read_message(&mut consumer).as_deref(), Some(&b"whole"[..]));
+    }
+    pass("nothing between", &mut broker.producer(), &mut consumer);
+}
+
+#[test]
+fn a_reset_in_the_middle_of_a_frame_takes_that_frame_alone() {
+    let broker = Broker::start(&[]);
+    let mut consumer = broker.consumer();
+    let mut producer = broker.producer();
+    pass("whole", &mut producer, &mut consumer);
+    producer
+        .write_all(&frames(["cut off"])[..6])
+        .expect("the broker reads");
+    let own = producer.local_addr().expect("an address").to_string();
+    reset(producer);
+    broker.wait_for_log(|line| line["peer"] == own.as_str() && line["reason"] == "peer_reset");
+    pass("nothing between", &mut broker.producer(), &mut consumer);
+}
+
+#[test]
+fn a_stream_in_writes_of_one_byte_is_the_same_stream() {
+    let broker = Broker::start(&[]);
+    let mut consumer = broker.consumer();
+    let messages: [&[u8]; 4] = [b"a", b"", b"\0\0\0\x01", &[b'x'; 300]];
+    let mut producer = broker.connect();
+    producer.set_nodelay(true).expect("a TCP socket");
+    for byte in [b"PRODUCER\r\n", &frames(messages)[..]].concat() {
+        producer.write_all(&[byte]).expect("the broker reads");
+    }
+    assert_eq!(read_messages(&mut consumer, 4), messages);
+}
+
+#[test]
+fn all_that_came_before_a_half_close_is_delivered_and_then_the_stream_ends() {
+    let broker = Broker::start(&[("OVERFLOW", "block")]);
+    let mut consumer = broker.consumer();
+    let messages: Vec<Vec<u8>> = (0..500_u32).map(|n| n.to_be_bytes().repeat(1000)).collect();
+    let sending = std::thread::spawn({
+        let bytes = [b"PRODUCER\n", &frames(&messages)[..]].concat();
+        let mut producer = broker.connect();
+        move || {
+            producer.write_all(&bytes).expect("the broker reads");
+            producer.shutdown(Shutdown::Write).expect("it is connected");
+            read_bytes_to_end(&mut producer)
+        }
+    });
+    assert_eq!(read_messages(&mut consumer, 500), messages);
+    assert_eq!(sending.join().expect("it ran"), b"");
+    // A consumer that ends its side has left: what comes later is not for it.
+    consumer.shutdown(Shutdown::Write).expect("it is connected");
+    assert_eq!(read_bytes_to_end(&mut consumer), b"");
+    assert_eq!(broker.wait_for_close(&consumer), "peer_closed");
+}
+
+#[test]
+fn a_consumer_that_never_reads_loses_its_own_messages_and_then_its_place() {
+    let broker = Broker::start(&[
+        ("CONSUMER_CHANNEL_BUFFER_SIZE", "4"),
+        ("WRITE_TIMEOUT_MS", "300"),
+    ]);
+    let stuck = broker.consumer();
+    let (mut reading, mut producer) = (broker.consumer(), broker.producer());
+    let own = stuck.local_addr().expect("an address").to_string();
+    let gone = |line: &Value| line["peer"] == own.as_str() && line["reason"] == "write_timeout";
+    let message = "x".repeat(500_000);
+    let mut passed = 0;
+    // The other one gets each message while the stuck one does not.
+    while !broker.log().iter().any(gone) {
+        pass(&message, &mut producer, &mut reading);
+        passed += 1;
+        assert!(passed < 1_000_000, "nobody minds");
+    }
+    let label = "reason=\"backlog_messages\"";
+    assert!(broker.metric("message_queue_dropped_messages_total", label) > 0.0);
+    assert_eq!(broker.metric("message_queue_consumers", ""), 1.0);
+    pass("afterwards", &mut producer, &mut reading);
+}
+
+#[test]
+fn a_flood_of_connections_is_refused_beyond_the_cap_and_accepting_goes_on() {
+    let broker = Broker::start(&[("MAX_CONNECTIONS", "20")]);
+    let (mut consumer, mut producer) = (broker.consumer(), broker.producer());
+    pass("before", &mut producer, &mut consumer);
+    let flood: Vec<_> = (0..500).map(|_| broker.connect()).collect();
+    for stream in &flood[18..] {
+        assert_eq!(read_bytes_to_end(&mut &*stream), b"");
+    }
+    pass("meanwhile", &mut producer, &mut consumer);
+    let label = "reason=\"too_many_connections\"";
+    assert_eq!(
+        broker.metric("message_queue_connections_refused_total", label),
+        482.0
+    );
+    drop(flood);
+    broker.wait_for_metric("message_queue_connections", 2.0);
+    pass("afterwards", &mut broker.producer(), &mut consumer);
+    // A line for each of the first in a second, and one for the rest.
+    let lines = broker
+        .log()
+        .iter()
+        .filter(|line| line["level"] == "WARN")
+        .count();
+    assert!(lines < 482, "{lines} lines of warning");
+}
+
+#[test]
+fn without_file_descriptors_it_waits_and_accepts_again_when_there_are() {
+    let settings = [("ROLE_TIMEOUT_MS", "3600000")];
+    let broker = Broker::start_with_descriptors(40, &settings);
+    let (mut consumer, mut producer) = (broker.consumer(), broker.producer());
+    pass("before", &mut producer, &mut consumer);
+    let mut silent: Vec<_> = (0..60).map(|_| broker.connect()).collect();
+    // The system has taken it in; the broker cannot yet.
+    let mut late = broker.connect_with(b"CONSUMER\n");
+    let warnings = || -> Vec<Value> {
+        let log = broker.log().into_iter();
+        log.filter(|line| line["message"] == "cannot accept a connection; trying again")
+            .collect()
+    };
+    let mut passed = 0;
+    while warnings().len() < 4 {
+        pass("meanwhile", &mut producer, &mut consumer);
+        passed += 1;
+    }
+    assert!(passed > 0);
+    // No busy loop: one line for each try, and the tries are far apart.
+    let times: Vec<Duration> = warnings().iter().map(time_of_day).collect();
+    for pair in times.windows(2) {
+        let day = Duration::from_secs(24 * 3600);
+        let apart = if pair[0] <= pair[1] {
+            pair[1] - pair[0]
+        } else {
+            pair[1] + day - pair[0]
+        };
+        assert!(apart > Duration::from_millis(50), "{times:?}");
+    }
+    silent.truncate(10);
+    let own = late.local_addr().expect("an address").to_string();
+    broker.wait_for_log(|line| line["message"] == "registered" && line["peer"] == own.as_str());
+    pass("afterwards", &mut producer, &mut consumer);
+    assert_eq!(read_message(&mut late).as_deref(), Some(&b"afterwards"[..]));
+    assert_eq!(broker.get("/healthz").0, 200);
+}
+
+/// When a line was logged: the time since midnight.
+fn time_of_day(line: &Value) -> Duration {
+    let timestamp = line["timestamp"].as_str().expect("a line has its time");
+    let (_, time) = timestamp.split_once('T').expect("RFC 3339");
+    let mut parts = time
+        .trim_end_matches('Z')
+        .split(':')
+        .map(|part| part.parse::<f64>().expect("hours, minutes, seconds"));
+    let mut next = || parts.next().expect("three parts");
+    Duration::from_secs_f64(next() * 3600.0 + next() * 60.0 + next())
+}

@@ -1,0 +1,161 @@
+//! What is lost, or waits, where there is no room.
+
+#[test]
+fn a_full_consumer_misses_the_newest_messages_alone() {
+    assert_trace!(
+        r#"
+        config consumer_backlog=2
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        c2 sends "CONSUMER\n"
+        c3 opens
+        c3 sends "PRODUCER\n" frames "a"
+        c2's socket takes all
+        # c1 reads nothing. Two messages wait for it, and no more.
+        c3 sends frames "b" "c" "d"
+        c2's socket takes all
+        c3 sends frames "e"
+        c2's socket takes all
+        # It reads again, and has missed d and e.
+        c1's socket takes all
+        c3 sends frames "f"
+        c1's socket takes all
+        "#
+    );
+}
+
+#[test]
+fn a_full_queue_drops_the_newest_messages() {
+    assert_trace!(
+        r#"
+        config delivery=queue queue_capacity=3
+        c1 opens
+        c1 sends "PRODUCER\n" frames "a" "b"
+        c1 sends frames "c" "d" "e"
+        c1 sends frames "f"
+        c2 opens
+        c2 sends "CONSUMER\n"
+        "#
+    );
+}
+
+#[test]
+fn idle_consumers_take_their_share_before_room_is_looked_at() {
+    assert_trace!(
+        r#"
+        config delivery=queue queue_capacity=1
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        c2 sends "CONSUMER\n"
+        c3 opens
+        c3 sends "PRODUCER\n" frames "a" "b" "c" "d"
+        c3 sends frames "e" "f"
+        "#
+    );
+}
+
+#[test]
+fn a_backlog_that_is_full_in_bytes_drops_the_newest_too() {
+    assert_trace!(
+        r#"
+        config delivery=queue backlog_bytes=1048580
+        c1 opens
+        c1 sends "PRODUCER\n" frames "half"*131072 "half"*131072 "more"
+        # The end of a batch goes with the first that does not fit. The next batch may fit.
+        c1 sends frames "less"
+        "#
+    );
+}
+
+#[test]
+fn a_broker_that_is_full_in_bytes_drops_the_newest_too() {
+    assert_trace!(
+        r#"
+        config backlog_bytes=1048580 broker_bytes=1048580
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        c2 sends "CONSUMER\n"
+        c3 opens
+        c3 sends "PRODUCER\n" frames "a"
+        c3 sends frames "most"*180000
+        "#
+    );
+}
+
+#[test]
+fn with_block_a_producer_is_not_read_from_until_there_is_room() {
+    assert_trace!(
+        r#"
+        config delivery=queue overflow=block queue_capacity=2
+        c1 opens
+        c1 sends "PRODUCER\n" frames "a" "b" "c" "d" "e"
+        # What it sends now stays in its socket.
+        c1 sends frames "f"
+        c2 opens
+        # There is room for none of this, and c1 was first.
+        c2 sends "PRODUCER\n" frames "g"
+        c3 opens
+        c3 sends "CONSUMER\n"
+        c3's socket takes all
+        c3's socket takes all
+        c3's socket takes all
+        c3's socket takes all
+        "#
+    );
+}
+
+#[test]
+fn with_block_in_broadcast_a_message_waits_until_every_consumer_has_room() {
+    assert_trace!(
+        r#"
+        config overflow=block consumer_backlog=1 write_timeout=5s
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        c2 sends "CONSUMER\n"
+        c3 opens
+        c3 sends "PRODUCER\n" frames "a" "b" "c"
+        # c1 reads; c2 does not, and holds everybody up for as long as a write may take.
+        c1's socket takes all
+        c1's socket takes all
+        5s pass
+        "#
+    );
+}
+
+#[test]
+fn with_block_in_broadcast_the_brokers_bytes_are_for_all_consumers_alike() {
+    assert_trace!(
+        r#"
+        config overflow=block max_consumers=2 backlog_bytes=2097160 broker_bytes=2097160
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        c2 sends "CONSUMER\n"
+        c3 opens
+        c3 sends "PRODUCER\n" frames "a"
+        # With these for each of the two, there is room for ten bytes more for each.
+        c3 sends frames "b"*262141 "c"*262141 "d"*262141 "e"*262131
+        c3 sends frames "f" "g" "h"
+        c1's socket takes all
+        "#
+    );
+}
+
+#[test]
+fn what_a_producer_left_parked_is_published_after_it_has_gone() {
+    assert_trace!(
+        r#"
+        config delivery=queue overflow=block queue_capacity=1
+        c1 opens
+        c1 sends "PRODUCER\n" frames "a" "b"
+        c1 resets
+        c2 opens
+        c2 sends "CONSUMER\n"
+        c2's socket takes all
+        "#
+    );
+}
