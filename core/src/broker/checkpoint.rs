@@ -377,9 +377,16 @@ mod tests {
     fn outputs(broker: &mut Broker) -> Vec<alloc::string::String> {
         let outputs = core::iter::from_fn(|| broker.poll_output());
         outputs
-            .map(|output| match output {
-                Output::Write { conn, write } => alloc::format!("{conn} {:?}", write.batches()),
-                other => alloc::format!("{other:?}"),
+            .map(|output| {
+                let batches = if let Output::Write { write, .. } = &output {
+                    write.batches()
+                } else {
+                    &[]
+                };
+                alloc::format!(
+                    "{output:?} {:?}",
+                    batches.iter().map(FrameBatch::as_bytes).collect::<Vec<_>>()
+                )
             })
             .collect()
     }
