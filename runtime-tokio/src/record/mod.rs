@@ -9,7 +9,7 @@
 //! the file says, does again what the recorded one did. The recording also says what that was, with
 //! a digest in place of messages, so that a replay can be held to it.
 //!
-//! **A file** ([`file`]) begins with a line of text, [`Header`], and a checkpoint of the core: any
+//! **A file** ([`mod@file`]) begins with a line of text, [`Header`], and a checkpoint of the core: any
 //! file of the ring can be replayed without those before it. Steps follow ([`Step`]), each a record
 //! with a length and a checksum. A file ends with a record that says why it does; one that has none,
 //! or a torn one, was left by a broker that was killed.
