@@ -12,7 +12,8 @@
 //! hosts ([`hosts`]).
 //!
 //! For the tests of those who use the broker there is [`kit`]: a real broker in a simulation of
-//! theirs.
+//! theirs. [`recording`] is about runs that were not simulated: what a real broker's flight recorder
+//! wrote.
 
 pub mod chaos;
 pub mod checker;
@@ -24,6 +25,7 @@ pub mod kit;
 pub mod message;
 pub mod net;
 pub mod plan;
+pub mod recording;
 pub mod rng;
 pub mod scenario;
 pub mod shrink;

@@ -3,6 +3,7 @@
 use crate::logging::{self, LoggingError};
 use crate::net;
 use crate::process;
+use crate::record::{self, Recorder};
 use crate::settings::{Settings, SettingsError, settings_help};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -38,6 +39,9 @@ enum StartError {
     /// The runtime could not be made.
     #[error("WORKER_THREADS: cannot start the runtime: {0}")]
     Runtime(io::Error),
+    /// The flight recorder could not begin.
+    #[error(transparent)]
+    Recording(#[from] record::StartError),
     /// A port could not be taken.
     #[error("{name}: cannot listen on {address}: {source}")]
     Listen {
@@ -108,6 +112,10 @@ fn start(settings: &Settings) -> Result<(), StartError> {
     let runtime = runtime(settings.worker_threads()).map_err(StartError::Runtime)?;
     // Sockets belong to the runtime in which they are opened.
     let _in_runtime = runtime.enter();
+    let recorder = match settings.recording() {
+        Some(options) => Some(Recorder::start(options, settings.broker_config())?),
+        None => None,
+    };
     let send_buffer = settings.send_buffer_bytes();
     let (clients, tcp_address) = listen("TCP_PORT", settings.tcp_address(), send_buffer)?;
     let (operators, http_address) = listen("HTTP_PORT", settings.http_address(), None)?;
@@ -121,7 +129,7 @@ fn start(settings: &Settings) -> Result<(), StartError> {
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
-    runtime.block_on(process::run(settings, clients, operators));
+    runtime.block_on(process::run(settings, clients, operators, recorder));
     Ok(())
 }
 
