@@ -24,7 +24,12 @@ use std::sync::Arc;
 /// Serves what there is to see of `broker`.
 pub fn router(broker: Handle) -> Router {
     let scraped = broker.clone();
-    let metrics = Arc::new(Metrics::new(move || scraped.snapshot()));
+    router_with(broker, Metrics::new(move || scraped.snapshot()))
+}
+
+/// As [`router`], with these metrics.
+pub fn router_with(broker: Handle, metrics: Metrics) -> Router {
+    let metrics = Arc::new(metrics);
     Router::new()
         .route(
             "/ready",

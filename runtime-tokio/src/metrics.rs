@@ -15,6 +15,7 @@ mod format;
 pub use format::Format;
 
 use crate::Snapshot;
+use crate::record::RecordingStatus;
 use message_queue_core::{CloseReason, Count, DropReason};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
@@ -46,6 +47,13 @@ impl Metrics {
         );
         registry.register_collector(Box::new(BrokerCollector { snapshot }));
         Self { registry }
+    }
+
+    /// These, and those of a recording.
+    #[must_use]
+    pub fn with_recording(mut self, status: RecordingStatus) -> Self {
+        self.registry.register_collector(Box::new(status));
+        self
     }
 
     /// Everything, as it is now, in this format.

@@ -1,5 +1,7 @@
 //! The broker as a process: clients on one port, operators on another, and signals.
 
+use crate::metrics::Metrics;
+use crate::record::Recorder;
 use crate::settings::Settings;
 use crate::{Handle, Server, http, systemd};
 use message_queue_core::Stats;
@@ -16,16 +18,27 @@ use tracing::{error, info, warn};
 const OTHER_DESCRIPTORS: u64 = 64;
 
 /// Serves until a signal has brought the orderly end about.
-pub(crate) async fn run(settings: &Settings, clients: TcpListener, operators: TcpListener) {
+pub(crate) async fn run(
+    settings: &Settings,
+    clients: TcpListener,
+    operators: TcpListener,
+    recorder: Option<Recorder>,
+) {
     // First of all: a signal that comes before its handler is there ends the process on the spot.
     let signals = Signals::new();
     let config = settings.broker_config();
     allow_descriptors(config.max_connections as u64 + OTHER_DESCRIPTORS);
-    let server = Server::new(config, settings.decoder_config());
+    let mut server = Server::new(config, settings.decoder_config());
     let broker = server.handle();
+    let scraped = broker.clone();
+    let mut metrics = Metrics::new(move || scraped.snapshot());
+    if let Some(recorder) = recorder {
+        metrics = metrics.with_recording(recorder.status());
+        server = server.observed_by(recorder);
+    }
 
     announce(settings, &clients, &operators);
-    let router = http::router(broker.clone());
+    let router = http::router_with(broker.clone(), metrics);
     let serving_http = tokio::spawn(async move {
         if let Err(error) = axum::serve(operators, router).await {
             error!(%error, "HTTP is not served any more");

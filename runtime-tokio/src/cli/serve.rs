@@ -3,6 +3,7 @@
 use crate::logging::{self, LoggingError};
 use crate::net;
 use crate::process;
+use crate::record::{self, Recorder};
 use crate::settings::{Settings, SettingsError, settings_help};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -38,6 +39,9 @@ enum StartError {
     /// The runtime could not be made.
     #[error("WORKER_THREADS: cannot start the runtime: {0}")]
     Runtime(io::Error),
+    /// The flight recorder could not begin.
+    #[error(transparent)]
+    Recording(#[from] record::StartError),
     /// A port could not be taken.
     #[error("{name}: cannot listen on {address}: {source}")]
     Listen {
@@ -108,10 +112,14 @@ fn start(settings: &Settings) -> Result<(), StartError> {
     let runtime = runtime(settings.worker_threads()).map_err(StartError::Runtime)?;
     // Sockets belong to the runtime in which they are opened.
     let _in_runtime = runtime.enter();
+    let recorder = match settings.recording() {
+        Some(options) => Some(Recorder::start(options, settings.broker_config())?),
+        None => None,
+    };
     let send_buffer = settings.send_buffer_bytes();
     let clients = listen("TCP_PORT", settings.tcp_address(), send_buffer)?;
     let operators = listen("HTTP_PORT", settings.http_address(), None)?;
-    runtime.block_on(process::run(settings, clients, operators));
+    runtime.block_on(process::run(settings, clients, operators, recorder));
     Ok(())
 }
 

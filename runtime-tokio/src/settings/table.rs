@@ -65,7 +65,7 @@ const SPAN: Allowed = Allowed::Number {
 };
 
 /// Every setting, in the order in which they are listed everywhere.
-pub static SETTINGS: [Setting; 23] = [
+pub static SETTINGS: [Setting; 26] = [
     Setting {
         name: "TCP_PORT",
         default: "9080",
@@ -266,6 +266,34 @@ pub static SETTINGS: [Setting; 23] = [
         default: "",
         allowed: Allowed::LogFilter,
         help: "What is logged, part by part, as directives of tracing's EnvFilter.",
+        memory: None,
+    },
+    Setting {
+        name: "RECORD_DIR",
+        default: "",
+        allowed: Allowed::Directory,
+        help: "Directory for the flight recorder's files; none turns it off.",
+        memory: Some(
+            "While the disk is slower than the broker, up to 64 MiB of messages (128 MiB with \
+             what they keep from being freed); more than that is a gap in the recording.",
+        ),
+    },
+    Setting {
+        name: "RECORD_BYTES",
+        default: "268435456",
+        allowed: Allowed::Number {
+            min: 16_777_216,
+            max: 8_589_934_592,
+            unit: "bytes",
+        },
+        help: "Bytes on disk for all recordings in RECORD_DIR together; the oldest make room.",
+        memory: Some("Up to a quarter of this while the recorder writes a checkpoint."),
+    },
+    Setting {
+        name: "RECORD_PAYLOADS",
+        default: "hash",
+        allowed: Allowed::OneOf(&["full", "hash"]),
+        help: "What recordings keep of messages: all, or length and hash (nothing is readable).",
         memory: None,
     },
 ];
