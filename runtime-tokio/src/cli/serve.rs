@@ -108,7 +108,7 @@ fn complain(err: &mut dyn Write, line: &str) {
 }
 
 fn start(settings: &Settings) -> Result<(), StartError> {
-    logging::init(settings)?;
+    let log = logging::init(settings)?;
     let runtime = runtime(settings.worker_threads()).map_err(StartError::Runtime)?;
     // Sockets belong to the runtime in which they are opened.
     let _in_runtime = runtime.enter();
@@ -120,6 +120,12 @@ fn start(settings: &Settings) -> Result<(), StartError> {
     let clients = listen("TCP_PORT", settings.tcp_address(), send_buffer)?;
     let operators = listen("HTTP_PORT", settings.http_address(), None)?;
     runtime.block_on(process::run(settings, clients, operators, recorder));
+    if log.lost_lines() > 0 {
+        tracing::warn!(
+            lines = log.lost_lines(),
+            "log lines were lost: nobody read them in time"
+        );
+    }
     Ok(())
 }
 
