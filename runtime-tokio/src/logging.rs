@@ -2,7 +2,7 @@
 //! standard output is free for data.
 //!
 //! A thread of its own writes them: whoever reads the log may stop doing so, and the broker must not
-//! stop with him. Past [`WAITING_LINES`] the newest lines are lost, and counted.
+//! stop with him. Past `WAITING_LINES` the newest lines are lost, and counted.
 
 use crate::settings::{LogFormat, Settings};
 use std::env;
