@@ -2,6 +2,7 @@
 //! wait for the socket.
 
 use crate::driver::Driver;
+use crate::pacing::Turn;
 use crate::peer::Peer;
 use crate::planted::{self, Bug};
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
@@ -29,6 +30,8 @@ pub(crate) struct Connection<R> {
     reader: R,
     decoder: Decoder,
     role: Option<Role>,
+    /// What it waits for before the next read, where its consumers are behind.
+    turn: Option<Turn>,
     last_reads: Option<LastReads>,
 }
 
@@ -54,6 +57,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             reader,
             decoder,
             role: None,
+            turn: None,
             last_reads: None,
         }
     }
@@ -81,16 +85,39 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 self.driver.end(self.peer.conn, Input::NothingToRead);
                 continue;
             }
+            ready!(self.poll_turn(cx));
             match self.poll_read(cx) {
-                Poll::Ready(Ok(bytes)) => self.received(bytes),
+                Poll::Ready(Ok(bytes)) => {
+                    self.received(bytes);
+                    self.turn = self.next_turn();
+                }
                 Poll::Ready(Err(_)) => self.driver.end(self.peer.conn, Input::PeerReset),
                 Poll::Pending => {
                     self.decoder.park();
+                    // Nothing to read: its turn is the next producer's.
+                    self.driver.pacing.pass_turn();
                     ready!(self.poll_quiet(cx));
                     self.driver.end(self.peer.conn, Input::NothingToRead);
                 }
             }
         }
+    }
+
+    /// What to wait for before the next read. Nothing while draining: what a producer has sent is
+    /// read soon, or is lost.
+    fn next_turn(&self) -> Option<Turn> {
+        let waits = self.role == Some(Role::Producer) && !self.driver.is_draining();
+        waits.then(|| self.driver.pacing.turn()).flatten()
+    }
+
+    /// Ready when it is this producer's turn to be read from.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(turn) = &mut self.turn {
+            // Its turn has come, or it has waited for long enough.
+            let _ = ready!(turn.as_mut().poll(cx));
+            self.turn = None;
+        }
+        Poll::Ready(())
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -8,9 +8,12 @@
 //! Locks, always taken in this order: the gate, the core, a peer.
 
 use crate::observe::{Observed, Observer};
+use crate::pacing::Pacing;
 use crate::peer::{Peer, Status};
 use crate::report::Report;
-use message_queue_core::{Broker, CloseReason, Config, ConnId, Input, Now, Output, Write};
+use message_queue_core::{
+    Broker, CloseReason, Config, ConnId, Input, Now, Output, Overflow, Write,
+};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +33,8 @@ pub(crate) struct Driver {
     gate: RwLock<()>,
     started: Instant,
     draining: AtomicBool,
+    /// Says when producers are to be read from.
+    pub(crate) pacing: Pacing,
     /// The server is to look at the timers, at the end of the drain, or at the listener.
     pub(crate) attention: Notify,
 }
@@ -46,11 +51,19 @@ pub(crate) struct Core {
     observer: Option<Box<dyn Observer>>,
 }
 
+/// Producers are paced where more waits than this part of a write: bulk is, and a few small
+/// messages are not.
+const PACE_RATIO: usize = 4;
+
 /// Writes that the core has asked for.
 type Writes = Vec<(Arc<Peer>, Write)>;
 
 impl Driver {
     pub(crate) fn new(config: Config) -> Self {
+        let pacing = Pacing::new(match config.overflow {
+            Overflow::Block => Some(config.write_bytes / PACE_RATIO),
+            Overflow::Drop => None,
+        });
         let core = Core {
             broker: Broker::new(config),
             peers: BTreeMap::new(),
@@ -64,6 +77,7 @@ impl Driver {
             gate: RwLock::new(()),
             started: Instant::now(),
             draining: AtomicBool::new(false),
+            pacing,
             attention: Notify::new(),
         }
     }
@@ -199,6 +213,7 @@ impl Driver {
         let now = self.now();
         act(&mut core, now);
         let writes = core.follow(now);
+        self.pacing.note(core.broker.held_bytes());
         let due = core.broker.poll_timeout();
         let earlier = due.is_some_and(|due| core.alarm.is_none_or(|alarm| due < alarm));
         if earlier || core.broker.is_drained() {

@@ -67,6 +67,11 @@ impl Broker {
         sum
     }
 
+    /// The bytes of [`backlog`](Self::backlog), at no cost.
+    pub const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Since when the message that has waited longest has been waiting; one in flight is waiting.
     /// Looks at every group and consumer.
     pub fn waiting_since(&self) -> Option<Now> {

@@ -15,7 +15,7 @@ const MIN_READ: usize = 2 * 1024;
 pub struct DecoderConfig {
     /// The longest role line, in bytes, its line feed not counted. Default: 1,024.
     pub role_line_bytes: usize,
-    /// The largest read asked for, in bytes. Default: 262,144; 0 is taken as 1.
+    /// The largest read asked for, in bytes. Default: 524,288; 0 is taken as 1.
     ///
     /// A connection's memory: at most this, one partial frame, and as much again while the buffer
     /// grows. Connections that are idle or send little use far less.
@@ -26,7 +26,7 @@ impl Default for DecoderConfig {
     fn default() -> Self {
         Self {
             role_line_bytes: 1024,
-            read_bytes: 256 * 1024,
+            read_bytes: 512 * 1024,
         }
     }
 }

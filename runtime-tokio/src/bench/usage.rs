@@ -1,6 +1,7 @@
 //! What a process has used, as Linux tells it under `/proc`. Elsewhere nothing is known.
 
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 /// What a process has used since it started.
@@ -14,12 +15,14 @@ pub(super) struct Usage {
 
 /// What process `pid` has used; none if that cannot be read.
 pub(super) fn of_process(pid: u32) -> Option<Usage> {
-    let mut nanos = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+    let of_thread = |thread: io::Result<fs::DirEntry>| {
         // To the nanosecond, where /proc/PID/stat counts ticks of 10 ms.
         let path = thread.ok()?.path().join("schedstat");
-        nanos += cpu_nanos(&fs::read_to_string(path).ok()?)?;
-    }
+        // A thread may have ended since it was listed.
+        cpu_nanos(&fs::read_to_string(path).ok()?)
+    };
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let nanos = threads.filter_map(of_thread).reduce(|a, b| a + b)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     Some(Usage {
         cpu: Duration::from_nanos(nanos),

@@ -189,7 +189,7 @@ pub static SETTINGS: [Setting; 26] = [
     },
     Setting {
         name: "WRITE_BYTES",
-        default: "262144",
+        default: "524288",
         allowed: IO_SIZE,
         help: "Most bytes in one write to a consumer; one larger message goes alone.",
         memory: Some(
@@ -200,7 +200,7 @@ pub static SETTINGS: [Setting; 26] = [
     },
     Setting {
         name: "READ_BYTES",
-        default: "262144",
+        default: "524288",
         allowed: IO_SIZE,
         help: "Most bytes in one read from a producer.",
         memory: Some(
