@@ -20,6 +20,8 @@ pub(crate) struct Job {
     pub(crate) stuck: usize,
     /// The size of a message in bytes.
     pub(crate) size: usize,
+    /// Producers write one batch every so often; none is as fast as they can.
+    pub(crate) pace: Option<Duration>,
     /// Whether ours drops what has no place; or else it holds producers back.
     pub(crate) drops: bool,
 }
@@ -48,6 +50,7 @@ impl Job {
             consumers: 1,
             stuck: 0,
             size: 128,
+            pace: None,
             drops: false,
         }
     }

@@ -34,6 +34,9 @@ impl Ours {
             ("OVERFLOW", overflow),
             ("MAX_CONSUMERS", &consumers.to_string()),
             ("BROKER_BYTES", &broker_bytes.to_string()),
+            // Bytes are the bound that counts, whatever the size of the messages.
+            ("CONSUMER_CHANNEL_BUFFER_SIZE", "1000000"),
+            ("QUEUE_CAPACITY", "1000000"),
         ]);
         Self { broker }
     }

@@ -3,7 +3,7 @@
 use crate::job::{Figures, Job};
 use crate::server::Server;
 use message_queue_tests::usage::{self, Memory};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
@@ -15,13 +15,16 @@ use tokio::time::Instant;
 const LOOK: Duration = Duration::from_millis(5);
 
 /// What has not come for so long does not come any more.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The stack of a client's thread, in bytes.
 const STACK: usize = 64 << 10;
 
 /// What the buffers of all consumers together may take, in bytes.
 const BUFFERS: usize = 64 << 20;
+
+/// More than our broker's default of `BACKLOG_BYTES`, in bytes.
+const FILL: usize = 64 << 20;
 
 /// How far a client has come. Alone on its cache line.
 #[derive(Debug, Default)]
@@ -73,7 +76,10 @@ pub(crate) fn run(server: &impl Server, job: &Job, time: Duration) -> Figures {
     let origin = Instant::now();
     let buffer = (BUFFERS / job.consumers).clamp(16 << 10, 256 << 10);
     let ending = Arc::new(AtomicBool::new(false));
-    let _stuck: Vec<_> = (0..job.stuck).map(|_| server.consumer(job)).collect();
+    let stuck: Vec<_> = (0..job.stuck).map(|_| server.consumer(job)).collect();
+    if !stuck.is_empty() {
+        fill(server, job);
+    }
     let consumers: Vec<_> = (0..job.consumers)
         .map(|_| {
             let (reader, ending) = (server.reader(job), Arc::clone(&ending));
@@ -88,12 +94,21 @@ pub(crate) fn run(server: &impl Server, job: &Job, time: Duration) -> Figures {
     let producers: Vec<_> = (0..job.producers)
         .map(|_| {
             let (stream, batch) = server.producer(job);
-            let gate = Arc::clone(&gate);
+            let (gate, pace) = (Arc::clone(&gate), job.pace);
             Client::spawn(stream, move |mut stream, tally| {
+                // All are there; then all go.
+                gate.wait();
                 gate.wait();
                 let start = Instant::now();
                 let mut sent = 0;
-                while start.elapsed() < time {
+                for number in 0.. {
+                    let due = pace.map_or(Duration::ZERO, |pace| pace * number);
+                    while start.elapsed() < due {
+                        thread::park_timeout(due.saturating_sub(start.elapsed()));
+                    }
+                    if start.elapsed() >= time {
+                        return;
+                    }
                     stream.write_all(&batch.bytes).expect("the server reads");
                     sent += batch.messages;
                     tally.set(sent, origin);
@@ -102,6 +117,7 @@ pub(crate) fn run(server: &impl Server, job: &Job, time: Duration) -> Figures {
         })
         .collect();
 
+    gate.wait();
     let cpu = usage::cpu(server.pid());
     let start = origin.elapsed();
     gate.wait();
@@ -120,12 +136,26 @@ pub(crate) fn run(server: &impl Server, job: &Job, time: Duration) -> Figures {
         cpu,
         peak: Memory::of(server.pid()).peak,
     };
+    drop(stuck);
     for client in producers.into_iter().chain(consumers) {
         // Whoever ended first.
         let _ = client.stream.shutdown(Shutdown::Both);
         client.thread.join().expect("no client fails");
     }
     figures
+}
+
+/// Sends more than waits for a consumer that is stuck: what it costs to have one is not what it
+/// costs to get one.
+fn fill(server: &impl Server, job: &Job) {
+    let (mut stream, batch) = server.producer(job);
+    for _ in 0..FILL.div_ceil(batch.bytes.len()) {
+        stream.write_all(&batch.bytes).expect("the server reads");
+    }
+    stream.shutdown(Shutdown::Write).expect("it is open");
+    // The server's end follows when it has read all.
+    let end = stream.read_to_end(&mut Vec::new());
+    assert_eq!(end.expect("an orderly end"), 0);
 }
 
 /// Waits until all that was sent was received, or nothing more comes.
@@ -142,7 +172,7 @@ fn wait(job: &Job, producers: &[Client], consumers: &[Client]) {
             (before, moved) = (sent + received, Instant::now());
         }
         assert!(
-            ended || moved.elapsed() < 5 * SILENCE,
+            ended || moved.elapsed() < 10 * SILENCE,
             "nothing moves, and the producers are not done"
         );
         if ended && moved.elapsed() > SILENCE {

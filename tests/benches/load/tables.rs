@@ -25,6 +25,9 @@ const JOBS: [(Delivery, usize, usize); 7] = [
 /// How many clients there are on the curve.
 const CLIENTS: [usize; 6] = [1, 4, 16, 64, 256, 1000];
 
+/// How often a producer with a pace writes 256 KiB: slowly enough for one consumer to follow.
+const PACE: Duration = Duration::from_millis(1);
+
 /// How many connections are idle.
 const IDLE: usize = 10_000;
 
@@ -104,9 +107,9 @@ pub(crate) fn connections(seconds: f64, rounds: usize) {
     let time = Duration::from_secs_f64(seconds);
     println!(
         "| clients | fan-out to so many: CPU-s per million (min to max), messages/s \
-         | queue to so many | fan-out from so many to 1 |"
+         | queue to so many | queue to so many, 16 KiB | fan-out from so many to 1 |"
     );
-    println!("|---|---|---|---|");
+    println!("|---|---|---|---|---|");
     for clients in CLIENTS {
         let jobs = [
             Job {
@@ -115,6 +118,11 @@ pub(crate) fn connections(seconds: f64, rounds: usize) {
             },
             Job {
                 consumers: clients,
+                ..Job::new(Delivery::Queue)
+            },
+            Job {
+                consumers: clients,
+                size: 16 << 10,
                 ..Job::new(Delivery::Queue)
             },
             Job {
@@ -127,7 +135,7 @@ pub(crate) fn connections(seconds: f64, rounds: usize) {
             let runs: Vec<_> = runs.collect();
             let cpu = spread(Spread::of(runs.iter().map(Figures::cpu_per_million)), 3);
             let rate = Spread::of(runs.iter().map(Figures::rate)).median;
-            format!("{cpu}, {:.1}M{}", rate / 1e6, lost(&runs))
+            format!("{cpu}, {:.2}M{}", rate / 1e6, lost(&runs))
         });
         println!("| {clients} | {} |", cells.join(" | "));
     }
@@ -137,13 +145,21 @@ pub(crate) fn connections(seconds: f64, rounds: usize) {
 pub(crate) fn stuck(seconds: f64, rounds: usize) {
     let time = Duration::from_secs_f64(seconds);
     println!(
-        "| job | alone: messages/s, CPU-s per million | beside a stuck one \
+        "| producer | alone: messages/s, CPU-s per million | beside a stuck one \
          | rate (min to max) | CPU (min to max) |"
     );
     println!("|---|---|---|---|---|");
-    for size in [128, 1024, 16 << 10] {
+    for (size, pace) in [
+        (128, None),
+        (1024, None),
+        (16 << 10, None),
+        (128, Some(PACE)),
+        (1024, Some(PACE)),
+        (16 << 10, Some(PACE)),
+    ] {
         let alone = Job {
             size,
+            pace,
             drops: true,
             ..Job::new(Delivery::Broadcast)
         };
@@ -160,8 +176,9 @@ pub(crate) fn stuck(seconds: f64, rounds: usize) {
                 one.push(of(&alone));
             }
         }
+        let speed = pace.map_or("as fast as it can", |_| "256 MB/s");
         println!(
-            "| {size} B | {} | {} | {} |",
+            "| {size} B, {speed} | {} | {} | {} |",
             medians(&one),
             medians(&two),
             ratios(&two, &one)
