@@ -29,16 +29,20 @@ impl Ours {
         };
         let overflow = if job.drops { "drop" } else { "block" };
         let broker_bytes = BROKER_BYTES.max(consumers * MAX_FRAME);
-        let broker = Broker::start(&[
+        let (consumers, broker_bytes) = (consumers.to_string(), broker_bytes.to_string());
+        let mut settings = vec![
             ("DELIVERY_MODE", delivery),
             ("OVERFLOW", overflow),
-            ("MAX_CONSUMERS", &consumers.to_string()),
-            ("BROKER_BYTES", &broker_bytes.to_string()),
-            // Bytes are the bound that counts, whatever the size of the messages.
-            ("CONSUMER_CHANNEL_BUFFER_SIZE", "1000000"),
-            ("QUEUE_CAPACITY", "1000000"),
-        ]);
-        Self { broker }
+            ("MAX_CONSUMERS", &consumers),
+            ("BROKER_BYTES", &broker_bytes),
+        ];
+        if job.drops {
+            // So that BACKLOG_BYTES is the bound that counts, whatever the size of the messages.
+            settings.push(("CONSUMER_CHANNEL_BUFFER_SIZE", "1000000"));
+        }
+        Self {
+            broker: Broker::start(&settings),
+        }
     }
 
     pub(crate) fn version() -> String {
