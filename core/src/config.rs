@@ -30,7 +30,8 @@ pub enum Overflow {
 /// Messages at rest take at most `2 * broker_bytes`, plus one read for each group, plus, for each
 /// consumer, the write in flight (`write_bytes`, or one larger message) and, for each producer
 /// that waits for room, one batch. A batch shared by many consumers is counted for each and kept
-/// once, so in `broadcast` the real figure is lower.
+/// once, so in `broadcast` the real figure is lower. Beside its frames each batch takes some 150
+/// bytes, once for each backlog that it waits in; what counts if messages are tiny and come alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// To whom a message goes. Default: broadcast.

@@ -42,7 +42,7 @@ mod stats;
 mod time;
 pub mod wire;
 
-pub use broker::{Broker, ConsumerView, GroupView, Input, Output, Write};
+pub use broker::{Broker, Checkpoint, ConsumerView, GroupView, Input, Output, Write};
 pub use config::{Config, ConfigError, DeliveryMode, Overflow};
 pub use error::{CloseReason, DropReason, ProtocolError};
 pub use id::{ConnId, GroupId};

@@ -8,13 +8,26 @@
 //! A seed expands into a [`plan::Plan`] that lists the settings, the clients and the faults. A
 //! simulator ([`scenario::Scenario`]) carries it out and records a [`history::History`];
 //! [`checker`] says which promises it breaks. Simulators share all of that and know nothing of
-//! each other.
+//! each other. The one for the whole stack ([`full_sim`]) runs the production driver on simulated
+//! hosts ([`hosts`]).
+//!
+//! For the tests of those who use the broker there is [`kit`]: a real broker in a simulation of
+//! theirs. [`recording`] is about runs that were not simulated: what a real broker's flight recorder
+//! wrote.
 
+pub mod chaos;
 pub mod checker;
 pub mod core_sim;
+pub mod full_sim;
 pub mod history;
+pub mod hosts;
+pub mod kit;
 pub mod message;
+pub mod net;
 pub mod plan;
+pub mod recording;
 pub mod rng;
 pub mod scenario;
 pub mod shrink;
+
+pub use kit::Broker;

@@ -2,6 +2,7 @@
 
 use crate::checker::{Violation, check};
 use crate::core_sim;
+use crate::full_sim;
 use crate::history::History;
 use crate::plan::{Micros, Plan};
 use std::fmt;
@@ -13,6 +14,8 @@ pub enum Scenario {
     /// The core alone, without sockets or a runtime: the one for volume.
     #[default]
     Core,
+    /// The production driver and real TCP behaviour, on a network that loses packets.
+    Full,
 }
 
 /// How to run.
@@ -49,12 +52,13 @@ impl Outcome {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 1] = [Self::Core];
+    pub const ALL: [Self; 2] = [Self::Core, Self::Full];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
+            Self::Full => "full",
         }
     }
 
@@ -65,6 +69,10 @@ impl Scenario {
                 "the core alone, 10 simulated seconds: resets, stalls, partitions, restarts, \
                  slow readers, hostile clients"
             }
+            Self::Full => {
+                "the production driver on simulated TCP, 20 simulated seconds: lost and doubled \
+                 packets, partitions, crashes, power cuts, short reads and writes"
+            }
         }
     }
 
@@ -72,6 +80,7 @@ impl Scenario {
     pub fn plan(self, seed: u64) -> Plan {
         match self {
             Self::Core => Plan::of_seed(seed),
+            Self::Full => Plan::of_seed_with_packets(seed),
         }
     }
 
@@ -79,6 +88,7 @@ impl Scenario {
     pub fn run(self, plan: &Plan, options: Options) -> Outcome {
         let (history, stopped_by) = match self {
             Self::Core => core_sim::run(plan, options.check_invariants),
+            Self::Full => full_sim::run(plan, options.check_invariants),
         };
         let mut violations = check(&history);
         violations.extend(stopped_by);

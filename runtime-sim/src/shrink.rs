@@ -33,6 +33,7 @@ pub fn shrink(
 /// Plans that are a little smaller, what saves most first.
 fn smaller_plans(plan: &Plan) -> impl Iterator<Item = Plan> {
     without_faults(plan)
+        .chain(without_packet_faults(plan))
         .chain(without_clients(plan))
         .chain(with_fewer_messages(plan))
         .chain(with_less_time(plan))
@@ -44,6 +45,20 @@ fn without_faults(plan: &Plan) -> impl Iterator<Item = Plan> {
         let mut smaller = plan.clone();
         smaller.faults.drain(span);
         smaller
+    })
+}
+
+fn without_packet_faults(plan: &Plan) -> impl Iterator<Item = Plan> {
+    let packets = plan.packets.iter();
+    packets.flat_map(|packets| {
+        spans(packets.faults.len()).map(|span| {
+            let mut fewer = packets.clone();
+            fewer.faults.drain(span);
+            Plan {
+                packets: Some(fewer),
+                ..plan.clone()
+            }
+        })
     })
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Locks, always taken in this order: the gate, the core, a peer.
 
+use crate::observe::{Observed, Observer};
 use crate::peer::{Peer, Status};
 use crate::report::Report;
 use message_queue_core::{Broker, CloseReason, Config, ConnId, Input, Now, Output, Write};
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     next_conn: u64,
     /// The moment that the server sleeps until.
     alarm: Option<Now>,
+    observer: Option<Box<dyn Observer>>,
 }
 
 /// Writes that the core has asked for.
@@ -55,6 +57,7 @@ impl Driver {
             report: Report::default(),
             next_conn: 1,
             alarm: None,
+            observer: None,
         };
         Self {
             core: Mutex::new(core),
@@ -85,23 +88,27 @@ impl Driver {
 
     /// Tells the core something that does not end the connection.
     pub(crate) fn feed(&self, conn: ConnId, input: Input) {
-        self.run(|broker, now| broker.handle_input(conn, input, now));
+        self.run(|core, now| core.handle_input(conn, input, now));
     }
 
     /// Tells the core that a connection has ended.
     pub(crate) fn end(&self, conn: ConnId, input: Input) {
-        self.run_alone(|broker, now| broker.handle_input(conn, input, now));
+        self.run_alone(|core, now| core.handle_input(conn, input, now));
     }
 
     /// Lets the core do what is due.
     pub(crate) fn handle_timeout(&self) {
-        self.run_alone(Broker::handle_timeout);
+        self.run_alone(Core::handle_timeout);
     }
 
     /// Begins the orderly end, or leaves less time for it.
     pub(crate) fn drain(&self, timeout: Duration) {
-        self.draining.store(true, Ordering::Release);
-        self.run_alone(|broker, now| broker.drain(timeout, now));
+        self.run_alone(|core, now| {
+            core.drain(timeout, now);
+            // After the core, under its lock: a connection that sees this may tell the core at once
+            // that there is nothing more to read, and the core must have been told why.
+            self.draining.store(true, Ordering::Release);
+        });
         for peer in self.core().peers.values() {
             peer.wake();
         }
@@ -119,7 +126,7 @@ impl Driver {
             let input = Input::Written(taken);
             (
                 status,
-                self.step(|broker, now| broker.handle_input(peer.conn, input, now)),
+                self.step(|core, now| core.handle_input(peer.conn, input, now)),
             )
         };
         self.carry_out(writes);
@@ -153,12 +160,12 @@ impl Driver {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, act: impl FnOnce(&mut Broker, Now)) {
+    fn run(&self, act: impl FnOnce(&mut Core, Now)) {
         let writes = self.step(act);
         self.carry_out(writes);
     }
 
-    fn run_alone(&self, act: impl FnOnce(&mut Broker, Now)) {
+    fn run_alone(&self, act: impl FnOnce(&mut Core, Now)) {
         let writes = {
             let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
             self.step(act)
@@ -175,10 +182,10 @@ impl Driver {
                 .into_iter()
                 .map(|(peer, write)| (peer.conn, peer.start(write)))
                 .collect();
-            writes = self.step(|broker, now| {
+            writes = self.step(|core, now| {
                 for (conn, bytes) in taken {
                     if bytes > 0 {
-                        broker.handle_input(conn, Input::Written(bytes), now);
+                        core.handle_input(conn, Input::Written(bytes), now);
                     }
                 }
             });
@@ -186,12 +193,12 @@ impl Driver {
     }
 
     /// One step of the core: something happens, and all that follows from it but the writes.
-    fn step(&self, act: impl FnOnce(&mut Broker, Now)) -> Writes {
+    fn step(&self, act: impl FnOnce(&mut Core, Now)) -> Writes {
         let mut core = self.core();
         // Read under the lock, so that time never runs backwards.
         let now = self.now();
-        act(&mut core.broker, now);
-        let writes = core.follow();
+        act(&mut core, now);
+        let writes = core.follow(now);
         let due = core.broker.poll_timeout();
         let earlier = due.is_some_and(|due| core.alarm.is_none_or(|alarm| due < alarm));
         if earlier || core.broker.is_drained() {
@@ -202,10 +209,37 @@ impl Driver {
 }
 
 impl Core {
+    /// From now on everything is shown to `observer`.
+    pub(crate) fn set_observer(&mut self, observer: Box<dyn Observer>) {
+        self.observer = Some(observer);
+    }
+
+    fn handle_input(&mut self, conn: ConnId, input: Input, now: Now) {
+        self.show(Observed::Input(conn, &input), now);
+        self.broker.handle_input(conn, input, now);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.show(Observed::Timeout, now);
+        self.broker.handle_timeout(now);
+    }
+
+    fn drain(&mut self, timeout: Duration, now: Now) {
+        self.show(Observed::Drain(timeout), now);
+        self.broker.drain(timeout, now);
+    }
+
+    fn show(&mut self, observed: Observed<'_>, now: Now) {
+        if let Some(observer) = &mut self.observer {
+            observer.observe(observed, now);
+        }
+    }
+
     /// Does what the core has asked for, and returns the writes.
-    fn follow(&mut self) -> Writes {
+    fn follow(&mut self, now: Now) -> Writes {
         let mut writes = Vec::new();
         while let Some(output) = self.broker.poll_output() {
+            self.show(Observed::Output(&output), now);
             match output {
                 Output::Write { conn, write } => {
                     if let Some(peer) = self.peers.get(&conn) {
@@ -229,6 +263,9 @@ impl Core {
                     self.report.dropped(group, reason, count);
                 }
             }
+        }
+        if let Some(observer) = &mut self.observer {
+            observer.step_ended(&self.broker, now);
         }
         writes
     }

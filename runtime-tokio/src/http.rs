@@ -7,11 +7,11 @@
 //! | `/metrics` | the counters, for Prometheus |
 //! | `/consumers` | every consumer, as JSON: what it took, missed and has yet to take |
 
-use crate::metrics::{self, Metrics};
+use crate::metrics::{Format, Metrics};
 use crate::{ConsumerStatus, Handle};
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -24,7 +24,12 @@ use std::sync::Arc;
 /// Serves what there is to see of `broker`.
 pub fn router(broker: Handle) -> Router {
     let scraped = broker.clone();
-    let metrics = Arc::new(Metrics::new(move || scraped.snapshot()));
+    router_with(broker, Metrics::new(move || scraped.snapshot()))
+}
+
+/// As [`router`], with these metrics.
+pub fn router_with(broker: Handle, metrics: Metrics) -> Router {
+    let metrics = Arc::new(metrics);
     Router::new()
         .route(
             "/ready",
@@ -37,7 +42,11 @@ pub fn router(broker: Handle) -> Router {
         .with_state(broker)
         .route(
             "/metrics",
-            get(|State(it): State<Arc<Metrics>>| async move { scrape(&it) }),
+            get(
+                |State(it): State<Arc<Metrics>>, headers: HeaderMap| async move {
+                    scrape(&it, &headers)
+                },
+            ),
         )
         .with_state(metrics)
         .route("/healthz", get(|| async { "ok\n" }))
@@ -55,9 +64,12 @@ fn consumers(broker: &Handle) -> Json<Vec<Consumer>> {
     Json(broker.consumers().into_iter().map(Consumer::from).collect())
 }
 
-fn scrape(metrics: &Metrics) -> Response {
-    match metrics.encode() {
-        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+fn scrape(metrics: &Metrics, headers: &HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    let format = Format::accepted(accept);
+    let about = [(CONTENT_TYPE, format.media_type()), (VARY, ACCEPT.as_str())];
+    match metrics.encode(format) {
+        Ok(text) => (about, text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
@@ -115,7 +127,7 @@ mod tests {
     use super::*;
     use crate::Server;
     use axum::body::{Body, to_bytes};
-    use axum::http::{Method, Request};
+    use axum::http::{Request, request};
     use message_queue_core::wire::DecoderConfig;
     use message_queue_core::{Config, ConnId};
     use std::net::Ipv4Addr;
@@ -127,16 +139,11 @@ mod tests {
     }
 
     /// Status, media type and body of the answer.
-    async fn request(
-        method: Method,
-        path: &str,
+    async fn answer(
+        request: request::Builder,
         broker: &Handle,
     ) -> (StatusCode, Option<String>, String) {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .body(Body::empty())
-            .unwrap();
+        let request = request.body(Body::empty()).unwrap();
         let answer = router(broker.clone()).oneshot(request).await.unwrap();
         let kind = answer.headers().get(CONTENT_TYPE);
         let kind = kind.map(|kind| kind.to_str().unwrap().to_owned());
@@ -146,7 +153,7 @@ mod tests {
     }
 
     async fn code(path: &str, broker: &Handle) -> StatusCode {
-        request(Method::GET, path, broker).await.0
+        answer(Request::get(path), broker).await.0
     }
 
     #[tokio::test]
@@ -168,18 +175,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_come_with_their_media_type() {
-        let (code, kind, body) = request(Method::GET, "/metrics", &broker()).await;
-        assert_eq!(code, StatusCode::OK);
-        let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        assert_eq!(kind.as_deref(), Some(expected));
-        assert!(body.contains("\nmessage_queue_consumers 0\n"), "{body}");
-        assert!(body.ends_with("# EOF\n"), "{body}");
+    async fn metrics_come_in_the_format_that_is_asked_for_with_its_media_type() {
+        for (accept, media_type, end) in [
+            ("*/*", "text/plain; version=0.0.4; charset=utf-8", "} 0\n"),
+            (
+                "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                "# EOF\n",
+            ),
+        ] {
+            let request = Request::get("/metrics").header(ACCEPT, accept);
+            let (code, kind, body) = answer(request, &broker()).await;
+            assert_eq!(code, StatusCode::OK);
+            assert_eq!(kind.as_deref(), Some(media_type));
+            assert!(body.contains("\nmessage_queue_consumers 0\n"), "{body}");
+            assert!(body.ends_with(end), "{body}");
+        }
     }
 
     #[tokio::test]
     async fn consumers_are_a_json_list() {
-        let (code, kind, body) = request(Method::GET, "/consumers", &broker()).await;
+        let (code, kind, body) = answer(Request::get("/consumers"), &broker()).await;
         assert_eq!(code, StatusCode::OK);
         assert_eq!(kind.as_deref(), Some("application/json"));
         assert_eq!(body, "[]");
@@ -227,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn whatever_else_is_asked_for_is_refused() {
         assert_eq!(code("/", &broker()).await, StatusCode::NOT_FOUND);
-        let (code, ..) = request(Method::POST, "/ready", &broker()).await;
+        let (code, ..) = answer(Request::post("/ready"), &broker()).await;
         assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED);
     }
 }

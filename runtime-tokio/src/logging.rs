@@ -1,5 +1,8 @@
 //! Log lines: for people on a terminal, as JSON elsewhere; always on standard error, so that
 //! standard output is free for data.
+//!
+//! A thread of its own writes them: whoever reads the log may stop doing so, and the broker must not
+//! stop with him. Past [`WAITING_LINES`] the newest lines are lost, and counted.
 
 use crate::settings::{LogFormat, Settings};
 use std::env;
@@ -7,6 +10,7 @@ use std::io::{self, IsTerminal};
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::SetGlobalDefaultError;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
@@ -22,15 +26,43 @@ pub enum LoggingError {
     AlreadySet(#[from] SetGlobalDefaultError),
 }
 
+/// How many lines wait for a reader of the log that is slow; a line is some hundred bytes.
+const WAITING_LINES: usize = 10_000;
+
+/// Writes what waits when it is dropped, if anybody reads it.
+#[must_use = "dropped, it ends the log"]
+#[derive(Debug)]
+pub struct Log {
+    lost: ErrorCounter,
+    _writer: WorkerGuard,
+}
+
+impl Log {
+    /// How many lines nobody read in time.
+    pub fn lost_lines(&self) -> usize {
+        self.lost.dropped_lines()
+    }
+}
+
 /// Sets up logging for the whole process, as `LOG_LEVEL`, `LOG_FORMAT` and `RUST_LOG` say.
 ///
 /// # Errors
 /// Where the process has logging already.
-pub fn init(settings: &Settings) -> Result<(), LoggingError> {
+pub fn init(settings: &Settings) -> Result<Log, LoggingError> {
     let terminal = io::stderr().is_terminal();
     let style = Style::new(settings.log_format(), terminal, no_color());
-    let subscriber = subscriber(style, filter(settings)?, io::stderr);
-    Ok(tracing::subscriber::set_global_default(subscriber)?)
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("log")
+        .finish(io::stderr());
+    let lost = writer.error_counter();
+    let subscriber = subscriber(style, filter(settings)?, writer);
+    tracing::subscriber::set_global_default(subscriber)?;
+    Ok(Log {
+        lost,
+        _writer: guard,
+    })
 }
 
 /// Whether the user has asked for no colours, by the convention of <https://no-color.org>.
@@ -77,8 +109,9 @@ where
         .with_writer(writer);
     match style {
         Style::Json => Box::new(builder.json().flatten_event(true).finish()),
-        Style::Plain => Box::new(builder.with_ansi(false).finish()),
-        Style::Coloured => Box::new(builder.with_ansi(true).finish()),
+        // People read what happened; which module said so stands in the JSON.
+        Style::Plain => Box::new(builder.with_target(false).with_ansi(false).finish()),
+        Style::Coloured => Box::new(builder.with_target(false).with_ansi(true).finish()),
     }
 }
 
@@ -133,7 +166,7 @@ mod tests {
     fn text_has_escape_sequences_only_where_colours_are_wanted() {
         let event = || tracing::info!(port = 9080, "listening");
         let plain = logged(Style::Plain, &[], event);
-        assert!(plain.ends_with(": listening port=9080\n"), "{plain:?}");
+        assert!(plain.ends_with(" INFO listening port=9080\n"), "{plain:?}");
         assert!(!plain.contains('\u{1b}'));
         assert!(logged(Style::Coloured, &[], event).contains('\u{1b}'));
     }

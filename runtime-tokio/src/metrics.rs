@@ -1,4 +1,4 @@
-//! `/metrics`: what the broker has counted, in the text format of Prometheus (OpenMetrics).
+//! `/metrics`: what the broker has counted, in a text format that Prometheus reads.
 //!
 //! Nothing is counted here. The core keeps plain numbers, and each scrape takes one snapshot of
 //! them, so that the figures of one scrape belong together and add up:
@@ -10,7 +10,12 @@
 //!
 //! No label names a connection, so the number of series is fixed; see `/consumers` for each one.
 
+mod format;
+
+pub use format::Format;
+
 use crate::Snapshot;
+use crate::record::RecordingStatus;
 use message_queue_core::{CloseReason, Count, DropReason};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
@@ -21,9 +26,6 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::fmt;
-
-/// The media type of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The prefix of every name.
 const PREFIX: &str = "message_queue";
@@ -47,14 +49,21 @@ impl Metrics {
         Self { registry }
     }
 
-    /// Everything, as it is now.
+    /// These, and those of a recording.
+    #[must_use]
+    pub fn with_recording(mut self, status: RecordingStatus) -> Self {
+        self.registry.register_collector(Box::new(status));
+        self
+    }
+
+    /// Everything, as it is now, in this format.
     ///
     /// # Errors
     /// None in practice: writing to a string does not fail.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
+    pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
-        Ok(text)
+        Ok(format.of_openmetrics(text))
     }
 }
 
@@ -243,163 +252,4 @@ impl Exposition<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use message_queue_core::wire::{FrameBatch, Role};
-    use message_queue_core::{Broker, Config, ConnId, DeliveryMode, Input, Now, Output};
-    use std::collections::{BTreeMap, BTreeSet};
-    use std::time::Duration;
-
-    /// What is shown of a consumer that has taken one message, has one in flight, and for which
-    /// two wait and two were dropped; of its producer; and of a connection that was refused.
-    fn text(delivery: DeliveryMode) -> String {
-        let mut broker = Broker::new(Config {
-            delivery,
-            max_connections: 2,
-            consumer_backlog: 2,
-            queue_capacity: 2,
-            ..Config::default()
-        });
-        let at = |millis| Now::at(Duration::from_millis(millis));
-        let (consumer, producer, refused) = (ConnId(1), ConnId(2), ConnId(3));
-        for (conn, role) in [(consumer, Role::Consumer), (producer, Role::Producer)] {
-            broker.handle_input(conn, Input::Opened, at(0));
-            broker.handle_input(conn, Input::Role(role), at(0));
-        }
-        broker.handle_input(refused, Input::Opened, at(0));
-        let batch = |messages: &[&str]| Input::Batch(FrameBatch::encode(messages).unwrap());
-        broker.handle_input(producer, batch(&["a"]), at(500));
-        let writes = std::iter::from_fn(|| broker.poll_output())
-            .filter(|output| matches!(output, Output::Write { .. }))
-            .count();
-        assert_eq!(writes, 1);
-        broker.handle_input(consumer, Input::Written(5), at(500));
-        broker.handle_input(producer, batch(&["b"]), at(1_000));
-        broker.handle_input(producer, batch(&["c", "d", "ee", "ff"]), at(2_000));
-        let now = at(3_500);
-        let snapshot = Snapshot {
-            stats: broker.stats().clone(),
-            backlog: broker.backlog(),
-            oldest: now - broker.waiting_since().unwrap(),
-            uptime: now.since_start(),
-        };
-        Metrics::new(move || snapshot.clone()).encode().unwrap()
-    }
-
-    /// Every series and its value, the prefix taken off.
-    fn series(text: &str) -> BTreeMap<&str, f64> {
-        text.lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(|line| {
-                let (name, value) = line.rsplit_once(' ').unwrap();
-                (
-                    name.strip_prefix("message_queue_").unwrap(),
-                    value.parse().unwrap(),
-                )
-            })
-            .collect()
-    }
-
-    fn sum_of(series: &BTreeMap<&str, f64>, family: &str) -> f64 {
-        let start = format!("{family}{{");
-        series
-            .iter()
-            .filter(|(name, _)| name.starts_with(&start))
-            .map(|(_, value)| value)
-            .sum()
-    }
-
-    #[test]
-    fn what_was_counted_is_shown() {
-        let text = text(DeliveryMode::Broadcast);
-        let series = series(&text);
-        let expected = [
-            ("build_info{version=\"0.1.0\"}", 1.0),
-            ("uptime_seconds", 3.5),
-            ("received_messages_total", 6.0),
-            ("received_bytes_total", 32.0),
-            ("offered_messages_total", 6.0),
-            ("offered_bytes_total", 32.0),
-            ("delivered_messages_total", 1.0),
-            ("delivered_bytes_total", 5.0),
-            ("dropped_messages_total{reason=\"backlog_messages\"}", 2.0),
-            ("dropped_bytes_total{reason=\"backlog_messages\"}", 12.0),
-            ("waiting_messages", 3.0),
-            ("waiting_bytes", 15.0),
-            ("backlog_messages", 2.0),
-            ("backlog_bytes", 10.0),
-            ("parked_messages", 0.0),
-            ("parked_bytes", 0.0),
-            ("oldest_waiting_message_age_seconds", 2.5),
-            ("connections", 2.0),
-            ("producers", 1.0),
-            ("consumers", 1.0),
-            ("connections_opened_total", 3.0),
-            ("producers_registered_total", 1.0),
-            ("consumers_registered_total", 1.0),
-            (
-                "connections_refused_total{reason=\"too_many_connections\"}",
-                1.0,
-            ),
-        ];
-        for (name, value) in expected {
-            assert_eq!(series.get(name), Some(&value), "{name} in\n{text}");
-        }
-        let others = series
-            .iter()
-            .filter(|(name, _)| expected.iter().all(|(it, _)| it != *name));
-        for (name, value) in others {
-            assert_eq!(*value, 0.0, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_scrape_adds_up() {
-        for delivery in [DeliveryMode::Broadcast, DeliveryMode::Queue] {
-            let text = text(delivery);
-            let series = series(&text);
-            for unit in ["messages", "bytes"] {
-                assert_eq!(
-                    series[&*format!("offered_{unit}_total")],
-                    series[&*format!("delivered_{unit}_total")]
-                        + series[&*format!("waiting_{unit}")]
-                        + sum_of(&series, &format!("dropped_{unit}_total")),
-                    "{text}"
-                );
-            }
-            assert_eq!(
-                series["connections_opened_total"],
-                series["connections"]
-                    + sum_of(&series, "connections_closed_total")
-                    + sum_of(&series, "connections_refused_total"),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_reason_is_there_from_the_start_once() {
-        let text = text(DeliveryMode::Broadcast);
-        let series = series(&text);
-        let expected = CloseReason::ALL.into_iter().map(|reason| {
-            let family = if reason.is_refusal() {
-                "refused"
-            } else {
-                "closed"
-            };
-            format!("connections_{family}_total{{reason=\"{reason}\"}}")
-        });
-        for name in expected {
-            assert!(series.contains_key(&*name), "{name}");
-        }
-        for reason in DropReason::ALL {
-            assert!(series.contains_key(&*format!("dropped_bytes_total{{reason=\"{reason}\"}}")));
-        }
-        let lines: Vec<_> = text.lines().collect();
-        assert_eq!(
-            lines.iter().collect::<BTreeSet<_>>().len(),
-            lines.len(),
-            "{text}"
-        );
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! The write side of one connection: shared by its own task and by whoever feeds the core.
 
+use crate::planted::{self, Bug};
 use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, ConnId, Write};
 use std::io::{self, IoSlice};
@@ -97,7 +98,11 @@ impl Peer {
         let Some(task) = side.task.clone() else {
             return 0;
         };
-        side.go_on(&mut Context::from_waker(&task))
+        let taken = side.go_on(&mut Context::from_waker(&task));
+        if planted::is(Bug::FirstPartNotReported) && side.write.is_some() {
+            return 0;
+        }
+        taken
     }
 
     /// Goes on with the write in flight. For the connection's own task, which is woken when the
@@ -116,6 +121,10 @@ impl Peer {
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {
+        if planted::is(Bug::ResumeWithoutWaking) {
+            self.side().status.paused = paused;
+            return;
+        }
         self.change(|status| status.paused = paused);
     }
 
@@ -166,7 +175,12 @@ impl WriteSide {
                 Poll::Pending => break,
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     taken += bytes;
-                    if unwritten.advance(bytes) {
+                    let done = unwritten.advance(bytes);
+                    if planted::is(Bug::ReportedWhenDone) {
+                        let whole = unwritten.write.count().bytes as usize;
+                        taken = if done { whole } else { 0 };
+                    }
+                    if done {
                         self.write = None;
                     }
                 }
@@ -207,12 +221,16 @@ impl Unwritten {
         while let Some(batch) = batches.get(self.batch) {
             let left = batch.byte_len() - self.offset;
             if bytes < left {
-                self.offset += bytes;
+                if !planted::is(Bug::OffsetNotAdvanced) {
+                    self.offset += bytes;
+                }
                 return false;
             }
             bytes -= left;
             self.batch += 1;
-            self.offset = 0;
+            if !planted::is(Bug::OffsetKept) {
+                self.offset = 0;
+            }
         }
         true
     }

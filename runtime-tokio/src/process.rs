@@ -1,5 +1,7 @@
 //! The broker as a process: clients on one port, operators on another, and signals.
 
+use crate::metrics::Metrics;
+use crate::record::Recorder;
 use crate::settings::Settings;
 use crate::{Handle, Server, http, systemd};
 use message_queue_core::Stats;
@@ -9,21 +11,34 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
+use tracing::field::display;
 use tracing::{error, info, warn};
 
 /// File descriptors that are not connections: the listeners, the log, HTTP and some in reserve.
 const OTHER_DESCRIPTORS: u64 = 64;
 
 /// Serves until a signal has brought the orderly end about.
-pub(crate) async fn run(settings: &Settings, clients: TcpListener, operators: TcpListener) {
+pub(crate) async fn run(
+    settings: &Settings,
+    clients: TcpListener,
+    operators: TcpListener,
+    recorder: Option<Recorder>,
+) {
     // First of all: a signal that comes before its handler is there ends the process on the spot.
     let signals = Signals::new();
     let config = settings.broker_config();
     allow_descriptors(config.max_connections as u64 + OTHER_DESCRIPTORS);
-    let server = Server::new(config, settings.decoder_config());
+    let mut server = Server::new(config, settings.decoder_config());
     let broker = server.handle();
+    let scraped = broker.clone();
+    let mut metrics = Metrics::new(move || scraped.snapshot());
+    if let Some(recorder) = recorder {
+        metrics = metrics.with_recording(recorder.status());
+        server = server.observed_by(recorder);
+    }
 
-    let router = http::router(broker.clone());
+    announce(settings, &clients, &operators);
+    let router = http::router_with(broker.clone(), metrics);
     let serving_http = tokio::spawn(async move {
         if let Err(error) = axum::serve(operators, router).await {
             error!(%error, "HTTP is not served any more");
@@ -44,11 +59,32 @@ pub(crate) async fn run(settings: &Settings, clients: TcpListener, operators: Tc
     sum_up(&stats);
 }
 
+/// Tells the addresses and all settings in one event. Whoever sees it can connect, and can end the
+/// broker in an orderly way.
+fn announce(settings: &Settings, clients: &TcpListener, operators: &TcpListener) {
+    let address = |listener: &TcpListener| listener.local_addr().ok().map(display);
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        tcp_address = address(clients),
+        http_address = address(operators),
+        settings = settings.summary(),
+        "listening"
+    );
+    for warning in settings.warnings() {
+        warn!("{warning}");
+    }
+}
+
 /// The first signal begins the orderly end, the second leaves no time for it.
 async fn follow_signals(mut signals: Signals, broker: Handle, delay: Duration, timeout: Duration) {
     let name = signals.next().await;
     broker.set_ready(false);
-    info!(signal = name, ?delay, ?timeout, "draining");
+    info!(
+        signal = name,
+        delay_seconds = delay.as_secs_f64(),
+        timeout_seconds = timeout.as_secs_f64(),
+        "draining"
+    );
     systemd::stopping(delay + timeout);
     tokio::select! {
         () = sleep(delay) => broker.drain(timeout),

@@ -3,6 +3,7 @@
 use crate::connection::Connection;
 use crate::driver::Driver;
 use crate::net::Listener;
+use crate::observe::Observer;
 use message_queue_core::wire::DecoderConfig;
 use message_queue_core::{Config, ConnId, Count, DropReason, GroupId, Stats};
 use std::collections::BTreeMap;
@@ -107,6 +108,13 @@ impl Server {
     /// A handle to the broker, for while it serves and after.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Shows `observer` all that goes into the core and comes out of it. The last one set sees it.
+    #[must_use]
+    pub fn observed_by(self, observer: impl Observer + 'static) -> Self {
+        self.handle.driver.core().set_observer(Box::new(observer));
+        self
     }
 
     /// Serves connections from `listener` until the end of a [`drain`](Handle::drain). Returns

@@ -5,7 +5,9 @@
 
 use message_queue_core::wire::{DecoderConfig, MAX_FRAME};
 use message_queue_core::{CloseReason, Config, ConnId, DeliveryMode, DropReason, Overflow};
-use message_queue_tests::script::{Action, Bytes, Literal, Part, Reads, Script, Step, play};
+use message_queue_tests::script::{
+    Action, Bytes, Literal, Part, Reads, Script, Step, play, play_restored,
+};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -288,6 +290,11 @@ proptest! {
     #[test]
     fn the_core_does_what_the_model_says(script in script()) {
         play(&script);
+    }
+
+    #[test]
+    fn a_restored_broker_goes_on_as_the_first_would_have(script in script()) {
+        prop_assert_eq!(play_restored(&script), play(&script));
     }
 
     #[test]

@@ -24,6 +24,16 @@ fn what_was_received_is_delivered_before_the_end() {
     }
 }
 
+/// Whoever starts a broker may end it at once, as an orchestrator that has changed its mind does.
+#[test]
+fn a_signal_right_after_the_start_is_an_orderly_end_too() {
+    for _ in 0..8 {
+        let broker = Broker::start(&[]);
+        broker.signal("TERM");
+        assert_eq!(broker.wait().0.code(), Some(0));
+    }
+}
+
 #[test]
 fn while_it_ends_it_is_alive_and_not_ready_and_takes_no_connections() {
     let broker = Broker::start(&[]);

@@ -1,5 +1,6 @@
 //! What waits for the members of one group, in order.
 
+use super::checkpoint::Waiting;
 use super::write::{MAX_BATCHES, Write};
 use crate::error::DropReason;
 use crate::planted::{self, Bug};
@@ -244,6 +245,41 @@ impl Backlog {
         self.entries
             .back()
             .map_or(0, |entry| entry.batch.byte_len())
+    }
+
+    /// What waits, the position of the next message, and how many messages were handed back.
+    pub(super) fn state(&self) -> (Vec<Waiting>, u64, usize) {
+        let waiting = self.entries.iter().map(|entry| Waiting {
+            batch: entry.batch.clone(),
+            position: entry.position,
+            since: entry.since,
+        });
+        (waiting.collect(), self.next_position, self.handed_back)
+    }
+
+    /// This one, empty as it is, with what [`state`](Self::state) has told of another.
+    pub(super) fn restored(
+        mut self,
+        waiting: Vec<Waiting>,
+        next_position: u64,
+        handed_back: usize,
+    ) -> Self {
+        for Waiting {
+            batch,
+            position,
+            since,
+        } in waiting
+        {
+            self.messages += batch.messages();
+            self.bytes += batch.byte_len();
+            self.entries.push_back(Entry {
+                batch,
+                position,
+                since,
+            });
+        }
+        (self.next_position, self.handed_back) = (next_position, handed_back);
+        self
     }
 
     /// Removes everything.

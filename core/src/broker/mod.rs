@@ -4,9 +4,10 @@
 //! batch meets the groups), `group.rs` (a group shares messages out to its members), `backlog.rs`
 //! (what waits), `write.rs` (what goes out). Beside it: `lifecycle.rs` (connections come and go),
 //! `drain.rs` (the orderly end), `timers.rs` (what happens by itself), `views.rs` (what an operator
-//! may see), `invariants.rs` (what always holds).
+//! may see), `checkpoint.rs` (the whole state as plain data), `invariants.rs` (what always holds).
 
 mod backlog;
+pub mod checkpoint;
 mod drain;
 mod group;
 mod invariants;
@@ -16,6 +17,7 @@ mod timers;
 mod views;
 mod write;
 
+pub use checkpoint::Checkpoint;
 pub use views::{ConsumerView, GroupView};
 pub use write::Write;
 
@@ -105,7 +107,7 @@ pub enum Output {
 ///
 /// - **Getters**: [`stats`](Self::stats), [`consumers`](Self::consumers),
 ///   [`groups`](Self::groups), [`is_draining`](Self::is_draining),
-///   [`is_drained`](Self::is_drained).
+///   [`is_drained`](Self::is_drained), [`checkpoint`](Self::checkpoint).
 /// - **What happened** goes in by [`handle_input`](Self::handle_input),
 ///   [`handle_timeout`](Self::handle_timeout) and [`drain`](Self::drain).
 /// - **What to do** comes out of [`poll_output`](Self::poll_output), to be polled until there is

@@ -19,7 +19,9 @@ pub struct Write {
 }
 
 impl Write {
-    pub(crate) fn new(batches: Vec<FrameBatch>) -> Self {
+    /// A write of these batches. The broker makes its own; this is for what it left in a
+    /// [`Checkpoint`](super::Checkpoint).
+    pub fn new(batches: Vec<FrameBatch>) -> Self {
         let mut count = Count::ZERO;
         for batch in &batches {
             count += Count::of(batch);

@@ -38,6 +38,14 @@ impl Session {
         }
     }
 
+    pub(crate) const fn restored(state: State, opened: Now, consumer: Option<Consumer>) -> Self {
+        Self {
+            state,
+            opened,
+            consumer,
+        }
+    }
+
     pub(crate) const fn state(&self) -> State {
         self.state
     }

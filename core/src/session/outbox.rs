@@ -1,6 +1,8 @@
 //! What is on its way to one consumer's socket: at most one write.
 
 use crate::broker::Write;
+use crate::broker::checkpoint::{ConsumerState, InFlight};
+use crate::id::GroupId;
 use crate::planted::{self, Bug};
 use crate::stats::Count;
 use crate::time::Now;
@@ -15,19 +17,6 @@ pub(crate) struct Outbox {
     pub(crate) delivered: Count,
     /// When this connection's write timer will next go off; at most one is set.
     pub(crate) timer: Option<Now>,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    write: Write,
-    /// The position in the backlog of its first message; the others follow without a gap.
-    position: u64,
-    /// How many bytes of it the socket has taken; fewer than it has.
-    taken: usize,
-    /// When it was handed out.
-    started: Now,
-    /// Since when its oldest message has been waiting.
-    waiting_since: Now,
 }
 
 /// What is left of a write that was given up.
@@ -94,6 +83,25 @@ impl Outbox {
         self.in_flight = None;
         self.delivered += count;
         Some(count)
+    }
+
+    /// The state of a consumer of `group` with this outbox.
+    pub(crate) fn state(&self, group: GroupId) -> ConsumerState {
+        ConsumerState {
+            group,
+            delivered: self.delivered,
+            timer: self.timer,
+            in_flight: self.in_flight.clone(),
+        }
+    }
+
+    /// The outbox of a consumer in this state.
+    pub(crate) fn restored(state: ConsumerState) -> Self {
+        Self {
+            in_flight: state.in_flight,
+            delivered: state.delivered,
+            timer: state.timer,
+        }
     }
 
     /// Gives up the write in flight.

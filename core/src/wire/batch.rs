@@ -142,7 +142,7 @@ impl FrameBatch {
     /// The same batch, fit to be kept: copied if it would keep alive more than twice the memory
     /// that its frames take.
     #[must_use]
-    pub(crate) fn compact(self) -> Self {
+    pub fn compact(self) -> Self {
         if self.pinned <= PIN_RATIO * self.bytes.len() {
             return self;
         }

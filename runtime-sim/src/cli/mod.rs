@@ -14,6 +14,7 @@ mod shrink;
 
 use clap::{Args, Parser, Subcommand};
 use message_queue_sim::plan::PlanError;
+use message_queue_sim::recording::ReplayError;
 use message_queue_sim::scenario::{Options, Scenario};
 use std::io;
 use std::path::PathBuf;
@@ -31,7 +32,8 @@ struct Cli {
 enum Command {
     /// Run many seeds and check every promise in each.
     Run(run::RunArgs),
-    /// Run one seed, or a plan from a file, and show what happened, step by step.
+    /// Run one seed, a plan from a file, or a recording of a real broker, and show what happened,
+    /// step by step.
     Replay(replay::ReplayArgs),
     /// Make a plan that breaks a promise smaller, as long as it breaks the same one.
     Shrink(shrink::ShrinkArgs),
@@ -70,8 +72,21 @@ enum CliError {
     File { path: PathBuf, error: io::Error },
     #[error("cannot start a run of its own for seed {seed}: {error}")]
     Spawn { seed: u64, error: io::Error },
+    #[error(transparent)]
+    Recording(ReplayError),
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
+}
+
+impl From<ReplayError> for CliError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Output(error) => Self::Output(error),
+            ReplayError::Directory { .. } | ReplayError::NothingThere(_) | ReplayError::Read(_) => {
+                Self::Recording(error)
+            }
+        }
+    }
 }
 
 impl CliError {
@@ -84,7 +99,9 @@ impl CliError {
         match self {
             Self::Plan(_) => ExitCode::from(2),
             Self::Output(_) if self.is_closed_pipe() => ExitCode::SUCCESS,
-            Self::File { .. } | Self::Spawn { .. } | Self::Output(_) => ExitCode::FAILURE,
+            Self::File { .. } | Self::Spawn { .. } | Self::Recording(_) | Self::Output(_) => {
+                ExitCode::FAILURE
+            }
         }
     }
 }

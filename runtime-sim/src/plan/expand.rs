@@ -39,6 +39,7 @@ impl Plan {
             network,
             clients,
             faults,
+            packets: None,
         }
     }
 }

@@ -2,8 +2,10 @@
 //! a plan ([`Plan::of_seed`]); a run is a function of its plan alone.
 
 mod expand;
+mod packets;
 mod validate;
 
+pub use packets::{Direction, PacketFault, PacketFaultKind, Packets};
 pub use validate::PlanError;
 
 use message_queue_core::{Config, DeliveryMode, Overflow};
@@ -37,6 +39,9 @@ pub struct Plan {
     pub clients: Vec<Client>,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// What goes wrong with packets and hosts. For the whole stack only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<Packets>,
 }
 
 /// How a run ends.

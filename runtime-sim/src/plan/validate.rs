@@ -1,6 +1,6 @@
 //! Whether a plan that somebody wrote can be run.
 
-use super::{Conduct, FaultKind, Micros, Plan, SECOND};
+use super::{Conduct, FaultKind, Micros, PacketFaultKind, Plan, SECOND};
 use message_queue_core::ConfigError;
 use message_queue_core::wire::MAX_FRAME_BODY;
 use std::collections::BTreeSet;
@@ -87,6 +87,23 @@ impl Plan {
         within("chunk_bytes", network.chunk_bytes as u64, 1, 1 << 30)?;
         within("upward_bytes", network.upward_bytes as u64, 1, 1 << 30)?;
         self.check_clients()?;
+        if let Some(packets) = &self.packets {
+            within(
+                "socket_bytes",
+                packets.socket_bytes as u64,
+                1 << 10,
+                64 << 10,
+            )?;
+            for fault in &packets.faults {
+                within("at_us", fault.at_us, 0, LONGEST)?;
+                within("for_us", fault.for_us, 1, LONGEST)?;
+                if let PacketFaultKind::Loss { percent }
+                | PacketFaultKind::Duplication { percent } = fault.kind
+                {
+                    within("percent", percent, 0, 100)?;
+                }
+            }
+        }
         for fault in &self.faults {
             within("at_us", fault.at_us, 0, LONGEST)?;
             let (field, span) = fault.kind.span();

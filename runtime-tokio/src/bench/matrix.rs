@@ -8,7 +8,7 @@ use std::fmt::Write;
 /// The cells, and what came of them.
 #[derive(Clone, Debug, Default)]
 pub struct Matrix {
-    /// In the order of [`Cell::ALL`].
+    /// In the order of [`Cell::all`].
     pub cells: Vec<(Cell, Pairs)>,
 }
 

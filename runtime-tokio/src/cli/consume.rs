@@ -81,7 +81,7 @@ async fn consume(args: &ConsumeArgs, output: Output) -> Result<(), ConsumeError>
     let Receiver {
         output,
         totals,
-        first,
+        came,
         ..
     } = receiver;
     let written = tokio::select! {
@@ -94,10 +94,7 @@ async fn consume(args: &ConsumeArgs, output: Output) -> Result<(), ConsumeError>
         written => written?,
     }
     outcome?;
-    eprintln!(
-        "consumed {}",
-        totals.over(first.map_or(Duration::ZERO, |first| first.elapsed()))
-    );
+    eprintln!("consumed {}", totals.over(came.over()));
     Ok(())
 }
 
@@ -109,8 +106,7 @@ struct Receiver<'a> {
     /// How many messages to receive in all.
     limit: u64,
     totals: Totals,
-    /// When the first message came: the time before it says nothing about the rate.
-    first: Option<Instant>,
+    came: Came,
 }
 
 impl<'a> Receiver<'a> {
@@ -122,7 +118,7 @@ impl<'a> Receiver<'a> {
             output,
             limit: args.count.map_or(u64::MAX, NonZeroU64::get),
             totals: Totals::default(),
-            first: None,
+            came: Came::default(),
         }
     }
 
@@ -172,7 +168,7 @@ impl<'a> Receiver<'a> {
 
     /// Hands a batch to the output, as far as it is wanted. Returns whether more is.
     async fn keep(&mut self, mut batch: FrameBatch) -> bool {
-        self.first.get_or_insert_with(Instant::now);
+        self.came.note(Instant::now());
         let wanted = usize::try_from(self.limit - self.totals.messages).unwrap_or(usize::MAX);
         if wanted < batch.messages() {
             batch = batch.split_to(wanted);
@@ -195,6 +191,23 @@ impl<'a> Receiver<'a> {
                  taken (MAX_CONSUMERS), its log says",
             );
         }
+    }
+}
+
+/// When messages came: the first and the last. The time before and after says nothing about the
+/// rate.
+#[derive(Clone, Copy, Debug, Default)]
+struct Came(Option<(Instant, Instant)>);
+
+impl Came {
+    fn note(&mut self, now: Instant) {
+        let first = self.0.map_or(now, |(first, _)| first);
+        self.0 = Some((first, now));
+    }
+
+    /// For how long messages came.
+    fn over(self) -> Duration {
+        self.0.map_or(Duration::ZERO, |(first, last)| last - first)
     }
 }
 
@@ -255,6 +268,17 @@ mod tests {
             consumed(&["--count", "2"], &[b"\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c"]).await;
         outcome.expect("the count is reached");
         assert_eq!(text, "a\nb\n");
+    }
+
+    #[test]
+    fn the_time_is_that_from_the_first_message_to_the_last() {
+        let start = Instant::now();
+        let mut came = Came::default();
+        assert_eq!(came.over(), Duration::ZERO);
+        for seconds in [1, 2, 4] {
+            came.note(start + Duration::from_secs(seconds));
+        }
+        assert_eq!(came.over(), Duration::from_secs(3));
     }
 
     #[tokio::test]

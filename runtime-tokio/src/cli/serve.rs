@@ -3,6 +3,7 @@
 use crate::logging::{self, LoggingError};
 use crate::net;
 use crate::process;
+use crate::record::{self, Recorder};
 use crate::settings::{Settings, SettingsError, settings_help};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -38,6 +39,9 @@ enum StartError {
     /// The runtime could not be made.
     #[error("WORKER_THREADS: cannot start the runtime: {0}")]
     Runtime(io::Error),
+    /// The flight recorder could not begin.
+    #[error(transparent)]
+    Recording(#[from] record::StartError),
     /// A port could not be taken.
     #[error("{name}: cannot listen on {address}: {source}")]
     Listen {
@@ -104,24 +108,24 @@ fn complain(err: &mut dyn Write, line: &str) {
 }
 
 fn start(settings: &Settings) -> Result<(), StartError> {
-    logging::init(settings)?;
+    let log = logging::init(settings)?;
     let runtime = runtime(settings.worker_threads()).map_err(StartError::Runtime)?;
     // Sockets belong to the runtime in which they are opened.
     let _in_runtime = runtime.enter();
+    let recorder = match settings.recording() {
+        Some(options) => Some(Recorder::start(options, settings.broker_config())?),
+        None => None,
+    };
     let send_buffer = settings.send_buffer_bytes();
-    let (clients, tcp_address) = listen("TCP_PORT", settings.tcp_address(), send_buffer)?;
-    let (operators, http_address) = listen("HTTP_PORT", settings.http_address(), None)?;
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        %tcp_address,
-        %http_address,
-        settings = settings.summary(),
-        "listening"
-    );
-    for warning in settings.warnings() {
-        tracing::warn!("{warning}");
+    let clients = listen("TCP_PORT", settings.tcp_address(), send_buffer)?;
+    let operators = listen("HTTP_PORT", settings.http_address(), None)?;
+    runtime.block_on(process::run(settings, clients, operators, recorder));
+    if log.lost_lines() > 0 {
+        tracing::warn!(
+            lines = log.lost_lines(),
+            "log lines were lost: nobody read them in time"
+        );
     }
-    runtime.block_on(process::run(settings, clients, operators));
     Ok(())
 }
 
@@ -136,21 +140,17 @@ fn runtime(worker_threads: usize) -> io::Result<Runtime> {
     }
 }
 
-/// Listens on `address`, which the setting `name` chose, and tells the address it got: another
-/// one where the port is 0.
+/// Listens on `address`, which the setting `name` chose.
 fn listen(
     name: &'static str,
     address: SocketAddr,
     send_buffer: Option<u32>,
-) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen {
+) -> Result<TcpListener, StartError> {
+    net::listen(address, send_buffer).map_err(|source| StartError::Listen {
         name,
         address,
         source,
-    };
-    let listener = net::listen(address, send_buffer).map_err(failed)?;
-    let got = listener.local_addr().map_err(failed)?;
-    Ok((listener, got))
+    })
 }
 
 #[cfg(test)]
@@ -231,7 +231,8 @@ mod tests {
     #[tokio::test]
     async fn a_port_in_use_is_named() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (_taken, address) = listen("TCP_PORT", any, None).unwrap();
+        let taken = listen("TCP_PORT", any, None).unwrap();
+        let address = taken.local_addr().unwrap();
         let error = listen("TCP_PORT", address, None).unwrap_err().to_string();
         let start = format!("TCP_PORT: cannot listen on {address}: Address already in use");
         assert!(error.starts_with(&start), "{error}");

@@ -29,6 +29,8 @@ pub enum Allowed {
     OneOf(&'static [&'static str]),
     /// An IPv4 or IPv6 address.
     IpAddress,
+    /// A directory; it need not be there yet.
+    Directory,
     /// Directives of [`EnvFilter`].
     LogFilter,
 }
@@ -51,6 +53,7 @@ impl Allowed {
                 Some((*word).to_owned())
             }
             Self::IpAddress => Some(value.parse::<IpAddr>().ok()?.to_string()),
+            Self::Directory => (!value.contains('\0')).then(|| value.to_owned()),
             Self::LogFilter => EnvFilter::builder()
                 .parse(value)
                 .ok()
@@ -71,6 +74,7 @@ impl fmt::Display for Allowed {
             }
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Self::IpAddress => f.write_str("an IP address such as 0.0.0.0, 127.0.0.1 or ::"),
+            Self::Directory => f.write_str("a path such as /var/lib/message-queue"),
             Self::LogFilter => {
                 f.write_str("log directives such as debug or message_queue_tokio=debug,warn")
             }

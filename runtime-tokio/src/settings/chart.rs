@@ -55,7 +55,9 @@ fn the_charts_schema_allows_what_we_allow() {
                 "anyOf": [{ "const": 0 }, { "type": "integer", "minimum": min, "maximum": max }]
             }),
             Allowed::OneOf(words) => json!({ "enum": words }),
-            Allowed::IpAddress | Allowed::LogFilter => json!({ "type": "string" }),
+            Allowed::IpAddress | Allowed::Directory | Allowed::LogFilter => {
+                json!({ "type": "string" })
+            }
         };
         assert_eq!(found, expected, "{name}");
     }

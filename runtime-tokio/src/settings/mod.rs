@@ -31,6 +31,7 @@ pub use source::{Effective, Origin};
 pub use table::{SETTINGS, Setting};
 pub use values::{LogFormat, LogLevel};
 
+use crate::record;
 use message_queue_core::Config;
 use message_queue_core::wire::DecoderConfig;
 use std::collections::BTreeMap;
@@ -192,5 +193,15 @@ impl Settings {
     /// `RUST_LOG`: directives for what is logged, in place of [`log_level`](Self::log_level).
     pub fn rust_log(&self) -> Option<&str> {
         self.values.rust_log.as_deref()
+    }
+
+    /// `RECORD_DIR`, `RECORD_BYTES` and `RECORD_PAYLOADS`: the recording to be made, if any.
+    pub fn recording(&self) -> Option<record::Options> {
+        let directory = self.values.record_dir.clone()?;
+        Some(record::Options {
+            directory,
+            bytes: self.values.record_bytes,
+            payloads: self.values.record_payloads,
+        })
     }
 }

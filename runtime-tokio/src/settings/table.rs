@@ -65,7 +65,7 @@ const SPAN: Allowed = Allowed::Number {
 };
 
 /// Every setting, in the order in which they are listed everywhere.
-pub static SETTINGS: [Setting; 23] = [
+pub static SETTINGS: [Setting; 26] = [
     Setting {
         name: "TCP_PORT",
         default: "9080",
@@ -117,8 +117,9 @@ pub static SETTINGS: [Setting; 23] = [
         allowed: PLACES,
         help: "Connections at a time, of producers and consumers together; one more is refused.",
         memory: Some(
-            "For each a file descriptor and a few KiB; for each producer that sends also what \
-             READ_BYTES says.",
+            "For each a file descriptor and, while it is idle, 1.5 KiB (measured: 10,000 idle \
+             producers and the broker take 19 MiB, 39 MiB with half a message read from each); for \
+             each that sends also what READ_BYTES says.",
         ),
     },
     Setting {
@@ -126,14 +127,20 @@ pub static SETTINGS: [Setting; 23] = [
         default: "10000",
         allowed: MESSAGES,
         help: "Messages that may wait for one consumer in broadcast mode.",
-        memory: Some("The messages themselves; BACKLOG_BYTES bounds their bytes."),
+        memory: Some(
+            "The messages themselves; BACKLOG_BYTES bounds their bytes. One that came alone takes \
+             up to 150 bytes beside them (measured: 90); those that came together share that.",
+        ),
     },
     Setting {
         name: "QUEUE_CAPACITY",
         default: "10000",
         allowed: MESSAGES,
         help: "Messages that may wait in the queue in queue mode.",
-        memory: Some("The messages themselves; BACKLOG_BYTES bounds their bytes."),
+        memory: Some(
+            "The messages themselves; BACKLOG_BYTES bounds their bytes. One that came alone takes \
+             up to 150 bytes beside them (measured: 90); those that came together share that.",
+        ),
     },
     Setting {
         name: "BACKLOG_BYTES",
@@ -150,8 +157,9 @@ pub static SETTINGS: [Setting; 23] = [
         allowed: BACKLOG,
         help: "Bytes that may wait in all backlogs together; at least BACKLOG_BYTES.",
         memory: Some(
-            "At most twice this many bytes for all messages that wait. One that waits for several \
-             consumers counts once for each, though it is kept once.",
+            "At most twice this many bytes for all messages that wait, beside what QUEUE_CAPACITY \
+             says of small ones. One that waits for several consumers counts once for each, though \
+             it is kept once.",
         ),
     },
     Setting {
@@ -208,7 +216,10 @@ pub static SETTINGS: [Setting; 23] = [
         help: "Size of the kernel's send buffer (SO_SNDBUF) for a consumer; 0 leaves it to the kernel.",
         memory: Some(
             "Kernel memory for each consumer, up to this many bytes (Linux reserves twice as \
-             many); with 0 the kernel decides, on Linux up to 4 MiB by default.",
+             many); with 0 the kernel decides, on Linux up to 4 MiB by default. Measured on loopback \
+             with a consumer that reads nothing, its own receive buffer included: 4.2 MB with 0, \
+             0.23 MB with 65536. Less than that makes every consumer slow: 2 MB a second with \
+             16384 or 4096, over 500 with 65536 or 0.",
         ),
     },
     Setting {
@@ -255,6 +266,34 @@ pub static SETTINGS: [Setting; 23] = [
         default: "",
         allowed: Allowed::LogFilter,
         help: "What is logged, part by part, as directives of tracing's EnvFilter.",
+        memory: None,
+    },
+    Setting {
+        name: "RECORD_DIR",
+        default: "",
+        allowed: Allowed::Directory,
+        help: "Directory for the flight recorder's files; none turns it off.",
+        memory: Some(
+            "While the disk is slower than the broker, up to 64 MiB of messages (128 MiB with \
+             what they keep from being freed); more than that is a gap in the recording.",
+        ),
+    },
+    Setting {
+        name: "RECORD_BYTES",
+        default: "268435456",
+        allowed: Allowed::Number {
+            min: 16_777_216,
+            max: 8_589_934_592,
+            unit: "bytes",
+        },
+        help: "Bytes on disk for all recordings in RECORD_DIR together; the oldest make room.",
+        memory: Some("Up to a quarter of this while the recorder writes a checkpoint."),
+    },
+    Setting {
+        name: "RECORD_PAYLOADS",
+        default: "hash",
+        allowed: Allowed::OneOf(&["full", "hash"]),
+        help: "What recordings keep of messages: all, or length and hash (nothing is readable).",
         memory: None,
     },
 ];

@@ -59,6 +59,7 @@ fn every_allowed_value_fits_its_field() {
             }
             Allowed::OneOf(words) => words.iter().map(|word| (*word).to_owned()).collect(),
             Allowed::IpAddress => vec!["::1".to_owned(), "127.0.0.1".to_owned()],
+            Allowed::Directory => vec!["/var/lib/message queue".to_owned()],
             Allowed::LogFilter => vec!["debug,a::b=trace".to_owned()],
         };
         for value in values {

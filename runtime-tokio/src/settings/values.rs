@@ -1,8 +1,10 @@
 //! The settings with their types.
 
+use crate::record::Payloads;
 use message_queue_core::{Config, DeliveryMode, Overflow};
 use serde::Deserialize;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -37,6 +39,9 @@ pub(super) struct Values {
     pub(super) log_level: LogLevel,
     pub(super) log_format: LogFormat,
     pub(super) rust_log: Option<String>,
+    pub(super) record_dir: Option<PathBuf>,
+    pub(super) record_bytes: u64,
+    pub(super) record_payloads: Payloads,
 }
 
 impl Values {

@@ -13,7 +13,21 @@ use std::fmt::Write;
 /// # Panics
 /// If the core and the model disagree, or an invariant of the core does not hold.
 pub fn play(script: &Script) -> String {
+    play_on(script, false)
+}
+
+/// As [`play`], but after every input the broker is replaced by one that was restored from its
+/// checkpoint. The trace is the same if a checkpoint holds all that decides what a broker does.
+///
+/// # Panics
+/// As [`play`].
+pub fn play_restored(script: &Script) -> String {
+    play_on(script, true)
+}
+
+fn play_on(script: &Script, restored: bool) -> String {
     let mut lockstep = Lockstep {
+        restored,
         broker: Broker::new(script.config.clone()),
         model: Model::new(script.config.clone()),
         sockets: BTreeMap::new(),
@@ -40,6 +54,8 @@ struct Lockstep {
     now: Now,
     /// Whether what happens happens because of the time alone.
     passing: bool,
+    /// Whether the broker is replaced after every input.
+    restored: bool,
     trace: String,
 }
 
@@ -166,6 +182,11 @@ impl Lockstep {
                 lines(expected),
                 self.trace
             );
+        }
+        if self.restored {
+            let checkpoint = self.broker.checkpoint();
+            self.broker = Broker::restore(checkpoint.clone()).expect("it was just made");
+            assert_eq!(self.broker.checkpoint(), checkpoint);
         }
         self.broker.check_invariants();
         assert_eq!(*self.broker.stats(), self.model.stats());

@@ -39,7 +39,7 @@ mod socket;
 mod text;
 
 pub use literal::Literal;
-pub use lockstep::play;
+pub use lockstep::{play, play_restored};
 pub use text::ParseError;
 
 use message_queue_core::wire::DecoderConfig;

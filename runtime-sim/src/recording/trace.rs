@@ -1,0 +1,131 @@
+//! What happened, for people to read.
+
+use message_queue_core::{Broker, Config, Count, GroupId, Input};
+use message_queue_tokio::record::{Fed, Header, Outcome, Step};
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Writes a line for everything that goes into the core and comes out of it.
+pub(super) struct Trace<'a> {
+    out: &'a mut dyn Write,
+}
+
+impl<'a> Trace<'a> {
+    pub(super) fn new(out: &'a mut dyn Write) -> Self {
+        Self { out }
+    }
+
+    pub(super) fn file(&mut self, path: &Path, header: &Header) -> io::Result<()> {
+        writeln!(
+            self.out,
+            "{}: {}",
+            path.display(),
+            header.to_string().trim_end()
+        )
+    }
+
+    pub(super) fn line(&mut self, line: fmt::Arguments<'_>) -> io::Result<()> {
+        writeln!(self.out, "  {line}")
+    }
+
+    pub(super) fn inputs(&mut self, number: u64, step: &Step) -> io::Result<()> {
+        let now = step.now.since_start();
+        for fed in &step.fed {
+            let (seconds, micros) = (now.as_secs(), now.subsec_micros());
+            write!(self.out, "#{number} {seconds}.{micros:06}s ")?;
+            match fed {
+                Fed::Input(conn, input) => {
+                    write!(self.out, "{conn} ")?;
+                    self.input(input)?;
+                }
+                Fed::Timeout => writeln!(self.out, "a deadline has come")?,
+                Fed::Drain(timeout) => writeln!(self.out, "drain within {timeout:?}")?,
+            }
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, input: &Input) -> io::Result<()> {
+        match input {
+            Input::Opened => writeln!(self.out, "connects"),
+            Input::Role(role) => writeln!(self.out, "says it is a {role}"),
+            Input::Batch(batch) => writeln!(self.out, "sends {}", amount(Count::of(batch))),
+            Input::Written(bytes) => writeln!(self.out, "takes {bytes} bytes"),
+            Input::Broke(error) => writeln!(self.out, "breaks the protocol: {error}"),
+            Input::PeerClosed => writeln!(self.out, "closes"),
+            Input::PeerReset => writeln!(self.out, "is reset"),
+            Input::NothingToRead => writeln!(self.out, "has nothing more to read"),
+        }
+    }
+
+    /// One thing that the core asked for, and why, where that is not said by what it is.
+    pub(super) fn outcome(&mut self, broker: &Broker, outcome: &Outcome) -> io::Result<()> {
+        write!(self.out, "    -> {}", told(outcome))?;
+        match outcome {
+            Outcome::Dropped { group, .. } => {
+                if let Some(state) = group.and_then(|group| backlog(broker, group)) {
+                    write!(self.out, "; {state}")?;
+                }
+            }
+            Outcome::Pause { .. } => {
+                let parked = amount(broker.stats().parked);
+                write!(self.out, "; {parked} are parked for want of room")?;
+            }
+            Outcome::Write { .. }
+            | Outcome::Close { .. }
+            | Outcome::Resume { .. }
+            | Outcome::Registered { .. } => {}
+        }
+        writeln!(self.out)
+    }
+}
+
+/// How full the backlog of a group and all of them are.
+fn backlog(broker: &Broker, group: GroupId) -> Option<String> {
+    let view = broker.groups().find(|view| view.id == group)?;
+    let Config {
+        backlog_bytes,
+        broker_bytes,
+        ..
+    } = broker.config();
+    let most = broker.config().backlog_messages();
+    let Count { messages, bytes } = view.backlog;
+    Some(format!(
+        "{messages} of {most} messages and {bytes} of {backlog_bytes} bytes wait, for all groups {} \
+         of {broker_bytes} bytes",
+        broker.backlog().bytes
+    ))
+}
+
+/// An output as text.
+pub(super) fn told(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Write {
+            conn,
+            count,
+            digest,
+        } => format!("write {} to {conn} (digest {digest:016x})", amount(*count)),
+        Outcome::Close { conn, reason } => format!("close {conn}: {reason}"),
+        Outcome::Pause { conn } => format!("stop reading from {conn}"),
+        Outcome::Resume { conn } => format!("read from {conn} again"),
+        Outcome::Registered { conn, role } => format!("{conn} is registered as a {role}"),
+        Outcome::Dropped {
+            group,
+            reason,
+            count,
+        } => {
+            let amount = amount(*count);
+            match group {
+                Some(group) => format!("drop {amount} for {group}: {reason}"),
+                None => format!("drop {amount}: {reason}"),
+            }
+        }
+    }
+}
+
+fn amount(count: Count) -> String {
+    let Count { messages, bytes } = count;
+    let plural = if messages == 1 { "" } else { "s" };
+    format!("{messages} message{plural} ({bytes} bytes)")
+}

@@ -1,0 +1,342 @@
+//! The recorder: sees every step of the core and hands it to the writer.
+
+use super::checkpoint::most_bytes;
+use super::file::StopCause;
+use super::payload::Payloads;
+use super::ring::Ring;
+use super::status::RecordingStatus;
+use super::step::Fed;
+use super::writer::{Message, Seen, Writer};
+use crate::observe::{Observed, Observer};
+use message_queue_core::{Broker, Config, Input, Now, Output};
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Into how many files the ring is divided, as a rule: what a replay loses when the oldest is
+/// deleted is one of them.
+const FILES: u64 = 8;
+
+/// The most memory that steps may take while they wait for the writer, in bytes: what the disk may
+/// fall behind by. Messages in it may be the broker's too, and hold on to up to twice their size.
+const QUEUE_BYTES: usize = 64 << 20;
+
+/// The memory that one input or output takes in the queue beside its messages, in bytes, or more.
+const ITEM: usize = 128;
+
+/// A recording to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where: `RECORD_DIR`. Made if it is not there.
+    pub directory: PathBuf,
+    /// The most bytes that all files there may take, those of earlier runs included:
+    /// `RECORD_BYTES`.
+    pub bytes: u64,
+    /// What is kept of messages: `RECORD_PAYLOADS`.
+    pub payloads: Payloads,
+}
+
+/// Why a recording cannot be begun.
+#[derive(Debug, thiserror::Error)]
+#[error("RECORD_DIR: cannot record in {}: {source}", directory.display())]
+pub struct StartError {
+    directory: PathBuf,
+    source: io::Error,
+}
+
+/// Records a broker: an [`Observer`] for [`Server::observed_by`](crate::Server::observed_by).
+///
+/// Dropping it ends the recording, once all that was seen is written.
+#[derive(Debug)]
+pub struct Recorder {
+    state: State,
+    /// What has happened in this step.
+    seen: Seen,
+    options: Options,
+    status: RecordingStatus,
+    queue: Sender<Message>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// Where the recording stands.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// In the midst of a file.
+    Recording {
+        /// At most how many bytes of the file are taken.
+        used: u64,
+        /// After how many bytes the next file begins.
+        full: u64,
+    },
+    /// In a gap.
+    Paused,
+    /// For good: a file could not be written.
+    Over,
+}
+
+impl Recorder {
+    /// Begins to record a broker that is about to be made with these settings.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or another broker records there.
+    ///
+    /// # Panics
+    /// If the settings do not keep their bounds ([`Config::check`]).
+    pub fn start(options: Options, config: Config) -> Result<Self, StartError> {
+        let failed = |source| StartError {
+            directory: options.directory.clone(),
+            source,
+        };
+        let status = RecordingStatus::default();
+        let ring = Ring::open(&options.directory, options.bytes, started()).map_err(failed)?;
+        let mut writer = Writer::new(ring, options.payloads, status.clone());
+        let broker = Broker::new(config);
+        let begun = writer.begin(Box::new(broker.checkpoint()));
+        begun.map_err(failed)?;
+        let (queue, messages) = channel();
+        let thread = thread::Builder::new().name("recorder".to_owned());
+        let thread = thread
+            .spawn(move || writer.run(&messages))
+            .map_err(failed)?;
+        let mut recorder = Self {
+            state: State::Paused,
+            seen: Seen::default(),
+            options,
+            status,
+            queue,
+            writer: Some(thread),
+        };
+        recorder.state = recorder.begun(most_bytes(broker.stats(), recorder.keeps_payloads()));
+        Ok(recorder)
+    }
+
+    /// How the recording is doing.
+    pub fn status(&self) -> RecordingStatus {
+        self.status.clone()
+    }
+
+    fn keeps_payloads(&self) -> bool {
+        self.options.payloads == Payloads::Full
+    }
+
+    /// In a file that has just begun with so many bytes. A checkpoint takes at most half of it.
+    fn begun(&self, used: u64) -> State {
+        let full = (self.options.bytes / FILES).max(2 * used);
+        State::Recording { used, full }
+    }
+
+    /// Begins a file if its checkpoint may be as large as it may become.
+    fn begin(&self, broker: &Broker) -> Result<State, StopCause> {
+        let most = most_bytes(broker.stats(), self.keeps_payloads());
+        if most > self.options.bytes / 4 {
+            return Err(StopCause::LargeState);
+        }
+        self.send(Message::Begin(Box::new(broker.checkpoint())));
+        Ok(self.begun(most))
+    }
+
+    fn record(&mut self, broker: &Broker, used: u64, full: u64) -> Result<State, StopCause> {
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.ended = true;
+        let (cost, bytes) = (seen.cost, seen.most_bytes(self.options.payloads));
+        if bytes > self.options.bytes / 2 {
+            return Err(StopCause::LargeStep);
+        }
+        if self.status.queued() + cost > QUEUE_BYTES {
+            return Err(StopCause::SlowDisk);
+        }
+        self.status.enqueue(cost);
+        self.send(Message::Step(seen));
+        let used = used + bytes;
+        if used < full {
+            Ok(State::Recording { used, full })
+        } else {
+            self.begin(broker)
+        }
+    }
+
+    /// In a gap: the end of it, if the disk has caught up by half and there is room for a
+    /// checkpoint.
+    fn resume(&mut self, broker: &Broker) -> State {
+        self.seen = Seen::default();
+        self.status.miss();
+        if self.status.queued() > QUEUE_BYTES / 2 {
+            return State::Paused;
+        }
+        self.begin(broker).unwrap_or(State::Paused)
+    }
+
+    fn send(&self, message: Message) {
+        // It fails after the writer has; it has said so, and the next step will see it.
+        let _ = self.queue.send(message);
+    }
+}
+
+impl Observer for Recorder {
+    fn observe(&mut self, observed: Observed<'_>, now: Now) {
+        if matches!(self.state, State::Over) {
+            return;
+        }
+        self.seen.now = now;
+        self.seen.cost += ITEM;
+        match observed {
+            Observed::Input(conn, input) => {
+                let input = compact(input);
+                if let Input::Batch(batch) = &input {
+                    self.seen.cost += batch.byte_len();
+                }
+                self.seen.fed.push(Fed::Input(conn, input));
+            }
+            Observed::Timeout => self.seen.fed.push(Fed::Timeout),
+            Observed::Drain(timeout) => self.seen.fed.push(Fed::Drain(timeout)),
+            Observed::Output(output) => {
+                if let Output::Write { write, .. } = output {
+                    self.seen.cost += write.count().bytes as usize;
+                }
+                self.seen.outputs.push(output.clone());
+            }
+        }
+    }
+
+    fn step_ended(&mut self, broker: &Broker, _: Now) {
+        if self.seen.fed.is_empty() && self.seen.outputs.is_empty() {
+            return;
+        }
+        if self.status.has_failed() {
+            (self.state, self.seen) = (State::Over, Seen::default());
+        }
+        let next = match self.state {
+            State::Recording { used, full } => self.record(broker, used, full),
+            State::Paused => Ok(self.resume(broker)),
+            State::Over => Ok(State::Over),
+        };
+        self.state = next.unwrap_or_else(|cause| {
+            self.status.gap();
+            self.status.miss();
+            self.send(Message::Gap(cause));
+            State::Paused
+        });
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let recording = matches!(self.state, State::Recording { .. });
+        if recording && !self.seen.fed.is_empty() {
+            // The core was told this and did not come back: it is what a replay is for.
+            let seen = std::mem::take(&mut self.seen);
+            self.status.enqueue(seen.cost);
+            self.send(Message::Step(seen));
+        } else if recording && !thread::panicking() {
+            self.send(Message::End);
+        }
+        // Without a sender the writer comes to its end.
+        self.queue = channel().0;
+        if let Some(writer) = self.writer.take() {
+            // Had it panicked, its message would have been printed; there is nothing to add.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Seen {
+    /// The record of this step takes no more bytes than this.
+    fn most_bytes(&self, payloads: Payloads) -> u64 {
+        /// An input or output, or what is around them, beside messages.
+        const ITEM: usize = 40;
+        /// The length and the hash of a message.
+        const STAND_IN: usize = 3 + 8;
+        let batches = self.fed.iter().map(|fed| match (fed, payloads) {
+            (Fed::Input(_, Input::Batch(batch)), Payloads::Full) => batch.byte_len(),
+            (Fed::Input(_, Input::Batch(batch)), Payloads::Hash) => STAND_IN * batch.messages(),
+            (Fed::Input(..) | Fed::Timeout | Fed::Drain(_), _) => 0,
+        });
+        let items = 1 + self.fed.len() + self.outputs.len();
+        (items * ITEM + batches.sum::<usize>()) as u64
+    }
+}
+
+/// An input to be kept for a while: one that would keep a large read buffer alive is copied.
+fn compact(input: &Input) -> Input {
+    match input {
+        Input::Batch(batch) => Input::Batch(batch.clone().compact()),
+        Input::Opened
+        | Input::Role(_)
+        | Input::Written(_)
+        | Input::Broke(_)
+        | Input::PeerClosed
+        | Input::PeerReset
+        | Input::NothingToRead => input.clone(),
+    }
+}
+
+/// The time of day, in milliseconds since 1970.
+fn started() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it names the files, for people; nothing else depends on it"
+    )]
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO).as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::Record;
+    use super::super::reader::Reader;
+    use super::super::ring::recorded_files;
+    use super::*;
+    use message_queue_core::ConnId;
+    use std::path::Path;
+
+    fn open(recorder: &mut Recorder, broker: &mut Broker, conn: u64) {
+        let (conn, now) = (ConnId(conn), Now::START);
+        recorder.observe(Observed::Input(conn, &Input::Opened), now);
+        broker.handle_input(conn, Input::Opened, now);
+        recorder.step_ended(broker, now);
+    }
+
+    fn records(path: &Path) -> (u64, Vec<Record>) {
+        let mut reader = Reader::open(path).unwrap();
+        let records = std::iter::from_fn(|| reader.next_record().unwrap()).collect();
+        (reader.header().missed, records)
+    }
+
+    #[test]
+    fn a_slow_disk_makes_a_gap_and_never_waits() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            directory: directory.path().to_owned(),
+            bytes: 16 << 20,
+            payloads: Payloads::Full,
+        };
+        let mut broker = Broker::new(Config::default());
+        let mut recorder = Recorder::start(options, Config::default()).unwrap();
+        open(&mut recorder, &mut broker, 1);
+        // As if the writer had not come to this much.
+        recorder.status.enqueue(QUEUE_BYTES);
+        open(&mut recorder, &mut broker, 2);
+        open(&mut recorder, &mut broker, 3);
+        let status = recorder.status();
+        assert_eq!((status.gaps(), status.missed_steps()), (1, 2));
+        status.dequeue(QUEUE_BYTES);
+        open(&mut recorder, &mut broker, 4);
+        open(&mut recorder, &mut broker, 5);
+        drop(recorder);
+
+        let files = recorded_files(directory.path()).unwrap();
+        let (missed, first) = records(&files[0].path);
+        assert_eq!((missed, first.len()), (0, 3));
+        assert_eq!(first[2], Record::Gap(StopCause::SlowDisk));
+        let (missed, second) = records(&files[1].path);
+        assert_eq!((missed, second.len()), (3, 3));
+        let Record::Checkpoint(checkpoint) = &second[0] else {
+            panic!("{second:?}");
+        };
+        assert_eq!(checkpoint.connections.len(), 4);
+        assert_eq!(second[2], Record::End);
+    }
+}

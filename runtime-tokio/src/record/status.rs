@@ -1,0 +1,104 @@
+//! How a recording is doing, for metrics.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// How a recording is doing. A clone shows the same.
+#[derive(Clone, Debug, Default)]
+pub struct RecordingStatus(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    /// Bytes of memory that wait for the writer.
+    queued: AtomicUsize,
+    written: AtomicU64,
+    gaps: AtomicU64,
+    missed: AtomicU64,
+    failed: AtomicBool,
+}
+
+impl RecordingStatus {
+    /// Bytes written to files.
+    pub fn written_bytes(&self) -> u64 {
+        self.0.written.load(Ordering::Relaxed)
+    }
+
+    /// How many times the recording was interrupted.
+    pub fn gaps(&self) -> u64 {
+        self.0.gaps.load(Ordering::Relaxed)
+    }
+
+    /// How many steps of the core fell into gaps.
+    pub fn missed_steps(&self) -> u64 {
+        self.0.missed.load(Ordering::Relaxed)
+    }
+
+    /// Whether a file could not be written, which has ended the recording.
+    pub fn has_failed(&self) -> bool {
+        self.0.failed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.0.queued.load(Ordering::Acquire)
+    }
+
+    pub(super) fn enqueue(&self, bytes: usize) {
+        self.0.queued.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(super) fn dequeue(&self, bytes: usize) {
+        self.0.queued.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    pub(super) fn wrote(&self, bytes: u64) {
+        self.0.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn gap(&self) {
+        self.0.gaps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn miss(&self) {
+        self.0.missed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn fail(&self) {
+        self.0.failed.store(true, Ordering::Release);
+    }
+}
+
+impl Collector for RecordingStatus {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counters = [
+            (
+                "recorded_bytes",
+                "Bytes that the flight recorder wrote",
+                self.written_bytes(),
+            ),
+            (
+                "recording_gaps",
+                "Times that the flight recorder was interrupted",
+                self.gaps(),
+            ),
+            (
+                "recording_missed_steps",
+                "Steps of the core that the flight recorder missed",
+                self.missed_steps(),
+            ),
+        ];
+        for (name, help, value) in counters {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(metric)?;
+        }
+        let help = "1 if a file could not be written, which ended the flight recorder";
+        let metric =
+            encoder.encode_descriptor("recording_failed", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(self.has_failed())).encode(metric)
+    }
+}

@@ -1,0 +1,182 @@
+//! The writer: a thread that encodes what happened and writes it.
+
+use super::codec::Out;
+use super::file::{Header, Record, StopCause};
+use super::payload::{Kept, Payloads};
+use super::ring::Ring;
+use super::status::RecordingStatus;
+use super::step::{Fed, Outcome, Step};
+use message_queue_core::{Checkpoint, Now, Output};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use tracing::{error, info, warn};
+
+/// Bytes gathered before they are written, as long as more is queued.
+const BUFFER: usize = 256 << 10;
+
+/// What the recorder hands over.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Begin a new file in this state.
+    Begin(Box<Checkpoint>),
+    /// The next step.
+    Step(Seen),
+    /// End the file; what happens next is not recorded.
+    Gap(StopCause),
+    /// The broker has ended in an orderly way.
+    End,
+}
+
+/// A step as it was seen. Its messages are shared with the broker.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) now: Now,
+    pub(super) fed: Vec<Fed>,
+    pub(super) outputs: Vec<Output>,
+    pub(super) ended: bool,
+    /// The memory that it takes in the queue, in bytes.
+    pub(super) cost: usize,
+}
+
+/// Writes one recording.
+#[derive(Debug)]
+pub(super) struct Writer {
+    ring: Ring,
+    payloads: Payloads,
+    kept: Kept,
+    status: RecordingStatus,
+    file: Option<BufWriter<File>>,
+    /// The number of the next file.
+    next_number: u64,
+    /// Steps missed before the last file that was begun.
+    missed_before: u64,
+    out: Out,
+}
+
+impl Writer {
+    pub(super) fn new(ring: Ring, payloads: Payloads, status: RecordingStatus) -> Self {
+        Self {
+            ring,
+            payloads,
+            kept: Kept::recording(payloads),
+            status,
+            file: None,
+            next_number: 0,
+            missed_before: 0,
+            out: Out::default(),
+        }
+    }
+
+    /// Writes what comes until there is nothing more to come, or a file cannot be written.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        if let Err(error) = self.write_all(messages) {
+            self.status.fail();
+            let directory = self.ring.directory().display();
+            error!(%directory, %error, "the recording has ended; the broker goes on");
+        }
+    }
+
+    fn write_all(&mut self, messages: &Receiver<Message>) -> io::Result<()> {
+        loop {
+            let message = match messages.try_recv() {
+                Ok(message) => message,
+                Err(TryRecvError::Disconnected) => return self.flush(),
+                Err(TryRecvError::Empty) => {
+                    // Nothing to do: what was gathered is as good as written now, and is there
+                    // even if the process is killed.
+                    self.flush()?;
+                    match messages.recv() {
+                        Ok(message) => message,
+                        Err(_) => return Ok(()),
+                    }
+                }
+            };
+            self.take(message)?;
+        }
+    }
+
+    fn take(&mut self, message: Message) -> io::Result<()> {
+        match message {
+            Message::Begin(checkpoint) => self.begin(checkpoint),
+            Message::Step(seen) => {
+                let cost = seen.cost;
+                let step = self.summed_up(seen);
+                self.write(&Record::Step(step))?;
+                self.status.dequeue(cost);
+                Ok(())
+            }
+            Message::Gap(cause) => {
+                warn!(%cause, "a gap in the recording");
+                self.close(&Record::Gap(cause))
+            }
+            Message::End => self.close(&Record::End),
+        }
+    }
+
+    /// Begins a new file.
+    pub(super) fn begin(&mut self, checkpoint: Box<Checkpoint>) -> io::Result<()> {
+        if self.file.is_some() {
+            self.close(&Record::Full)?;
+        }
+        let missed = self.status.missed_steps();
+        let header = Header {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            payloads: self.payloads,
+            run: self.ring.run(),
+            number: self.next_number,
+            missed: missed - self.missed_before,
+        };
+        if header.missed > 0 {
+            info!(missed_steps = header.missed, "recording again");
+        }
+        (self.next_number, self.missed_before) = (header.number + 1, missed);
+        let file = self.ring.create(&header)?;
+        self.file = Some(BufWriter::with_capacity(BUFFER, file));
+        self.write_bytes(header.to_string().as_bytes())?;
+        self.write(&Record::Checkpoint(checkpoint))
+    }
+
+    /// With digests for messages in what the core asked for.
+    fn summed_up(&self, seen: Seen) -> Step {
+        let outputs = seen.outputs.iter();
+        Step {
+            now: seen.now,
+            outcomes: outputs.map(|it| Outcome::of(it, &self.kept)).collect(),
+            fed: seen.fed,
+            ended: seen.ended,
+        }
+    }
+
+    fn write(&mut self, record: &Record) -> io::Result<()> {
+        let mut out = std::mem::take(&mut self.out);
+        self.kept.put_record(&mut out, record);
+        let written = self.write_bytes(&out.0);
+        self.out = out;
+        // One large checkpoint does not take its memory for ever.
+        self.out.0.truncate(0);
+        self.out.0.shrink_to(4 * BUFFER);
+        written
+    }
+
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        self.ring.grow(bytes.len() as u64)?;
+        file.write_all(bytes)?;
+        self.status.wrote(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn close(&mut self, last: &Record) -> io::Result<()> {
+        self.write(last)?;
+        self.flush()?;
+        self.file = None;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), BufWriter::flush)
+    }
+}
