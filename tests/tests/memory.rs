@@ -1,4 +1,4 @@
-//! The memory of the real process, held to the formula that `docs/BENCHMARKS.md` states.
+//! The memory of the real process, held to the formula that `docs/SETTINGS.md` states.
 
 #![cfg(target_os = "linux")]
 
