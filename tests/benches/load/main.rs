@@ -43,6 +43,7 @@ fn main() {
     let seconds = number("SECONDS", 1.0);
     let rounds = number("ROUNDS", 3);
     for arg in &args {
+        println!("\n{}\n", machine());
         match arg.as_str() {
             "peers" => tables::peers(seconds, rounds),
             "connections" => tables::connections(seconds, rounds),
@@ -57,6 +58,23 @@ fn main() {
     if args.is_empty() {
         eprintln!("say what to measure: -- peers, connections, stuck or idle");
     }
+}
+
+/// What the machine is, and how busy.
+#[cfg(target_os = "linux")]
+fn machine() -> String {
+    let line = |path: &str, name: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.unwrap_or("?").replace(['\t', ':'], "")
+    };
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!(
+        "{cores} cores, {}; {}; load average {}.",
+        line("/proc/cpuinfo", "model name"),
+        line("/proc/version", "Linux"),
+        line("/proc/loadavg", ""),
+    )
 }
 
 /// The number in this variable of the environment.
