@@ -98,13 +98,13 @@ mod tests {
         pacing.note(11);
         let mut turns = [(); 2].map(|()| pacing.turn().expect("they are behind"));
         for turn in &mut turns {
-            assert!(!has_come(turn).await);
+            assert!(ready_now(turn).await.is_none());
         }
         pacing.note(0);
-        assert!(!has_come(&mut turns[1]).await);
-        assert!(has_come(&mut turns[0]).await);
+        assert!(ready_now(&mut turns[1]).await.is_none());
+        assert!(ready_now(&mut turns[0]).await.is_some());
         pacing.pass_turn();
-        assert!(has_come(&mut turns[1]).await);
+        assert!(ready_now(&mut turns[1]).await.is_some());
     }
 
     #[test]
@@ -114,12 +114,12 @@ mod tests {
         assert!(pacing.turn().is_none());
     }
 
-    /// Whether the turn has come, without waiting for it.
-    async fn has_come(turn: &mut Turn) -> bool {
+    /// What `turn` gives at once, if anything.
+    async fn ready_now(turn: &mut Turn) -> Option<()> {
         tokio::select! {
             biased;
-            told = turn => told.is_ok(),
-            () = std::future::ready(()) => false,
+            done = turn => done.ok(),
+            () = std::future::ready(()) => None,
         }
     }
 }

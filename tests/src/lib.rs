@@ -4,6 +4,7 @@
 //! - [`model`]: the reference model, a broker so plain that it can be seen to be right.
 //! - [`script`]: what happens on a broker's sockets, as text, played to the core and to the model
 //!   in lockstep.
+//! - [`usage`]: memory and CPU time of a process.
 //! - [`random`]: random choices that are the same in every run.
 //! - [`smol_driver`]: a second driver over smol's TCP, to hold the tokio one to.
 
@@ -13,3 +14,4 @@ pub mod process;
 pub mod random;
 pub mod script;
 pub mod smol_driver;
+pub mod usage;

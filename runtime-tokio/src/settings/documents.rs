@@ -7,6 +7,27 @@ use std::path::PathBuf;
 
 const UPDATE: &str = "UPDATE_DOCS=1 cargo test -p message-queue-tokio settings_doc";
 
+/// What `tests/tests/memory.rs` holds the real process to.
+const MEMORY: &str = "\
+## Memory
+
+Beyond what it takes when idle (some 6 MiB) the broker takes at most the sum of:
+
+| for | bytes |
+|---|---|
+| all backlogs together | 2 x `BROKER_BYTES` |
+| each message that waits | 256, if each came in a read of its own; else so much for each read |
+| each consumer | 2 x the larger of `WRITE_BYTES` and 1048580 |
+| each producer that sends | 2 x (`READ_BYTES` + 1048580) |
+| each producer that waits for room | `READ_BYTES` |
+| each connection | 16384 |
+
+Messages that wait are as many as `MAX_CONSUMERS` x `CONSUMER_CHANNEL_BUFFER_SIZE` (broadcast) or
+`QUEUE_CAPACITY` (queue) at the most. The kernel's socket buffers come on top, and what is recorded
+where recording is on (`docs/FLIGHT_RECORDER.md`). `tests/tests/memory.rs` holds the real process to
+this; `docs/BENCHMARKS.md` has what was measured.
+";
+
 fn in_repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("..")
@@ -65,6 +86,7 @@ fn settings_md() -> String {
          every consumer has room for its message.\n\
          - In broadcast mode, where `BROKER_BYTES` is less than `MAX_CONSUMERS` x `BACKLOG_BYTES`, the\n  \
          broker warns at the start: consumers that are stuck can use up the room of those that are not.\n\n\
+         {MEMORY}\n\
          Colours are used for text on a terminal only, and not where `NO_COLOR` is set.\n\n\
          Made from `runtime-tokio/src/settings/table.rs`. To update this page:\n\
          `{UPDATE}`.\n"

@@ -1,0 +1,201 @@
+//! The memory of the real process, held to the formula that `docs/SETTINGS.md` states.
+
+#![cfg(target_os = "linux")]
+
+use message_queue_tests::frames::frames;
+use message_queue_tests::process::Broker;
+use message_queue_tests::usage::Memory;
+use std::io::{ErrorKind, Write};
+use std::net::{Shutdown, TcpStream};
+
+const MIB: usize = 1 << 20;
+
+/// The largest message with its length.
+const MAX_FRAME: usize = MIB + 4;
+
+/// What the settings allow a broker to take beyond what it takes when idle.
+struct Formula {
+    broker_bytes: usize,
+    read_bytes: usize,
+    write_bytes: usize,
+    /// Messages that may wait, in all backlogs together.
+    waiting: usize,
+    producers: usize,
+    consumers: usize,
+}
+
+impl Formula {
+    /// In bytes.
+    fn bound(&self) -> usize {
+        let producer = 2 * (self.read_bytes + MAX_FRAME) + self.read_bytes;
+        let consumer = 2 * self.write_bytes.max(MAX_FRAME);
+        let connections = self.producers + self.consumers;
+        2 * self.broker_bytes
+            + 256 * self.waiting
+            + producer * self.producers
+            + consumer * self.consumers
+            + (16 << 10) * connections
+    }
+
+    fn holds(&self, job: &str, taken: usize) {
+        let bound = self.bound();
+        println!("{job}: {taken} bytes, {bound} allowed");
+        assert!(taken <= bound, "{job}: {taken} bytes, more than {bound}");
+    }
+}
+
+#[test]
+fn an_idle_broker_is_small() {
+    let broker = Broker::start(&[]);
+    let memory = Memory::of(broker.pid());
+    assert!(memory.anonymous < 12 * MIB, "{memory:?}");
+    if !cfg!(debug_assertions) {
+        // The program's own pages are many in a build for debuggers.
+        assert!(memory.resident < 12 * MIB, "{memory:?}");
+    }
+}
+
+/// Each consumer comes when those before it are full, so that no two share what they wait for.
+#[test]
+fn stuck_consumers_with_backlogs_of_their_own_stay_within_the_formula() {
+    const BACKLOG: usize = 4 * MIB;
+    let formula = Formula {
+        broker_bytes: 4 * BACKLOG,
+        read_bytes: 64 << 10,
+        write_bytes: 64 << 10,
+        waiting: 6 * 5000,
+        producers: 1,
+        consumers: 6,
+    };
+    for size in [1000, MIB] {
+        let broker = Broker::start(&[
+            ("BACKLOG_BYTES", &BACKLOG.to_string()),
+            ("BROKER_BYTES", &formula.broker_bytes.to_string()),
+            ("READ_BYTES", &formula.read_bytes.to_string()),
+            ("WRITE_BYTES", &formula.write_bytes.to_string()),
+            ("CONSUMER_CHANNEL_BUFFER_SIZE", "5000"),
+            ("SEND_BUFFER_BYTES", "4096"),
+        ]);
+        let idle = Memory::of(broker.pid());
+        let mut producer = broker.producer();
+        let batch = frames(vec![vec![7; size]; MIB.div_ceil(size)]);
+        let mut stuck: Vec<TcpStream> = Vec::new();
+        for _ in 0..formula.consumers {
+            stuck.push(broker.consumer());
+            for _ in 0..6 {
+                producer.write_all(&batch).expect("nobody blocks it");
+            }
+            // Its end is the proof that all of it was read; the next consumer gets new messages.
+            producer.shutdown(Shutdown::Write).expect("an orderly end");
+            broker.wait_for_close(&producer);
+            producer = broker.producer();
+        }
+        let waiting = broker.metric("message_queue_waiting_bytes", "");
+        let peak = Memory::of(broker.pid()).peak;
+        assert!(
+            waiting > formula.broker_bytes as f64 * 0.7,
+            "{size}: only {waiting} bytes wait"
+        );
+        formula.holds(&format!("messages of {size} bytes"), peak - idle.resident);
+    }
+}
+
+/// Producers that wait for room hold a batch each, and the begin of another message.
+#[test]
+fn producers_that_wait_for_room_stay_within_the_formula() {
+    let formula = Formula {
+        broker_bytes: 4 * MIB,
+        read_bytes: 64 << 10,
+        write_bytes: 64 << 10,
+        waiting: 5000,
+        producers: 16,
+        consumers: 1,
+    };
+    for size in [1000, MIB] {
+        let broker = Broker::start(&[
+            ("DELIVERY_MODE", "queue"),
+            ("OVERFLOW", "block"),
+            ("QUEUE_CAPACITY", "5000"),
+            ("BACKLOG_BYTES", &formula.broker_bytes.to_string()),
+            ("BROKER_BYTES", &formula.broker_bytes.to_string()),
+            ("READ_BYTES", &formula.read_bytes.to_string()),
+            ("WRITE_BYTES", &formula.write_bytes.to_string()),
+            ("SEND_BUFFER_BYTES", "4096"),
+        ]);
+        let idle = Memory::of(broker.pid());
+        let _stuck = broker.consumer();
+        let batch = frames(vec![vec![7; size]; (2 * MIB).div_ceil(size)]);
+        let mut producers: Vec<_> = (0..formula.producers).map(|_| broker.producer()).collect();
+        fill(&broker, &mut producers, &batch);
+        let waiting = broker.metric("message_queue_waiting_bytes", "");
+        assert!(
+            waiting > formula.broker_bytes as f64 * 0.7,
+            "{size}: only {waiting} bytes wait"
+        );
+        let taken = Memory::of(broker.pid()).peak - idle.resident;
+        formula.holds(&format!("messages of {size} bytes"), taken);
+    }
+}
+
+/// The dearest messages: the smallest, each in a read of its own.
+#[test]
+fn single_small_messages_stay_within_the_formula() {
+    const PRODUCERS: usize = 200;
+    const ROUNDS: usize = 150;
+    let formula = Formula {
+        broker_bytes: MAX_FRAME,
+        read_bytes: 4 << 10,
+        write_bytes: 4 << 10,
+        waiting: PRODUCERS * ROUNDS,
+        // They send little, so none of them has a buffer of its own for long.
+        producers: 0,
+        consumers: 1,
+    };
+    let broker = Broker::start(&[
+        ("DELIVERY_MODE", "queue"),
+        ("QUEUE_CAPACITY", &formula.waiting.to_string()),
+        ("BACKLOG_BYTES", &formula.broker_bytes.to_string()),
+        ("BROKER_BYTES", &formula.broker_bytes.to_string()),
+    ]);
+    let mut producers: Vec<_> = (0..PRODUCERS).map(|_| broker.producer()).collect();
+    let message = frames([b"x"]);
+    for producer in &mut producers {
+        producer.set_nodelay(true).expect("a TCP socket");
+        producer.write_all(&message).expect("the broker reads");
+    }
+    broker.wait_for_metric("message_queue_waiting_messages", PRODUCERS as f64);
+    let connected = Memory::of(broker.pid());
+    for round in 1..ROUNDS {
+        for producer in &mut producers {
+            producer.write_all(&message).expect("the broker reads");
+        }
+        // Two messages of a producer never meet in one read.
+        let sent = (round + 1) * PRODUCERS;
+        broker.wait_for_metric("message_queue_waiting_messages", sent as f64);
+    }
+    let taken = Memory::of(broker.pid()).peak - connected.resident;
+    formula.holds("single messages of 1 byte", taken);
+}
+
+/// Writes these bytes, again and again, until no producer gets in any more however often the broker
+/// has its turn.
+fn fill(broker: &Broker, producers: &mut [TcpStream], bytes: &[u8]) {
+    const ROUNDS: usize = 20;
+    let mut written = vec![0; producers.len()];
+    let mut quiet = 0;
+    while quiet < ROUNDS {
+        quiet += 1;
+        for (producer, written) in producers.iter_mut().zip(&mut written) {
+            producer.set_nonblocking(true).expect("a TCP socket");
+            match producer.write(&bytes[*written..]) {
+                Ok(size) => {
+                    *written = (*written + size) % bytes.len();
+                    quiet = 0;
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+            }
+        }
+        // Answered by the threads that serve connections, so they come round.
+        broker.metric("message_queue_parked_bytes", "");
+    }
+}
