@@ -23,6 +23,10 @@ const QUIET: Duration = Duration::from_millis(20);
 /// While draining: for so long a producer that is not silent is read from.
 const LAST_READS: Duration = Duration::from_millis(500);
 
+/// How many reads a connection may have before the others, and whoever asks for the broker's health,
+/// have their turn. The runtime's own limit is 128, which is tens of megabytes.
+const READS_A_TURN: usize = 4;
+
 /// One connection's task.
 pub(crate) struct Connection<R> {
     driver: Arc<Driver>,
@@ -69,6 +73,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut reads = 0;
         loop {
             let status = self.driver.go_on_writing(&self.peer, cx);
             if status.closed.is_some() {
@@ -86,6 +91,11 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 continue;
             }
             ready!(self.poll_turn(cx));
+            if reads == READS_A_TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            reads += 1;
             match self.poll_read(cx) {
                 Poll::Ready(Ok(bytes)) => {
                     self.received(bytes);
