@@ -1,7 +1,7 @@
 //! The orderly end: what was received is delivered, then everybody is let go.
 
+use super::Broker;
 use super::timers::Timeout;
-use super::{Broker, Output};
 use crate::error::{CloseReason, DropReason};
 use crate::id::{ConnId, GroupId};
 use crate::stats::Count;
@@ -112,16 +112,10 @@ impl Broker {
     /// Drops what producers have parked. It was received, if never offered.
     fn discard_parked(&mut self) {
         while let Some((_, batch)) = self.parked.pop_front() {
-            let (count, reason) = (Count::of(&batch), DropReason::Shutdown);
+            let count = Count::of(&batch);
             self.stats.parked -= count;
             self.stats.received += count;
-            self.stats.flow.offer(count);
-            self.stats.flow.lose(count, reason);
-            self.outputs.push_back(Output::Dropped {
-                group: None,
-                reason,
-                count,
-            });
+            self.drop_without_group(count, DropReason::Shutdown);
         }
     }
 }

@@ -40,7 +40,7 @@ impl Broker {
     /// rest, alone. Idle members have taken their runs before room is looked at.
     fn offer(&mut self, batch: FrameBatch) {
         if self.groups.is_empty() {
-            self.drop_without_group(Count::of(&batch));
+            self.drop_without_group(Count::of(&batch), DropReason::NoConsumer);
         }
         // Once, whatever the number of groups.
         let batch = batch.compact();
@@ -208,8 +208,8 @@ impl Broker {
         });
     }
 
-    fn drop_without_group(&mut self, count: Count) {
-        let reason = DropReason::NoConsumer;
+    /// Counts messages that are gone and were never offered to a group.
+    pub(super) fn drop_without_group(&mut self, count: Count, reason: DropReason) {
         self.stats.flow.offer(count);
         self.stats.flow.lose(count, reason);
         self.outputs.push_back(Output::Dropped {
