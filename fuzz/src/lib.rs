@@ -5,7 +5,7 @@
 extern crate alloc;
 
 use message_queue_core::ProtocolError;
-use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
+use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role, SpareBuffers};
 
 #[path = "../../tests/src/model/mod.rs"]
 pub mod model;

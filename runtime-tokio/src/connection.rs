@@ -73,10 +73,21 @@ impl<R: AsyncRead + Unpin> Connection<R> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let end = self.poll_end(cx);
+        if end.is_pending() {
+            // While it waits, whoever reads next may do so into its buffer.
+            self.decoder.park(&mut self.driver.spares());
+        }
+        end
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut reads = 0;
         loop {
             let status = self.driver.go_on_writing(&self.peer, cx);
             if status.closed.is_some() {
+                // Others may stand in line behind it.
+                self.turn = None;
                 return Poll::Ready(());
             }
             if status.failed {
@@ -90,22 +101,16 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 self.driver.end(self.peer.conn, Input::NothingToRead);
                 continue;
             }
-            ready!(self.poll_turn(cx));
             if reads == READS_A_TURN {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            ready!(self.poll_turn(cx));
             reads += 1;
             match self.poll_read(cx) {
-                Poll::Ready(Ok(bytes)) => {
-                    self.received(bytes);
-                    self.turn = self.next_turn();
-                }
+                Poll::Ready(Ok(bytes)) => self.received(bytes),
                 Poll::Ready(Err(_)) => self.driver.end(self.peer.conn, Input::PeerReset),
                 Poll::Pending => {
-                    self.decoder.park();
-                    // Nothing to read: its turn is the next producer's.
-                    self.driver.pacing.pass_turn();
                     ready!(self.poll_quiet(cx));
                     self.driver.end(self.peer.conn, Input::NothingToRead);
                 }
@@ -113,20 +118,18 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         }
     }
 
-    /// What to wait for before the next read. Nothing while draining: what a producer has sent is
-    /// read soon, or is lost.
-    fn next_turn(&self) -> Option<Turn> {
-        let waits = self.role == Some(Role::Producer) && !self.driver.is_draining();
-        waits.then(|| self.driver.pacing.turn()).flatten()
-    }
-
-    /// Ready when it is this producer's turn to be read from.
+    /// Ready when this connection is to be read from: a producer waits for its turn where its
+    /// consumers are behind. Not while draining: what it has sent is read soon, or is lost.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(turn) = &mut self.turn {
-            // Its turn has come, or it has waited for long enough.
-            let _ = ready!(turn.as_mut().poll(cx));
-            self.turn = None;
+        if self.role == Some(Role::Producer) && !self.driver.is_draining() {
+            if self.turn.is_none() {
+                self.turn = self.driver.pacing.turn();
+            }
+            if let Some(turn) = &mut self.turn {
+                ready!(turn.as_mut().poll(cx));
+            }
         }
+        self.turn = None;
         Poll::Ready(())
     }
 
@@ -134,7 +137,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         let bytes = ready!(poll_read_buf(
             Pin::new(&mut self.reader),
             cx,
-            self.decoder.recv_buf()
+            self.decoder.recv_buf_from(&mut self.driver.spares())
         ))?;
         if let Some(last_reads) = &mut self.last_reads {
             last_reads.quiet.as_mut().reset(Instant::now() + QUIET);

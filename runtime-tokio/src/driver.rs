@@ -11,6 +11,7 @@ use crate::observe::{Observed, Observer};
 use crate::pacing::Pacing;
 use crate::peer::{Peer, Status};
 use crate::report::Report;
+use message_queue_core::wire::SpareBuffers;
 use message_queue_core::{
     Broker, CloseReason, Config, ConnId, Input, Now, Output, Overflow, Write,
 };
@@ -33,8 +34,10 @@ pub(crate) struct Driver {
     gate: RwLock<()>,
     started: Instant,
     draining: AtomicBool,
+    /// What connections that have nothing to read leave to those that have.
+    spares: Mutex<SpareBuffers>,
     /// Says when producers are to be read from.
-    pub(crate) pacing: Pacing,
+    pub(crate) pacing: Arc<Pacing>,
     /// The server is to look at the timers, at the end of the drain, or at the listener.
     pub(crate) attention: Notify,
 }
@@ -77,7 +80,8 @@ impl Driver {
             gate: RwLock::new(()),
             started: Instant::now(),
             draining: AtomicBool::new(false),
-            pacing,
+            spares: Mutex::default(),
+            pacing: Arc::new(pacing),
             attention: Notify::new(),
         }
     }
@@ -165,6 +169,11 @@ impl Driver {
         self.core().broker.is_drained()
     }
 
+    /// The read buffers that no connection uses. Held for no longer than it takes to take or leave one.
+    pub(crate) fn spares(&self) -> MutexGuard<'_, SpareBuffers> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn now(&self) -> Now {
         Now::at(self.started.elapsed())
     }
@@ -213,7 +222,8 @@ impl Driver {
         let now = self.now();
         act(&mut core, now);
         let writes = core.follow(now);
-        self.pacing.note(core.broker.held_bytes());
+        let blocked = !core.broker.stats().parked.is_zero();
+        self.pacing.note(core.broker.held_bytes(), blocked);
         let due = core.broker.poll_timeout();
         let earlier = due.is_some_and(|due| core.alarm.is_none_or(|alarm| due < alarm));
         if earlier || core.broker.is_drained() {

@@ -5,8 +5,9 @@
 use message_queue_tests::frames::frames;
 use message_queue_tests::process::Broker;
 use message_queue_tests::usage::Memory;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::thread;
 
 const MIB: usize = 1 << 20;
 
@@ -177,8 +178,8 @@ fn single_small_messages_stay_within_the_formula() {
     formula.holds("single messages of 1 byte", taken);
 }
 
-/// Writes these bytes, again and again, until no producer gets in any more however often the broker
-/// has its turn.
+/// Writes these bytes, again and again, until a producer waits for room and none gets in any more
+/// however often the broker has its turn.
 fn fill(broker: &Broker, producers: &mut [TcpStream], bytes: &[u8]) {
     const ROUNDS: usize = 20;
     let mut written = vec![0; producers.len()];
@@ -196,6 +197,43 @@ fn fill(broker: &Broker, producers: &mut [TcpStream], bytes: &[u8]) {
             }
         }
         // Answered by the threads that serve connections, so they come round.
-        broker.metric("message_queue_parked_bytes", "");
+        if broker.metric("message_queue_parked_bytes", "") == 0.0 {
+            quiet = 0;
+        }
     }
+}
+
+/// Producers that flood take turns in a few read buffers, and no more of them are read from than
+/// there is room for: together they take nothing like a buffer each.
+#[test]
+fn many_busy_producers_share_a_few_buffers() {
+    const PRODUCERS: usize = 100;
+    const BACKLOG: usize = 4 * MIB;
+    const READ: usize = MIB;
+    let broker = Broker::start(&[
+        ("OVERFLOW", "block"),
+        ("CONSUMER_CHANNEL_BUFFER_SIZE", "1000000"),
+        ("BACKLOG_BYTES", &BACKLOG.to_string()),
+        ("READ_BYTES", &READ.to_string()),
+    ]);
+    let mut consumer = broker.consumer();
+    let producers: Vec<_> = (0..PRODUCERS).map(|_| broker.producer()).collect();
+    broker.wait_for_metric("message_queue_producers", PRODUCERS as f64);
+    let idle = Memory::of(broker.pid());
+    let batch = frames(vec![vec![7; 1000]; 8 * MIB / 1000]);
+    let sent = (PRODUCERS * batch.len()) as u64;
+    thread::scope(|scope| {
+        for mut producer in producers {
+            let batch = &batch;
+            scope.spawn(move || producer.write_all(batch).expect("the broker reads"));
+        }
+        let mut received = Read::by_ref(&mut consumer).take(sent);
+        let received = io::copy(&mut received, &mut io::sink()).expect("the broker writes");
+        assert_eq!(received, sent);
+    });
+    let taken = Memory::of(broker.pid()).peak - idle.resident;
+    // What waits, what is in flight, and as much again.
+    let bound = 2 * (BACKLOG + 4 * READ);
+    println!("{taken} bytes, {bound} allowed");
+    assert!(taken <= bound, "{taken} bytes, more than {bound}");
 }

@@ -10,7 +10,7 @@ use core::fmt;
 ///
 /// A batch is a view of the buffer that it was read into and keeps all of it alive. One that
 /// would keep more than this many times its own size is copied instead.
-pub(super) const PIN_RATIO: usize = 2;
+const PIN_RATIO: usize = 2;
 
 /// A run of whole frames in one piece of memory, and how many they are.
 ///

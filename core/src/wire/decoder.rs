@@ -1,14 +1,12 @@
 //! Bytes into a role, then into batches. One decoder a connection, run by the runtime.
 
-use super::batch::{FrameBatch, PIN_RATIO};
+use super::batch::FrameBatch;
 use super::frame::{self, Front, LENGTH_PREFIX};
+use super::read_buffer::{ReadBuffer, SpareBuffers};
 use super::role::Role;
 use crate::error::ProtocolError;
 use crate::planted::{self, Bug};
 use bytes::BytesMut;
-
-/// The smallest read asked for, in bytes: where every connection starts.
-const MIN_READ: usize = 2 * 1024;
 
 /// The bounds of a [`Decoder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +24,7 @@ impl Default for DecoderConfig {
     fn default() -> Self {
         Self {
             role_line_bytes: 1024,
-            read_bytes: 512 * 1024,
+            read_bytes: 1024 * 1024,
         }
     }
 }
@@ -54,15 +52,8 @@ pub enum Decoded {
 pub struct Decoder {
     config: DecoderConfig,
     phase: Phase,
-    /// Bytes received and not yet handed on. Outside of [`next`](Self::next) these begin at a
-    /// frame (or the role line) that is not whole.
-    buf: BytesMut,
-    /// The size of the allocation that `buf` is a part of.
-    allocated: usize,
-    /// How much to ask for in the next read: follows the size of the reads before it.
-    target: usize,
-    /// `buf.len()` when the caller was last given the buffer.
-    before_read: usize,
+    /// Outside of [`next`](Self::next) it begins at a frame (or the role line) that is not whole.
+    buffer: ReadBuffer,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,10 +76,7 @@ impl Decoder {
         Self {
             config,
             phase: Phase::Role,
-            buf: BytesMut::new(),
-            allocated: 0,
-            target: MIN_READ.min(config.read_bytes),
-            before_read: 0,
+            buffer: ReadBuffer::new(config.read_bytes),
         }
     }
 
@@ -103,37 +91,18 @@ impl Decoder {
     /// The buffer to append received bytes to. It has room for at least one byte; what is in it
     /// must be left alone.
     pub fn recv_buf(&mut self) -> &mut BytesMut {
-        let (filled, spare) = (self.buf.len(), self.buf.capacity() - self.buf.len());
-        // A short partial frame has its place within the read, so that no batch is larger than one.
-        // A long one grows by doubling, so that its bytes are copied O(1) times.
-        let size = if filled <= self.target / 2 {
-            self.target
-        } else {
-            filled + self.target.max(filled)
-        };
-        if spare < self.target.div_ceil(2) && !self.reuse(size - filled) {
-            let mut grown = BytesMut::with_capacity(size);
-            let from = usize::from(planted::is(Bug::DecoderResumesTooFar) && !self.buf.is_empty());
-            grown.extend_from_slice(&self.buf[from..]);
-            self.allocated = grown.capacity();
-            self.buf = grown;
-        }
-        self.before_read = self.buf.len();
-        &mut self.buf
+        self.recv_buf_from(&mut SpareBuffers::default())
     }
 
-    /// Makes room in the allocation there is, if nothing else uses it. Not in one that a long
-    /// frame or a burst has left far too large: batches would be slivers of it, each copied.
-    fn reuse(&mut self, room: usize) -> bool {
-        self.allocated / PIN_RATIO <= self.buf.len() + self.target && self.buf.try_reclaim(room)
+    /// The same; where it takes other memory, that of `spares` if there is any that fits.
+    pub fn recv_buf_from(&mut self, spares: &mut SpareBuffers) -> &mut BytesMut {
+        self.buffer.room(spares)
     }
 
-    /// Gives back the buffer if nothing is in it. For a connection that has nothing to read now.
-    pub fn park(&mut self) {
-        if self.buf.is_empty() {
-            self.buf = BytesMut::new();
-            self.allocated = 0;
-        }
+    /// Leaves the buffer to `spares`. For a connection that is not read from now; part of a frame,
+    /// if any, is kept: in memory of its own if it is short, else the buffer stays.
+    pub fn park(&mut self, spares: &mut SpareBuffers) {
+        self.buffer.park(spares);
     }
 
     /// What has arrived and was not reported yet: the role, then a batch of all the whole frames.
@@ -148,11 +117,11 @@ impl Decoder {
         reason = "it borrows nothing and may fail"
     )]
     pub fn next(&mut self) -> Result<Option<Decoded>, ProtocolError> {
-        self.adapt();
+        self.buffer.adapt();
         match self.phase {
             Phase::Role => self.role(),
             Phase::Frames => self.batch(),
-            Phase::Silence if self.buf.is_empty() => Ok(None),
+            Phase::Silence if self.buffer.as_bytes().is_empty() => Ok(None),
             Phase::Silence => Err(self.fail(ProtocolError::UnexpectedData)),
             // What arrives after the error is not kept either.
             Phase::Failed(error) => Err(self.fail(error)),
@@ -166,34 +135,21 @@ impl Decoder {
     pub fn finish(&mut self) -> Result<(), ProtocolError> {
         match self.phase {
             // Whoever said nothing at all has broken nothing: load balancers knock like that.
-            Phase::Role if self.buf.is_empty() => Ok(()),
+            Phase::Role if self.buffer.as_bytes().is_empty() => Ok(()),
             Phase::Role => Err(self.fail(ProtocolError::TruncatedRoleLine)),
-            Phase::Frames if !self.buf.is_empty() => Err(self.fail(ProtocolError::TruncatedFrame)),
+            Phase::Frames if !self.buffer.as_bytes().is_empty() => {
+                Err(self.fail(ProtocolError::TruncatedFrame))
+            }
             Phase::Frames | Phase::Silence => Ok(()),
             Phase::Failed(error) => Err(error),
         }
     }
 
-    /// Follows the size of the reads: doubles when one filled the buffer, halves when one left
-    /// most of it empty.
-    fn adapt(&mut self) {
-        let read = self.buf.len() - self.before_read;
-        if read == 0 {
-            return;
-        }
-        if self.buf.len() == self.buf.capacity() {
-            self.target = (self.target * 2).min(self.config.read_bytes);
-        } else if read < self.target / 4 {
-            self.target = (self.target / 2).max(MIN_READ.min(self.config.read_bytes));
-        }
-        self.before_read = self.buf.len();
-    }
-
     fn role(&mut self) -> Result<Option<Decoded>, ProtocolError> {
-        match Role::parse(&self.buf, self.config.role_line_bytes) {
+        match Role::parse(self.buffer.as_bytes(), self.config.role_line_bytes) {
             Ok(None) => Ok(None),
             Ok(Some((role, size))) => {
-                self.consume(size);
+                self.buffer.advance(size);
                 self.phase = match role {
                     Role::Producer => Phase::Frames,
                     Role::Consumer => Phase::Silence,
@@ -207,7 +163,7 @@ impl Decoder {
     fn batch(&mut self) -> Result<Option<Decoded>, ProtocolError> {
         let (mut messages, mut end) = (0, 0);
         loop {
-            match frame::front(&self.buf[end..]) {
+            match frame::front(&self.buffer.as_bytes()[end..]) {
                 Ok(Front::Whole(size)) => {
                     messages += 1;
                     end += size;
@@ -221,32 +177,16 @@ impl Decoder {
         if messages == 0 {
             return Ok(None);
         }
-        Ok(Some(Decoded::Batch(self.take(messages, end))))
-    }
-
-    /// Takes the first `end` bytes. A part too small to keep the whole buffer alive is copied, and
-    /// the buffer is used again.
-    fn take(&mut self, messages: usize, end: usize) -> FrameBatch {
-        // A caller that appended more than there was room for has made the buffer grow.
-        self.allocated = self.allocated.max(self.buf.capacity());
-        let view = self.buf.split_to(end).freeze();
-        if planted::is(Bug::DecoderForgetsPrefix) && self.buf.len() < LENGTH_PREFIX {
-            self.buf.clear();
+        let batch = self.buffer.take(messages, end);
+        if planted::is(Bug::DecoderForgetsPrefix) && self.buffer.as_bytes().len() < LENGTH_PREFIX {
+            self.buffer.clear();
         }
-        self.before_read = self.buf.len();
-        FrameBatch::of_whole_frames(view, messages, self.allocated).compact()
-    }
-
-    fn consume(&mut self, size: usize) {
-        drop(self.buf.split_to(size));
-        self.before_read = self.buf.len();
+        Ok(Some(Decoded::Batch(batch)))
     }
 
     fn fail(&mut self, error: ProtocolError) -> ProtocolError {
         self.phase = Phase::Failed(error);
-        self.buf = BytesMut::new();
-        self.allocated = 0;
-        self.before_read = 0;
+        self.buffer.clear();
         error
     }
 }

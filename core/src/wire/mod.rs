@@ -1,7 +1,7 @@
 //! The wire format, version 1: a role line, then frames (PROTOCOL.md).
 //!
 //! ```text
-//! bytes ─▶ Decoder ─▶ Role, then FrameBatch …            (decoder.rs, role.rs, frame.rs, batch.rs)
+//! bytes ─▶ Decoder ─▶ Role, then FrameBatch …            (read_buffer.rs, decoder.rs, role.rs, frame.rs, batch.rs)
 //!          messages ─▶ Encoder ─▶ FrameBatch ─▶ bytes    (encoder.rs)
 //! ```
 
@@ -9,10 +9,12 @@ mod batch;
 mod decoder;
 mod encoder;
 mod frame;
+mod read_buffer;
 mod role;
 
 pub use batch::{Bodies, FrameBatch};
 pub use decoder::{Decoded, Decoder, DecoderConfig};
 pub use encoder::{Encoder, MessageTooLarge};
 pub use frame::{LENGTH_PREFIX, MAX_FRAME, MAX_FRAME_BODY};
+pub use read_buffer::SpareBuffers;
 pub use role::Role;

@@ -7,7 +7,7 @@ use crate::history::{Event, Held};
 use crate::message::{Named, name};
 use crate::plan::{Micros, Settings};
 use bytes::Bytes;
-use message_queue_core::wire::{Decoded, Decoder, DecoderConfig};
+use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, SpareBuffers};
 use message_queue_core::{Broker, ConnId, Count, Input, Now, Output, Write};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(super) struct Host {
     /// Whether the broker's own invariants are being checked at this moment.
     pub(super) checking: bool,
     sockets: BTreeMap<ConnId, Socket>,
+    /// The read buffers of sockets that have nothing to read.
+    spares: SpareBuffers,
     /// The broker's counter of messages received, when it was last looked at.
     received: Count,
 }
@@ -53,6 +55,7 @@ impl Host {
             check_invariants,
             checking: false,
             sockets: BTreeMap::new(),
+            spares: SpareBuffers::default(),
             received: Count::ZERO,
         }
     }
@@ -121,9 +124,10 @@ impl Host {
             return;
         };
         if socket.paused {
+            socket.decoder.park(&mut self.spares);
             return;
         }
-        let buffer = socket.decoder.recv_buf();
+        let buffer = socket.decoder.recv_buf_from(&mut self.spares);
         let spare = buffer.capacity() - buffer.len();
         match world.read_up(conn, most.min(spare)) {
             Some(bytes) => {
@@ -131,7 +135,10 @@ impl Host {
                 world.soon(Happening::BrokerReadable(conn));
                 self.decode(conn, world);
             }
-            None => self.nothing_to_read(conn, world),
+            None => {
+                socket.decoder.park(&mut self.spares);
+                self.nothing_to_read(conn, world);
+            }
         }
     }
 

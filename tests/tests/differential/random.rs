@@ -115,7 +115,11 @@ impl Generator {
         client
     }
 
+    /// While others wait for room a driver need not read from anybody: that is left out.
     fn producer_sends(&mut self) {
+        if !self.blocked.is_empty() {
+            return self.blocked_producer_sends();
+        }
         let Some((client, mut bytes)) = self.random.take_one(&mut self.producers) else {
             return self.producer_comes();
         };
@@ -196,7 +200,9 @@ impl Generator {
     }
 
     fn producer_goes(&mut self) {
-        if let Some((client, _)) = self.random.take_one(&mut self.producers) {
+        if self.blocked.is_empty()
+            && let Some((client, _)) = self.random.take_one(&mut self.producers)
+        {
             self.goes(client);
         }
     }

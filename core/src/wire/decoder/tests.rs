@@ -4,6 +4,7 @@
 mod reference;
 
 use super::*;
+use crate::wire::read_buffer::MIN_READ;
 use crate::wire::{Encoder, LENGTH_PREFIX, MAX_FRAME, MAX_FRAME_BODY};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -24,7 +25,11 @@ fn assert_sticky(decoder: &mut Decoder, error: ProtocolError) {
     for more in ["", "PRODUCER\n", "\0\0\0\0"] {
         decoder.recv_buf().extend_from_slice(more.as_bytes());
         assert_eq!(decoder.next(), Err(error));
-        assert_eq!(decoder.buf.capacity(), 0, "a failed decoder holds memory");
+        assert_eq!(
+            decoder.buffer.bytes.capacity(),
+            0,
+            "a failed decoder holds memory"
+        );
         assert_eq!(decoder.finish(), Err(error));
     }
 }
@@ -165,8 +170,11 @@ fn a_parked_connection_holds_no_memory() {
     let mut decoder = producer(CONFIG);
     let all = frames(1000, 100);
     assert_eq!(count(&batches(&mut decoder, &all)), 1000);
-    decoder.park();
-    assert_eq!((decoder.buf.capacity(), decoder.allocated), (0, 0));
+    decoder.park(&mut SpareBuffers::default());
+    assert_eq!(
+        (decoder.buffer.bytes.capacity(), decoder.buffer.allocated),
+        (0, 0)
+    );
 
     // It goes on as if nothing had been.
     assert_eq!(count(&batches(&mut decoder, &all)), 1000);
@@ -177,7 +185,7 @@ fn parking_keeps_part_of_a_frame() {
     let mut decoder = producer(CONFIG);
     let frame = frames(1, 100);
     assert_eq!(batches(&mut decoder, &frame[..50]), []);
-    decoder.park();
+    decoder.park(&mut SpareBuffers::default());
     assert_eq!(count(&batches(&mut decoder, &frame[50..])), 1);
 }
 
@@ -189,9 +197,9 @@ fn a_long_frame_makes_the_buffer_grow_by_doubling() {
     let (mut grown, mut capacity) = (0, 0);
     while !rest.is_empty() {
         read(&mut decoder, &mut rest);
-        let arrived = decoder.buf.len();
-        if decoder.buf.capacity() != capacity {
-            capacity = decoder.buf.capacity();
+        let arrived = decoder.buffer.bytes.len();
+        if decoder.buffer.bytes.capacity() != capacity {
+            capacity = decoder.buffer.bytes.capacity();
             grown += 1;
         }
         assert!(
@@ -213,12 +221,12 @@ fn a_long_frame_makes_the_buffer_grow_by_doubling() {
 fn a_busy_connection_does_not_keep_the_buffer_of_a_long_frame() {
     let mut decoder = producer(CONFIG);
     drop(batches(&mut decoder, &frames(1, MAX_FRAME_BODY)));
-    assert!(decoder.allocated > MAX_FRAME);
+    assert!(decoder.buffer.allocated > MAX_FRAME);
     drop(batches(&mut decoder, &frames(20_000, 100)));
     assert!(
-        decoder.allocated <= 2 * CONFIG.read_bytes,
+        decoder.buffer.allocated <= 2 * CONFIG.read_bytes,
         "{} bytes",
-        decoder.allocated
+        decoder.buffer.allocated
     );
 }
 
@@ -226,9 +234,10 @@ fn a_busy_connection_does_not_keep_the_buffer_of_a_long_frame() {
 fn a_large_part_of_a_buffer_is_handed_on_uncopied_and_a_sliver_is_copied() {
     let mut decoder = producer(CONFIG);
     let first = decoder.recv_buf().as_ptr();
-    let spare = decoder.buf.capacity();
+    let spare = decoder.buffer.bytes.capacity();
     decoder
-        .buf
+        .buffer
+        .bytes
         .extend_from_slice(&frames(1, spare - LENGTH_PREFIX - 1));
     let Ok(Some(Decoded::Batch(large))) = decoder.next() else {
         panic!("a whole frame")
@@ -236,7 +245,7 @@ fn a_large_part_of_a_buffer_is_handed_on_uncopied_and_a_sliver_is_copied() {
     assert_eq!(large.as_bytes().as_ptr(), first);
 
     let second = decoder.recv_buf().as_ptr();
-    decoder.buf.extend_from_slice(&frames(1, 1));
+    decoder.buffer.bytes.extend_from_slice(&frames(1, 1));
     let Ok(Some(Decoded::Batch(sliver))) = decoder.next() else {
         panic!("a whole frame")
     };
@@ -251,7 +260,7 @@ fn more_than_there_was_room_for_is_accounted_for() {
     let Ok(Some(Decoded::Batch(_))) = decoder.next() else {
         panic!("a whole frame")
     };
-    assert!(decoder.allocated >= 100_000);
+    assert!(decoder.buffer.allocated >= 100_000);
 }
 
 #[test]
@@ -263,7 +272,7 @@ fn the_size_of_the_reads_follows_what_arrives() {
     while !rest.is_empty() {
         largest = largest.max(read(&mut decoder, &mut rest));
         decoder.next().expect("valid frames");
-        target = target.max(decoder.target);
+        target = target.max(decoder.buffer.target);
     }
     assert_eq!(target, CONFIG.read_bytes);
     // All but the partial frame that was there before.
@@ -272,7 +281,7 @@ fn the_size_of_the_reads_follows_what_arrives() {
     for _ in 0..10 {
         batches(&mut decoder, &frames(1, 0));
     }
-    assert_eq!(decoder.target, MIN_READ);
+    assert_eq!(decoder.buffer.target, MIN_READ);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! decoder makes of the same stream in reads. Public interface only: the fuzz targets use this
 //! file too, and say with `super::` where the decoder is to be found.
 
-use super::{Decoded, Decoder, DecoderConfig, ProtocolError, Role};
+use super::{Decoded, Decoder, DecoderConfig, ProtocolError, Role, SpareBuffers};
 use alloc::vec::Vec;
 
 /// The most memory that a decoder asks for before anything has arrived, in bytes.
@@ -87,13 +87,14 @@ pub(super) fn specified(stream: &[u8], limit: usize) -> Account {
 pub(super) fn decoded(stream: &[u8], sizes: &[usize], config: DecoderConfig) -> Account {
     let mut decoder = Decoder::new(config);
     let mut account = Account::new();
+    let mut spares = SpareBuffers::default();
     let mut rest = stream;
     for &size in sizes.iter().cycle() {
         if rest.is_empty() {
             break;
         }
         let arrived = stream.len() - rest.len();
-        let buf = decoder.recv_buf();
+        let buf = decoder.recv_buf_from(&mut spares);
         let (len, capacity) = (buf.len(), buf.capacity());
         assert!(len < capacity, "no room for a single byte");
         assert!(
@@ -111,7 +112,7 @@ pub(super) fn decoded(stream: &[u8], sizes: &[usize], config: DecoderConfig) -> 
             return account.ended(error);
         }
         if size % 2 == 0 {
-            decoder.park();
+            decoder.park(&mut spares);
         }
     }
     account.end = decoder.finish();
