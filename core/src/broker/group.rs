@@ -5,6 +5,12 @@ use crate::id::ConnId;
 use crate::stats::Flow;
 use alloc::collections::{BTreeSet, VecDeque};
 
+/// What waits is bulk if it takes at least this part of a write.
+const BULK_RATIO: usize = 2;
+
+/// Bulk is not cut into runs of less than this part of a write.
+const RUN_RATIO: usize = 8;
+
 /// One group.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -35,14 +41,26 @@ impl Group {
         }
     }
 
-    /// Gives the next idle member its share of what waits: of m messages and k idle members, about
+    /// How many members are to share what waits: all that are idle. But bulk in no more runs than
+    /// are worth a write each, so that a message costs the same however many members there are;
+    /// whoever has been idle for longest comes first, and the others are the next to get something.
+    pub(super) fn sharers(&self, write_bytes: usize) -> usize {
+        let bytes = self.backlog.bytes();
+        if bytes < write_bytes / BULK_RATIO {
+            return self.idle.len();
+        }
+        let runs = bytes / (write_bytes / RUN_RATIO).max(1);
+        self.idle.len().min(runs.max(1))
+    }
+
+    /// Gives the next idle member its share of what waits: of m messages and k `sharers`, about
     /// m/k, in one run, but no more than `write_bytes` (or one message). To be called until there
-    /// is none: then nothing waits, or nobody is idle.
-    pub(super) fn next_run(&mut self, write_bytes: usize) -> Option<Run> {
+    /// is none, each time for one sharer less: then nothing waits, or nobody is idle.
+    pub(super) fn next_run(&mut self, sharers: usize, write_bytes: usize) -> Option<Run> {
         if self.backlog.is_empty() {
             return None;
         }
-        let share = self.backlog.messages().div_ceil(self.idle.len().max(1));
+        let share = self.backlog.messages().div_ceil(sharers.max(1));
         let member = self.idle.pop_front()?;
         let taken = self.backlog.take(share, write_bytes)?;
         Some(Run { member, taken })
@@ -67,7 +85,11 @@ mod tests {
         let batch = FrameBatch::encode((0..messages).map(|_| "x")).expect("small messages");
         group.backlog.push_back(batch, Now::START);
         group.idle = (0..idle).map(ConnId).collect();
-        core::iter::from_fn(|| group.next_run(write_bytes))
+        let sharers = group.sharers(write_bytes);
+        (0..=sharers)
+            .rev()
+            .chain(core::iter::repeat(0))
+            .map_while(|sharers| group.next_run(sharers, write_bytes))
             .map(|run| run.taken.write.count().messages)
             .collect()
     }
@@ -80,5 +102,18 @@ mod tests {
         assert_eq!(runs(100, 1, 9999), [100]);
         assert_eq!(runs(100, 2, 50), [10, 10]);
         assert_eq!(runs(3, 0, 9999), []);
+    }
+
+    #[test]
+    fn bulk_goes_in_runs_that_are_worth_a_write() {
+        // Each message takes 5 bytes: below 500 they are no bulk, from there runs take 125 or more.
+        assert_eq!(runs(99, 99, 1000), [1; 99]);
+        assert_eq!(runs(100, 99, 1000), [25; 4]);
+        assert_eq!(runs(200, 99, 1000), [25; 8]);
+        assert_eq!(runs(200, 5, 1000), [40; 5]);
+        assert_eq!(runs(700, 4, 1000), [175; 4]);
+        // What is left by runs that were cut for their bytes goes to the others.
+        assert_eq!(runs(1000, 4, 1000), [200; 4]);
+        assert_eq!(runs(3, 9, 1), [1, 1, 1]);
     }
 }

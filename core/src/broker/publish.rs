@@ -123,7 +123,9 @@ impl Broker {
     /// Gives the idle members of a group their share of what waits.
     pub(super) fn dispatch(&mut self, id: GroupId) {
         let write_bytes = self.config.write_bytes;
-        while let Some(run) = self.group(id).next_run(write_bytes) {
+        let mut sharers = self.group(id).sharers(write_bytes);
+        while let Some(run) = self.group(id).next_run(sharers, write_bytes) {
+            sharers = sharers.saturating_sub(1);
             self.held_bytes -= run.taken.write.count().bytes as usize;
             if planted::is(Bug::RunServedTwice)
                 && let Some(other) = self.group(id).idle.pop_front()

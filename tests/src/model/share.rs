@@ -9,15 +9,25 @@ const BATCHES_IN_A_WRITE: usize = 64;
 
 impl Model {
     /// With m messages waiting and k members idle, the one idle for longest gets m/k, rounded up;
-    /// then the same again, until nothing waits or nobody is idle.
+    /// then the same again with one member less, until nothing waits or nobody is idle. Of half a
+    /// write or more, k members share only as many eighths of a write as there are.
     pub(super) fn share_out(&mut self, id: GroupId) {
         let (now, write_bytes) = (self.now, self.config.write_bytes);
+        let group = self.group(id);
+        let (idle, waiting) = (group.idle.len(), bytes(&group.waiting));
+        let eighths = waiting / (write_bytes / 8).max(1);
+        let mut sharers = if waiting >= write_bytes / 2 {
+            idle.min(eighths.max(1))
+        } else {
+            idle
+        };
         loop {
             let group = self.group(id);
             if group.waiting.is_empty() || group.idle.is_empty() {
                 return;
             }
-            let share = group.waiting.len().div_ceil(group.idle.len());
+            let share = group.waiting.len().div_ceil(sharers.max(1));
+            sharers = sharers.saturating_sub(1);
             let run = run_length(&group.waiting, share, write_bytes);
             let messages: Vec<Message> = group.waiting.drain(..run).collect();
             let conn = group.idle.remove(0);
