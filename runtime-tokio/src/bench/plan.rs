@@ -11,6 +11,11 @@ pub const MAX_CLIENTS: usize = 10_000;
 /// How much a producer writes in one go, in bytes, unless a single frame is larger.
 const WRITE_BYTES: usize = 256 << 10;
 
+/// What may be on its way from all producers together, in bytes, as far as it is up to them. Left to
+/// the kernel, a thousand could take all the memory that the machine has for TCP, and bring
+/// everybody's connections to a stop.
+const SEND_BUFFERS: usize = 64 << 20;
+
 /// One run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -128,6 +133,12 @@ impl Plan {
     /// How many messages a producer writes in one go at the most; at least 1.
     pub(super) fn batch_messages(&self) -> usize {
         (WRITE_BYTES / self.frame_size()).max(1)
+    }
+
+    /// The size of each producer's send buffer in bytes; none leaves it to the kernel.
+    pub(super) fn send_buffer(&self) -> Option<usize> {
+        let share = SEND_BUFFERS / self.producers;
+        (share < 1 << 20).then_some(share)
     }
 
     /// How many consumers are to receive each message.

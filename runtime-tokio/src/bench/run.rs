@@ -9,6 +9,7 @@ use super::target::Target;
 use super::verify;
 use message_queue_core::DeliveryMode;
 use message_queue_core::wire::{FrameBatch, Role};
+use socket2::SockRef;
 use std::fs;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -224,6 +225,10 @@ impl Clients<Sent, ()> {
             plan.producers,
             addr,
             |number, stream, sent| {
+                if let Some(bytes) = plan.send_buffer() {
+                    // A size that the kernel does not allow is cut to one that it does.
+                    let _ = SockRef::from(&*stream).set_send_buffer_size(bytes);
+                }
                 let producer = Producer {
                     number,
                     stream,

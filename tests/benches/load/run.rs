@@ -3,6 +3,7 @@
 use crate::job::{Figures, Job};
 use crate::server::Server;
 use message_queue_tests::usage::{self, Memory};
+use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +23,10 @@ const STACK: usize = 64 << 10;
 
 /// What the buffers of all consumers together may take, in bytes.
 const BUFFERS: usize = 64 << 20;
+
+/// What may be on its way from all producers together, in bytes, as far as it is up to them: more
+/// would be the machine's whole TCP memory, and bring consumers to a stop.
+const SEND_BUFFERS: usize = 64 << 20;
 
 /// More than our broker's default of `BACKLOG_BYTES`, in bytes.
 const FILL: usize = 64 << 20;
@@ -94,6 +99,13 @@ pub(crate) fn run(server: &impl Server, job: &Job, time: Duration) -> Figures {
     let producers: Vec<_> = (0..job.producers)
         .map(|_| {
             let (stream, batch) = server.producer(job);
+            let send_buffer = SEND_BUFFERS / job.producers;
+            if send_buffer < 1 << 20 {
+                let socket = SockRef::from(&stream);
+                socket
+                    .set_send_buffer_size(send_buffer)
+                    .expect("a TCP socket");
+            }
             let (gate, pace) = (Arc::clone(&gate), job.pace);
             Client::spawn(stream, move |mut stream, tally| {
                 // All are there; then all go.
