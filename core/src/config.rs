@@ -56,7 +56,7 @@ pub struct Config {
     /// The time that one write may take, from its start to its last byte. Default: 30 s.
     pub write_timeout: Duration,
     /// The most bytes in one write, unless a single message is larger; at least 1.
-    /// Default: 512 KiB.
+    /// Default: 1 MiB.
     ///
     /// This is what a consumer that stops reading hoards on the broker's side. What the kernels'
     /// socket buffers take comes on top.
@@ -76,7 +76,7 @@ impl Default for Config {
             broker_bytes: 512 << 20,
             role_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
-            write_bytes: 512 << 10,
+            write_bytes: 1 << 20,
         }
     }
 }

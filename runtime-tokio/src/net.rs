@@ -21,24 +21,35 @@ pub trait Listener: Send {
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
 }
 
+/// The sizes asked of the kernel for the buffers of each connection, in bytes; none leaves it to
+/// the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketBuffers {
+    /// For what a socket has taken and its peer has not: part of what a consumer that has stopped
+    /// reading hoards.
+    pub send: Option<u32>,
+    /// For what a peer has sent and the broker has not read: what a producer gets in ahead of the
+    /// broker.
+    pub receive: Option<u32>,
+}
+
 /// Listens for connections on `addr`.
-///
-/// `send_buffer` is the size asked of the kernel for what a socket has taken and its peer has not,
-/// in bytes; none leaves it to the kernel. It belongs to what a consumer that has stopped reading
-/// hoards.
 ///
 /// # Errors
 /// Whatever the system says, an address in use above all.
-pub fn listen(addr: SocketAddr, send_buffer: Option<u32>) -> io::Result<TcpListener> {
+pub fn listen(addr: SocketAddr, buffers: SocketBuffers) -> io::Result<TcpListener> {
     let socket = match addr {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     // A broker that was just ended can be started again at once.
     socket.set_reuseaddr(true)?;
-    if let Some(bytes) = send_buffer {
-        // Accepted sockets inherit it.
+    // Accepted sockets inherit both.
+    if let Some(bytes) = buffers.send {
         socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = buffers.receive {
+        socket.set_recv_buffer_size(bytes)?;
     }
     socket.bind(addr)?;
     socket.listen(ACCEPT_QUEUE)

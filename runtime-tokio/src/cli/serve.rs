@@ -1,7 +1,7 @@
 //! `message-queue serve`: from the settings to a broker that listens.
 
 use crate::logging::{self, LoggingError};
-use crate::net;
+use crate::net::{self, SocketBuffers};
 use crate::process;
 use crate::record::{self, Recorder};
 use crate::settings::{Settings, SettingsError, settings_help};
@@ -116,9 +116,10 @@ fn start(settings: &Settings) -> Result<(), StartError> {
         Some(options) => Some(Recorder::start(options, settings.broker_config())?),
         None => None,
     };
-    let send_buffer = settings.send_buffer_bytes();
-    let clients = listen("TCP_PORT", settings.tcp_address(), send_buffer)?;
-    let operators = listen("HTTP_PORT", settings.http_address(), None)?;
+    let buffers = settings.socket_buffers();
+    let clients = listen("TCP_PORT", settings.tcp_address(), buffers)?;
+    let kernels_choice = SocketBuffers::default();
+    let operators = listen("HTTP_PORT", settings.http_address(), kernels_choice)?;
     runtime.block_on(process::run(settings, clients, operators, recorder));
     if log.lost_lines() > 0 {
         tracing::warn!(
@@ -144,9 +145,9 @@ fn runtime(worker_threads: usize) -> io::Result<Runtime> {
 fn listen(
     name: &'static str,
     address: SocketAddr,
-    send_buffer: Option<u32>,
+    buffers: SocketBuffers,
 ) -> Result<TcpListener, StartError> {
-    net::listen(address, send_buffer).map_err(|source| StartError::Listen {
+    net::listen(address, buffers).map_err(|source| StartError::Listen {
         name,
         address,
         source,
@@ -231,9 +232,11 @@ mod tests {
     #[tokio::test]
     async fn a_port_in_use_is_named() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let taken = listen("TCP_PORT", any, None).unwrap();
+        let taken = listen("TCP_PORT", any, SocketBuffers::default()).unwrap();
         let address = taken.local_addr().unwrap();
-        let error = listen("TCP_PORT", address, None).unwrap_err().to_string();
+        let error = listen("TCP_PORT", address, SocketBuffers::default())
+            .unwrap_err()
+            .to_string();
         let start = format!("TCP_PORT: cannot listen on {address}: Address already in use");
         assert!(error.starts_with(&start), "{error}");
     }

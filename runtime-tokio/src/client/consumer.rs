@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 /// and past its bounds it drops them.
 ///
 /// # Memory
-/// At most two reads of 512 KiB, or the largest message and one read.
+/// At most two reads of 1 MiB, or the largest message and one read.
 #[derive(Debug)]
 pub struct Consumer<S = TcpStream> {
     stream: S,

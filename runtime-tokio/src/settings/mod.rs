@@ -31,6 +31,7 @@ pub use source::{Effective, Origin};
 pub use table::{SETTINGS, Setting};
 pub use values::{LogFormat, LogLevel};
 
+use crate::net::SocketBuffers;
 use crate::record;
 use message_queue_core::Config;
 use message_queue_core::wire::DecoderConfig;
@@ -158,9 +159,13 @@ impl Settings {
         SocketAddr::new(self.values.bind_address, self.values.http_port)
     }
 
-    /// `SEND_BUFFER_BYTES`: `SO_SNDBUF` of a consumer's socket, or `None` to leave it to the kernel.
-    pub fn send_buffer_bytes(&self) -> Option<u32> {
-        Some(self.values.send_buffer_bytes).filter(|&bytes| bytes > 0)
+    /// `SEND_BUFFER_BYTES` and `RECEIVE_BUFFER_BYTES`: `SO_SNDBUF` and `SO_RCVBUF` of a connection.
+    pub fn socket_buffers(&self) -> SocketBuffers {
+        let given = |bytes| Some(bytes).filter(|&bytes| bytes > 0);
+        SocketBuffers {
+            send: given(self.values.send_buffer_bytes),
+            receive: given(self.values.receive_buffer_bytes),
+        }
     }
 
     /// `DRAIN_TIMEOUT_MS`: time to deliver, at shutdown, what was received.

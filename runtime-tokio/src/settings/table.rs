@@ -65,7 +65,7 @@ const SPAN: Allowed = Allowed::Number {
 };
 
 /// Every setting, in the order in which they are listed everywhere.
-pub static SETTINGS: [Setting; 26] = [
+pub static SETTINGS: [Setting; 27] = [
     Setting {
         name: "TCP_PORT",
         default: "9080",
@@ -189,24 +189,26 @@ pub static SETTINGS: [Setting; 26] = [
     },
     Setting {
         name: "WRITE_BYTES",
-        default: "524288",
+        default: "1048576",
         allowed: IO_SIZE,
         help: "Most bytes in one write to a consumer; one larger message goes alone.",
         memory: Some(
             "This many bytes in flight for each consumer. In queue mode it is also what a \
              consumer that stops reading keeps from the others on the broker's side; the \
-             kernels' socket buffers take more.",
+             kernels' socket buffers take more. Of a queue in which half of this or more waits \
+             nobody is given less than an eighth of this.",
         ),
     },
     Setting {
         name: "READ_BYTES",
-        default: "524288",
+        default: "1048576",
         allowed: IO_SIZE,
         help: "Most bytes in one read from a producer.",
         memory: Some(
-            "For each producer that sends: a buffer of this many bytes, one partial message of up \
-             to 1 MiB, and as much again while the buffer grows. With OVERFLOW=block another read \
-             while the producer waits for room.",
+            "Producers take turns in two buffers of this many bytes (measured: 100 that flood and \
+             the broker take 10 MiB). One that pauses in the middle of a message keeps a buffer of \
+             its own: this many bytes, or up to 2 MiB if that is more. With OVERFLOW=block another \
+             read for each producer that waits for room.",
         ),
     },
     Setting {
@@ -220,6 +222,19 @@ pub static SETTINGS: [Setting; 26] = [
              with a consumer that reads nothing, its own receive buffer included: 4.2 MB with 0, \
              0.23 MB with 65536. Less than that makes every consumer slow: 2 MB a second with \
              16384 or 4096, over 500 with 65536 or 0.",
+        ),
+    },
+    Setting {
+        name: "RECEIVE_BUFFER_BYTES",
+        default: "0",
+        allowed: SOCKET_BUFFER,
+        help: "Size of the kernel's receive buffer (SO_RCVBUF) for a producer; 0 leaves it to the kernel.",
+        memory: Some(
+            "Kernel memory for each producer that sends more than is read, up to this many bytes \
+             (Linux reserves twice as many, and allows no more than net.core.rmem_max); with 0 the \
+             kernel decides, on Linux up to 6 MiB or more (net.ipv4.tcp_rmem). All sockets of a \
+             machine share net.ipv4.tcp_mem: where hundreds of producers flood, set this so that \
+             they stay below it, or consumers' sockets are starved of memory too.",
         ),
     },
     Setting {

@@ -31,7 +31,7 @@ fn nothing_given_means_the_defaults() {
     );
     assert_eq!(settings.broker_config(), Config::default());
     assert_eq!(settings.decoder_config(), DecoderConfig::default());
-    assert_eq!(settings.send_buffer_bytes(), None);
+    assert_eq!(settings.socket_buffers(), SocketBuffers::default());
     assert_eq!(settings.drain_timeout(), Duration::from_secs(20));
     assert_eq!(settings.drain_delay(), Duration::ZERO);
     assert_eq!(settings.worker_threads(), 1);
@@ -130,6 +130,7 @@ fn spaces_and_letter_case_do_not_matter_and_empty_means_the_default() {
         ("LOG_FORMAT", "JSON"),
         ("RUST_LOG", " warn "),
         ("SEND_BUFFER_BYTES", "4096"),
+        ("RECEIVE_BUFFER_BYTES", "8192"),
     ]);
     assert_eq!(settings.tcp_address().port(), 1234);
     assert_eq!(settings.http_address().port(), 8080);
@@ -139,7 +140,11 @@ fn spaces_and_letter_case_do_not_matter_and_empty_means_the_default() {
     assert_eq!(settings.log_level(), LogLevel::Debug);
     assert_eq!(settings.log_format(), LogFormat::Json);
     assert_eq!(settings.rust_log(), Some("warn"));
-    assert_eq!(settings.send_buffer_bytes(), Some(4096));
+    let buffers = SocketBuffers {
+        send: Some(4096),
+        receive: Some(8192),
+    };
+    assert_eq!(settings.socket_buffers(), buffers);
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub(super) struct Values {
     pub(super) write_bytes: usize,
     pub(super) read_bytes: usize,
     pub(super) send_buffer_bytes: u32,
+    pub(super) receive_buffer_bytes: u32,
     pub(super) drain_timeout_ms: u64,
     pub(super) drain_delay_ms: u64,
     pub(super) worker_threads: usize,

@@ -3,7 +3,8 @@
 use message_queue_core::wire::DecoderConfig;
 use message_queue_core::{Config, Stats};
 use message_queue_tests::smol_driver;
-use message_queue_tokio::{Handle, Server, net};
+use message_queue_tokio::net::{self, SocketBuffers};
+use message_queue_tokio::{Handle, Server};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -46,7 +47,8 @@ impl Tokio {
                 .enable_all()
                 .build();
             runtime.expect("a runtime").block_on(async {
-                let listener = net::listen((Ipv4Addr::LOCALHOST, 0).into(), None);
+                let listener =
+                    net::listen((Ipv4Addr::LOCALHOST, 0).into(), SocketBuffers::default());
                 let listener = listener.expect("it listens");
                 let addr = listener.local_addr().expect("an address");
                 let server = Server::new(config, decoder);
