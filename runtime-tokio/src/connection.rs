@@ -121,7 +121,8 @@ impl<R: AsyncRead + Unpin> Connection<R> {
     /// Ready when this connection is to be read from: a producer waits for its turn where its
     /// consumers are behind. Not while draining: what it has sent is read soon, or is lost.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.role == Some(Role::Producer) && !self.driver.is_draining() {
+        let waits = !self.driver.is_draining() && !planted::is(Bug::PauseIgnored);
+        if waits && self.role == Some(Role::Producer) {
             if self.turn.is_none() {
                 self.turn = self.driver.pacing.turn();
             }

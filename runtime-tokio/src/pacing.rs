@@ -7,6 +7,7 @@
 //! [`PATIENCE`]. A backlog still fills where consumers do not keep up, only not at once, and no
 //! sooner for many producers than for one.
 
+use crate::planted::{self, Bug};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -66,7 +67,8 @@ impl Pacing {
         } else {
             Pace::Free
         };
-        if self.pace.swap(pace as u8, Ordering::AcqRel) != pace as u8 {
+        let before = self.pace.swap(pace as u8, Ordering::AcqRel);
+        if before != pace as u8 && !planted::is(Bug::PaceNotTold) {
             self.changed.notify_one();
         }
     }

@@ -25,18 +25,21 @@ pub enum Bug {
     PauseIgnored,
     /// A producer that may go on is not woken.
     ResumeWithoutWaking,
+    /// Producers in line are not told that they may go on.
+    PaceNotTold,
 }
 
 #[cfg(planted_bugs)]
 impl Bug {
     /// Every bug there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::FirstPartNotReported,
         Self::ReportedWhenDone,
         Self::OffsetNotAdvanced,
         Self::OffsetKept,
         Self::PauseIgnored,
         Self::ResumeWithoutWaking,
+        Self::PaceNotTold,
     ];
 }
 
