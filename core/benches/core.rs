@@ -55,8 +55,19 @@ fn broadcast_to_four(bencher: Bencher<'_, '_>, messages: usize) {
     deliver(bencher, DeliveryMode::Broadcast, 4, messages);
 }
 
+/// Beside the one consumer there is one that takes nothing and has no room.
+#[divan::bench(args = [7943])]
+fn broadcast_beside_a_stuck_one(bencher: Bencher<'_, '_>, messages: usize) {
+    let delivery = Delivery::new(DeliveryMode::Broadcast, 1, batch(messages));
+    publish(bencher, delivery.beside_a_stuck_one(), messages);
+}
+
 fn deliver(bencher: Bencher<'_, '_>, mode: DeliveryMode, consumers: usize, messages: usize) {
-    let mut delivery = Delivery::new(mode, consumers, batch(messages));
+    let delivery = Delivery::new(mode, consumers, batch(messages));
+    publish(bencher, delivery, messages);
+}
+
+fn publish(bencher: Bencher<'_, '_>, mut delivery: Delivery, messages: usize) {
     bencher
         .counter(ItemsCount::new(messages))
         .bench_local(|| delivery.publish());
