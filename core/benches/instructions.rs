@@ -8,9 +8,9 @@
 
 mod work;
 
+use core::hint::black_box;
 use message_queue_core::DeliveryMode::{self, Broadcast, Queue};
 use std::env;
-use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
 use work::{Delivery, batch, decode, fed, split_in_four};
 

@@ -14,6 +14,15 @@ const ALL_BUFFERS: usize = 64 << 20;
 /// The smallest buffer, in bytes.
 const LEAST_BUFFER: usize = 16 << 10;
 
+/// So much more than a read takes a buffer that is not always filled from its first byte, in bytes.
+pub(super) const PAGE: usize = 4096;
+
+/// Where in its page the next read is to begin. Where all begin at the same place, some sizes of
+/// message are copied at a fraction of the speed (`docs/PERFORMANCE.md`), and that would be measured.
+pub(super) const fn next_start(start: usize) -> usize {
+    (start + 7 * 64) % PAGE
+}
+
 /// The buffer that each consumer gets: room for one read, and for two messages.
 pub(super) fn buffer_size(plan: &Plan) -> usize {
     (ALL_BUFFERS / plan.consumers)
@@ -27,9 +36,11 @@ pub(super) fn bytes(
     buffer_size: usize,
     mut each: impl FnMut(usize),
 ) -> io::Result<()> {
-    let mut buffer = vec![0; buffer_size];
+    let mut buffer = vec![0; buffer_size + PAGE];
+    let mut start = 0;
     loop {
-        match stream.read(&mut buffer)? {
+        start = next_start(start);
+        match stream.read(&mut buffer[start..start + buffer_size])? {
             0 => return Ok(()),
             size => each(size),
         }

@@ -4,6 +4,7 @@
 //! One thread, reads of up to 256 KiB. Each read goes whole to every consumer, or to one of them
 //! in turn; the next read comes when all of it is written.
 
+use super::reading::{PAGE, next_start};
 use message_queue_core::DeliveryMode;
 use message_queue_core::wire::Role;
 use serde_json::json;
@@ -19,11 +20,6 @@ use tokio::sync::{Mutex, watch};
 
 /// How much is read in one go, in bytes.
 const READ_BYTES: usize = 256 << 10;
-
-/// Each read goes to another place in its page than the one before, by so many bytes: the broker's
-/// do too, and a yardstick must not be slow by bad luck (`docs/PERFORMANCE.md`).
-const SHIFT: usize = 7 * 64;
-const PAGE: usize = 4096;
 
 /// The consumers, and whose turn it is.
 #[derive(Debug, Default)]
@@ -71,7 +67,7 @@ async fn copy(
     let mut buffer = vec![0; READ_BYTES + PAGE];
     let mut start = 0;
     loop {
-        start = (start + SHIFT) % PAGE;
+        start = next_start(start);
         let buffer = &mut buffer[start..start + READ_BYTES];
         let size = producer.read(buffer).await?;
         if size == 0 {
