@@ -6,9 +6,12 @@ use crate::stats::Flow;
 use alloc::collections::{BTreeSet, VecDeque};
 
 /// What waits is bulk if it takes at least this part of a write.
-const BULK_RATIO: usize = 2;
+const BULK_RATIO: usize = 4;
 
-/// Bulk is not cut into runs of less than this part of a write.
+/// So many members share bulk in any case, ...
+const SHARERS: usize = 8;
+
+/// ... and more only if each of them gets at least this part of a write.
 const RUN_RATIO: usize = 8;
 
 /// One group.
@@ -41,16 +44,16 @@ impl Group {
         }
     }
 
-    /// How many members are to share what waits: all that are idle. But bulk in no more runs than
-    /// are worth a write each, so that a message costs the same however many members there are;
-    /// whoever has been idle for longest comes first, and the others are the next to get something.
+    /// How many members are to share what waits: all that are idle. But bulk no more than can be
+    /// given something worth a write, so that a message costs the same however many members there
+    /// are; whoever has been idle for longest comes first, and the others are the next.
     pub(super) fn sharers(&self, write_bytes: usize) -> usize {
         let bytes = self.backlog.bytes();
         if bytes < write_bytes / BULK_RATIO {
             return self.idle.len();
         }
         let runs = bytes / (write_bytes / RUN_RATIO).max(1);
-        self.idle.len().min(runs.max(1))
+        self.idle.len().min(runs.max(SHARERS))
     }
 
     /// Gives the next idle member its share of what waits: of m messages and k `sharers`, about
@@ -106,11 +109,11 @@ mod tests {
 
     #[test]
     fn bulk_goes_in_runs_that_are_worth_a_write() {
-        // Each message takes 5 bytes: below 500 they are no bulk, from there runs take 125 or more.
-        assert_eq!(runs(99, 99, 1000), [1; 99]);
-        assert_eq!(runs(100, 99, 1000), [25; 4]);
-        assert_eq!(runs(200, 99, 1000), [25; 8]);
-        assert_eq!(runs(200, 5, 1000), [40; 5]);
+        // Each message takes 5 bytes: below 250 they are no bulk; 125 are worth a write.
+        assert_eq!(runs(49, 99, 1000), [1; 49]);
+        assert_eq!(runs(56, 99, 1000), [7; 8]);
+        assert_eq!(runs(56, 7, 1000), [8; 7]);
+        assert_eq!(runs(250, 99, 1000), [25; 10]);
         assert_eq!(runs(700, 4, 1000), [175; 4]);
         // What is left by runs that were cut for their bytes goes to the others.
         assert_eq!(runs(1000, 4, 1000), [200; 4]);

@@ -195,8 +195,8 @@ pub static SETTINGS: [Setting; 27] = [
         memory: Some(
             "This many bytes in flight for each consumer. In queue mode it is also what a \
              consumer that stops reading keeps from the others on the broker's side; the \
-             kernels' socket buffers take more. Of a queue in which half of this or more waits \
-             nobody is given less than an eighth of this.",
+             kernels' socket buffers take more. Where a quarter of this or more waits in a queue, \
+             at most eight free consumers share it, or more if each then gets an eighth of this.",
         ),
     },
     Setting {

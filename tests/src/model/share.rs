@@ -9,15 +9,15 @@ const BATCHES_IN_A_WRITE: usize = 64;
 
 impl Model {
     /// With m messages waiting and k members idle, the one idle for longest gets m/k, rounded up;
-    /// then the same again with one member less, until nothing waits or nobody is idle. Of half a
-    /// write or more, k members share only as many eighths of a write as there are.
+    /// then the same again with one member less, until nothing waits or nobody is idle. A quarter
+    /// of a write or more is shared by eight members, or by one for each eighth of a write.
     pub(super) fn share_out(&mut self, id: GroupId) {
         let (now, write_bytes) = (self.now, self.config.write_bytes);
         let group = self.group(id);
         let (idle, waiting) = (group.idle.len(), bytes(&group.waiting));
         let eighths = waiting / (write_bytes / 8).max(1);
-        let mut sharers = if waiting >= write_bytes / 2 {
-            idle.min(eighths.max(1))
+        let mut sharers = if waiting >= write_bytes / 4 {
+            idle.min(eighths.max(8))
         } else {
             idle
         };
