@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_millis(20);
 const LAST_READS: Duration = Duration::from_millis(500);
 
 /// How many reads a connection may have before the others, and whoever asks for the broker's health,
-/// have their turn. The runtime's own limit is 128, which is tens of megabytes.
+/// have their turn. The runtime's own limit is 128, which is 128 MiB.
 const READS_A_TURN: usize = 4;
 
 /// One connection's task.

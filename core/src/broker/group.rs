@@ -58,12 +58,14 @@ impl Group {
 
     /// Gives the next idle member its share of what waits: of m messages and k `sharers`, about
     /// m/k, in one run, but no more than `write_bytes` (or one message). To be called until there
-    /// is none, each time for one sharer less: then nothing waits, or nobody is idle.
-    pub(super) fn next_run(&mut self, sharers: usize, write_bytes: usize) -> Option<Run> {
+    /// is none: then nothing waits, or nobody is idle.
+    pub(super) fn next_run(&mut self, sharers: &mut usize, write_bytes: usize) -> Option<Run> {
         if self.backlog.is_empty() {
             return None;
         }
-        let share = self.backlog.messages().div_ceil(sharers.max(1));
+        // Runs that were cut for their bytes may leave something when all have had their share.
+        let share = self.backlog.messages().div_ceil((*sharers).max(1));
+        *sharers = sharers.saturating_sub(1);
         let member = self.idle.pop_front()?;
         let taken = self.backlog.take(share, write_bytes)?;
         Some(Run { member, taken })
@@ -88,11 +90,8 @@ mod tests {
         let batch = FrameBatch::encode((0..messages).map(|_| "x")).expect("small messages");
         group.backlog.push_back(batch, Now::START);
         group.idle = (0..idle).map(ConnId).collect();
-        let sharers = group.sharers(write_bytes);
-        (0..=sharers)
-            .rev()
-            .chain(core::iter::repeat(0))
-            .map_while(|sharers| group.next_run(sharers, write_bytes))
+        let mut sharers = group.sharers(write_bytes);
+        core::iter::from_fn(|| group.next_run(&mut sharers, write_bytes))
             .map(|run| run.taken.write.count().messages)
             .collect()
     }

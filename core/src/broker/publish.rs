@@ -124,8 +124,7 @@ impl Broker {
     pub(super) fn dispatch(&mut self, id: GroupId) {
         let write_bytes = self.config.write_bytes;
         let mut sharers = self.group(id).sharers(write_bytes);
-        while let Some(run) = self.group(id).next_run(sharers, write_bytes) {
-            sharers = sharers.saturating_sub(1);
+        while let Some(run) = self.group(id).next_run(&mut sharers, write_bytes) {
             self.held_bytes -= run.taken.write.count().bytes as usize;
             if planted::is(Bug::RunServedTwice)
                 && let Some(other) = self.group(id).idle.pop_front()
