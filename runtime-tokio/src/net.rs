@@ -66,3 +66,28 @@ impl Listener for TcpListener {
         Ok((stream, addr))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+
+    #[tokio::test]
+    async fn connections_have_the_buffers_that_were_asked_for() {
+        const ASKED: usize = 8192;
+        let buffers = SocketBuffers {
+            send: Some(ASKED as u32),
+            receive: Some(ASKED as u32),
+        };
+        let mut listener = listen(([127, 0, 0, 1], 0).into(), buffers).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let _client = TcpStream::connect(addr).await.unwrap();
+        let (accepted, _) = Listener::accept(&mut listener).await.unwrap();
+        let socket = SockRef::from(&accepted);
+        for size in [socket.send_buffer_size(), socket.recv_buffer_size()] {
+            // Linux reserves twice as much.
+            let size = size.unwrap();
+            assert!((ASKED..=2 * ASKED).contains(&size), "{size} bytes");
+        }
+    }
+}
