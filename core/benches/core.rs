@@ -5,13 +5,13 @@ mod work;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use message_queue_core::DeliveryMode;
-use work::{Delivery, batch, decode, fed, split_in_four};
+use work::{A_READ, Delivery, batch, decode, fed, split_in_four};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 /// Messages of 128 B in a batch: one, a few, and as many as one read brings.
-const MESSAGES: [usize; 3] = [1, 64, 7943];
+const MESSAGES: [usize; 3] = [1, 64, A_READ];
 
 fn main() {
     divan::main();
@@ -28,7 +28,7 @@ fn a_read(bencher: Bencher<'_, '_>, messages: usize) {
 }
 
 /// A batch is cut in four, as it is for four idle consumers of a queue.
-#[divan::bench(name = "split_in_four", args = [64, 7943])]
+#[divan::bench(name = "split_in_four", args = [64, A_READ])]
 fn a_split(bencher: Bencher<'_, '_>, messages: usize) {
     let whole = batch(messages);
     bencher
@@ -40,13 +40,13 @@ fn a_split(bencher: Bencher<'_, '_>, messages: usize) {
 /// A batch goes to so many consumers, and their sockets take it at once.
 #[divan::bench(args = [1, 10, 100, 1000])]
 fn broadcast(bencher: Bencher<'_, '_>, consumers: usize) {
-    deliver(bencher, DeliveryMode::Broadcast, consumers, 7943);
+    deliver(bencher, DeliveryMode::Broadcast, consumers, A_READ);
 }
 
 /// A batch is shared by so many consumers, and their sockets take their share at once.
 #[divan::bench(args = [1, 4, 100, 1000])]
 fn queue(bencher: Bencher<'_, '_>, consumers: usize) {
-    deliver(bencher, DeliveryMode::Queue, consumers, 7943);
+    deliver(bencher, DeliveryMode::Queue, consumers, A_READ);
 }
 
 /// However many messages there are in the batch.
@@ -56,7 +56,7 @@ fn broadcast_to_four(bencher: Bencher<'_, '_>, messages: usize) {
 }
 
 /// Beside the one consumer there is one that takes nothing and has no room.
-#[divan::bench(args = [7943])]
+#[divan::bench(args = [A_READ])]
 fn broadcast_beside_a_stuck_one(bencher: Bencher<'_, '_>, messages: usize) {
     let delivery = Delivery::new(DeliveryMode::Broadcast, 1, batch(messages));
     publish(bencher, delivery.beside_a_stuck_one(), messages);

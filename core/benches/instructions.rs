@@ -12,10 +12,7 @@ use core::hint::black_box;
 use message_queue_core::DeliveryMode::{self, Broadcast, Queue};
 use std::env;
 use std::process::{Command, ExitCode, Stdio};
-use work::{Delivery, batch, decode, fed, split_in_four};
-
-/// As many messages of 128 B as one read brings.
-const MESSAGES: usize = 7943;
+use work::{A_READ, Delivery, batch, decode, fed, split_in_four};
 
 /// How often each case is done.
 const TIMES: usize = 10;
@@ -61,7 +58,7 @@ const CASES: [Case; 10] = [
 const fn case(name: &'static str, copies: usize, work: Work, most: f64) -> Case {
     Case {
         name,
-        messages: copies * MESSAGES,
+        messages: copies * A_READ,
         most,
         work,
     }
@@ -96,7 +93,7 @@ fn main() -> ExitCode {
 }
 
 fn do_it(work: Work) {
-    let whole = batch(MESSAGES);
+    let whole = batch(A_READ);
     match work {
         Work::Decode => {
             for _ in 0..TIMES {

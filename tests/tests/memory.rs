@@ -178,31 +178,6 @@ fn single_small_messages_stay_within_the_formula() {
     formula.holds("single messages of 1 byte", taken);
 }
 
-/// Writes these bytes, again and again, until a producer waits for room and none gets in any more
-/// however often the broker has its turn.
-fn fill(broker: &Broker, producers: &mut [TcpStream], bytes: &[u8]) {
-    const ROUNDS: usize = 20;
-    let mut written = vec![0; producers.len()];
-    let mut quiet = 0;
-    while quiet < ROUNDS {
-        quiet += 1;
-        for (producer, written) in producers.iter_mut().zip(&mut written) {
-            producer.set_nonblocking(true).expect("a TCP socket");
-            match producer.write(&bytes[*written..]) {
-                Ok(size) => {
-                    *written = (*written + size) % bytes.len();
-                    quiet = 0;
-                }
-                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
-            }
-        }
-        // Answered by the threads that serve connections, so they come round.
-        if broker.metric("message_queue_parked_bytes", "") == 0.0 {
-            quiet = 0;
-        }
-    }
-}
-
 /// Producers that flood take turns in a few read buffers, and no more of them are read from than
 /// there is room for: together they take nothing like a buffer each.
 #[test]
@@ -236,4 +211,29 @@ fn many_busy_producers_share_a_few_buffers() {
     let bound = 2 * (BACKLOG + 4 * READ);
     println!("{taken} bytes, {bound} allowed");
     assert!(taken <= bound, "{taken} bytes, more than {bound}");
+}
+
+/// Writes these bytes, again and again, until a producer waits for room and none gets in any more
+/// however often the broker has its turn.
+fn fill(broker: &Broker, producers: &mut [TcpStream], bytes: &[u8]) {
+    const ROUNDS: usize = 20;
+    let mut written = vec![0; producers.len()];
+    let mut quiet = 0;
+    while quiet < ROUNDS {
+        quiet += 1;
+        for (producer, written) in producers.iter_mut().zip(&mut written) {
+            producer.set_nonblocking(true).expect("a TCP socket");
+            match producer.write(&bytes[*written..]) {
+                Ok(size) => {
+                    *written = (*written + size) % bytes.len();
+                    quiet = 0;
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+            }
+        }
+        // Answered by the threads that serve connections, so they come round.
+        if broker.metric("message_queue_parked_bytes", "") == 0.0 {
+            quiet = 0;
+        }
+    }
 }

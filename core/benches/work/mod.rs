@@ -4,6 +4,9 @@ use bytes::BytesMut;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, FrameBatch, Role};
 use message_queue_core::{Broker, Config, ConnId, DeliveryMode, Input, Now, Output};
 
+/// As many messages of 128 B as one read of 1 MiB brings.
+pub(crate) const A_READ: usize = (1 << 20) / 132;
+
 /// A broker with consumers, and a batch that is published to them again and again.
 pub(crate) struct Delivery {
     broker: Broker,

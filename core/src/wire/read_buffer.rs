@@ -163,9 +163,10 @@ impl ReadBuffer {
         (self.bytes, self.allocated, self.before_read) = (BytesMut::new(), 0, 0);
     }
 
-    /// Leaves the memory to `spares`, unless a good part of it holds part of a frame.
+    /// Leaves the memory, if there is any, to `spares`, unless a good part of it holds part of a
+    /// frame.
     pub(super) fn park(&mut self, spares: &mut SpareBuffers) {
-        if SHORT_RATIO * self.bytes.len() <= self.allocated {
+        if self.allocated > 0 && SHORT_RATIO * self.bytes.len() <= self.allocated {
             let partial = BytesMut::from(self.as_bytes());
             let allocated = partial.capacity();
             self.replace(partial, allocated, spares);

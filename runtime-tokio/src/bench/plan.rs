@@ -203,6 +203,19 @@ mod tests {
     }
 
     #[test]
+    fn many_producers_have_small_send_buffers() {
+        let of = |producers| {
+            Plan {
+                producers,
+                ..plan()
+            }
+            .send_buffer()
+        };
+        assert_eq!([of(1), of(64)], [None, None]);
+        assert_eq!(of(1000), Some(67_108));
+    }
+
+    #[test]
     fn a_bound_that_is_not_kept_is_named_with_what_is_allowed() {
         let said = |change: fn(&mut Plan)| {
             let mut plan = plan();

@@ -23,23 +23,22 @@ pub(crate) enum Reader {
 }
 
 impl Reader {
-    /// Reads to the end of the stream, with a buffer of so many bytes, and tells after each read
+    /// Reads to the end of the stream, of so many bytes at a time, and tells after each read
     /// how many messages have come so far.
     pub(crate) fn run(
         &self,
         mut stream: &TcpStream,
-        buffer: usize,
+        read_bytes: usize,
         mut tell: impl FnMut(u64),
     ) -> io::Result<()> {
-        let size = buffer;
-        let mut buffer = vec![0; size + PAGE];
+        let mut buffer = vec![0; read_bytes + PAGE];
         match self {
             Self::Bytes { of_message } => {
                 let (mut bytes, mut start) = (0, 0);
                 loop {
                     // Not always to the same place in a page: `docs/PERFORMANCE.md` has why.
                     start = (start + 7 * 64) % PAGE;
-                    match stream.read(&mut buffer[start..start + size])? {
+                    match stream.read(&mut buffer[start..start + read_bytes])? {
                         0 => return Ok(()),
                         size => bytes += size,
                     }
