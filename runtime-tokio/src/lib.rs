@@ -1,37 +1,32 @@
 //! The message broker over TCP: the tokio runtime, the client library and the command line.
 //!
 //! All behaviour lives in [`message_queue_core`]; this crate gives it sockets, a clock, settings, a
-//! log and an HTTP port. In the order in which data flows: `net.rs` (where connections come from),
-//! `server.rs` (accepts them and ends in an orderly way), `connection.rs` (one socket's task),
-//! `driver.rs` (the core behind a lock), `pacing.rs` (when a producer is read from), `peer.rs` (one
-//! socket's write side), `report.rs` (the log), `observe.rs` (a view of all that the core does),
-//! `record/` (which writes it down). Beside them: `process.rs` (the broker as a process),
-//! `systemd.rs` (what it is told), `settings/`,
-//! `logging.rs`, `http.rs` and `metrics.rs`, `client/` (the other end of the wire), `bench/`
-//! (measures a broker), and `cli/`.
+//! log and an HTTP port.
+//!
+//! - `serve/`: the way of a byte. [`Server`] serves a broker, [`Handle`] looks at it and ends it.
+//! - [`client`]: the other end of the wire.
+//! - [`record`]: the flight recorder, which writes down all that the core does.
+//! - `operate/`: what an operator sees.
+//!
+//! With the feature `cli`, which is on by default, there are also [`settings`], the HTTP port and the
+//! metrics, [`bench`](mod@bench) (measures a broker) and [`cli`]. Who embeds the server or the client needs
+//! none of them.
 
+#[cfg(feature = "cli")]
 pub mod bench;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
-mod connection;
-mod driver;
-pub mod http;
-pub mod logging;
-pub mod metrics;
-pub mod net;
-mod observe;
-mod pacing;
-mod peer;
-#[cfg(planted_bugs)]
-pub mod planted;
-#[cfg(not(planted_bugs))]
-mod planted;
-mod process;
+mod operate;
 pub mod record;
-mod report;
-mod server;
+mod serve;
+#[cfg(feature = "cli")]
 pub mod settings;
-mod systemd;
 
-pub use observe::{Observed, Observer};
-pub use server::{ConsumerStatus, Handle, Server, Snapshot};
+#[cfg(feature = "cli")]
+pub use operate::{http, logging, metrics};
+pub use serve::net;
+pub use serve::observe::{Observed, Observer};
+#[cfg(planted_bugs)]
+pub use serve::planted;
+pub use serve::server::{ConsumerStatus, Handle, Server, Snapshot};

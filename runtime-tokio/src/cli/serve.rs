@@ -1,9 +1,9 @@
 //! `message-queue serve`: from the settings to a broker that listens.
 
-use crate::logging::{self, LoggingError};
-use crate::net::{self, SocketBuffers};
-use crate::process;
+use crate::operate::logging::{self, LoggingError};
+use crate::operate::process;
 use crate::record::{self, Recorder};
+use crate::serve::net::{self, SocketBuffers};
 use crate::settings::{Settings, SettingsError, settings_help};
 use std::io::{self, Write};
 use std::net::SocketAddr;

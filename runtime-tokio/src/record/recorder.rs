@@ -7,7 +7,7 @@ use super::ring::Ring;
 use super::status::RecordingStatus;
 use super::step::Fed;
 use super::writer::{Message, Seen, Writer};
-use crate::observe::{Observed, Observer};
+use crate::serve::observe::{Observed, Observer};
 use message_queue_core::{Broker, Config, Input, Now, Output};
 use std::io;
 use std::path::PathBuf;

@@ -31,8 +31,8 @@ pub use source::{Effective, Origin};
 pub use table::{SETTINGS, Setting};
 pub use values::{LogFormat, LogLevel};
 
-use crate::net::SocketBuffers;
 use crate::record;
+use crate::serve::net::SocketBuffers;
 use message_queue_core::Config;
 use message_queue_core::wire::DecoderConfig;
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
 //! The server: accepts connections, keeps the time, and ends in an orderly way.
 
-use crate::connection::Connection;
-use crate::driver::Driver;
-use crate::net::Listener;
-use crate::observe::Observer;
+use super::connection::Connection;
+use super::driver::Driver;
+use super::net::Listener;
+use super::observe::Observer;
 use message_queue_core::wire::DecoderConfig;
 use message_queue_core::{Config, ConnId, Count, DropReason, GroupId, Stats};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! The write side of one connection: shared by its own task and by whoever feeds the core.
 
-use crate::planted::{self, Bug};
+use super::planted::{self, Bug};
 use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, ConnId, Write};
 use std::io::{self, IoSlice};

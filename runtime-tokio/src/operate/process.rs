@@ -1,9 +1,10 @@
 //! The broker as a process: clients on one port, operators on another, and signals.
 
-use crate::metrics::Metrics;
+use super::metrics::Metrics;
+use super::{http, systemd};
 use crate::record::Recorder;
 use crate::settings::Settings;
-use crate::{Handle, Server, http, systemd};
+use crate::{Handle, Server};
 use message_queue_core::Stats;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;

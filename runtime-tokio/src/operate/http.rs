@@ -7,7 +7,7 @@
 //! | `/metrics` | the counters, for Prometheus |
 //! | `/consumers` | every consumer, as JSON: what it took, missed and has yet to take |
 
-use crate::metrics::{Format, Metrics};
+use super::metrics::{Format, Metrics};
 use crate::{ConsumerStatus, Handle};
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};

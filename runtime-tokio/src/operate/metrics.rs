@@ -11,6 +11,7 @@
 //! No label names a connection, so the number of series is fixed; see `/consumers` for each one.
 
 mod format;
+mod recording;
 
 pub use format::Format;
 

@@ -1,10 +1,10 @@
 //! One connection: its task reads, decodes and feeds the core, and goes on with writes that had to
 //! wait for the socket.
 
-use crate::driver::Driver;
-use crate::pacing::Turn;
-use crate::peer::Peer;
-use crate::planted::{self, Bug};
+use super::driver::Driver;
+use super::pacing::Turn;
+use super::peer::Peer;
+use super::planted::{self, Bug};
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
 use message_queue_core::{Input, ProtocolError};
 use std::future::{Future, poll_fn};

@@ -7,7 +7,7 @@
 //! [`PATIENCE`]. A backlog still fills where consumers do not keep up, only not at once, and no
 //! sooner for many producers than for one.
 
-use crate::planted::{self, Bug};
+use super::planted::{self, Bug};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -7,10 +7,10 @@
 //!
 //! Locks, always taken in this order: the gate, the core, a peer.
 
-use crate::observe::{Observed, Observer};
-use crate::pacing::Pacing;
-use crate::peer::{Peer, Status};
-use crate::report::Report;
+use super::observe::{Observed, Observer};
+use super::pacing::Pacing;
+use super::peer::{Peer, Status};
+use crate::operate::report::Report;
 use message_queue_core::wire::SpareBuffers;
 use message_queue_core::{
     Broker, CloseReason, Config, ConnId, Input, Now, Output, Overflow, Write,

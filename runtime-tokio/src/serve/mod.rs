@@ -1,0 +1,18 @@
+//! The way of a byte: from a socket into the core, and out of it to other sockets.
+//!
+//! In the order in which data flows: `net.rs` (where connections come from), `server.rs` (accepts
+//! them and ends in an orderly way), `connection.rs` (one socket's task), `driver.rs` (the core
+//! behind a lock), `pacing.rs` (when a producer is read from), `peer.rs` (one socket's write side),
+//! `observe.rs` (a view of all that the core does).
+
+mod connection;
+pub(crate) mod driver;
+pub mod net;
+pub(crate) mod observe;
+mod pacing;
+mod peer;
+#[cfg(planted_bugs)]
+pub mod planted;
+#[cfg(not(planted_bugs))]
+mod planted;
+pub(crate) mod server;
