@@ -1,21 +1,28 @@
-{{/* The name of the release's objects. Short enough for "-producer" on a CronJob (52 characters). */}}
+{{/*
+The name of the release's objects: a DNS label that begins with a letter, as a Service needs it, short
+enough for "-producer" on a CronJob (52 characters), and no word that YAML reads as something else. A name
+that has to be changed for that ends in a hash of what it was, so that no two releases share one.
+*/}}
 {{- define "app.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 43 | trimSuffix "-" -}}
-{{- else -}}
-{{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 43 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 43 | trimSuffix "-" -}}
+{{- $base := default .Chart.Name .Values.nameOverride -}}
+{{- $wanted := printf "%s-%s" .Release.Name $base -}}
+{{- if contains $base .Release.Name -}}
+{{- $wanted = .Release.Name -}}
 {{- end -}}
+{{- $wanted = default $wanted .Values.fullnameOverride -}}
+{{- $name := regexReplaceAll "^[0-9]" ($wanted | replace "." "-") "r${0}" -}}
+{{- $words := list "true" "false" "yes" "no" "on" "off" "y" "n" "null" -}}
+{{- if or (ne $name $wanted) (gt (len $name) 43) (has $name $words) -}}
+{{- $start := regexReplaceAll "-+$" (trunc 34 $name) "" -}}
+{{- $name = printf "%s-%s" $start (sha256sum $wanted | trunc 8) -}}
 {{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{/* What all pods of the release have in common. */}}
 {{- define "app.releaseLabels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* What selects the pods of one component. Argument: a list of the root context and the component. */}}
@@ -44,6 +51,13 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* A user's labels or annotations beside the chart's own, a line each. */}}
+{{- define "app.pairs" -}}
+{{- range $name, $value := . -}}
+{{ toJson $name }}: {{ toJson $value }}
+{{ end -}}
+{{- end -}}
+
 {{- define "app.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "app.fullname" .) .Values.serviceAccount.name -}}
@@ -52,14 +66,60 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
+{{/* The image. global.imageRegistry takes the place of the registry that image.repository names, if any. */}}
 {{- define "app.image" -}}
-{{- with .Values.image -}}
-{{- if .digest -}}
-{{- printf "%s@%s" .repository .digest -}}
+{{- $repository := .Values.image.repository -}}
+{{- with dig "imageRegistry" "" (.Values.global | default dict) -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") -}}
+{{- end -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The secrets to pull the image with, as JSON: those of the release, and those of all charts of it. */}}
+{{- define "app.pullSecrets" -}}
+{{- $secrets := .Values.image.pullSecrets -}}
+{{- range dig "imagePullSecrets" list (.Values.global | default dict) -}}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- uniq $secrets | toJson -}}
+{{- end -}}
+
+{{/* The address families of a Service. */}}
+{{- define "app.ipFamilies" -}}
+ipFamilyPolicy: {{ .Values.service.ipFamilyPolicy }}
+{{- with .Values.service.ipFamilies }}
+ipFamilies: {{ toJson . }}
+{{- end }}
+{{- end -}}
+
+{{/* What the producer sends, as it is. */}}
+{{- define "app.producerFile" -}}
+{{- .Values.producer.fileContent | default (.Files.Get "files/telemetry.csv") -}}
+{{- end -}}
+
+{{/* The broker's volumes, as JSON: one for the flight recorder where it is on, and the user's. */}}
+{{- define "app.volumes" -}}
+{{- $volumes := .Values.extraVolumes -}}
+{{- if .Values.settings.RECORD_DIR -}}
+{{- $source := dict "emptyDir" dict -}}
+{{- with .Values.recording.existingClaim -}}
+{{- $source = dict "persistentVolumeClaim" (dict "claimName" .) -}}
+{{- end -}}
+{{- $volumes = prepend $volumes (merge (dict "name" "recording") $source) -}}
+{{- end -}}
+{{- toJson $volumes -}}
+{{- end -}}
+
+{{- define "app.volumeMounts" -}}
+{{- $mounts := .Values.extraVolumeMounts -}}
+{{- with .Values.settings.RECORD_DIR -}}
+{{- $mounts = prepend $mounts (dict "name" "recording" "mountPath" .) -}}
+{{- end -}}
+{{- toJson $mounts -}}
 {{- end -}}
 
 {{/* host:port at which clients inside the cluster reach the broker. */}}
@@ -72,9 +132,12 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- printf "%s-http:%d" (include "app.fullname" .) (int64 .Values.settings.HTTP_PORT) -}}
 {{- end -}}
 
-{{/* The parts of a pod's specification that all components share. */}}
+{{/*
+The parts of a pod's specification that all components share. Whatever a user wrote is rendered as JSON,
+which YAML reads as it is: no indentation can change it.
+*/}}
 {{- define "app.podDefaults" -}}
-serviceAccountName: {{ include "app.serviceAccountName" . }}
+serviceAccountName: {{ include "app.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 # A Service named "tcp" would otherwise put TCP_PORT=tcp://... into the environment.
 enableServiceLinks: false
@@ -82,28 +145,28 @@ securityContext:
   runAsNonRoot: true
   runAsUser: 65532
   runAsGroup: 65532
+  # A volume that is written to belongs to this group.
+  fsGroup: 65532
+  fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
-{{- with .Values.image.pullSecrets }}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
+{{- with include "app.pullSecrets" . | fromJsonArray }}
+imagePullSecrets: {{ toJson . }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ toJson . }}
 {{- end }}
 {{- with .Values.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
+nodeSelector: {{ toJson . }}
 {{- end }}
 {{- with .Values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
+tolerations: {{ toJson . }}
 {{- end }}
 {{- end -}}
 
 {{/* The parts of a container's specification that all components share. */}}
 {{- define "app.containerDefaults" -}}
-image: {{ include "app.image" . }}
+image: {{ include "app.image" . | toJson }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false

@@ -3,12 +3,12 @@ Rules over several values, which values.schema.json cannot express. Each ends th
 line that names the values and what is allowed. Every rule has a value set in ci/fail.
 */}}
 
-{{/* Bytes of a whole Kubernetes quantity such as 640Mi; the schema admits no other form. */}}
+{{/* Bytes of a Kubernetes quantity such as 640Mi, 1.5Gi or 2e9; the schema admits no other form. */}}
 {{- define "app.quantityBytes" -}}
 {{- $quantity := kindIs "string" . | ternary . (int64 . | toString) -}}
-{{- $number := regexFind "^[0-9]+" $quantity -}}
-{{- $units := dict "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
-{{- mul (int64 $number) (get $units (trimPrefix $number $quantity) | default 1 | int64) -}}
+{{- $number := regexFind "^[0-9]+([.][0-9]+)?([eE][0-9]+)?" $quantity -}}
+{{- $units := dict "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 -}}
+{{- mulf (float64 $number) (get $units (trimPrefix $number $quantity) | default 1.0) | int64 -}}
 {{- end -}}
 
 {{/* Messages of up to this many bytes, length included, must always find room. */}}
@@ -52,6 +52,49 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- if lt (include "app.quantityBytes" . | int64) $least -}}
 {{- fail (printf "resources.limits.memory is %v: with settings.BROKER_BYTES=%d it must be at least %d bytes (twice BROKER_BYTES and 128 MiB), or the kernel kills a broker whose consumers fall behind" . (int64 $s.BROKER_BYTES) $least) -}}
 {{- end -}}
+{{- if $s.RECORD_DIR -}}
+{{- $least = add $least (div (int64 $s.RECORD_BYTES) 4) 134217728 -}}
+{{- if lt (include "app.quantityBytes" . | int64) $least -}}
+{{- fail (printf "resources.limits.memory is %v: with settings.RECORD_DIR it must be at least %d bytes (a quarter of RECORD_BYTES and 128 MiB more than without)" . $least) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- $claim := .Values.recording.existingClaim -}}
+{{- if $claim -}}
+{{- if not $s.RECORD_DIR -}}
+{{- fail (printf "recording.existingClaim is %s, but settings.RECORD_DIR is empty: nothing would be recorded" $claim) -}}
+{{- end -}}
+{{- if or (gt $most 1) .Values.autoscaling.enabled -}}
+{{- fail (printf "recording.existingClaim needs replicaCount=1 and no autoscaling: %s is %d, and two brokers must not record into one directory" $mostName $most) -}}
+{{- end -}}
+{{- else if $s.RECORD_DIR -}}
+{{- with index (.Values.resources.limits | default dict) "ephemeral-storage" -}}
+{{- if lt (include "app.quantityBytes" . | int64) (int64 $s.RECORD_BYTES) -}}
+{{- fail (printf "resources.limits.ephemeral-storage is %v: it must be at least settings.RECORD_BYTES, %d, or the pod is evicted for what it records" . (int64 $s.RECORD_BYTES)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- range .Values.extraEnv -}}
+{{- if hasKey $s .name -}}
+{{- fail (printf "extraEnv holds %s, which is a setting: use settings.%s" .name .name) -}}
+{{- end -}}
+{{- end -}}
+{{- $volumes := list -}}
+{{- range .Values.extraVolumes -}}
+{{- if or (has .name $volumes) (eq .name "recording") -}}
+{{- fail (printf "extraVolumes holds a second volume named %s: use another name" .name) -}}
+{{- end -}}
+{{- $volumes = append $volumes .name -}}
+{{- end -}}
+{{- range .Values.extraVolumeMounts -}}
+{{- if not (has .name $volumes) -}}
+{{- fail (printf "extraVolumeMounts mounts %s, which extraVolumes does not hold" .name) -}}
+{{- end -}}
+{{- if eq (trimSuffix "/" .mountPath) (default "/" $s.RECORD_DIR) -}}
+{{- fail (printf "extraVolumeMounts mounts %s at settings.RECORD_DIR, %s, where recordings are: use another path, or recording.existingClaim" .name $s.RECORD_DIR) -}}
+{{- end -}}
 {{- end -}}
 
 {{- if and (ne .Values.service.type "ClusterIP") .Values.networkPolicy.enabled -}}
@@ -63,8 +106,58 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- fail (printf "service.type is %s, for clients outside the cluster, but networkPolicy.clients admits none: add their ipBlock, such as {ipBlock: {cidr: 192.0.2.0/24}}" .Values.service.type) -}}
 {{- end -}}
 {{- end -}}
-{{- if and .Values.service.loadBalancerSourceRanges (ne .Values.service.type "LoadBalancer") -}}
-{{- fail (printf "service.loadBalancerSourceRanges needs service.type=LoadBalancer, not %s" .Values.service.type) -}}
+{{- range list "loadBalancerSourceRanges" "loadBalancerClass" -}}
+{{- if and (index $.Values.service .) (ne $.Values.service.type "LoadBalancer") -}}
+{{- fail (printf "service.%s needs service.type=LoadBalancer, not %s" . $.Values.service.type) -}}
+{{- end -}}
+{{- end -}}
+{{- range list "nodePort" "externalTrafficPolicy" -}}
+{{- if and (index $.Values.service .) (eq $.Values.service.type "ClusterIP") -}}
+{{- fail (printf "service.%s needs service.type=NodePort or LoadBalancer, not ClusterIP" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (has "IPv6" .Values.service.ipFamilies) (contains "." $s.BIND_ADDRESS) -}}
+{{- fail (printf "service.ipFamilies holds IPv6, but settings.BIND_ADDRESS is %s, which nobody reaches over IPv6: use ::" $s.BIND_ADDRESS) -}}
+{{- end -}}
+{{- if and (eq .Values.service.ipFamilyPolicy "SingleStack") (gt (len .Values.service.ipFamilies) 1) -}}
+{{- fail "service.ipFamilyPolicy is SingleStack, but service.ipFamilies holds two: use PreferDualStack or RequireDualStack" -}}
+{{- end -}}
+
+{{- $labels := fromYaml (include "app.labels" (list . "broker")) -}}
+{{- $owned := dict "podLabels" $labels "serviceMonitor.labels" $labels "podAnnotations" (dict "checksum/settings" "") -}}
+{{- $given := dict "podLabels" .Values.podLabels "serviceMonitor.labels" .Values.serviceMonitor.labels "podAnnotations" .Values.podAnnotations -}}
+{{- range $where, $names := $owned -}}
+{{- range $name := keys (get $given $where) | sortAlpha -}}
+{{- if hasKey $names $name -}}
+{{- fail (printf "%s holds %s, which the chart sets itself: use another name" $where $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- if regexMatch "(:[^/]*|@.*)$" .Values.image.repository -}}
+{{- fail (printf "image.repository is %s, which holds a tag or a digest: give these as image.tag and image.digest" .Values.image.repository) -}}
+{{- end -}}
+{{- if .Chart.IsRoot -}}
+{{- range $name, $value := .Values.global -}}
+{{- if not (has $name (list "imageRegistry" "imagePullSecrets")) -}}
+{{- fail (printf "global.%s is not a value of this chart: it knows global.imageRegistry and global.imagePullSecrets" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and .Values.producer.enabled .Values.producer.rate -}}
+{{- /* The least that can be in the file: empty lines, a header and line breaks within quotes are no messages. */ -}}
+{{- $file := include "app.producerFile" . -}}
+{{- $header := 0 -}}
+{{- if eq .Values.producer.format "csv" -}}
+{{- $header = 1 -}}
+{{- $file = regexReplaceAll "\"[^\"]*\"" $file "quoted" -}}
+{{- end -}}
+{{- $messages := sub (regexFindAll "[^\r\n]+" $file -1 | len) $header -}}
+{{- $seconds := div (mul $messages (int64 .Values.producer.repeat)) (int64 .Values.producer.rate) -}}
+{{- if gt $seconds (int64 .Values.producer.activeDeadlineSeconds) -}}
+{{- fail (printf "producer.activeDeadlineSeconds is %d: %d messages at producer.rate=%d and producer.repeat=%d take %d s" (int64 .Values.producer.activeDeadlineSeconds) $messages (int64 .Values.producer.rate) (int64 .Values.producer.repeat) $seconds) -}}
+{{- end -}}
 {{- end -}}
 
 {{- if .Values.consumer.enabled -}}
