@@ -1,5 +1,8 @@
 //! Which broker, and what to do while it is not there: what `produce` and `consume` share.
 
+use crate::settings::broker_address_in_dotenv;
+use std::sync::LazyLock;
+
 /// Where a broker listens by default.
 const DEFAULT_ADDRESS: &str = "localhost:9080";
 
@@ -11,7 +14,7 @@ pub(crate) struct BrokerArgs {
         long,
         env = "BROKER_ADDR",
         value_name = "HOST:PORT",
-        default_value = DEFAULT_ADDRESS,
+        default_value = default_address(),
         value_parser = parse_address
     )]
     pub(crate) addr: String,
@@ -19,6 +22,12 @@ pub(crate) struct BrokerArgs {
     /// Connect again and again, after 0.1 s, 0.2 s, ... 5 s, while there is no broker
     #[arg(long)]
     pub(crate) retry: bool,
+}
+
+/// The broker that `.env` names, or one on this machine. The file is read once.
+fn default_address() -> &'static str {
+    static IN_DOTENV: LazyLock<Option<String>> = LazyLock::new(broker_address_in_dotenv);
+    IN_DOTENV.as_deref().unwrap_or(DEFAULT_ADDRESS)
 }
 
 /// Checks a `host:port`. An empty one is the default, as for every setting.

@@ -2,7 +2,7 @@
 //! program for that.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -135,8 +135,8 @@ fn host_and_port(value: &str) -> Result<String, String> {
 /// Where to reach on this machine what listens on `listen`.
 fn reachable(listen: SocketAddr) -> Result<SocketAddr, HealthError> {
     let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        // `::` is of both families, or of IPv4 alone.
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
     match listen.port() {
@@ -318,7 +318,7 @@ mod tests {
     fn asks_this_machine_where_the_broker_listens_everywhere() {
         let ask = |listen: &str| reachable(listen.parse().unwrap()).map(|addr| addr.to_string());
         assert_eq!(ask("0.0.0.0:8080").unwrap(), "127.0.0.1:8080");
-        assert_eq!(ask("[::]:8080").unwrap(), "[::1]:8080");
+        assert_eq!(ask("[::]:8080").unwrap(), "127.0.0.1:8080");
         assert_eq!(ask("192.0.2.1:80").unwrap(), "192.0.2.1:80");
         assert_eq!(
             ask("0.0.0.0:0").unwrap_err().to_string(),

@@ -3,7 +3,7 @@
 use crate::operate::logging::{self, LoggingError};
 use crate::operate::process;
 use crate::record::{self, Recorder};
-use crate::serve::net::{self, SocketBuffers};
+use crate::serve::net::{self, SocketOptions};
 use crate::settings::{Settings, SettingsError, settings_help};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ const BAD_SETTINGS: u8 = 2;
     after_long_help = settings_help()
 )]
 pub struct ServeArgs {
-    /// Check the settings and end: with 0, or with 2 and one line for each bad variable
+    /// Check the settings and end: with 0, or with 2 and one line for each variable that is bad or misspelt
     #[arg(long, conflicts_with = "print_config")]
     check_config: bool,
 
@@ -87,6 +87,9 @@ fn prepare(
         for warning in settings.warnings() {
             complain(err, &format!("warning: {warning}"));
         }
+        if settings.has_misspelt() {
+            return Err(ExitCode::from(BAD_SETTINGS));
+        }
         "ok: the settings are valid\n".to_owned()
     } else {
         return Ok(settings);
@@ -116,10 +119,10 @@ fn start(settings: &Settings) -> Result<(), StartError> {
         Some(options) => Some(Recorder::start(options, settings.broker_config())?),
         None => None,
     };
-    let buffers = settings.socket_buffers();
-    let clients = listen("TCP_PORT", settings.tcp_address(), buffers)?;
-    let kernels_choice = SocketBuffers::default();
-    let operators = listen("HTTP_PORT", settings.http_address(), kernels_choice)?;
+    let options = settings.socket_options();
+    let clients = listen("TCP_PORT", settings.tcp_address(), options)?;
+    let options = settings.http_socket_options();
+    let operators = listen("HTTP_PORT", settings.http_address(), options)?;
     runtime.block_on(process::run(settings, clients, operators, recorder));
     if log.lost_lines() > 0 {
         tracing::warn!(
@@ -145,9 +148,9 @@ fn runtime(worker_threads: usize) -> io::Result<Runtime> {
 fn listen(
     name: &'static str,
     address: SocketAddr,
-    buffers: SocketBuffers,
+    options: SocketOptions,
 ) -> Result<TcpListener, StartError> {
-    net::listen(address, buffers).map_err(|source| StartError::Listen {
+    net::listen(address, options).map_err(|source| StartError::Listen {
         name,
         address,
         source,
@@ -201,6 +204,21 @@ mod tests {
     }
 
     #[test]
+    fn a_misspelt_setting_is_a_warning_that_check_config_does_not_let_pass() {
+        let misspelt = [("QUEUE_CAPACTY", "5")];
+        let (code, out, err) = ended(&["--check-config"], &misspelt);
+        assert_eq!(code, ExitCode::from(2));
+        assert_eq!(out, "");
+        assert_eq!(
+            err,
+            "warning: \"QUEUE_CAPACTY\" (environment) is not a setting, so it has no effect: \
+             did you mean QUEUE_CAPACITY?\n"
+        );
+        let settings = Settings::from_variables(misspelt).unwrap();
+        assert_eq!(settings.warnings().len(), 1);
+    }
+
+    #[test]
     fn print_config_prints_what_is_in_force() {
         let (code, out, err) = ended(&["--print-config"], &[("MAX_CONSUMERS", "7")]);
         assert_eq!(code, ExitCode::SUCCESS);
@@ -232,9 +250,9 @@ mod tests {
     #[tokio::test]
     async fn a_port_in_use_is_named() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let taken = listen("TCP_PORT", any, SocketBuffers::default()).unwrap();
+        let taken = listen("TCP_PORT", any, SocketOptions::default()).unwrap();
         let address = taken.local_addr().unwrap();
-        let error = listen("TCP_PORT", address, SocketBuffers::default())
+        let error = listen("TCP_PORT", address, SocketOptions::default())
             .unwrap_err()
             .to_string();
         let start = format!("TCP_PORT: cannot listen on {address}: Address already in use");

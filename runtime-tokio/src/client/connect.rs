@@ -1,6 +1,7 @@
 //! From an address to a stream.
 
 use super::error::ConnectError;
+use crate::serve::net::{CLIENT_KEEPALIVE, keep_alive};
 use std::io;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -14,6 +15,7 @@ pub(super) async fn connect(address: &str) -> Result<TcpStream, ConnectError> {
         let stream = TcpStream::connect(address).await?;
         // What is written is a batch: to hold it back for more gains nothing.
         stream.set_nodelay(true)?;
+        keep_alive(&stream, CLIENT_KEEPALIVE)?;
         Ok(stream)
     };
     let outcome = match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {

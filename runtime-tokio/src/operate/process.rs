@@ -60,7 +60,7 @@ pub(crate) async fn run(
     sum_up(&stats);
 }
 
-/// Tells the addresses and all settings in one event. Whoever sees it can connect, and can end the
+/// Tells the addresses and what was set in one event. Whoever sees it can connect, and can end the
 /// broker in an orderly way.
 fn announce(settings: &Settings, clients: &TcpListener, operators: &TcpListener) {
     let address = |listener: &TcpListener| listener.local_addr().ok().map(display);
@@ -68,7 +68,11 @@ fn announce(settings: &Settings, clients: &TcpListener, operators: &TcpListener)
         version = env!("CARGO_PKG_VERSION"),
         tcp_address = address(clients),
         http_address = address(operators),
-        settings = settings.summary(),
+        settings = settings
+            .differences()
+            .as_deref()
+            .unwrap_or("all as by default"),
+        all_settings = "message-queue serve --print-config",
         "listening"
     );
     for warning in settings.warnings() {

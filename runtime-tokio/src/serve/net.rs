@@ -1,8 +1,11 @@
 //! Where connections come from: the one seam between the driver and the network.
 
+use socket2::{SockRef, TcpKeepalive};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -21,38 +24,91 @@ pub trait Listener: Send {
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
 }
 
-/// The sizes asked of the kernel for the buffers of each connection, in bytes; none leaves it to
-/// the kernel.
+/// What is asked of the kernel for each connection; `None` leaves it to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SocketBuffers {
-    /// For what a socket has taken and its peer has not: part of what a consumer that has stopped
-    /// reading hoards.
-    pub send: Option<u32>,
-    /// For what a peer has sent and the broker has not read: what a producer gets in ahead of the
-    /// broker.
-    pub receive: Option<u32>,
+pub struct SocketOptions {
+    /// Bytes for what a socket has taken and its peer has not: part of what a consumer that has
+    /// stopped reading hoards (`SO_SNDBUF`).
+    pub send_buffer: Option<u32>,
+    /// Bytes for what a peer has sent and the broker has not read: what a producer gets in ahead of
+    /// the broker (`SO_RCVBUF`).
+    pub receive_buffer: Option<u32>,
+    /// After so much silence the kernel asks whether the peer is still there, again after each third
+    /// of it, and gives up with the third question that has no answer (`SO_KEEPALIVE`). At least 3 s.
+    pub keepalive: Option<Duration>,
+    /// How long a peer may acknowledge nothing, questions included, or keep its receive buffer full,
+    /// before the connection ends (`TCP_USER_TIMEOUT`; on Linux only).
+    pub user_timeout: Option<Duration>,
 }
 
-/// Listens for connections on `addr`.
+/// What clients ask of [`keep_alive`]: a broker that has vanished is known to be gone after a minute.
+pub(crate) const CLIENT_KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Questions that a peer may leave without an answer.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Listens for connections on `addr`. `::` stands for every address: of IPv6 and of IPv4, or of IPv4
+/// alone where the system has no IPv6.
 ///
 /// # Errors
 /// Whatever the system says, an address in use above all.
-pub fn listen(addr: SocketAddr, buffers: SocketBuffers) -> io::Result<TcpListener> {
+pub fn listen(addr: SocketAddr, options: SocketOptions) -> io::Result<TcpListener> {
+    match listen_on(addr, options) {
+        Err(error) if addr.ip() == Ipv6Addr::UNSPECIFIED && no_ipv6(&error) => {
+            listen_on((Ipv4Addr::UNSPECIFIED, addr.port()).into(), options)
+        }
+        outcome => outcome,
+    }
+}
+
+fn listen_on(addr: SocketAddr, options: SocketOptions) -> io::Result<TcpListener> {
     let socket = match addr {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     // A broker that was just ended can be started again at once.
     socket.set_reuseaddr(true)?;
-    // Accepted sockets inherit both.
-    if let Some(bytes) = buffers.send {
+    if addr.ip() == Ipv6Addr::UNSPECIFIED {
+        SockRef::from(&socket).set_only_v6(false)?;
+    }
+    // Accepted sockets inherit all of it.
+    if let Some(bytes) = options.send_buffer {
         socket.set_send_buffer_size(bytes)?;
     }
-    if let Some(bytes) = buffers.receive {
+    if let Some(bytes) = options.receive_buffer {
         socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(silence) = options.keepalive {
+        keep_alive(&socket, silence)?;
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(timeout) = options.user_timeout {
+        SockRef::from(&socket).set_tcp_user_timeout(Some(timeout))?;
     }
     socket.bind(addr)?;
     socket.listen(ACCEPT_QUEUE)
+}
+
+/// Whether this is how a system without IPv6 answers: it has no such sockets, or no such addresses.
+fn no_ipv6(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// From now on the kernel asks the peer of `socket` whether it is still there, after so much
+/// `silence` and again after each third of it; after three questions without an answer the
+/// connection ends.
+///
+/// # Errors
+/// Whatever the system says.
+pub(crate) fn keep_alive(socket: &impl AsFd, silence: Duration) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(silence)
+        .with_interval(silence / KEEPALIVE_PROBES)
+        .with_retries(KEEPALIVE_PROBES);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
 impl Listener for TcpListener {
@@ -63,6 +119,8 @@ impl Listener for TcpListener {
         // Writes are gathered already; waiting for more would only delay the last message.
         // It fails only for a peer that is gone, and the first read will tell.
         let _ = stream.set_nodelay(true);
+        // A socket of both families calls an IPv4 peer ::ffff:192.0.2.1; people do not.
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
         Ok((stream, addr))
     }
 }
@@ -70,24 +128,86 @@ impl Listener for TcpListener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use socket2::SockRef;
+    use std::net::IpAddr;
+
+    /// A connection to a listener with these options, its client, and the peer's address.
+    async fn accepted(
+        addr: IpAddr,
+        options: SocketOptions,
+        connect: IpAddr,
+    ) -> (TcpStream, TcpStream, SocketAddr) {
+        let mut listener = listen((addr, 0).into(), options).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect((connect, port)).await.unwrap();
+        let (accepted, peer) = Listener::accept(&mut listener).await.unwrap();
+        (accepted, client, peer)
+    }
 
     #[tokio::test]
-    async fn connections_have_the_buffers_that_were_asked_for() {
+    async fn connections_have_the_options_that_were_asked_for() {
         const ASKED: usize = 8192;
-        let buffers = SocketBuffers {
-            send: Some(ASKED as u32),
-            receive: Some(ASKED as u32),
+        let options = SocketOptions {
+            send_buffer: Some(ASKED as u32),
+            receive_buffer: Some(ASKED as u32),
+            keepalive: Some(Duration::from_secs(30)),
+            user_timeout: Some(Duration::from_secs(60)),
         };
-        let mut listener = listen(([127, 0, 0, 1], 0).into(), buffers).unwrap();
-        let addr = listener.local_addr().unwrap();
-        let _client = TcpStream::connect(addr).await.unwrap();
-        let (accepted, _) = Listener::accept(&mut listener).await.unwrap();
-        let socket = SockRef::from(&accepted);
+        let localhost = Ipv4Addr::LOCALHOST.into();
+        let (stream, _client, _) = accepted(localhost, options, localhost).await;
+        let socket = SockRef::from(&stream);
         for size in [socket.send_buffer_size(), socket.recv_buffer_size()] {
             // Linux reserves twice as much.
             let size = size.unwrap();
             assert!((ASKED..=2 * ASKED).contains(&size), "{size} bytes");
         }
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(
+            socket.tcp_keepalive_time().unwrap(),
+            Duration::from_secs(30)
+        );
+        assert_eq!(
+            socket.tcp_keepalive_interval().unwrap(),
+            Duration::from_secs(10)
+        );
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), options.user_timeout);
+
+        let (stream, _client, _) = accepted(localhost, SocketOptions::default(), localhost).await;
+        assert!(!SockRef::from(&stream).keepalive().unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_unspecified_address_is_every_address_of_both_families() {
+        let everywhere = IpAddr::from(Ipv6Addr::UNSPECIFIED);
+        let options = SocketOptions::default();
+        let v4 = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let (_stream, client, peer) = accepted(everywhere, options, v4).await;
+        assert_eq!(
+            peer,
+            client.local_addr().unwrap(),
+            "as IPv4, not as ::ffff:"
+        );
+        // A machine without IPv6 has only this half to show.
+        if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
+            let (_stream, _client, peer) = accepted(everywhere, options, v6).await;
+            assert_eq!(peer.ip(), v6);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_lack_of_ipv6_leaves_ipv4_alone() {
+        use rustix::io::Errno;
+        let error = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        assert!(no_ipv6(&error(Errno::AFNOSUPPORT)));
+        assert!(no_ipv6(&error(Errno::ADDRNOTAVAIL)));
+        assert!(!no_ipv6(&error(Errno::ADDRINUSE)));
+        // In use by one family is in use.
+        let taken = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let both = (Ipv6Addr::UNSPECIFIED, port).into();
+        let error = listen(both, SocketOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -1,7 +1,9 @@
 //! Which values a setting may have.
 
+use super::units::{TimeUnit, format_size, format_time, parse_size, parse_time};
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// The values that a setting may have. Displayed, it completes the sentence "use ...".
@@ -16,14 +18,23 @@ pub enum Allowed {
         /// What is counted, in the plural; empty for a number that counts nothing.
         unit: &'static str,
     },
-    /// Zero, which stands for "not set", or a whole number from `min` to `max`, both included.
-    ZeroOrNumber {
-        /// The smallest but for zero.
+    /// Bytes, from `min` to `max`, both included. A plain number counts bytes.
+    Size {
+        /// The smallest.
         min: u64,
         /// The largest.
         max: u64,
-        /// What is counted, in the plural.
-        unit: &'static str,
+        /// Whether 0 is allowed too, whatever `min` says.
+        or_zero: bool,
+    },
+    /// A time, from `min` to `max` milliseconds, both included. A plain number counts milliseconds.
+    Time {
+        /// The shortest.
+        min: u64,
+        /// The longest.
+        max: u64,
+        /// Whether 0 is allowed too, whatever `min` says.
+        or_zero: bool,
     },
     /// One of these words, in any letter case.
     OneOf(&'static [&'static str]),
@@ -36,18 +47,18 @@ pub enum Allowed {
 }
 
 impl Allowed {
-    /// The value as it is kept and printed (numbers and addresses in their usual form, words in
-    /// lower case), or `None` where it is not allowed.
+    /// The value as it is kept (numbers without units, addresses in their usual form, words in lower
+    /// case), or `None` where it is not allowed.
     pub(super) fn canonical(&self, value: &str) -> Option<String> {
         match self {
             Self::Number { min, max, .. } => {
                 let number = value.parse().ok()?;
                 (*min..=*max).contains(&number).then(|| number.to_string())
             }
-            Self::ZeroOrNumber { min, max, .. } => {
-                let number = value.parse().ok()?;
-                (number == 0 || (*min..=*max).contains(&number)).then(|| number.to_string())
+            Self::Size { min, max, or_zero } => {
+                within(parse_size(value).ok()?, *min, *max, *or_zero)
             }
+            Self::Time { min, max, or_zero } => within(millis(value)?, *min, *max, *or_zero),
             Self::OneOf(words) => {
                 let word = words.iter().find(|word| word.eq_ignore_ascii_case(value))?;
                 Some((*word).to_owned())
@@ -60,6 +71,36 @@ impl Allowed {
                 .map(|_| value.to_owned()),
         }
     }
+
+    /// A value that [`canonical`](Self::canonical) gave, as it is shown: sizes and times with units.
+    pub(super) fn shown(&self, canonical: &str) -> String {
+        match (self, canonical.parse()) {
+            (Self::Size { .. }, Ok(bytes)) => format_size(bytes),
+            (Self::Time { .. }, Ok(millis)) => format_time(Duration::from_millis(millis)),
+            (
+                Self::Size { .. }
+                | Self::Time { .. }
+                | Self::Number { .. }
+                | Self::OneOf(_)
+                | Self::IpAddress
+                | Self::Directory
+                | Self::LogFilter,
+                _,
+            ) => canonical.to_owned(),
+        }
+    }
+}
+
+/// A whole number of milliseconds.
+fn millis(value: &str) -> Option<u64> {
+    let time = parse_time(value, TimeUnit::Milliseconds).ok()?;
+    let whole = time.subsec_nanos().is_multiple_of(1_000_000);
+    whole.then(|| time.as_millis().try_into().ok())?
+}
+
+fn within(number: u64, min: u64, max: u64, or_zero: bool) -> Option<String> {
+    let allowed = (min..=max).contains(&number) || (or_zero && number == 0);
+    allowed.then(|| number.to_string())
 }
 
 impl fmt::Display for Allowed {
@@ -69,11 +110,21 @@ impl fmt::Display for Allowed {
             Self::Number { min, max, unit } => {
                 write!(f, "a whole number of {unit} from {min} to {max}")
             }
-            Self::ZeroOrNumber { min, max, unit } => {
-                write!(f, "0, or a whole number of {unit} from {min} to {max}")
+            Self::Size { min, max, or_zero } => {
+                let zero = if *or_zero { "0, or " } else { "" };
+                let (min, max) = (format_size(*min), format_size(*max));
+                write!(f, "{zero}a size from {min} to {max}")
+            }
+            Self::Time { min, max, or_zero } => {
+                let zero = if *or_zero { "0, or " } else { "" };
+                let (min, max) = (
+                    format_time(Duration::from_millis(*min)),
+                    format_time(Duration::from_millis(*max)),
+                );
+                write!(f, "{zero}a time from {min} to {max}")
             }
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
-            Self::IpAddress => f.write_str("an IP address such as 0.0.0.0, 127.0.0.1 or ::"),
+            Self::IpAddress => f.write_str("an IP address such as ::, 0.0.0.0 or 127.0.0.1"),
             Self::Directory => f.write_str("a path such as /var/lib/message-queue"),
             Self::LogFilter => {
                 f.write_str("log directives such as debug or message_queue_tokio=debug,warn")
@@ -107,15 +158,37 @@ mod tests {
         ] {
             assert_eq!(number.canonical(wrong), None, "{wrong}");
         }
-        let or_zero = Allowed::ZeroOrNumber {
-            min: 3,
-            max: 5,
-            unit: "bytes",
+    }
+
+    #[test]
+    fn sizes_and_times_take_units_and_are_kept_as_plain_numbers() {
+        let size = |or_zero| Allowed::Size {
+            min: 4096,
+            max: 1 << 20,
+            or_zero,
         };
-        assert_eq!(or_zero.canonical("0").as_deref(), Some("0"));
-        assert_eq!(or_zero.canonical("5").as_deref(), Some("5"));
-        assert_eq!(or_zero.canonical("2"), None);
-        assert_eq!(or_zero.canonical("6"), None);
+        for (given, kept) in [("4096", "4096"), ("4KiB", "4096"), ("1MiB", "1048576")] {
+            assert_eq!(size(false).canonical(given).as_deref(), Some(kept));
+        }
+        for wrong in ["0", "4095", "2MiB", "1 s", "-4096", "4096.0"] {
+            assert_eq!(size(false).canonical(wrong), None, "{wrong}");
+        }
+        assert_eq!(size(true).canonical("0").as_deref(), Some("0"));
+        assert_eq!(size(true).canonical("1"), None);
+        assert_eq!(size(true).shown("65536"), "64KiB");
+        let time = |or_zero| Allowed::Time {
+            min: 10,
+            max: 60_000,
+            or_zero,
+        };
+        for (given, kept) in [("10", "10"), ("1.5s", "1500"), ("1m", "60000")] {
+            assert_eq!(time(false).canonical(given).as_deref(), Some(kept));
+        }
+        for wrong in ["0", "9", "61s", "10.0005s", "1KiB", "18446744073709551615"] {
+            assert_eq!(time(false).canonical(wrong), None, "{wrong}");
+        }
+        assert_eq!(time(true).canonical("0s").as_deref(), Some("0"));
+        assert_eq!(time(true).shown("1500"), "1s500ms");
     }
 
     #[test]

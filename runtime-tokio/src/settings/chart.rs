@@ -20,9 +20,12 @@ fn the_charts_settings_are_ours_with_our_defaults() {
         .filter_map(|line| line.trim().split_once(": "))
         .map(|(name, value)| (name, value.trim_matches('"')))
         .collect();
-    let ours = SETTINGS
-        .each_ref()
-        .map(|setting| (setting.name, setting.default));
+    // The chart's numbers are plain ones.
+    let ours: Vec<_> = SETTINGS
+        .iter()
+        .map(|it| (it.name, it.allowed.canonical(it.default).unwrap()))
+        .collect();
+    let ours: Vec<_> = ours.iter().map(|(name, it)| (*name, it.as_str())).collect();
     assert_eq!(in_chart, ours);
 }
 
@@ -33,10 +36,10 @@ fn the_charts_schema_allows_what_we_allow() {
     assert_eq!(settings["additionalProperties"], json!(false));
     assert_eq!(
         settings["required"],
-        json!(SETTINGS.each_ref().map(|it| it.name))
+        json!(SETTINGS.iter().map(|it| it.name).collect::<Vec<_>>())
     );
     let mut in_chart = settings["properties"].as_object().unwrap().clone();
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let name = setting.name;
         let mut found = in_chart.remove(name).unwrap_or_default();
         if let Some(found) = found.as_object_mut() {
@@ -48,12 +51,25 @@ fn the_charts_schema_allows_what_we_allow() {
             Allowed::Number { max, .. } if name.ends_with("_PORT") => {
                 json!({ "type": "integer", "minimum": POD_PORT, "maximum": max })
             }
-            Allowed::Number { min, max, .. } => {
+            Allowed::Size {
+                min,
+                max,
+                or_zero: true,
+            }
+            | Allowed::Time {
+                min,
+                max,
+                or_zero: true,
+            } => {
+                json!({
+                    "anyOf": [{ "const": 0 }, { "type": "integer", "minimum": min, "maximum": max }]
+                })
+            }
+            Allowed::Number { min, max, .. }
+            | Allowed::Size { min, max, .. }
+            | Allowed::Time { min, max, .. } => {
                 json!({ "type": "integer", "minimum": min, "maximum": max })
             }
-            Allowed::ZeroOrNumber { min, max, .. } => json!({
-                "anyOf": [{ "const": 0 }, { "type": "integer", "minimum": min, "maximum": max }]
-            }),
             Allowed::OneOf(words) => json!({ "enum": words }),
             Allowed::IpAddress | Allowed::Directory | Allowed::LogFilter => {
                 json!({ "type": "string" })

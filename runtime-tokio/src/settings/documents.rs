@@ -2,6 +2,7 @@
 
 use super::dotenv;
 use super::{Origin, SETTINGS, Settings};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -26,6 +27,22 @@ Messages that wait are as many as `MAX_CONSUMERS` x `CONSUMER_CHANNEL_BUFFER_SIZ
 `QUEUE_CAPACITY` (queue) at the most. The kernel's socket buffers come on top, and what is recorded
 where recording is on (`docs/FLIGHT_RECORDER.md`). `tests/tests/memory.rs` holds the real process to
 this; `docs/BENCHMARKS.md` has what was measured.
+";
+
+const PEERS: &str = "\
+## Peers that vanish
+
+A peer whose machine or network is gone sends no end of its stream, and a broker that only waits would
+keep its place for ever. So the kernel asks a peer that has been silent for `KEEPALIVE_MS` whether it
+is still there, again after each third of that, and ends the connection when `TCP_USER_TIMEOUT_MS` have
+passed without an answer (or, where that is 0, with the third question). At the defaults a vanished
+peer has left its place within about a minute; the log and the metrics say `peer_reset`.
+
+`TCP_USER_TIMEOUT_MS` counts two more things as silence: data that is not acknowledged, and, on Linux, a
+consumer whose receive buffer stays full. A consumer that may pause for longer than that without being
+disconnected needs a larger value, and a larger `WRITE_TIMEOUT_MS`.
+
+`produce` and `consume` have the kernel ask in the same way: after 30 s, and every 10 s.
 ";
 
 fn in_repository(path: &str) -> PathBuf {
@@ -55,13 +72,20 @@ fn settings_md() -> String {
          empty: an empty value means the default. Spaces around a value and the letter case of words\n\
          do not matter. A value that is not allowed ends the broker with exit code 2 and one line for\n\
          each bad variable.\n\n\
+         A size is a number of bytes, or a number with a unit: `64KiB`, `512MiB` (powers of 1024),\n\
+         `1.5GB` (powers of 1000). A time is a number of milliseconds, or numbers with units: `500ms`,\n\
+         `10s`, `1m30s`.\n\n\
          `message-queue --help` lists the settings, `message-queue serve --print-config` shows the\n\
          values in force and where each comes from, `message-queue serve --check-config` only checks\n\
          them. `.env.example` is a file to start from.\n\n\
+         A variable that is one or two letters from a setting is a warning at the start with the name\n\
+         that was probably meant, and exit code 2 under `--check-config`. What else `.env` holds for\n\
+         other programs is named in a warning and ignored. `produce`, `consume` and `health` read the\n\
+         same file: `BROKER_ADDR` and `HTTP_PORT`.\n\n\
          | Name | Default | Allowed | What it does | Memory |\n\
          |---|---|---|---|---|\n",
     );
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let default = match setting.default {
             "" => "none".to_owned(),
             default => format!("`{default}`"),
@@ -87,6 +111,7 @@ fn settings_md() -> String {
          - In broadcast mode, where `BROKER_BYTES` is less than `MAX_CONSUMERS` x `BACKLOG_BYTES`, the\n  \
          broker warns at the start: consumers that are stuck can use up the room of those that are not.\n\n\
          {MEMORY}\n\
+         {PEERS}\n\
          Colours are used for text on a terminal only, and not where `NO_COLOR` is set.\n\n\
          Made from `runtime-tokio/src/settings/table.rs`. To update this page:\n\
          `{UPDATE}`.\n"
@@ -100,7 +125,7 @@ fn env_example() -> String {
         "# Copy to .env and change what you need. The environment wins over .env;\n\
          # an empty value means the default. All of it: docs/SETTINGS.md\n",
     );
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         write!(
             text,
             "\n# {}\n# Allowed: {}.\n{}={}\n",
@@ -120,13 +145,14 @@ fn settings_doc_page() {
 #[test]
 fn settings_doc_example() {
     assert_file(".env.example", &env_example());
-    let variables = dotenv::read(&in_repository(".env.example")).unwrap();
-    assert_eq!(variables.len(), SETTINGS.len());
-    let settings = Settings::from_sources(|_| None, &variables).unwrap();
+    let file = dotenv::read(&in_repository(".env.example"), &|_| true).unwrap();
+    assert_eq!(file.variables.len(), SETTINGS.len());
+    let settings = Settings::from_sources(&BTreeMap::new(), &file).unwrap();
+    assert_eq!(settings.warnings(), [""; 0]);
     for effective in settings.effective() {
         assert_eq!(
-            effective.value(),
-            effective.setting().default,
+            effective.shown().as_deref(),
+            Some(effective.setting().default),
             "{:?}",
             effective.setting()
         );
@@ -161,7 +187,7 @@ fn settings_doc_readme() {
 
 #[test]
 fn no_cell_of_the_page_breaks_its_table() {
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let allowed = setting.allowed.to_string();
         for text in [setting.help, setting.memory.unwrap_or_default(), &allowed] {
             assert!(!text.contains(['|', '\n']), "{}: {text}", setting.name);

@@ -1,10 +1,18 @@
 //! The file `.env`: more settings, as `KEY=value` lines.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+
+/// The broker that the clients of the command line connect to: the one variable that is not a
+/// setting of the broker.
+pub(super) const BROKER_ADDR: &str = "BROKER_ADDR";
+
+/// What a line of `.env` is: the end of an error.
+const FORM: &str = "a line is KEY=value or a comment after #; \
+                    a value with spaces needs quotes, and quotes must be closed";
 
 /// What is wrong with a `.env` file. The lines are not shown: such files hold passwords too.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +25,7 @@ pub enum DotEnvError {
         /// Why.
         source: io::Error,
     },
-    /// A line is not UTF-8.
+    /// The line of one of our variables is not UTF-8.
     #[error("{path}: line {line} is not valid UTF-8")]
     NotUtf8 {
         /// The file.
@@ -25,11 +33,8 @@ pub enum DotEnvError {
         /// The line, from 1.
         line: usize,
     },
-    /// A line is not of the form that is understood.
-    #[error(
-        "{path}: line {line} is not allowed: a line is KEY=value or a comment after #; \
-         a value with spaces needs quotes, and quotes must be closed"
-    )]
+    /// The line of one of our variables is not of the form that is understood.
+    #[error("{path}: line {line} is not allowed: {FORM}")]
     Malformed {
         /// The file.
         path: String,
@@ -38,17 +43,29 @@ pub enum DotEnvError {
     },
 }
 
+/// What a `.env` file holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DotEnv {
+    pub(super) variables: BTreeMap<String, String>,
+    /// The lines, from 1, that are not understood and set none of our variables.
+    pub(super) ignored: Vec<usize>,
+}
+
 /// Reads the variables in the file at `path`; none, if there is no such file. Of several values
 /// for one name the last counts, as in a shell. `$NAME` in a value is replaced, by the process's
 /// environment first; the process's environment is only read.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, String>, DotEnvError> {
+///
+/// # Errors
+/// Where the file cannot be read, or a line is not understood that sets a variable which is `ours`.
+/// Such a file may serve other programs too, so other lines are ignored.
+pub(super) fn read(path: &Path, ours: &dyn Fn(&str) -> bool) -> Result<DotEnv, DotEnvError> {
     // A directory of this name is nothing wrong: Python's virtual environments are often called so.
     if path.is_dir() {
-        return Ok(BTreeMap::new());
+        return Ok(DotEnv::default());
     }
     match fs::read(path) {
-        Ok(bytes) => parse(&path.display().to_string(), bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Ok(bytes) => parse(&path.display().to_string(), &bytes, ours),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(DotEnv::default()),
         Err(source) => Err(DotEnvError::Unreadable {
             path: path.display().to_string(),
             source,
@@ -56,44 +73,75 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, String>, DotEnvError>
     }
 }
 
-fn parse(path: &str, bytes: Vec<u8>) -> Result<BTreeMap<String, String>, DotEnvError> {
-    let path = path.to_owned();
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
-            return Err(DotEnvError::NotUtf8 { path, line });
-        }
-    };
-    // The parser takes white space at the very end for an unfinished value; a line feed ends it.
-    // It also takes a byte order mark, which some editors write, for a part of the first name.
-    let text = format!("{}\n", text.trim_start_matches('\u{feff}'));
-    let lines_read = Cell::new(0);
-    let reader = LineByLine {
-        rest: text.as_bytes(),
-        lines_read: &lines_read,
-    };
-    let mut variables = BTreeMap::new();
-    for entry in dotenvy::from_read_iter(reader) {
-        match entry {
-            Ok((name, value)) => {
-                variables.insert(name, value);
+fn parse(path: &str, bytes: &[u8], ours: &dyn Fn(&str) -> bool) -> Result<DotEnv, DotEnvError> {
+    let path = || path.to_owned();
+    let mut ignored = BTreeSet::new();
+    let mut lines = Vec::new();
+    // Some editors begin a file with a byte order mark; the parser takes it for a part of a name.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    for (bytes, line) in bytes.split(|&byte| byte == b'\n').zip(1..) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => lines.push(text),
+            Err(_) if ours(name_in(&String::from_utf8_lossy(bytes))) => {
+                return Err(DotEnvError::NotUtf8 { path: path(), line });
             }
-            Err(dotenvy::Error::LineParse(entry, _)) => {
-                // An entry in quotes may span lines; name the one where it begins.
-                let line = lines_read.get() + 1 - entry.lines().count().max(1);
-                return Err(DotEnvError::Malformed { path, line });
-            }
-            Err(error) => {
-                return Err(DotEnvError::Unreadable {
-                    path,
-                    source: io::Error::other(error),
-                });
+            Err(_) => {
+                ignored.insert(line);
+                lines.push("");
             }
         }
     }
-    Ok(variables)
+    loop {
+        let mut begun_again = false;
+        let mut variables = BTreeMap::new();
+        // The parser takes white space at the very end for an unfinished value; a line feed ends it.
+        let text = lines.join("\n") + "\n";
+        let lines_read = Cell::new(0);
+        let reader = LineByLine {
+            rest: text.as_bytes(),
+            lines_read: &lines_read,
+        };
+        for entry in dotenvy::from_read_iter(reader) {
+            match entry {
+                Ok((name, value)) => {
+                    variables.insert(name, value);
+                }
+                Err(dotenvy::Error::LineParse(entry, _)) => {
+                    // An entry in quotes may span lines; name the one where it begins.
+                    let spans = entry.lines().count().max(1);
+                    let line = lines_read.get() + 1 - spans;
+                    if ours(name_in(lines[line - 1])) {
+                        return Err(DotEnvError::Malformed { path: path(), line });
+                    }
+                    ignored.insert(line);
+                    if spans > 1 {
+                        // It has swallowed the lines after it: once more, without its first.
+                        lines[line - 1] = "";
+                        begun_again = true;
+                        break;
+                    }
+                }
+                Err(error) => {
+                    return Err(DotEnvError::Unreadable {
+                        path: path(),
+                        source: io::Error::other(error),
+                    });
+                }
+            }
+        }
+        if !begun_again {
+            let ignored = ignored.into_iter().collect();
+            return Ok(DotEnv { variables, ignored });
+        }
+    }
+}
+
+/// The name that a line seems to set.
+fn name_in(line: &str) -> &str {
+    let line = line.trim_start();
+    let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    line.split(|c| !is_name(c)).next().unwrap_or_default()
 }
 
 /// Hands out at most one line for each read, so that a parser that reads as it goes has read no
@@ -124,16 +172,25 @@ impl Read for LineByLine<'_> {
 mod tests {
     use super::*;
 
-    fn variables(text: &str) -> Vec<(String, String)> {
-        parse(".env", text.into()).unwrap().into_iter().collect()
+    fn parse(text: impl AsRef<[u8]>) -> Result<DotEnv, DotEnvError> {
+        super::parse(".env", text.as_ref(), &|name| name.starts_with("OUR"))
     }
 
-    fn error(bytes: &[u8]) -> String {
-        parse(".env", bytes.to_vec()).unwrap_err().to_string()
+    fn variables(text: &str) -> Vec<(String, String)> {
+        let DotEnv { variables, ignored } = parse(text).unwrap();
+        assert!(ignored.is_empty(), "{ignored:?}");
+        variables.into_iter().collect()
+    }
+
+    /// The lines that are ignored, and the names that are set.
+    fn ignored(text: impl AsRef<[u8]>) -> (Vec<usize>, String) {
+        let DotEnv { variables, ignored } = parse(text).unwrap();
+        let names: Vec<_> = variables.into_keys().collect();
+        (ignored, names.join(" "))
     }
 
     fn malformed_line(text: &str) -> usize {
-        match parse(".env", text.into()) {
+        match parse(text) {
             Err(DotEnvError::Malformed { line, .. }) => line,
             other => panic!("{other:?}"),
         }
@@ -161,33 +218,52 @@ mod tests {
 
     #[test]
     fn the_line_at_fault_is_named() {
-        assert_eq!(malformed_line("FOO"), 1);
-        assert_eq!(malformed_line("FOO=1\n# FOO\n\nFOO\nBAR=2\n"), 4);
-        assert_eq!(malformed_line("A=1\nB=two words\n"), 2);
-        assert_eq!(malformed_line("A=1\n\nB='open\nC=3\nD=4"), 3);
-        assert_eq!(malformed_line("A='1\n2\n3'\nB='p\nq' r\nC=3\n"), 4);
-        let long = format!("A={}\nB B\n", "x".repeat(100_000));
+        assert_eq!(malformed_line("OUR"), 1);
+        assert_eq!(malformed_line("FOO=1\n# FOO\n\nOUR\nBAR=2\n"), 4);
+        assert_eq!(malformed_line("A=1\nOURS=two words\n"), 2);
+        assert_eq!(malformed_line("A=1\n\n export OURS='open\nC=3\nD=4"), 3);
+        assert_eq!(malformed_line("A='1\n2\n3'\nOURS='p\nq' r\nC=3\n"), 4);
+        let long = format!("A={}\nOUR B\n", "x".repeat(100_000));
         assert_eq!(malformed_line(&long), 2);
     }
 
     #[test]
-    fn errors_are_one_line_and_keep_secrets() {
-        let message = error(b"A=1\nPASSWORD top secret\n");
+    fn lines_of_others_stop_nothing_and_swallow_nothing() {
+        let all = |names: &str| names.to_owned();
+        assert_eq!(ignored("FOO\nOURS=1\n"), (vec![1], all("OURS")));
         assert_eq!(
-            message,
+            ignored("A=two words\nOURS=1\nB b\n"),
+            (vec![1, 3], all("OURS"))
+        );
+        assert_eq!(
+            ignored("A=1\nB='open\nOURS=3\nC=\"open\nOURTOO=4\nD d"),
+            (vec![2, 4, 6], all("A OURS OURTOO"))
+        );
+        assert_eq!(ignored(b"A=1\nB=\xff\nOURS=2\n"), (vec![2], all("A OURS")));
+    }
+
+    #[test]
+    fn errors_are_one_line_and_keep_secrets() {
+        let error = |bytes: &[u8]| parse(bytes).unwrap_err().to_string();
+        assert_eq!(
+            error(b"A=1\nOUR_PASSWORD top secret\n"),
             ".env: line 2 is not allowed: a line is KEY=value or a comment after #; \
              a value with spaces needs quotes, and quotes must be closed"
         );
-        assert_eq!(error(b"A=1\n\nB=\xff\n"), ".env: line 3 is not valid UTF-8");
+        assert_eq!(
+            error(b"A=1\n\nOURS=\xff\n"),
+            ".env: line 3 is not valid UTF-8"
+        );
     }
 
     #[test]
     fn a_file_that_is_absent_or_a_directory_says_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(read(&directory.path().join(".env")).unwrap().is_empty());
-        assert!(read(directory.path()).unwrap().is_empty());
+        let read = |path: &Path| read(path, &|_| true).unwrap().variables;
+        assert!(read(&directory.path().join(".env")).is_empty());
+        assert!(read(directory.path()).is_empty());
         let file = directory.path().join(".env");
         fs::write(&file, "A=1\n").unwrap();
-        assert_eq!(read(&file).unwrap()["A"], "1");
+        assert_eq!(read(&file)["A"], "1");
     }
 }

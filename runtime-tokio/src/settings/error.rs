@@ -1,7 +1,8 @@
 //! What is wrong with the settings, one line for each bad variable.
 
 use super::dotenv::DotEnvError;
-use super::source::Origin;
+use super::origin::Origin;
+use super::table::Setting;
 use std::fmt;
 
 /// Why the settings could not be loaded. Displayed, it is one whole line for each bad variable,
@@ -23,7 +24,7 @@ pub enum SettingsError {
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotAllowed {
     pub(super) name: &'static str,
-    /// As it was given, quoted and escaped, so that it is one line and its spaces show.
+    /// As [`quoted`] gives it.
     pub(super) value: String,
     pub(super) origin: Origin,
     /// What is allowed instead.
@@ -60,6 +61,15 @@ fn lines(problems: &[NotAllowed]) -> String {
         .map(NotAllowed::to_string)
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// A value of `setting` for an error: quoted and escaped, so that it is one line and its spaces show.
+pub(super) fn quoted(setting: &Setting, value: &dyn fmt::Debug) -> String {
+    if setting.secret {
+        "the secret value".to_owned()
+    } else {
+        format!("{value:?}")
+    }
 }
 
 /// Where a value that is not allowed comes from, if it looks like a Kubernetes service link.

@@ -5,8 +5,9 @@
 //! .env ────────▶ (source.rs, table.rs)             (values.rs)   (rules.rs)
 //! ```
 //!
-//! The list in `table.rs` decides what is allowed (`allowed.rs`) and names it in errors, which
-//! `envy` cannot; `envy` gives what was allowed its types.
+//! The list in `table.rs` decides what is allowed (`allowed.rs`, `units.rs`) and names it in errors,
+//! which `envy` cannot; `envy` gives what was allowed its types. What is written and is no setting is
+//! told (`unknown.rs`).
 
 mod allowed;
 #[cfg(test)]
@@ -15,43 +16,62 @@ mod chart;
 mod documents;
 mod dotenv;
 mod error;
+mod origin;
 mod render;
 mod rules;
 mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod units;
+mod unknown;
 mod values;
 
 pub use allowed::Allowed;
 pub use dotenv::DotEnvError;
 pub use error::{NotAllowed, SettingsError};
+pub use origin::{Effective, Origin};
 pub use render::settings_help;
-pub use source::{Effective, Origin};
 pub use table::{SETTINGS, Setting};
+pub use units::{TimeUnit, format_size, format_time, parse_seconds, parse_size, parse_time};
 pub use values::{LogFormat, LogLevel};
 
 use crate::record;
-use crate::serve::net::SocketBuffers;
+use crate::serve::net::SocketOptions;
+use dotenv::{BROKER_ADDR, DotEnv};
 use message_queue_core::Config;
 use message_queue_core::wire::DecoderConfig;
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+use unknown::Unknown;
 use values::Values;
 
 /// The settings in force. Bounds, defaults and costs: `docs/SETTINGS.md`, from [`SETTINGS`].
 ///
 /// [`load`](Self::load) makes one, the getters read it, [`print_config`](Self::print_config) and
-/// [`summary`](Self::summary) show it.
-#[derive(Clone, Debug)]
+/// [`differences`](Self::differences) show it.
+#[derive(Clone)]
 pub struct Settings {
     values: Values,
     effective: Vec<Effective>,
+    unknown: Unknown,
 }
+
+/// `BROKER_ADDR` as `.env` sets it, for a client of the command line; the environment is its own
+/// business. A file that holds none, or that cannot be read, says nothing.
+pub fn broker_address_in_dotenv() -> Option<String> {
+    let ours = |name: &str| name == BROKER_ADDR;
+    let mut dotenv = dotenv::read(Path::new(DOT_ENV), &ours).ok()?;
+    dotenv.variables.remove(BROKER_ADDR)
+}
+
+/// The file of settings, in the working directory.
+const DOT_ENV: &str = ".env";
 
 impl Settings {
     /// Loads the settings from the environment of the process and from `.env` in the working
@@ -61,7 +81,12 @@ impl Settings {
     /// # Errors
     /// Every value that is not allowed, at once; or the one thing that is wrong with `.env`.
     pub fn load() -> Result<Self, SettingsError> {
-        Self::from_sources(|name| env::var_os(name), &dotenv::read(Path::new(".env"))?)
+        // None of our names is anything but UTF-8.
+        let environment = env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .collect();
+        let dotenv = dotenv::read(Path::new(DOT_ENV), &unknown::is_ours)?;
+        Self::from_sources(&environment, &dotenv)
     }
 
     /// The settings that `variables` give, as if they were the whole environment.
@@ -79,14 +104,14 @@ impl Settings {
             .into_iter()
             .map(|(name, value)| (name.into(), value.into()))
             .collect();
-        Self::from_sources(|name| variables.get(name).cloned(), &BTreeMap::new())
+        Self::from_sources(&variables, &DotEnv::default())
     }
 
     fn from_sources(
-        environment: impl Fn(&str) -> Option<OsString>,
-        dotenv: &BTreeMap<String, String>,
+        environment: &BTreeMap<String, OsString>,
+        dotenv: &DotEnv,
     ) -> Result<Self, SettingsError> {
-        let (effective, mut problems) = source::resolve(environment, dotenv);
+        let (effective, mut problems) = source::resolve(SETTINGS, environment, &dotenv.variables);
         let values: Values = envy::from_iter(
             effective
                 .iter()
@@ -99,17 +124,14 @@ impl Settings {
             .into_iter()
             .filter(|rule| sound(rule.name) && rule.others.iter().all(|name| sound(name)))
             .filter_map(|rule| {
-                let Effective {
-                    setting,
-                    value,
-                    origin,
-                } = effective
+                let effective = effective
                     .iter()
                     .find(|effective| effective.setting.name == rule.name)?;
+                let setting = effective.setting;
                 Some(NotAllowed {
                     name: setting.name,
-                    value: format!("{value:?}"),
-                    origin: *origin,
+                    value: error::quoted(setting, &setting.allowed.shown(&effective.value)),
+                    origin: effective.origin,
                     allowed: rule.allowed,
                     hint: None,
                 })
@@ -117,15 +139,43 @@ impl Settings {
             .collect::<Vec<_>>();
         problems.extend(broken);
         if problems.is_empty() {
-            Ok(Self { values, effective })
+            let unknown = Unknown::find(environment, dotenv);
+            Ok(Self {
+                values,
+                effective,
+                unknown,
+            })
         } else {
             Err(SettingsError::NotAllowed(problems))
         }
     }
 
-    /// What is allowed but may surprise: one line for each, to be logged at the start.
+    /// What is allowed but may surprise, and what has no effect: one line for each, to be logged at
+    /// the start.
     pub fn warnings(&self) -> Vec<String> {
-        rules::warnings(&self.values)
+        let Unknown { misspelt, ignored } = &self.unknown;
+        let mut warnings = misspelt.clone();
+        warnings.extend(ignored.iter().cloned());
+        warnings.extend(rules::warnings(&self.values));
+        warnings
+    }
+
+    /// Whether a variable, of the environment or in `.env`, looks like a setting that is misspelt:
+    /// one of the [`warnings`](Self::warnings).
+    pub fn has_misspelt(&self) -> bool {
+        !self.unknown.misspelt.is_empty()
+    }
+
+    /// The settings in force as `KEY=value` lines, each below a comment that tells where its value
+    /// comes from. It can be used as a `.env` file. A secret is not shown.
+    pub fn print_config(&self) -> String {
+        render::print_config(&self.effective)
+    }
+
+    /// What differs from the defaults, on one line, for the log; `None` where nothing does. A secret
+    /// is not shown.
+    pub fn differences(&self) -> Option<String> {
+        render::differences(&self.effective)
     }
 
     /// Every setting with its value and where that comes from, in the order of [`SETTINGS`].
@@ -159,12 +209,25 @@ impl Settings {
         SocketAddr::new(self.values.bind_address, self.values.http_port)
     }
 
-    /// `SEND_BUFFER_BYTES` and `RECEIVE_BUFFER_BYTES`: `SO_SNDBUF` and `SO_RCVBUF` of a connection.
-    pub fn socket_buffers(&self) -> SocketBuffers {
-        let given = |bytes| Some(bytes).filter(|&bytes| bytes > 0);
-        SocketBuffers {
-            send: given(self.values.send_buffer_bytes),
-            receive: given(self.values.receive_buffer_bytes),
+    /// `SEND_BUFFER_BYTES`, `RECEIVE_BUFFER_BYTES`, `KEEPALIVE_MS` and `TCP_USER_TIMEOUT_MS`: what is
+    /// asked of the kernel for each connection.
+    pub fn socket_options(&self) -> SocketOptions {
+        let size = |bytes| Some(bytes).filter(|&bytes| bytes > 0);
+        SocketOptions {
+            send_buffer: size(self.values.send_buffer_bytes),
+            receive_buffer: size(self.values.receive_buffer_bytes),
+            ..self.http_socket_options()
+        }
+    }
+
+    /// What of the [`socket_options`](Self::socket_options) concerns HTTP: how long a peer that has
+    /// vanished is waited for.
+    pub fn http_socket_options(&self) -> SocketOptions {
+        let time = |millis| Some(Duration::from_millis(millis)).filter(|time| !time.is_zero());
+        SocketOptions {
+            keepalive: time(self.values.keepalive_ms),
+            user_timeout: time(self.values.tcp_user_timeout_ms),
+            ..SocketOptions::default()
         }
     }
 
@@ -208,5 +271,12 @@ impl Settings {
             bytes: self.values.record_bytes,
             payloads: self.values.record_payloads,
         })
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values with their types would show secrets.
+        f.debug_list().entries(&self.effective).finish()
     }
 }

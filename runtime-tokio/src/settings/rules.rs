@@ -1,8 +1,10 @@
 //! What no single setting can break: rules between settings.
 
+use super::units::{format_size, format_time};
 use super::values::Values;
 use message_queue_core::DeliveryMode;
 use message_queue_core::wire::MAX_FRAME;
+use std::time::Duration;
 
 /// A rule between settings that is broken.
 pub(super) struct Broken {
@@ -43,9 +45,10 @@ fn room(values: &Values) -> Option<Broken> {
             name: "BROKER_BYTES",
             others: &["MAX_CONSUMERS", "OVERFLOW", "DELIVERY_MODE"],
             allowed: format!(
-                "at least MAX_CONSUMERS x {MAX_FRAME} ({least}) with OVERFLOW=block and \
+                "at least MAX_CONSUMERS x {MAX_FRAME} ({}) with OVERFLOW=block and \
                  DELIVERY_MODE=broadcast: a producer blocks until every consumer has room for its \
-                 message, so there must be room for one of the largest for each"
+                 message, so there must be room for one of the largest for each",
+                size(least)
             ),
         })
     } else {
@@ -54,7 +57,7 @@ fn room(values: &Values) -> Option<Broken> {
             others: &["BACKLOG_BYTES"],
             allowed: format!(
                 "at least BACKLOG_BYTES ({}), so that one full backlog fits",
-                config.backlog_bytes
+                size(config.backlog_bytes)
             ),
         })
     }
@@ -62,16 +65,38 @@ fn room(values: &Values) -> Option<Broken> {
 
 /// What is allowed but may surprise, one line for each.
 pub(super) fn warnings(values: &Values) -> Vec<String> {
+    [shared_room(values), cut_short(values)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn shared_room(values: &Values) -> Option<String> {
     let all_full = values.max_consumers.saturating_mul(values.backlog_bytes);
     let shared = values.delivery_mode == DeliveryMode::Broadcast && values.broker_bytes < all_full;
-    shared
-        .then(|| {
-            format!(
-                "BROKER_BYTES ({}) is less than MAX_CONSUMERS x BACKLOG_BYTES ({all_full}): \
-                 consumers that are stuck can use up the room of those that are not",
-                values.broker_bytes
-            )
-        })
-        .into_iter()
-        .collect()
+    shared.then(|| {
+        format!(
+            "BROKER_BYTES ({}) is less than MAX_CONSUMERS x BACKLOG_BYTES ({}): \
+             consumers that are stuck can use up the room of those that are not",
+            size(values.broker_bytes),
+            size(all_full)
+        )
+    })
+}
+
+/// The kernel counts a peer whose receive buffer stays full as one that acknowledges nothing.
+fn cut_short(values: &Values) -> Option<String> {
+    let (kernels, ours) = (values.tcp_user_timeout_ms, values.write_timeout_ms);
+    (kernels != 0 && kernels < ours).then(|| {
+        format!(
+            "TCP_USER_TIMEOUT_MS ({}) is less than WRITE_TIMEOUT_MS ({}): \
+             the kernel ends a consumer that is stuck before the broker would",
+            format_time(Duration::from_millis(kernels)),
+            format_time(Duration::from_millis(ours))
+        )
+    })
+}
+
+fn size(bytes: usize) -> String {
+    format_size(bytes as u64)
 }

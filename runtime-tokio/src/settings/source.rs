@@ -1,78 +1,37 @@
-//! Where values come from: the environment, then `.env`, then the default.
+//! Which value of a setting counts: the environment's, then that of `.env`, then the default.
 
-use super::error::{NotAllowed, service_link};
-use super::table::{SETTINGS, Setting};
+use super::error::{NotAllowed, quoted, service_link};
+use super::origin::{Effective, Origin};
+use super::table::Setting;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 
-/// Where the value of a setting comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nothing was given, or an empty value.
-    Default,
-    /// The file `.env` in the working directory.
-    DotEnv,
-    /// The environment of the process.
-    Environment,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Default => "default",
-            Self::DotEnv => ".env",
-            Self::Environment => "environment",
-        })
-    }
-}
-
-/// A setting and the value in force.
-#[derive(Clone, Debug)]
-pub struct Effective {
-    pub(super) setting: &'static Setting,
-    pub(super) value: String,
-    pub(super) origin: Origin,
-}
-
-impl Effective {
-    /// The setting.
-    pub fn setting(&self) -> &'static Setting {
-        self.setting
-    }
-
-    /// Its value in its usual form; empty where there is none.
-    pub fn value(&self) -> &str {
-        &self.value
-    }
-
-    /// Where the value comes from.
-    pub fn origin(&self) -> Origin {
-        self.origin
-    }
-}
-
-/// The value in force of every setting, and every value that is not allowed; in the place of such
-/// a value stands the default.
+/// The value in force of every setting in `table`, and every value that is not allowed; in the place
+/// of such a value stands the default.
 ///
-/// Only variables that the list names are looked at. A variable of the environment counts even
-/// where it is empty: it then means the default, whatever `.env` says.
+/// A variable of the environment counts even where it is empty: it then means the default, whatever
+/// `.env` says.
 pub(super) fn resolve(
-    environment: impl Fn(&str) -> Option<OsString>,
+    table: &'static [Setting],
+    environment: &BTreeMap<String, OsString>,
     dotenv: &BTreeMap<String, String>,
 ) -> (Vec<Effective>, Vec<NotAllowed>) {
-    let mut effective = Vec::with_capacity(SETTINGS.len());
+    let mut effective = Vec::with_capacity(table.len());
     let mut problems = Vec::new();
-    for setting in &SETTINGS {
-        let given = match environment(setting.name) {
-            Some(value) => Some((value, Origin::Environment)),
+    for setting in table {
+        let given = match environment.get(setting.name) {
+            Some(value) => Some((value.clone(), Origin::Environment)),
             None => dotenv
                 .get(setting.name)
                 .map(|value| (value.into(), Origin::DotEnv)),
         };
         let default = || Effective {
             setting,
-            value: setting.default.to_owned(),
+            // Every default is allowed: a test.
+            value: setting
+                .allowed
+                .canonical(setting.default)
+                .unwrap_or_default(),
             origin: Origin::Default,
         };
         effective.push(
@@ -89,7 +48,7 @@ pub(super) fn resolve(
     (effective, problems)
 }
 
-/// The value in its usual form, or `None` where it is empty.
+/// The value as it is kept, or `None` where it is empty.
 fn check(
     setting: &'static Setting,
     given: OsString,
@@ -104,7 +63,7 @@ fn check(
     };
     let given = given.into_string().map_err(|given| {
         not_allowed(
-            format!("{given:?}"),
+            quoted(setting, &given),
             Some("this value is not valid UTF-8".to_owned()),
         )
     })?;
@@ -119,7 +78,7 @@ fn check(
             origin,
         })),
         None => Err(not_allowed(
-            format!("{trimmed:?}"),
+            quoted(setting, &trimmed),
             service_link(setting.name, trimmed),
         )),
     }

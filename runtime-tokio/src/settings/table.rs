@@ -19,6 +19,8 @@ pub struct Setting {
     pub help: &'static str,
     /// For a bound: what it costs in memory.
     pub memory: Option<&'static str>,
+    /// Whether the value is never shown: not by `--print-config`, in the log, or in an error.
+    pub secret: bool,
 }
 
 const PORT: Allowed = Allowed::Number {
@@ -37,41 +39,42 @@ const MESSAGES: Allowed = Allowed::Number {
     unit: "messages",
 };
 /// A backlog that could not hold one message of the largest size would drop it for ever.
-const BACKLOG: Allowed = Allowed::Number {
+const BACKLOG: Allowed = Allowed::Size {
     min: MAX_FRAME as u64,
     max: 1 << 40,
-    unit: "bytes",
+    or_zero: false,
 };
-const IO_SIZE: Allowed = Allowed::Number {
+const IO_SIZE: Allowed = Allowed::Size {
     min: 4_096,
     max: 16_777_216,
-    unit: "bytes",
+    or_zero: false,
 };
-const SOCKET_BUFFER: Allowed = Allowed::ZeroOrNumber {
+const SOCKET_BUFFER: Allowed = Allowed::Size {
     min: 4_096,
     max: 1_073_741_824,
-    unit: "bytes",
+    or_zero: true,
 };
 /// An hour: a longer deadline is more likely a slip of the unit than a wish.
-const DEADLINE: Allowed = Allowed::Number {
+const DEADLINE: Allowed = Allowed::Time {
     min: 1,
     max: 3_600_000,
-    unit: "milliseconds",
+    or_zero: false,
 };
-const SPAN: Allowed = Allowed::Number {
+const SPAN: Allowed = Allowed::Time {
     min: 0,
     max: 3_600_000,
-    unit: "milliseconds",
+    or_zero: false,
 };
 
 /// Every setting, in the order in which they are listed everywhere.
-pub static SETTINGS: [Setting; 27] = [
+pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "TCP_PORT",
         default: "9080",
         allowed: PORT,
         help: "Port that producers and consumers connect to; 0 takes any free port.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "HTTP_PORT",
@@ -79,13 +82,15 @@ pub static SETTINGS: [Setting; 27] = [
         allowed: PORT,
         help: "Port of /healthz, /ready, /metrics and /consumers; 0 takes any free port.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "BIND_ADDRESS",
-        default: "0.0.0.0",
+        default: "::",
         allowed: Allowed::IpAddress,
-        help: "Address that both ports listen on.",
+        help: "Address that both ports listen on; :: stands for all, of IPv6 and of IPv4.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "DELIVERY_MODE",
@@ -93,6 +98,7 @@ pub static SETTINGS: [Setting; 27] = [
         allowed: Allowed::OneOf(&["broadcast", "queue"]),
         help: "broadcast: every consumer gets every message. queue: each message goes to one.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "OVERFLOW",
@@ -100,6 +106,7 @@ pub static SETTINGS: [Setting; 27] = [
         allowed: Allowed::OneOf(&["drop", "block"]),
         help: "Where there is no room: drop the newest message, or block its producer.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "MAX_CONSUMERS",
@@ -110,6 +117,7 @@ pub static SETTINGS: [Setting; 27] = [
             "In broadcast mode one backlog for each, so up to MAX_CONSUMERS x BACKLOG_BYTES, and \
              never more than BROKER_BYTES. Consumers that wait for the same messages share them.",
         ),
+        secret: false,
     },
     Setting {
         name: "MAX_CONNECTIONS",
@@ -121,6 +129,7 @@ pub static SETTINGS: [Setting; 27] = [
              producers and the broker take 19 MiB, 39 MiB with half a message read from each); for \
              each that sends also what READ_BYTES says.",
         ),
+        secret: false,
     },
     Setting {
         name: "CONSUMER_CHANNEL_BUFFER_SIZE",
@@ -131,6 +140,7 @@ pub static SETTINGS: [Setting; 27] = [
             "The messages themselves; BACKLOG_BYTES bounds their bytes. One that came alone takes \
              up to 150 bytes beside them (measured: 90); those that came together share that.",
         ),
+        secret: false,
     },
     Setting {
         name: "QUEUE_CAPACITY",
@@ -141,19 +151,21 @@ pub static SETTINGS: [Setting; 27] = [
             "The messages themselves; BACKLOG_BYTES bounds their bytes. One that came alone takes \
              up to 150 bytes beside them (measured: 90); those that came together share that.",
         ),
+        secret: false,
     },
     Setting {
         name: "BACKLOG_BYTES",
-        default: "33554432",
+        default: "32MiB",
         allowed: BACKLOG,
         help: "Bytes that may wait for one consumer (broadcast) or in the queue.",
         memory: Some(
             "This many bytes for each consumer (broadcast) or once (queue), within BROKER_BYTES.",
         ),
+        secret: false,
     },
     Setting {
         name: "BROKER_BYTES",
-        default: "536870912",
+        default: "512MiB",
         allowed: BACKLOG,
         help: "Bytes that may wait in all backlogs together; at least BACKLOG_BYTES.",
         memory: Some(
@@ -161,35 +173,39 @@ pub static SETTINGS: [Setting; 27] = [
              says of small ones. One that waits for several consumers counts once for each, though \
              it is kept once.",
         ),
+        secret: false,
     },
     Setting {
         name: "ROLE_TIMEOUT_MS",
-        default: "10000",
+        default: "10s",
         allowed: DEADLINE,
         help: "Time from connecting in which the whole role line must come.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "ROLE_LINE_BYTES",
-        default: "1024",
-        allowed: Allowed::Number {
+        default: "1KiB",
+        allowed: Allowed::Size {
             min: 16,
             max: 65_536,
-            unit: "bytes",
+            or_zero: false,
         },
         help: "Longest role line.",
         memory: Some("This many bytes for each connection that has not named its role yet."),
+        secret: false,
     },
     Setting {
         name: "WRITE_TIMEOUT_MS",
-        default: "30000",
+        default: "30s",
         allowed: DEADLINE,
         help: "Time that one write to a consumer may take before the consumer is disconnected.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "WRITE_BYTES",
-        default: "1048576",
+        default: "1MiB",
         allowed: IO_SIZE,
         help: "Most bytes in one write to a consumer; one larger message goes alone.",
         memory: Some(
@@ -198,10 +214,11 @@ pub static SETTINGS: [Setting; 27] = [
              kernels' socket buffers take more. Where a quarter of this or more waits in a queue, \
              at most eight free consumers share it, or more if each then gets an eighth of this.",
         ),
+        secret: false,
     },
     Setting {
         name: "READ_BYTES",
-        default: "1048576",
+        default: "1MiB",
         allowed: IO_SIZE,
         help: "Most bytes in one read from a producer.",
         memory: Some(
@@ -210,6 +227,7 @@ pub static SETTINGS: [Setting; 27] = [
              its own: this many bytes, or up to 2 MiB if that is more. With OVERFLOW=block another \
              read for each producer that waits for room.",
         ),
+        secret: false,
     },
     Setting {
         name: "SEND_BUFFER_BYTES",
@@ -223,6 +241,7 @@ pub static SETTINGS: [Setting; 27] = [
              0.23 MB with 65536. Less than that makes every consumer slow: 2 MB a second with \
              16384 or 4096, over 500 with 65536 or 0.",
         ),
+        secret: false,
     },
     Setting {
         name: "RECEIVE_BUFFER_BYTES",
@@ -236,13 +255,39 @@ pub static SETTINGS: [Setting; 27] = [
              machine share net.ipv4.tcp_mem: where hundreds of producers flood, set this so that \
              they stay below it, or consumers' sockets are starved of memory too.",
         ),
+        secret: false,
+    },
+    Setting {
+        name: "KEEPALIVE_MS",
+        default: "30s",
+        allowed: Allowed::Time {
+            min: 3_000,
+            max: 3_600_000,
+            or_zero: true,
+        },
+        help: "Silence after which TCP asks a peer whether it is still there; 0 never asks.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "TCP_USER_TIMEOUT_MS",
+        default: "1m",
+        allowed: Allowed::Time {
+            min: 1_000,
+            max: 3_600_000,
+            or_zero: true,
+        },
+        help: "Time a peer may acknowledge nothing before it counts as gone; 0: the kernel decides.",
+        memory: None,
+        secret: false,
     },
     Setting {
         name: "DRAIN_TIMEOUT_MS",
-        default: "20000",
+        default: "20s",
         allowed: SPAN,
         help: "After SIGTERM: time allowed to deliver what was received.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "DRAIN_DELAY_MS",
@@ -250,6 +295,7 @@ pub static SETTINGS: [Setting; 27] = [
         allowed: SPAN,
         help: "After SIGTERM: time in which /ready already fails but everything still works.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "WORKER_THREADS",
@@ -261,6 +307,7 @@ pub static SETTINGS: [Setting; 27] = [
         },
         help: "Threads that serve connections; 1 is the fastest for most loads.",
         memory: Some("A stack of 2 MiB (address space, used as needed) for each beyond the first."),
+        secret: false,
     },
     Setting {
         name: "LOG_LEVEL",
@@ -268,6 +315,7 @@ pub static SETTINGS: [Setting; 27] = [
         allowed: Allowed::OneOf(&["error", "warn", "info", "debug", "trace"]),
         help: "Least severe level that is logged. RUST_LOG, where set, wins.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "LOG_FORMAT",
@@ -275,6 +323,7 @@ pub static SETTINGS: [Setting; 27] = [
         allowed: Allowed::OneOf(&["auto", "text", "json"]),
         help: "text or json; auto is text on a terminal and JSON lines elsewhere.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "RUST_LOG",
@@ -282,6 +331,7 @@ pub static SETTINGS: [Setting; 27] = [
         allowed: Allowed::LogFilter,
         help: "What is logged, part by part, as directives of tracing's EnvFilter.",
         memory: None,
+        secret: false,
     },
     Setting {
         name: "RECORD_DIR",
@@ -292,17 +342,19 @@ pub static SETTINGS: [Setting; 27] = [
             "While the disk is slower than the broker, up to 64 MiB of messages (128 MiB with \
              what they keep from being freed); more than that is a gap in the recording.",
         ),
+        secret: false,
     },
     Setting {
         name: "RECORD_BYTES",
-        default: "268435456",
-        allowed: Allowed::Number {
+        default: "256MiB",
+        allowed: Allowed::Size {
             min: 16_777_216,
             max: 8_589_934_592,
-            unit: "bytes",
+            or_zero: false,
         },
         help: "Bytes on disk for all recordings in RECORD_DIR together; the oldest make room.",
         memory: Some("Up to a quarter of this while the recorder writes a checkpoint."),
+        secret: false,
     },
     Setting {
         name: "RECORD_PAYLOADS",
@@ -310,6 +362,7 @@ pub static SETTINGS: [Setting; 27] = [
         allowed: Allowed::OneOf(&["full", "hash"]),
         help: "What recordings keep of messages: all, or length and hash (nothing is readable).",
         memory: None,
+        secret: false,
     },
 ];
 
@@ -320,10 +373,11 @@ mod tests {
 
     #[test]
     fn every_default_is_allowed_and_in_its_usual_form() {
-        for setting in &SETTINGS {
+        for setting in SETTINGS {
+            let canonical = setting.allowed.canonical(setting.default).unwrap();
             assert_eq!(
-                setting.allowed.canonical(setting.default).as_deref(),
-                Some(setting.default),
+                setting.allowed.shown(&canonical),
+                setting.default,
                 "{}",
                 setting.name
             );

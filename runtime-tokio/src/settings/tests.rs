@@ -2,7 +2,7 @@
 
 use super::*;
 use message_queue_core::{DeliveryMode, Overflow};
-use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::os::unix::ffi::OsStringExt;
 
 fn settings<const N: usize>(variables: [(&str, &str); N]) -> Settings {
@@ -21,17 +21,33 @@ fn error<const N: usize>(variables: [(&str, &str); N]) -> String {
     lines[0].clone()
 }
 
+fn in_file<const N: usize>(variables: [(&str, &str); N]) -> DotEnv {
+    DotEnv {
+        variables: variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        ignored: Vec::new(),
+    }
+}
+
 #[test]
 fn nothing_given_means_the_defaults() {
     let settings = settings([]);
-    assert_eq!(settings.tcp_address(), (Ipv4Addr::UNSPECIFIED, 9080).into());
+    assert_eq!(settings.tcp_address(), (Ipv6Addr::UNSPECIFIED, 9080).into());
     assert_eq!(
         settings.http_address(),
-        (Ipv4Addr::UNSPECIFIED, 8080).into()
+        (Ipv6Addr::UNSPECIFIED, 8080).into()
     );
     assert_eq!(settings.broker_config(), Config::default());
     assert_eq!(settings.decoder_config(), DecoderConfig::default());
-    assert_eq!(settings.socket_buffers(), SocketBuffers::default());
+    let options = SocketOptions {
+        send_buffer: None,
+        receive_buffer: None,
+        keepalive: Some(Duration::from_secs(30)),
+        user_timeout: Some(Duration::from_secs(60)),
+    };
+    assert_eq!(settings.socket_options(), options);
+    assert_eq!(settings.http_socket_options(), options);
     assert_eq!(settings.drain_timeout(), Duration::from_secs(20));
     assert_eq!(settings.drain_delay(), Duration::ZERO);
     assert_eq!(settings.worker_threads(), 1);
@@ -51,12 +67,23 @@ fn nothing_given_means_the_defaults() {
 /// and every word.
 #[test]
 fn every_allowed_value_fits_its_field() {
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let values = match &setting.allowed {
-            Allowed::Number { min, max, .. } => vec![min.to_string(), max.to_string()],
-            Allowed::ZeroOrNumber { min, max, .. } => {
+            Allowed::Size {
+                min,
+                max,
+                or_zero: true,
+            }
+            | Allowed::Time {
+                min,
+                max,
+                or_zero: true,
+            } => {
                 vec!["0".to_owned(), min.to_string(), max.to_string()]
             }
+            Allowed::Number { min, max, .. }
+            | Allowed::Size { min, max, .. }
+            | Allowed::Time { min, max, .. } => vec![min.to_string(), max.to_string()],
             Allowed::OneOf(words) => words.iter().map(|word| (*word).to_owned()).collect(),
             Allowed::IpAddress => vec!["::1".to_owned(), "127.0.0.1".to_owned()],
             Allowed::Directory => vec!["/var/lib/message queue".to_owned()],
@@ -93,8 +120,8 @@ fn what_concerns_the_broker_reaches_it() {
         ("CONSUMER_CHANNEL_BUFFER_SIZE", "4"),
         ("QUEUE_CAPACITY", "5"),
         ("BACKLOG_BYTES", "1048586"),
-        ("BROKER_BYTES", "1048587"),
-        ("ROLE_TIMEOUT_MS", "8"),
+        ("BROKER_BYTES", "2 MiB"),
+        ("ROLE_TIMEOUT_MS", "1.5s"),
         ("WRITE_TIMEOUT_MS", "9"),
         ("WRITE_BYTES", "4106"),
         ("ROLE_LINE_BYTES", "17"),
@@ -108,8 +135,8 @@ fn what_concerns_the_broker_reaches_it() {
         consumer_backlog: 4,
         queue_capacity: 5,
         backlog_bytes: 1_048_586,
-        broker_bytes: 1_048_587,
-        role_timeout: Duration::from_millis(8),
+        broker_bytes: 2_097_152,
+        role_timeout: Duration::from_millis(1500),
         write_timeout: Duration::from_millis(9),
         write_bytes: 4_106,
     };
@@ -130,7 +157,9 @@ fn spaces_and_letter_case_do_not_matter_and_empty_means_the_default() {
         ("LOG_FORMAT", "JSON"),
         ("RUST_LOG", " warn "),
         ("SEND_BUFFER_BYTES", "4096"),
-        ("RECEIVE_BUFFER_BYTES", "8192"),
+        ("RECEIVE_BUFFER_BYTES", "8KiB"),
+        ("KEEPALIVE_MS", " 1m "),
+        ("TCP_USER_TIMEOUT_MS", "0"),
     ]);
     assert_eq!(settings.tcp_address().port(), 1234);
     assert_eq!(settings.http_address().port(), 8080);
@@ -140,11 +169,13 @@ fn spaces_and_letter_case_do_not_matter_and_empty_means_the_default() {
     assert_eq!(settings.log_level(), LogLevel::Debug);
     assert_eq!(settings.log_format(), LogFormat::Json);
     assert_eq!(settings.rust_log(), Some("warn"));
-    let buffers = SocketBuffers {
-        send: Some(4096),
-        receive: Some(8192),
+    let options = SocketOptions {
+        send_buffer: Some(4096),
+        receive_buffer: Some(8192),
+        keepalive: Some(Duration::from_secs(60)),
+        user_timeout: None,
     };
-    assert_eq!(settings.socket_buffers(), buffers);
+    assert_eq!(settings.socket_options(), options);
 }
 
 #[test]
@@ -174,7 +205,12 @@ fn a_bad_value_is_one_line_that_names_what_is_allowed() {
     assert_eq!(
         error([("SEND_BUFFER_BYTES", "1")]),
         "SEND_BUFFER_BYTES: \"1\" is not allowed: \
-         use 0, or a whole number of bytes from 4096 to 1073741824"
+         use 0, or a size from 4KiB to 1GiB"
+    );
+    assert_eq!(
+        error([("WRITE_TIMEOUT_MS", "2h")]),
+        "WRITE_TIMEOUT_MS: \"2h\" is not allowed: \
+         use a time from 1ms to 1h"
     );
     assert_eq!(
         error([("DELIVERY_MODE", "fanout")]),
@@ -183,7 +219,7 @@ fn a_bad_value_is_one_line_that_names_what_is_allowed() {
     assert_eq!(
         error([("BIND_ADDRESS", "localhost")]),
         "BIND_ADDRESS: \"localhost\" is not allowed: \
-         use an IP address such as 0.0.0.0, 127.0.0.1 or ::"
+         use an IP address such as ::, 0.0.0.0 or 127.0.0.1"
     );
     assert_eq!(
         error([("RUST_LOG", "a=b=c")]),
@@ -243,10 +279,42 @@ fn what_kubernetes_injects_is_traced_to_its_service() {
 fn variables_of_others_are_not_our_business() {
     let settings = settings([
         ("TCP_PORT_80_TCP", "tcp://10.0.0.1:80"),
-        ("tcp_port", "abc"),
-        ("MAX_CONSUMER", "abc"),
+        ("HTTPS_PORT", "abc"),
+        ("PATH", "/bin"),
     ]);
     assert_eq!(settings.tcp_address().port(), 9080);
+    assert_eq!(settings.warnings(), [""; 0]);
+}
+
+#[test]
+fn a_misspelt_name_is_a_warning_and_so_is_what_else_the_file_holds() {
+    let environment = [("tcp_port".to_owned(), "abc".into())].into();
+    let dotenv = DotEnv {
+        variables: [
+            "QUEUE_CAPACTY",
+            "DB_PASSWORD",
+            "BROKER_ADDR",
+            "MAX_CONSUMERS",
+        ]
+        .map(|name| (name.to_owned(), "5".to_owned()))
+        .into(),
+        ignored: vec![3, 7],
+    };
+    let settings = Settings::from_sources(&environment, &dotenv).unwrap();
+    assert!(settings.has_misspelt());
+    assert_eq!(
+        settings.warnings(),
+        [
+            "\"tcp_port\" (environment) is not a setting, so it has no effect: \
+             did you mean TCP_PORT?",
+            "\"QUEUE_CAPACTY\" (.env) is not a setting, so it has no effect: \
+             did you mean QUEUE_CAPACITY?",
+            ".env: not settings of message-queue: DB_PASSWORD",
+            ".env: not understood, and ignored: line 3, 7; a line is KEY=value or a comment \
+             after #, and a value with spaces needs quotes",
+        ]
+    );
+    assert_eq!(settings.broker_config().max_consumers, 5);
 }
 
 #[test]
@@ -268,8 +336,8 @@ fn the_ports_differ_unless_the_kernel_picks_them() {
 fn the_broker_holds_at_least_one_full_backlog() {
     assert_eq!(
         error([("BROKER_BYTES", "2000000"), ("BACKLOG_BYTES", "2000001")]),
-        "BROKER_BYTES: \"2000000\" is not allowed: \
-         use at least BACKLOG_BYTES (2000001), so that one full backlog fits"
+        "BROKER_BYTES: \"2000000B\" is not allowed: \
+         use at least BACKLOG_BYTES (2000001B), so that one full backlog fits"
     );
     let equal = [("BROKER_BYTES", "2000001"), ("BACKLOG_BYTES", "2000001")];
     assert_eq!(settings(equal).broker_config().broker_bytes, 2_000_001);
@@ -290,8 +358,8 @@ fn a_blocking_broadcast_has_room_for_a_largest_message_to_everyone() {
         blocking("104857999", "broadcast", "block")
             .unwrap_err()
             .to_string(),
-        "BROKER_BYTES: \"104857999\" is not allowed: \
-         use at least MAX_CONSUMERS x 1048580 (104858000) with OVERFLOW=block and \
+        "BROKER_BYTES: \"104857999B\" is not allowed: \
+         use at least MAX_CONSUMERS x 1048580 (104858000B) with OVERFLOW=block and \
          DELIVERY_MODE=broadcast: a producer blocks until every consumer has room for its \
          message, so there must be room for one of the largest for each"
     );
@@ -308,14 +376,14 @@ fn a_setting_that_breaks_two_rules_is_told_once() {
         ("BACKLOG_BYTES", "5000000"),
         ("BROKER_BYTES", "2000000"),
     ]);
-    assert!(line.contains("BACKLOG_BYTES (5000000)"), "{line}");
+    assert!(line.contains("BACKLOG_BYTES (5000000B)"), "{line}");
     let line = error([
         ("OVERFLOW", "block"),
         ("MAX_CONSUMERS", "5"),
         ("BACKLOG_BYTES", "5000000"),
         ("BROKER_BYTES", "2000000"),
     ]);
-    assert!(line.contains("(5242900)"), "{line}");
+    assert!(line.contains("(5242900B)"), "{line}");
 }
 
 #[test]
@@ -340,7 +408,7 @@ fn one_that_is_stuck_could_cost_others_is_a_warning() {
     assert_eq!(
         tight("broadcast"),
         [
-            "BROKER_BYTES (536870912) is less than MAX_CONSUMERS x BACKLOG_BYTES (570425344): \
+            "BROKER_BYTES (512MiB) is less than MAX_CONSUMERS x BACKLOG_BYTES (544MiB): \
           consumers that are stuck can use up the room of those that are not"
         ]
     );
@@ -349,21 +417,33 @@ fn one_that_is_stuck_could_cost_others_is_a_warning() {
 }
 
 #[test]
+fn a_kernel_that_is_less_patient_than_the_broker_is_a_warning() {
+    let patient = settings([("WRITE_TIMEOUT_MS", "2m")]);
+    assert_eq!(
+        patient.warnings(),
+        [
+            "TCP_USER_TIMEOUT_MS (1m) is less than WRITE_TIMEOUT_MS (2m): \
+          the kernel ends a consumer that is stuck before the broker would"
+        ]
+    );
+    for kernel in ["0", "2m"] {
+        let both = [("WRITE_TIMEOUT_MS", "2m"), ("TCP_USER_TIMEOUT_MS", kernel)];
+        assert!(settings(both).warnings().is_empty());
+    }
+}
+
+#[test]
 fn the_environment_wins_over_the_file_even_where_it_is_empty() {
-    let dotenv = [
+    let dotenv = in_file([
         ("TCP_PORT", "1"),
         ("HTTP_PORT", "2"),
         ("MAX_CONSUMERS", "3"),
         ("QUEUE_CAPACITY", ""),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into();
-    let environment = |name: &str| match name {
-        "TCP_PORT" => Some("".into()),
-        "HTTP_PORT" => Some("4".into()),
-        _ => None,
-    };
-    let settings = Settings::from_sources(environment, &dotenv).unwrap();
+    ]);
+    let environment = [("TCP_PORT", ""), ("HTTP_PORT", "4")]
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .into();
+    let settings = Settings::from_sources(&environment, &dotenv).unwrap();
     assert_eq!(settings.tcp_address().port(), 9080);
     assert_eq!(settings.http_address().port(), 4);
     assert_eq!(settings.broker_config().max_consumers, 3);
@@ -390,9 +470,9 @@ fn the_environment_wins_over_the_file_even_where_it_is_empty() {
 
 #[test]
 fn a_bad_value_in_the_file_is_told_as_such() {
-    let dotenv = [("TCP_PORT".to_owned(), "abc".to_owned())].into();
+    let dotenv = in_file([("TCP_PORT", "abc")]);
     assert_eq!(
-        Settings::from_sources(|_| None, &dotenv)
+        Settings::from_sources(&BTreeMap::new(), &dotenv)
             .unwrap_err()
             .to_string(),
         r#"TCP_PORT: "abc" (from .env) is not allowed: use a whole number from 0 to 65535"#

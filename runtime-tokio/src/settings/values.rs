@@ -34,6 +34,8 @@ pub(super) struct Values {
     pub(super) read_bytes: usize,
     pub(super) send_buffer_bytes: u32,
     pub(super) receive_buffer_bytes: u32,
+    pub(super) keepalive_ms: u64,
+    pub(super) tcp_user_timeout_ms: u64,
     pub(super) drain_timeout_ms: u64,
     pub(super) drain_delay_ms: u64,
     pub(super) worker_threads: usize,

@@ -3,7 +3,7 @@
 use message_queue_core::wire::DecoderConfig;
 use message_queue_core::{Config, Stats};
 use message_queue_tests::smol_driver;
-use message_queue_tokio::net::{self, SocketBuffers};
+use message_queue_tokio::net::{self, SocketOptions};
 use message_queue_tokio::{Handle, Server};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
@@ -48,7 +48,7 @@ impl Tokio {
                 .build();
             runtime.expect("a runtime").block_on(async {
                 let listener =
-                    net::listen((Ipv4Addr::LOCALHOST, 0).into(), SocketBuffers::default());
+                    net::listen((Ipv4Addr::LOCALHOST, 0).into(), SocketOptions::default());
                 let listener = listener.expect("it listens");
                 let addr = listener.local_addr().expect("an address");
                 let server = Server::new(config, decoder);
