@@ -219,52 +219,41 @@ fn a_flood_of_connections_is_refused_beyond_the_cap_and_accepting_goes_on() {
 }
 
 #[test]
-fn without_file_descriptors_it_waits_and_accepts_again_when_there_are() {
+fn clients_do_not_take_the_last_file_descriptors() {
+    const CLIENTS: usize = 200;
     let settings = [("ROLE_TIMEOUT_MS", "3600000")];
-    let broker = Broker::start_with_descriptors(40, &settings);
+    let broker = Broker::start_with_descriptors(64, &settings);
     let (mut consumer, mut producer) = (broker.consumer(), broker.producer());
     pass("before", &mut producer, &mut consumer);
-    let mut silent: Vec<_> = (0..60).map(|_| broker.connect()).collect();
-    // The system has taken it in; the broker cannot yet.
-    let mut late = broker.connect_with(b"CONSUMER\n");
-    let warnings = || -> Vec<Value> {
-        let log = broker.log().into_iter();
-        log.filter(|line| line["message"] == "cannot accept a connection; trying again")
-            .collect()
+    let mut silent: Vec<_> = (0..CLIENTS).map(|_| broker.connect()).collect();
+    let refused = |broker: &Broker| {
+        let reason = "reason=\"too_many_connections\"";
+        broker.metric("message_queue_connections_refused_total", reason) as usize
     };
-    let mut passed = 0;
-    while warnings().len() < 4 {
-        pass("meanwhile", &mut producer, &mut consumer);
-        passed += 1;
+    let places = broker.metric("message_queue_connections_limit", "") as usize;
+    // The two that work have places too.
+    while refused(&broker) < CLIENTS + 2 - places {}
+    for path in ["/healthz", "/ready", "/metrics", "/consumers"] {
+        assert_eq!(broker.get(path).0, 200, "{path}");
     }
-    assert!(passed > 0);
-    // No busy loop: one line for each try, and the tries are far apart.
-    let times: Vec<Duration> = warnings().iter().map(time_of_day).collect();
-    for pair in times.windows(2) {
-        let day = Duration::from_secs(24 * 3600);
-        let apart = if pair[0] <= pair[1] {
-            pair[1] - pair[0]
-        } else {
-            pair[1] + day - pair[0]
-        };
-        assert!(apart > Duration::from_millis(50), "{times:?}");
-    }
+    pass("meanwhile", &mut producer, &mut consumer);
+    assert_eq!(
+        broker.metric("message_queue_accept_failures_total", ""),
+        0.0
+    );
+    let open = broker.metric("process_open_fds", "");
+    let max = broker.metric("process_max_fds", "");
+    assert!(open < max && max == 64.0, "{open} of {max}");
+
     silent.truncate(10);
-    let own = late.local_addr().expect("an address").to_string();
-    broker.wait_for_log(|line| line["message"] == "registered" && line["peer"] == own.as_str());
+    broker.wait_for_metric("message_queue_connections", 12.0);
+    let mut late = broker.consumer();
     pass("afterwards", &mut producer, &mut consumer);
     assert_eq!(read_message(&mut late).as_deref(), Some(&b"afterwards"[..]));
-    assert_eq!(broker.get("/healthz").0, 200);
-}
-
-/// When a line was logged: the time since midnight.
-fn time_of_day(line: &Value) -> Duration {
-    let timestamp = line["timestamp"].as_str().expect("a line has its time");
-    let (_, time) = timestamp.split_once('T').expect("RFC 3339");
-    let mut parts = time
-        .trim_end_matches('Z')
-        .split(':')
-        .map(|part| part.parse::<f64>().expect("hours, minutes, seconds"));
-    let mut next = || parts.next().expect("three parts");
-    Duration::from_secs_f64(next() * 3600.0 + next() * 60.0 + next())
+    // Five lines for the first of them, one a second for all others.
+    let lines = broker.log();
+    let told = lines
+        .iter()
+        .filter(|it| it["reason"] == "too_many_connections");
+    assert!(told.count() < CLIENTS / 2, "{lines:#?}");
 }

@@ -23,13 +23,12 @@ use std::sync::Arc;
 
 /// Serves what there is to see of `broker`.
 pub fn router(broker: Handle) -> Router {
-    let scraped = broker.clone();
-    router_with(broker, Metrics::new(move || scraped.snapshot()))
+    router_with(broker, Metrics::default())
 }
 
 /// As [`router`], with these metrics.
 pub fn router_with(broker: Handle, metrics: Metrics) -> Router {
-    let metrics = Arc::new(metrics);
+    let scraped = (broker.clone(), Arc::new(metrics));
     Router::new()
         .route(
             "/ready",
@@ -43,12 +42,12 @@ pub fn router_with(broker: Handle, metrics: Metrics) -> Router {
         .route(
             "/metrics",
             get(
-                |State(it): State<Arc<Metrics>>, headers: HeaderMap| async move {
-                    scrape(&it, &headers)
+                |State((broker, metrics)): State<(Handle, Arc<Metrics>)>, headers: HeaderMap| async move {
+                    scrape(&broker, &metrics, &headers)
                 },
             ),
         )
-        .with_state(metrics)
+        .with_state(scraped)
         .route("/healthz", get(|| async { "ok\n" }))
 }
 
@@ -64,11 +63,11 @@ fn consumers(broker: &Handle) -> Json<Vec<Consumer>> {
     Json(broker.consumers().into_iter().map(Consumer::from).collect())
 }
 
-fn scrape(metrics: &Metrics, headers: &HeaderMap) -> Response {
+fn scrape(broker: &Handle, metrics: &Metrics, headers: &HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let format = Format::accepted(accept);
     let about = [(CONTENT_TYPE, format.media_type()), (VARY, ACCEPT.as_str())];
-    match metrics.encode(format) {
+    match metrics.encode(broker.snapshot(), format) {
         Ok(text) => (about, text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

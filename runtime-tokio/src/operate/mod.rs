@@ -1,6 +1,8 @@
 //! What an operator sees: the log, the metrics, the HTTP port, and the broker as a process.
 
 #[cfg(feature = "cli")]
+mod descriptors;
+#[cfg(feature = "cli")]
 pub mod http;
 #[cfg(feature = "cli")]
 pub mod logging;

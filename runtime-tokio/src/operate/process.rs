@@ -1,12 +1,12 @@
 //! The broker as a process: clients on one port, operators on another, and signals.
 
+use super::descriptors::Descriptors;
 use super::metrics::Metrics;
 use super::{http, systemd};
 use crate::record::Recorder;
 use crate::settings::Settings;
 use crate::{Handle, Server};
 use message_queue_core::Stats;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -14,9 +14,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::field::display;
 use tracing::{error, info, warn};
-
-/// File descriptors that are not connections: the listeners, the log, HTTP and some in reserve.
-const OTHER_DESCRIPTORS: u64 = 64;
 
 /// Serves until a signal has brought the orderly end about.
 pub(crate) async fn run(
@@ -27,12 +24,13 @@ pub(crate) async fn run(
 ) {
     // First of all: a signal that comes before its handler is there ends the process on the spot.
     let signals = Signals::new();
-    let config = settings.broker_config();
-    allow_descriptors(config.max_connections as u64 + OTHER_DESCRIPTORS);
-    let mut server = Server::new(config, settings.decoder_config());
+    let mut config = settings.broker_config();
+    let descriptors = Descriptors::allot(config.max_connections, 64);
+    config.max_connections = descriptors.connections;
+    let mut server =
+        Server::new(config, settings.decoder_config()).with_max_sockets(descriptors.sockets);
     let broker = server.handle();
-    let scraped = broker.clone();
-    let mut metrics = Metrics::new(move || scraped.snapshot());
+    let mut metrics = Metrics::default();
     if let Some(recorder) = recorder {
         metrics = metrics.with_recording(recorder.status());
         server = server.observed_by(recorder);
@@ -128,21 +126,4 @@ fn sum_up(stats: &Stats) {
         dropped = flow.dropped_in_all().messages,
         "ended"
     );
-}
-
-/// Asks for as many file descriptors as the settings may need, so that the limit on connections is
-/// ours and not the shell's.
-fn allow_descriptors(wanted: u64) {
-    let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.unwrap_or(u64::MAX);
-    let enough = limit.current.is_none_or(|current| current >= wanted);
-    let current = Some(wanted.min(most));
-    let raised = enough || setrlimit(Resource::Nofile, Rlimit { current, ..limit }).is_ok();
-    if !raised || most < wanted {
-        warn!(
-            wanted,
-            allowed = most,
-            "MAX_CONNECTIONS is more than the system's limit on open files allows; raise `ulimit -n`"
-        );
-    }
 }

@@ -1,10 +1,11 @@
 //! The way of a byte: from a socket into the core, and out of it to other sockets.
 //!
-//! In the order in which data flows: `net.rs` (where connections come from), `server.rs` (accepts
-//! them and ends in an orderly way), `connection.rs` (one socket's task), `driver.rs` (the core
+//! In the order in which data flows: `net.rs` (where connections come from), `accept.rs` (takes
+//! them), `server.rs` (serves them and ends in an orderly way), `connection.rs` (one socket's task), `driver.rs` (the core
 //! behind a lock), `pacing.rs` (when a producer is read from), `peer.rs` (one socket's write side),
 //! `observe.rs` (a view of all that the core does).
 
+mod accept;
 mod connection;
 pub(crate) mod driver;
 pub mod net;

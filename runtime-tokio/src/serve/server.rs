@@ -1,5 +1,6 @@
 //! The server: accepts connections, keeps the time, and ends in an orderly way.
 
+use super::accept::Acceptor;
 use super::connection::Connection;
 use super::driver::Driver;
 use super::net::Listener;
@@ -9,20 +10,14 @@ use message_queue_core::{Config, ConnId, Count, DropReason, GroupId, Stats};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::pending;
-use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::split;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tracing::{info, warn};
-
-/// How long to wait after the network failed to give a connection, as it does when there are no
-/// file descriptors left: long enough not to spin, short enough to be back soon.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// A broker that is not serving yet.
 ///
@@ -48,6 +43,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 pub struct Server {
     handle: Handle,
     decoder: DecoderConfig,
+    /// The most sockets open at a time.
+    max_sockets: usize,
 }
 
 /// A broker, to look at and to end. A clone is the same broker.
@@ -55,6 +52,7 @@ pub struct Server {
 pub struct Handle {
     driver: Arc<Driver>,
     ready: Arc<AtomicBool>,
+    accept_failures: Arc<AtomicU64>,
 }
 
 /// One consumer, as an operator sees it.
@@ -79,10 +77,20 @@ pub struct ConsumerStatus {
 /// The counters and gauges of a broker at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// The settings of the core.
+    pub config: Config,
+    /// Whether new connections are taken: [`Handle::is_ready`].
+    pub ready: bool,
+    /// Whether the orderly end has begun.
+    pub draining: bool,
+    /// Times that the system could not give a new connection.
+    pub accept_failures: u64,
     /// The counters.
     pub stats: Stats,
     /// What is in all backlogs: waiting, and not in flight.
     pub backlog: Count,
+    /// The most messages and the most bytes that one backlog holds.
+    pub fullest_backlog: Count,
     /// For how long the oldest message has been waiting; zero if none is.
     pub oldest: Duration,
     /// For how long the broker has been running.
@@ -100,8 +108,10 @@ impl Server {
             handle: Handle {
                 driver,
                 ready: Arc::default(),
+                accept_failures: Arc::default(),
             },
             decoder,
+            max_sockets: usize::MAX,
         }
     }
 
@@ -117,44 +127,54 @@ impl Server {
         self
     }
 
+    /// Never has more than `max_sockets` open: those of connections, and those that are being shut
+    /// down after their connections have ended or were refused. Without it there is no such bound.
+    #[must_use]
+    pub fn with_max_sockets(mut self, max_sockets: usize) -> Self {
+        self.max_sockets = max_sockets;
+        self
+    }
+
     /// Serves connections from `listener` until the end of a [`drain`](Handle::drain). Returns
     /// the counters as they stand then.
     ///
     /// # Panics
     /// If the broker has a bug: a panic in the task of a connection is not swallowed.
     pub async fn serve<L: Listener>(self, listener: L) -> Stats {
-        let Self { handle, decoder } = self;
+        let Self {
+            handle,
+            decoder,
+            max_sockets,
+        } = self;
         let driver = &handle.driver;
-        let mut listener = Some(listener);
+        let failures = Arc::clone(&handle.accept_failures);
+        let mut acceptor = Acceptor::new(listener, max_sockets, failures);
         let mut connections = JoinSet::new();
         let mut every_second = interval(Duration::from_secs(1));
         every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut accept_at = Instant::now();
         handle.set_ready(true);
 
         while !(driver.is_drained() && connections.is_empty()) {
-            if driver.is_draining() && listener.take().is_some() {
-                info!("no longer listening");
+            if driver.is_draining() {
+                acceptor.close();
             }
             let alarm = driver.alarm();
+            let open = connections.len();
             tokio::select! {
                 biased;
                 () = driver.attention.notified() => {}
                 Some(ended) = connections.join_next() => check(ended),
-                _ = every_second.tick() => driver.core().report.tell(),
+                _ = every_second.tick() => {
+                    driver.core().report.tell();
+                    acceptor.log_failures();
+                }
                 () = sleep_until_some(alarm) => driver.handle_timeout(),
-                accepted = accept(&mut listener, accept_at) => match accepted {
-                    Ok((stream, addr)) => {
-                        let (reader, writer) = split(stream);
-                        let peer = driver.open(addr, writer);
-                        let driver = Arc::clone(driver);
-                        connections.spawn(Connection::new(driver, peer, reader, decoder).run());
-                    }
-                    Err(error) => {
-                        warn!(%error, "cannot accept a connection; trying again");
-                        accept_at = Instant::now() + ACCEPT_BACKOFF;
-                    }
-                },
+                (stream, addr) = acceptor.accept(open) => {
+                    let (reader, writer) = split(stream);
+                    let peer = driver.open(addr, writer);
+                    let driver = Arc::clone(driver);
+                    connections.spawn(Connection::new(driver, peer, reader, decoder).run());
+                }
             }
         }
         let mut core = driver.core();
@@ -188,7 +208,17 @@ impl Handle {
             .broker
             .waiting_since()
             .map_or(Duration::ZERO, |since| now - since);
+        let mut fullest_backlog = Count::ZERO;
+        for Count { messages, bytes } in core.broker.groups().map(|group| group.backlog) {
+            fullest_backlog.messages = fullest_backlog.messages.max(messages);
+            fullest_backlog.bytes = fullest_backlog.bytes.max(bytes);
+        }
         Snapshot {
+            config: core.broker.config().clone(),
+            ready: self.is_ready(),
+            draining: self.driver.is_draining(),
+            accept_failures: self.accept_failures.load(Ordering::Relaxed),
+            fullest_backlog,
             stats: core.broker.stats().clone(),
             backlog: core.broker.backlog(),
             oldest,
@@ -231,31 +261,6 @@ impl fmt::Debug for Handle {
             .field("ready", &self.is_ready())
             .finish_non_exhaustive()
     }
-}
-
-/// The next connection, not before `not_before`; never, if nothing listens any more.
-async fn accept<L: Listener>(
-    listener: &mut Option<L>,
-    not_before: Instant,
-) -> io::Result<(L::Stream, SocketAddr)> {
-    let Some(listener) = listener else {
-        return pending().await;
-    };
-    sleep_until(not_before).await;
-    loop {
-        match listener.accept().await {
-            // Gone again before it was accepted: its own affair.
-            Err(error) if is_peers_affair(&error) => {}
-            accepted => return accepted,
-        }
-    }
-}
-
-fn is_peers_affair(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
-    )
 }
 
 async fn sleep_until_some(alarm: Option<Instant>) {

@@ -1,6 +1,8 @@
 use super::*;
 use message_queue_core::wire::{FrameBatch, Role};
-use message_queue_core::{Broker, Config, ConnId, DeliveryMode, Input, Now, Output};
+use message_queue_core::{
+    Broker, CloseReason, Config, ConnId, DeliveryMode, DropReason, Input, Now, Output,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -33,26 +35,36 @@ fn text(delivery: DeliveryMode) -> String {
     let now = at(3_500);
     let snapshot = Snapshot {
         stats: broker.stats().clone(),
+        config: broker.config().clone(),
+        ready: true,
+        draining: false,
+        accept_failures: 7,
         backlog: broker.backlog(),
+        fullest_backlog: broker.backlog(),
         oldest: now - broker.waiting_since().unwrap(),
         uptime: now.since_start(),
     };
-    Metrics::new(move || snapshot.clone())
-        .encode(Format::Prometheus)
+    Metrics::default()
+        .encode(snapshot, Format::Prometheus)
         .unwrap()
 }
 
-/// Every series and its value, the prefix taken off.
-fn series(text: &str) -> BTreeMap<&str, f64> {
+/// Every series and its value.
+fn all_series(text: &str) -> BTreeMap<&str, f64> {
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .map(|line| {
             let (name, value) = line.rsplit_once(' ').unwrap();
-            (
-                name.strip_prefix("message_queue_").unwrap(),
-                value.parse().unwrap(),
-            )
+            (name, value.parse().unwrap())
         })
+        .collect()
+}
+
+/// Every series of the broker and its value, the prefix taken off.
+fn series(text: &str) -> BTreeMap<&str, f64> {
+    all_series(text)
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix("message_queue_")?, value)))
         .collect()
 }
 
@@ -84,6 +96,15 @@ fn what_was_counted_is_shown() {
         ("waiting_bytes", 15.0),
         ("backlog_messages", 2.0),
         ("backlog_bytes", 10.0),
+        ("fullest_backlog_messages", 2.0),
+        ("fullest_backlog_bytes", 10.0),
+        ("ready", 1.0),
+        ("connections_limit", 2.0),
+        ("consumers_limit", 10.0),
+        ("backlog_messages_limit", 2.0),
+        ("backlog_bytes_limit", f64::from(32 << 20)),
+        ("broker_bytes_limit", f64::from(512 << 20)),
+        ("accept_failures_total", 7.0),
         ("parked_messages", 0.0),
         ("parked_bytes", 0.0),
         ("oldest_waiting_message_age_seconds", 2.5),
@@ -157,4 +178,26 @@ fn every_reason_is_there_from_the_start_once() {
         lines.len(),
         "{text}"
     );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_process_has_the_standard_names_and_figures_that_can_be() {
+    let text = text(DeliveryMode::Broadcast);
+    let series = all_series(&text);
+    let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    for (name, allowed) in [
+        ("process_cpu_seconds_total", 0.0..1e6),
+        (
+            "process_start_time_seconds",
+            since_1970 - 86_400.0..since_1970 + 2.0,
+        ),
+        ("process_resident_memory_bytes", 1e6..1e11),
+        ("process_virtual_memory_bytes", 1e6..1e15),
+        ("process_open_fds", 3.0..1e6),
+        ("process_max_fds", 16.0..1e19),
+    ] {
+        let value = series.get(name).unwrap_or_else(|| panic!("{name}: {text}"));
+        assert!(allowed.contains(value), "{name} {value}");
+    }
 }
