@@ -12,6 +12,9 @@
 //! metrics, [`bench`](mod@bench) (measures a broker) and [`cli`]. Who embeds the server or the client needs
 //! none of them.
 
+// What cannot be said must not end the work: `println!` and `eprintln!` panic. See `cli/say.rs`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(feature = "cli")]
 pub mod bench;
 #[cfg(feature = "cli")]

@@ -2,7 +2,6 @@
 
 use super::plan::PlanError;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Why a run came to nothing.
@@ -23,7 +22,7 @@ pub enum BenchError {
     #[error("cannot connect to {addr}: {source}")]
     Connect {
         /// Where.
-        addr: SocketAddr,
+        addr: String,
         /// Why not.
         source: io::Error,
     },

@@ -88,6 +88,9 @@ pub enum PlanError {
     /// No messages.
     #[error("--messages: 0 is not allowed: use a number above 0")]
     NoMessages,
+    /// An address that is none.
+    #[error("BROKER_ADDR: {0}")]
+    Address(String),
 }
 
 impl Plan {

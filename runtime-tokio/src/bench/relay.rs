@@ -7,10 +7,9 @@
 use super::reading::{PAGE, next_start};
 use message_queue_core::DeliveryMode;
 use message_queue_core::wire::Role;
-use serde_json::json;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,15 +27,18 @@ struct Consumers {
     next: usize,
 }
 
-/// Relays until the process is ended, on a port that it tells as a line of JSON on standard error.
-/// Producers are not read from before there are `consumers` consumers.
+/// Relays until the process is ended, on a port that it tells to `listening`. Producers are not
+/// read from before there are `consumers` consumers.
 ///
 /// # Errors
 /// If it cannot listen.
-pub async fn relay(delivery: DeliveryMode, consumers: usize) -> io::Result<()> {
+pub async fn relay(
+    delivery: DeliveryMode,
+    consumers: usize,
+    listening: impl FnOnce(SocketAddr),
+) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let addr = listener.local_addr()?;
-    eprintln!("{}", json!({ "tcp_address": addr.to_string() }));
+    listening(listener.local_addr()?);
     let outputs = Arc::new(Mutex::new(Consumers::default()));
     let (count, counted) = watch::channel(0);
     loop {

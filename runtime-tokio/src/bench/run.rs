@@ -284,7 +284,11 @@ fn connect(addr: SocketAddr, role: Role) -> Result<TcpStream, BenchError> {
         stream.write_all(role.line().as_bytes())?;
         Ok(stream)
     };
-    connect().map_err(|source| BenchError::Connect { addr, source })
+    let addr = || addr.to_string();
+    connect().map_err(|source| BenchError::Connect {
+        addr: addr(),
+        source,
+    })
 }
 
 /// Publishes messages until each consumer receives what is published, and then the one that ends
@@ -314,7 +318,10 @@ fn warm_up(addr: SocketAddr, consumers: &[Arc<Received>]) -> Result<(), BenchErr
 
 fn publish(stream: &mut TcpStream, addr: SocketAddr, number: u64) -> Result<(), BenchError> {
     let message: [u8; WARM_UP_SIZE] = number.to_be_bytes();
-    let connect = |source| BenchError::Connect { addr, source };
+    let connect = |source| BenchError::Connect {
+        addr: addr.to_string(),
+        source,
+    };
     let batch =
         FrameBatch::encode([message]).map_err(|error| connect(std::io::Error::other(error)))?;
     stream.write_all(batch.as_bytes()).map_err(connect)

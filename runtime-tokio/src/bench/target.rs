@@ -3,12 +3,14 @@
 use super::error::BenchError;
 use super::plan::{Plan, delivery_name, overflow_name};
 use super::usage::{self, Usage};
+use crate::client::connect_any;
 use message_queue_core::wire::MAX_FRAME;
 use std::env;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
+use tokio::runtime::Builder;
 
 /// The broker's own default for `BROKER_BYTES`.
 const BROKER_BYTES: usize = 512 << 20;
@@ -43,13 +45,27 @@ impl Kind {
 }
 
 impl Target {
-    /// A broker that is there already. Its `pid`, where given and on this machine, tells what it
-    /// used.
-    pub const fn running(addr: SocketAddr, pid: Option<u32>) -> Self {
-        Self {
-            addr,
-            pid,
-            child: None,
+    /// A broker that is there already, at `addr` (`host:port`): of several addresses of that name
+    /// the one that answers. Its `pid`, where given and on this machine, tells what it used. Not to
+    /// be called from within a runtime: it starts one of its own.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn at(addr: &str, pid: Option<u32>) -> Result<Self, BenchError> {
+        let found = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .and_then(|runtime| runtime.block_on(connect_any(addr))?.peer_addr());
+        match found {
+            Ok(addr) => Ok(Self {
+                addr,
+                pid,
+                child: None,
+            }),
+            Err(source) => Err(BenchError::Connect {
+                addr: addr.to_owned(),
+                source,
+            }),
         }
     }
 

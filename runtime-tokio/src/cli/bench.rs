@@ -1,19 +1,21 @@
 //! `message-queue bench`: measure a broker, or hold it against a relay.
 
+use super::broker_args::{ADDRESS_VARIABLE, parse_address};
+use super::exit::Exit;
+use super::{run as command, say};
 use crate::bench::{
     BenchError, Cell, Kind, Matrix, Pair, Pairs, Plan, PlanError, Progress, Reading, Target,
     Volume, relay, run as run_once,
 };
+use crate::settings::broker_address_in_dotenv;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use message_queue_core::{DeliveryMode, Overflow};
-use std::io::{self, Write};
+use serde_json::json;
+use std::env;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// The exit code for flags that are not allowed; clap uses the same.
-const BAD_USAGE: u8 = 2;
 
 /// What ends a run where nothing is said, in seconds.
 const SECONDS: f64 = 5.0;
@@ -56,9 +58,10 @@ pub struct BenchArgs {
     #[arg(long, default_value = "block", value_parser = overflow_parser())]
     overflow: Overflow,
 
-    /// Measure the broker that listens here, set up as --mode and --overflow say
-    #[arg(long)]
-    addr: Option<SocketAddr>,
+    /// Measure the broker at this host and port, set up as --mode and --overflow say
+    /// [default: BROKER_ADDR of this environment, or a broker started for it]
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
+    addr: Option<String>,
 
     /// Process of the broker at --addr, to tell its CPU time and memory
     #[arg(long, requires = "addr")]
@@ -99,15 +102,9 @@ pub struct BenchRelayArgs {
 /// not allowed, 1 where it came to nothing or a broker that blocks lost a message.
 pub fn run(args: &BenchArgs) -> ExitCode {
     match measure(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(BenchError::Plan(error)) => {
-            eprintln!("{error}");
-            ExitCode::from(BAD_USAGE)
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+        Ok(()) => Exit::Done.into(),
+        Err(BenchError::Plan(error)) => command::bad_usage(&error),
+        Err(error) => command::failure(&error),
     }
 }
 
@@ -116,14 +113,16 @@ pub fn run_relay(args: &BenchRelayArgs) -> ExitCode {
     let relaying = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
-        .and_then(|runtime| runtime.block_on(relay(args.mode, args.consumers)));
+        .and_then(|runtime| runtime.block_on(relay(args.mode, args.consumers, tell)));
     match relaying {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+        Ok(()) => Exit::Done.into(),
+        Err(error) => command::failure(&error),
     }
+}
+
+/// Where the relay listens, as the broker's log tells it.
+fn tell(addr: SocketAddr) {
+    say::note(&json!({ "tcp_address": addr.to_string() }).to_string());
 }
 
 fn measure(args: &BenchArgs) -> Result<(), BenchError> {
@@ -134,26 +133,26 @@ fn measure(args: &BenchArgs) -> Result<(), BenchError> {
             let pairs = pairs(&cell.plan(&plan), args.pairs, &cell.name())?;
             matrix.cells.push((cell, pairs));
         }
-        print(&matrix.to_markdown())?;
+        say::answer(&matrix.to_markdown())?;
     } else if args.relay {
         let pairs = pairs(&plan, args.pairs, "pair")?;
         if args.json {
-            print(&format!("{}\n", pairs.to_json()))?;
+            say::answer(&format!("{}\n", pairs.to_json()))?;
         } else {
-            print(&pairs.to_string())?;
+            say::answer(&pairs.to_string())?;
         }
     } else {
-        let target = match args.addr {
-            Some(addr) => Target::running(addr, args.pid),
+        let target = match broker_address(args)? {
+            Some(addr) => Target::at(&addr, args.pid)?,
             None => Target::start(Kind::Broker, &plan)?,
         };
         let bar = Bar::new("broker");
         let outcome = run_once(&plan, &target, |progress| bar.show(&plan, progress))?;
         bar.end();
         if args.json {
-            print(&format!("{}\n", outcome.to_json()))?;
+            say::answer(&format!("{}\n", outcome.to_json()))?;
         } else {
-            print(&outcome.to_string())?;
+            say::answer(&outcome.to_string())?;
         }
         if args.overflow == Overflow::Block && outcome.lost() > 0 {
             return Err(BenchError::Lost(outcome.lost()));
@@ -162,11 +161,18 @@ fn measure(args: &BenchArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Prints the figures. A reader that has seen enough (`| head`) is no failure.
-fn print(figures: &str) -> io::Result<()> {
-    match io::stdout().write_all(figures.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        Ok(()) | Err(_) => Ok(()),
+/// Where the broker is, if there is one already.
+fn broker_address(args: &BenchArgs) -> Result<Option<String>, PlanError> {
+    if args.addr.is_some() {
+        return Ok(args.addr.clone());
+    }
+    let named = env::var(ADDRESS_VARIABLE).ok();
+    match named.or_else(broker_address_in_dotenv) {
+        Some(addr) if !addr.trim().is_empty() => {
+            let checked = parse_address(&addr).map_err(PlanError::Address);
+            checked.map(Some)
+        }
+        Some(_) | None => Ok(None),
     }
 }
 

@@ -6,20 +6,23 @@ use std::sync::LazyLock;
 /// Where a broker listens by default.
 const DEFAULT_ADDRESS: &str = "localhost:9080";
 
+/// The environment variable that names the broker where `--addr` does not.
+pub(crate) const ADDRESS_VARIABLE: &str = "BROKER_ADDR";
+
 /// The flags of every command that connects to a broker.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BrokerArgs {
     /// The broker's host and port
     #[arg(
         long,
-        env = "BROKER_ADDR",
+        env = ADDRESS_VARIABLE,
         value_name = "HOST:PORT",
         default_value = default_address(),
         value_parser = parse_address
     )]
     pub(crate) addr: String,
 
-    /// Connect again and again, after 0.1 s, 0.2 s, ... 5 s, while there is no broker
+    /// Connect again and again, after up to 0.1 s, 0.2 s, ... 5 s, while there is no broker
     #[arg(long)]
     pub(crate) retry: bool,
 }
@@ -31,7 +34,7 @@ fn default_address() -> &'static str {
 }
 
 /// Checks a `host:port`. An empty one is the default, as for every setting.
-fn parse_address(text: &str) -> Result<String, String> {
+pub(crate) fn parse_address(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(DEFAULT_ADDRESS.to_owned());

@@ -4,6 +4,7 @@ use super::broker_args::BrokerArgs;
 use super::progress::Notices;
 use crate::client::{Backoff, ConnectError};
 use std::fmt::Display;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -15,6 +16,9 @@ pub(crate) struct Connector<'a> {
     backoff: Backoff,
     /// When the last connection was made, if it has not been given up.
     connected: Option<Instant>,
+    /// Whether to say that there is a connection: to somebody who watches, or who was told that
+    /// there is none.
+    tells: bool,
 }
 
 impl<'a> Connector<'a> {
@@ -24,7 +28,13 @@ impl<'a> Connector<'a> {
             notices,
             backoff: Backoff::new(),
             connected: None,
+            tells: io::stderr().is_terminal(),
         }
+    }
+
+    /// Where the broker is.
+    pub(crate) fn address(&self) -> &str {
+        &self.broker.addr
     }
 
     /// Whether to connect again after a connection was lost.
@@ -32,8 +42,13 @@ impl<'a> Connector<'a> {
         self.broker.retry
     }
 
+    /// Whether the connection is so young that its end may be a refusal.
+    pub(crate) fn at_once(&self) -> bool {
+        self.lived() < Backoff::SETTLED
+    }
+
     /// How long the connection has lasted.
-    pub(crate) fn lived(&self) -> Duration {
+    fn lived(&self) -> Duration {
         self.connected
             .map_or(Duration::ZERO, |since| since.elapsed())
     }
@@ -47,6 +62,10 @@ impl<'a> Connector<'a> {
             match attempt(&self.broker.addr).await {
                 Ok(client) => {
                     self.connected = Some(Instant::now());
+                    if self.tells {
+                        self.notices
+                            .print(&format!("connected to {}", self.broker.addr));
+                    }
                     return Ok(client);
                 }
                 Err(error) if self.retries() => self.wait(&error).await,
@@ -55,12 +74,23 @@ impl<'a> Connector<'a> {
         }
     }
 
-    /// Waits before the next attempt, and says why.
-    pub(crate) async fn wait(&mut self, why: &dyn Display) {
+    /// The connection is lost: says why, and waits before the next attempt. Where that may be a
+    /// refusal (`refused`), says so too.
+    pub(crate) async fn lost(&mut self, why: &dyn Display, refused: bool) {
+        if refused {
+            self.wait(&format!("{why}; {REFUSAL_HINT}")).await;
+        } else {
+            self.wait(why).await;
+        }
+    }
+
+    async fn wait(&mut self, why: &dyn Display) {
         let wait = self.backoff.next_wait(self.lived());
         self.connected = None;
+        self.tells = true;
+        let seconds = wait.as_secs_f64();
         self.notices
-            .print(&format!("{why}; trying again in {wait:?}"));
+            .print(&format!("{why}; trying again in {seconds:.1} s"));
         tokio::time::sleep(wait).await;
     }
 }
@@ -68,3 +98,8 @@ impl<'a> Connector<'a> {
 /// What to do where there is no broker and `--retry` was not given.
 pub(crate) const NO_BROKER_HINT: &str =
     "start a broker with `message-queue serve`, or let --retry wait for one";
+
+/// What it may mean that a connection ends as soon as it was made. In wire version 1 a broker does
+/// not say why it refuses a client.
+pub(crate) const REFUSAL_HINT: &str = "it may have refused this client: because its places are \
+     taken (MAX_CONNECTIONS, MAX_CONSUMERS) or because it is shutting down; its log names the reason";

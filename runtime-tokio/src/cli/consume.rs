@@ -1,41 +1,54 @@
 //! `message-queue consume`: from a broker to a file or standard output.
 
 use super::broker_args::BrokerArgs;
-use super::connector::{Connector, NO_BROKER_HINT};
-use super::output::{Output, OutputError, OutputFormat, OutputThread};
-use super::progress::{Messages, Notices, Totals};
+use super::connector::{Connector, NO_BROKER_HINT, REFUSAL_HINT};
+use super::exit::Exit;
+use super::output::OutputFormat;
+use super::progress::{Messages, Progress};
+use super::receiver::{Account, End, GRACE, Receiver, is_foreign};
 use super::run::{self, Stop};
-use crate::client::{Backoff, ConnectError, Consumer, ReceiveError};
-use message_queue_core::ProtocolError;
-use message_queue_core::wire::FrameBatch;
+use super::say;
+use super::sink::{OutputError, Sink};
+use crate::client::{ConnectError, Consumer, ReceiveError};
 use std::io;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
-use tokio::time::Instant;
-
-/// How long an interrupted consumer waits for its output to take what has come.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// Print the messages that a broker delivers
 ///
-/// Ends when the broker closes the connection, at the count, or when it is told to (Ctrl-C). With
-/// --retry it goes on after the broker has closed the connection; what is published meanwhile
-/// passes it by (in queue mode it waits).
+/// Ends at the count, when the reader of its output has seen enough, when the broker ends the
+/// connection, or when it is told to (Ctrl-C). With --retry it goes on after the broker has ended
+/// the connection; what is published meanwhile passes it by (in queue mode it waits).
+///
+/// The exit code is 0 only at the count or when the reader has seen enough. A broker that ends the
+/// connection may have lost messages, so the exit code is 1 then.
+///
+/// Nothing is acknowledged: what the broker has handed to this connection is delivered, and in
+/// queue mode nobody else gets it. So a count can be passed, and what came beyond it is discarded:
+/// that is said, and the exit code is 1 unless --discard-rest says that it does not matter.
 #[derive(Debug, clap::Args)]
 pub struct ConsumeArgs {
     /// How to print a message
     #[arg(long, value_enum, default_value_t = OutputFormat::Lines)]
     format: OutputFormat,
 
-    /// Write to this file, which is made empty first [default: standard output]
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    /// Write to this file; - is standard output. It is made empty once there is a connection
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+
+    /// Keep what is in the file, and add to it
+    #[arg(long, requires = "output")]
+    append: bool,
 
     /// End after so many messages [default: go on]
     #[arg(long, value_name = "N")]
     count: Option<NonZeroU64>,
+
+    /// Messages that come beyond the count, or beyond what the reader of the output wants, are no
+    /// loss (as in broadcast mode)
+    #[arg(long)]
+    discard_rest: bool,
 
     #[command(flatten)]
     broker: BrokerArgs,
@@ -46,186 +59,121 @@ pub struct ConsumeArgs {
 enum ConsumeError {
     #[error("{source}; {NO_BROKER_HINT}")]
     Connect { source: ConnectError },
+    #[error("the broker at {address} ended the connection at once; {REFUSAL_HINT}")]
+    Refused { address: String },
     #[error(
-        "{source}; {received} had come before that; start it again, or let --retry go on when it \
-         is back"
+        "the broker at {address} ended the connection: it was shut down, or it was killed; {got}; \
+         --retry goes on when it is back"
     )]
-    BrokerGone {
-        source: ReceiveError,
-        received: Messages,
-    },
+    Closed { address: String, got: Got },
+    #[error("{source}; {got}; --retry goes on when it is back")]
+    Lost { source: ReceiveError, got: Got },
     #[error("{source}: is it the broker's TCP port?")]
     NotABroker { source: ReceiveError },
+    #[error("{source}; {got}")]
+    Output { source: OutputError, got: Got },
     #[error(transparent)]
-    Output(#[from] OutputError),
+    Open(#[from] OutputError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Prints what comes. Exit codes: 0 at the broker's orderly close, at the count, or when the user
-/// or the reader of the output ended it; 1 for any failure.
+/// What was done before a failure. Shows as `3 of 10 messages had been written, 4 more were lost`.
+#[derive(Debug)]
+struct Got {
+    account: Account,
+    wanted: Option<NonZeroU64>,
+}
+
+impl std::fmt::Display for Got {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let written = self.account.written.messages;
+        match self.wanted {
+            Some(wanted) => write!(f, "{written} of {}", Messages(wanted.get()))?,
+            None => write!(f, "{}", Messages(written))?,
+        }
+        write!(f, " had been written")?;
+        match self.account.loss() {
+            Some(lost) => write!(f, ", and {lost} that came are lost"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Prints what comes. See [`ConsumeArgs`] for the exit codes.
 pub fn run(args: &ConsumeArgs) -> ExitCode {
-    match Output::open(args.output.as_deref(), args.format) {
-        Ok(output) => run::run(consume(args, output)),
+    match Sink::open(&args.output, args.append, args.format) {
+        Ok(sink) => run::run(consume(args, sink)),
         Err(error) => run::failure(&error),
     }
 }
 
-async fn consume(args: &ConsumeArgs, output: Output) -> Result<(), ConsumeError> {
+async fn consume(args: &ConsumeArgs, sink: Sink) -> Result<Exit, ConsumeError> {
     let mut stop = Stop::listen()?;
-    let mut receiver = Receiver::new(args, output.spawn()?);
-    let (outcome, stopped) = tokio::select! {
-        outcome = receiver.receive_all() => (outcome, false),
-        () = stop.requested() => (Ok(()), true),
+    let progress = Progress::bar(sink.is_regular_file());
+    let mut connector = Connector::new(&args.broker, progress.notices());
+    let consumer = tokio::select! {
+        consumer = connector.connect(Consumer::connect) => {
+            consumer.map_err(|source| ConsumeError::Connect { source })?
+        }
+        exit = stop.requested() => return Ok(exit),
     };
-    let Receiver {
-        output,
-        totals,
-        came,
-        ..
-    } = receiver;
+    let limit = args.count.map_or(u64::MAX, NonZeroU64::get);
+    let mut receiver = Receiver::new(connector, progress, consumer, sink.begin()?, limit);
+    let (end, told) = tokio::select! {
+        end = receiver.receive_all() => (Some(end), None),
+        exit = stop.requested() => (None, Some(exit)),
+    };
+    tokio::select! {
+        () = receiver.leave(told.is_some()) => {}
+        _ = stop.requested() => {}
+    }
     let written = tokio::select! {
-        written = output.finish() => written,
-        () = stop.requested() => Ok(()),
-        () = tokio::time::sleep(GRACE), if stopped => Ok(()),
+        written = receiver.output().finish() => Some(written),
+        _ = stop.requested() => None,
+        () = tokio::time::sleep(GRACE), if told.is_some() => None,
     };
-    match written {
-        Err(error) if error.is_closed_pipe() => return Ok(()),
-        written => written?,
+    receiver.clear_progress();
+    let account = receiver.account();
+    let wanted = args.count;
+    let got = Got { account, wanted };
+    if let Some(Err(source)) = written
+        && !source.is_closed_pipe()
+    {
+        return Err(ConsumeError::Output { source, got });
     }
-    outcome?;
-    eprintln!("consumed {}", totals.over(came.over()));
-    Ok(())
-}
-
-/// Receives batches and hands them to the output, through one connection after another.
-struct Receiver<'a> {
-    connector: Connector<'a>,
-    notices: Notices,
-    output: OutputThread,
-    /// How many messages to receive in all.
-    limit: u64,
-    totals: Totals,
-    came: Came,
-}
-
-impl<'a> Receiver<'a> {
-    fn new(args: &'a ConsumeArgs, output: OutputThread) -> Self {
-        let notices = Notices::without_progress();
-        Self {
-            connector: Connector::new(&args.broker, notices.clone()),
-            notices,
-            output,
-            limit: args.count.map_or(u64::MAX, NonZeroU64::get),
-            totals: Totals::default(),
-            came: Came::default(),
+    let address = receiver.address().to_owned();
+    match end {
+        Some(End::Enough | End::OutputEnded) | None => Ok(conclude(args, told, account)),
+        Some(End::Closed) => Err(ConsumeError::Closed { address, got }),
+        Some(End::Refused) => Err(ConsumeError::Refused { address }),
+        Some(End::Failed(source)) if is_foreign(&source) => {
+            Err(ConsumeError::NotABroker { source })
         }
+        Some(End::Failed(source)) => Err(ConsumeError::Lost { source, got }),
     }
+}
 
-    async fn receive_all(&mut self) -> Result<(), ConsumeError> {
-        loop {
-            let attempt = self.connector.connect(Consumer::connect).await;
-            let consumer = attempt.map_err(|source| ConsumeError::Connect { source })?;
-            match self.receive(consumer).await {
-                End::Enough => return Ok(()),
-                End::Closed if self.connector.retries() => {
-                    self.connector
-                        .wait(&"the broker closed the connection")
-                        .await;
-                }
-                End::Closed => {
-                    self.hint_at_a_refusal();
-                    return Ok(());
-                }
-                End::Failed(source) if !may_be_back(&source) => {
-                    return Err(ConsumeError::NotABroker { source });
-                }
-                End::Failed(error) if self.connector.retries() => {
-                    self.connector.wait(&error).await;
-                }
-                End::Failed(source) => {
-                    let received = Messages(self.totals.messages);
-                    return Err(ConsumeError::BrokerGone { source, received });
-                }
+/// Says what was done, and makes it an exit code. `told` is the exit code where a signal ended it.
+fn conclude(args: &ConsumeArgs, told: Option<Exit>, account: Account) -> Exit {
+    say::note(&format!("consumed {}", account.written.over(account.over)));
+    match (account.loss(), told) {
+        (None, Some(exit)) => exit,
+        (None, None) => Exit::Done,
+        (Some(lost), Some(_)) => {
+            say::note(&format!("lost {lost} that came and could not be written"));
+            Exit::Failed
+        }
+        (Some(lost), None) => {
+            say::note(&format!(
+                "discarded {lost} that came beyond that; in queue mode no other consumer gets them"
+            ));
+            if args.discard_rest {
+                Exit::Done
+            } else {
+                Exit::Failed
             }
         }
-    }
-
-    /// Receives to the end of one connection.
-    async fn receive(&mut self, mut consumer: Consumer) -> End {
-        loop {
-            match consumer.next_batch().await {
-                Ok(Some(batch)) => {
-                    if !self.keep(batch).await {
-                        return End::Enough;
-                    }
-                }
-                Ok(None) => return End::Closed,
-                Err(error) => return End::Failed(error),
-            }
-        }
-    }
-
-    /// Hands a batch to the output, as far as it is wanted. Returns whether more is.
-    async fn keep(&mut self, mut batch: FrameBatch) -> bool {
-        self.came.note(Instant::now());
-        let wanted = usize::try_from(self.limit - self.totals.messages).unwrap_or(usize::MAX);
-        if wanted < batch.messages() {
-            batch = batch.split_to(wanted);
-        }
-        let mut totals = self.totals;
-        totals.add(&batch);
-        if !self.output.write(batch).await {
-            return false;
-        }
-        self.totals = totals;
-        self.totals.messages < self.limit
-    }
-
-    /// In wire version 1 a broker that has no place for a consumer closes the connection without
-    /// a word.
-    fn hint_at_a_refusal(&self) {
-        if self.totals.messages == 0 && self.connector.lived() < Backoff::SETTLED {
-            self.notices.print(
-                "the broker closed the connection at once: all its places for consumers may be \
-                 taken (MAX_CONSUMERS), its log says",
-            );
-        }
-    }
-}
-
-/// When messages came: the first and the last. The time before and after says nothing about the
-/// rate.
-#[derive(Clone, Copy, Debug, Default)]
-struct Came(Option<(Instant, Instant)>);
-
-impl Came {
-    fn note(&mut self, now: Instant) {
-        let first = self.0.map_or(now, |(first, _)| first);
-        self.0 = Some((first, now));
-    }
-
-    /// For how long messages came.
-    fn over(self) -> Duration {
-        self.0.map_or(Duration::ZERO, |(first, last)| last - first)
-    }
-}
-
-/// How a connection ended.
-enum End {
-    /// The count is reached, or the output takes no more.
-    Enough,
-    /// The broker closed it, between messages.
-    Closed,
-    Failed(ReceiveError),
-}
-
-/// Whether the same address may lead to a broker later: not if what is there speaks another
-/// protocol.
-fn may_be_back(error: &ReceiveError) -> bool {
-    match error {
-        ReceiveError::Lost { .. } => true,
-        ReceiveError::Protocol { source, .. } => *source == ProtocolError::TruncatedFrame,
     }
 }
 
@@ -245,12 +193,17 @@ mod tests {
 
     /// What a consumer with these flags writes, and how it ends, if the broker's connections bring
     /// these bytes, one after another.
-    async fn consumed(flags: &[&str], connections: &[&[u8]]) -> (String, Result<(), ConsumeError>) {
+    async fn consumed(
+        flags: &[&str],
+        connections: &[&[u8]],
+    ) -> (String, Result<Exit, ConsumeError>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let args = Command::parse_from([&["consume", "--addr", &address], flags].concat()).args;
-        let output = Output::open(Some(file.path()), args.format).expect("a file");
+        let output = file.path().to_str().expect("a path in UTF-8");
+        let own = ["consume", "--addr", &address, "--output", output];
+        let args = Command::parse_from([&own, flags].concat()).args;
+        let sink = Sink::open(&args.output, args.append, args.format).expect("a file");
         let broker = async {
             for bytes in connections {
                 let (mut consumer, _) = listener.accept().await.expect("a consumer");
@@ -258,38 +211,48 @@ mod tests {
                 consumer.write_all(bytes).await.expect("it reads");
             }
         };
-        let (outcome, ()) = tokio::join!(consume(&args, output), broker);
+        let (outcome, ()) = tokio::join!(consume(&args, sink), broker);
         (fs::read_to_string(file.path()).expect("text"), outcome)
     }
 
     #[tokio::test]
-    async fn the_count_cuts_a_batch() {
-        let (text, outcome) =
-            consumed(&["--count", "2"], &[b"\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c"]).await;
-        outcome.expect("the count is reached");
-        assert_eq!(text, "a\nb\n");
-    }
-
-    #[test]
-    fn the_time_is_that_from_the_first_message_to_the_last() {
-        let start = Instant::now();
-        let mut came = Came::default();
-        assert_eq!(came.over(), Duration::ZERO);
-        for seconds in [1, 2, 4] {
-            came.note(start + Duration::from_secs(seconds));
+    async fn the_count_cuts_a_batch_and_the_rest_is_a_failure_unless_it_may_be_discarded() {
+        let messages: [&[u8]; 1] = [b"\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c"];
+        for (flags, expected) in [
+            (&["--count", "2"][..], Exit::Failed),
+            (&["--count", "2", "--discard-rest"], Exit::Done),
+        ] {
+            let (text, outcome) = consumed(flags, &messages).await;
+            assert_eq!(outcome.expect("the count is reached"), expected);
+            assert_eq!(text, "a\nb\n");
         }
-        assert_eq!(came.over(), Duration::from_secs(3));
+        let (text, outcome) = consumed(&["--count", "3"], &messages).await;
+        assert_eq!(outcome.expect("the count is reached"), Exit::Done);
+        assert_eq!(text, "a\nb\nc\n");
     }
 
     #[tokio::test]
-    async fn an_orderly_close_is_the_end_and_with_retry_it_is_not() {
-        let (text, outcome) = consumed(&[], &[b"\0\0\0\x01a"]).await;
-        outcome.expect("an orderly close");
+    async fn a_broker_that_ends_the_connection_is_a_failure_and_with_retry_it_is_not() {
+        let (text, outcome) = consumed(&["--count", "10"], &[b"\0\0\0\x01a"]).await;
+        let error = outcome.expect_err("nine are missing").to_string();
+        assert!(
+            error.contains("1 of 10 messages had been written;"),
+            "{error}"
+        );
         assert_eq!(text, "a\n");
         let connections: [&[u8]; 3] = [b"\0\0\0\x01a", b"\0\0\0\x01b\0\0\0\x02c", b"\0\0\0\x01d"];
         let (text, outcome) = consumed(&["--retry", "--count", "3"], &connections).await;
-        outcome.expect("the count is reached");
+        assert_eq!(outcome.expect("the count is reached"), Exit::Done);
         assert_eq!(text, "a\nb\nd\n");
+    }
+
+    #[tokio::test]
+    async fn an_end_at_once_may_be_a_refusal() {
+        let (_, outcome) = consumed(&[], &[b""]).await;
+        let error = outcome.expect_err("no place");
+        assert!(matches!(error, ConsumeError::Refused { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("MAX_CONNECTIONS, MAX_CONSUMERS"), "{text}");
     }
 
     #[tokio::test]
@@ -297,7 +260,7 @@ mod tests {
         let (text, outcome) = consumed(&[], &[b"\0\0\0\x01b\0\0\0\x02c"]).await;
         let error = outcome.expect_err("a truncated frame").to_string();
         assert!(
-            error.contains("inside a frame; 1 message had come before that"),
+            error.contains("inside a frame; 1 message had been written"),
             "{error}"
         );
         assert_eq!(text, "b\n");

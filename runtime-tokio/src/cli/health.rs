@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::exit::Exit;
+use super::{run, say};
+use crate::client::connect_any;
 use crate::settings::{Settings, SettingsError};
 
 /// Between two attempts while `--wait` lasts.
@@ -98,13 +100,11 @@ enum HealthError {
 pub fn run(args: &HealthArgs) -> ExitCode {
     match check(args) {
         Ok(url) => {
-            println!("{url}: ok");
-            ExitCode::SUCCESS
+            // The exit code is the answer: it holds where the line cannot be written.
+            let _ = say::answer(&format!("{url}: ok\n"));
+            Exit::Done.into()
         }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => run::failure(&error),
     }
 }
 
@@ -173,7 +173,7 @@ async fn ask(addr: &str, path: &str, url: &str) -> Result<(), HealthError> {
         url: url.to_owned(),
         source,
     };
-    let mut stream = TcpStream::connect(addr)
+    let mut stream = connect_any(addr)
         .await
         .map_err(|source| HealthError::Connect {
             url: url.to_owned(),

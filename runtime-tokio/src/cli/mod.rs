@@ -2,19 +2,26 @@
 
 pub mod bench;
 mod broker_args;
+pub mod completions;
 mod connector;
 pub mod consume;
+mod exit;
 mod feed;
 pub mod health;
 mod input;
 mod json;
+mod literal;
 mod output;
 mod pace;
 pub mod produce;
 mod progress;
+mod receiver;
 mod rows;
 mod run;
+mod say;
+mod sender;
 pub mod serve;
+mod sink;
 
 use crate::settings::settings_help;
 use clap::{Parser, Subcommand};
@@ -27,10 +34,9 @@ Examples:
   message-queue produce examples/telemetry.csv      publish the rows, a JSON object a row
   journalctl -f | message-queue produce             publish lines as they come
   message-queue produce big.txt --rate 1000         publish 1,000 messages a second
-  message-queue consume --count 10 --format json    print ten messages and end
-  message-queue bench --consumers 4 --relay         how close to the limit the broker is here
-
-Exit codes: 0 an orderly end, 1 a failure, 2 a setting or flag that is not allowed.";
+  message-queue produce -m hello -m world           publish two messages
+  message-queue consume --output got.txt --append   keep what comes
+  message-queue bench --consumers 4 --relay         how close to the limit the broker is here";
 
 /// A message broker in one binary, and its clients
 #[derive(Debug, Parser)]
@@ -40,8 +46,8 @@ Exit codes: 0 an orderly end, 1 a failure, 2 a setting or flag that is not allow
     args_conflicts_with_subcommands = true
 )]
 #[command(
-    after_help = EXAMPLES,
-    after_long_help = format!("{EXAMPLES}\n\n{}", settings_help())
+    after_help = format!("{EXAMPLES}\n\n{}", exit::help()),
+    after_long_help = format!("{EXAMPLES}\n\n{}\n\n{}", exit::help(), settings_help())
 )]
 pub struct Cli {
     /// Without a command: `serve`, with its flags.
@@ -59,6 +65,7 @@ enum Command {
     Consume(consume::ConsumeArgs),
     Health(health::HealthArgs),
     Bench(bench::BenchArgs),
+    Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     BenchRelay(bench::BenchRelayArgs),
 }
@@ -73,6 +80,7 @@ impl Cli {
             Some(Command::Consume(args)) => consume::run(args),
             Some(Command::Health(args)) => health::run(args),
             Some(Command::Bench(args)) => bench::run(args),
+            Some(Command::Completions(args)) => completions::run(args),
             Some(Command::BenchRelay(args)) => bench::run_relay(args),
         }
     }

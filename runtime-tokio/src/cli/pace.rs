@@ -1,6 +1,8 @@
 //! So many messages a second, and no sleep for each.
 
-use std::num::NonZeroU32;
+use std::fmt;
+use std::num::NonZeroU64;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// How far apart the batches of a fast producer are: none is sent for the sake of a few messages.
@@ -9,17 +11,50 @@ const TICK: Duration = Duration::from_millis(10);
 /// How much of what could not be sent in time is made up for at once.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
+/// A number of messages a second: 0.000001 (one in eleven days) to 4,294,967,295.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// Messages in a million seconds.
+    micros: NonZeroU64,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is rounded, and checked before"
+    )]
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = 1e-6..=f64::from(u32::MAX);
+        let rate = text.parse::<f64>().ok();
+        let rate = rate.filter(|rate| allowed.contains(rate));
+        rate.and_then(|rate| NonZeroU64::new((rate * 1e6).round() as u64))
+            .map(|micros| Self { micros })
+            .ok_or_else(|| {
+                "use a number of messages a second, 0.000001 to 4294967295, such as 1000 or 0.5"
+                    .to_owned()
+            })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.micros.get() as f64 / 1e6)
+    }
+}
+
 /// Says how many messages may go now, and when to ask again. All times are since the start.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// Messages a second.
-    rate: NonZeroU32,
+    rate: Rate,
     /// When the next message is due.
     next: Duration,
 }
 
 impl Pace {
-    pub(crate) const fn new(rate: NonZeroU32) -> Self {
+    pub(crate) const fn new(rate: Rate) -> Self {
         Self {
             rate,
             next: Duration::ZERO,
@@ -32,7 +67,7 @@ impl Pace {
         let Some(late) = now.checked_sub(self.next) else {
             return 0;
         };
-        let due = late.as_nanos() * u128::from(self.rate.get()) / NANOS + 1;
+        let due = self.in_time(late) + 1;
         let taken = usize::try_from(due).unwrap_or(usize::MAX).min(wanted);
         self.next += self.time_of(taken);
         taken
@@ -40,26 +75,55 @@ impl Pace {
 
     /// When to [`take`](Self::take) again with `wanted` messages at hand.
     pub(crate) fn wake(&self, wanted: usize) -> Duration {
-        let tick = usize::try_from(u128::from(self.rate.get()) * TICK.as_nanos() / NANOS)
-            .unwrap_or(usize::MAX);
+        let tick = usize::try_from(self.in_time(TICK)).unwrap_or(usize::MAX);
         self.next + self.time_of(wanted.min(tick).saturating_sub(1))
+    }
+
+    /// How many messages go in so long a time.
+    fn in_time(&self, time: Duration) -> u128 {
+        let micros = u128::from(self.rate.micros.get());
+        time.as_nanos().saturating_mul(micros) / MEGASECOND
     }
 
     /// How long so many messages take.
     fn time_of(&self, messages: usize) -> Duration {
-        let nanos = messages as u128 * NANOS / u128::from(self.rate.get());
+        let nanos = messages as u128 * MEGASECOND / u128::from(self.rate.micros.get());
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
-const NANOS: u128 = Duration::from_secs(1).as_nanos();
+/// A million seconds, in nanoseconds.
+const MEGASECOND: u128 = Duration::from_secs(1_000_000).as_nanos();
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn pace(rate: u32) -> Pace {
-        Pace::new(NonZeroU32::new(rate).expect("not zero"))
+        Pace::new(rate.to_string().parse().expect("a rate"))
+    }
+
+    #[test]
+    fn a_rate_may_be_below_one_and_is_a_positive_number() {
+        for good in ["0.5", "1", "1e3", "0.000001", "4294967295"] {
+            let rate: Rate = good.parse().expect(good);
+            let number: f64 = good.parse().expect("a number");
+            assert_eq!(rate.to_string(), number.to_string());
+        }
+        for bad in ["0", "-1", "0.0000001", "4294967296", "nan", "inf", "", "x"] {
+            let error = bad.parse::<Rate>().expect_err(bad);
+            assert!(error.contains("0.000001 to 4294967295"), "{error}");
+        }
+    }
+
+    #[test]
+    fn half_a_message_a_second_is_one_in_two_seconds() {
+        let mut pace = Pace::new("0.5".parse().expect("a rate"));
+        for message in 0..3 {
+            let due = Duration::from_secs(2 * message);
+            assert_eq!(pace.wake(10), due);
+            assert_eq!(pace.take(due, 10), 1);
+        }
     }
 
     /// Sends `wanted` messages and never wakes late: the wake-ups it took, and when the last was.

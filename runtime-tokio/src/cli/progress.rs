@@ -1,5 +1,6 @@
 //! What the user sees of a run on standard error: how far it is, and what came of it.
 
+use super::say;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use message_queue_core::wire::{FrameBatch, LENGTH_PREFIX};
 use std::fmt;
@@ -78,15 +79,8 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// For a command that shows no progress.
-    pub(crate) fn without_progress() -> Self {
-        Self {
-            bar: ProgressBar::hidden(),
-        }
-    }
-
     pub(crate) fn print(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| say::note(line));
     }
 }
 
@@ -118,6 +112,16 @@ impl Progress {
         }
     }
 
+    /// For a command that shows a bar on a terminal, if it `shows` one at all, and no lines elsewhere.
+    pub(crate) fn bar(shows: bool) -> Self {
+        let mut progress = Self::start(None);
+        progress.next_line = None;
+        if !shows {
+            progress.notices.bar = ProgressBar::hidden();
+        }
+        progress
+    }
+
     /// Where to print while this progress is shown.
     pub(crate) fn notices(&self) -> Notices {
         self.notices.clone()
@@ -139,7 +143,7 @@ impl Progress {
         let now = Instant::now();
         if now >= due {
             self.next_line = Some(now + LINE_INTERVAL);
-            eprintln!("{}", totals.over(self.elapsed()));
+            say::note(&totals.over(self.elapsed()).to_string());
         }
     }
 

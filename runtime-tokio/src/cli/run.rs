@@ -1,46 +1,43 @@
 //! How a client command runs: its runtime, its signals, its exit code.
 
+use super::exit::Exit;
+use super::say;
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The exit code for a flag that is not allowed; clap uses the same.
-const BAD_USAGE: u8 = 2;
-
 /// Runs a command on the calling thread and makes its outcome an exit code.
-pub(crate) fn run<E>(command: impl Future<Output = Result<(), E>>) -> ExitCode
+pub(crate) fn run<E>(command: impl Future<Output = Result<Exit, E>>) -> ExitCode
 where
     E: Error + From<io::Error>,
 {
     let outcome = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(command),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(command);
+            // A look-up of a name cannot be ended, and nobody waits for it any more.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(error.into()),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
+        Ok(exit) => exit.into(),
+        Err(error) => failure(&error),
     }
 }
 
 /// The end of a command that was called in a way that is not allowed.
 pub(crate) fn bad_usage(error: &dyn Error) -> ExitCode {
-    complain(error);
-    ExitCode::from(BAD_USAGE)
+    say::error(error);
+    Exit::BadUsage.into()
 }
 
 /// The end of a command that cannot do what it was told.
 pub(crate) fn failure(error: &dyn Error) -> ExitCode {
-    complain(error);
-    ExitCode::FAILURE
-}
-
-fn complain(error: &dyn Error) {
-    eprintln!("error: {error}");
+    say::error(error);
+    Exit::Failed.into()
 }
 
 /// The user's wish to end: SIGINT (Ctrl-C) or SIGTERM.
@@ -59,11 +56,12 @@ impl Stop {
         })
     }
 
-    /// Waits for a signal that was not yet waited for.
-    pub(crate) async fn requested(&mut self) {
+    /// Waits for a signal that was not yet waited for. Returns how a command ends that loses
+    /// nothing by it.
+    pub(crate) async fn requested(&mut self) -> Exit {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Exit::Interrupted,
+            _ = self.terminate.recv() => Exit::Terminated,
         }
     }
 }

@@ -119,6 +119,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
         }
     }
 
+    /// Tells the broker that no more is wanted. What it had handed over before that still comes:
+    /// read on to the end, which may be inside a frame, to lose none of it. In queue mode nobody
+    /// else gets those messages.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn leave(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+
     fn protocol(&self, source: message_queue_core::ProtocolError) -> ReceiveError {
         ReceiveError::Protocol {
             address: self.address.clone(),

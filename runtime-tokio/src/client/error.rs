@@ -11,7 +11,8 @@ pub struct ConnectError {
     /// Where the broker was looked for.
     pub address: String,
     /// What the network said; [`TimedOut`](io::ErrorKind::TimedOut) if it said nothing in
-    /// [`CONNECT_TIMEOUT`](super::CONNECT_TIMEOUT).
+    /// [`CONNECT_TIMEOUT`](super::CONNECT_TIMEOUT). Where a name has several addresses, that of
+    /// each; the kind is that of the first to fail.
     pub source: io::Error,
 }
 
