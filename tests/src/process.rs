@@ -85,6 +85,13 @@ impl Broker {
         Self::spawn(command(["serve"]), settings)
     }
 
+    /// Starts a broker in a directory, whose `.env` it reads.
+    pub fn start_in(directory: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut command = command(["serve"]);
+        command.current_dir(directory);
+        Self::spawn(command, settings)
+    }
+
     /// Starts a broker that may have no more than this many files and sockets open.
     pub fn start_with_descriptors(limit: u32, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new("/bin/sh");
@@ -225,12 +232,7 @@ impl Broker {
 
     /// Sends it a signal by name: `TERM`, `INT`.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill")
-            .args(["-s", name, &pid])
-            .status()
-            .expect("kill runs");
-        assert!(status.success());
+        send_signal(self.child.id(), name);
     }
 
     /// Waits for its end.
@@ -289,6 +291,15 @@ impl Log {
             "its log goes on"
         );
     }
+}
+
+/// Sends a process a signal by name: `TERM`, `INT`.
+pub fn send_signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .args(["-s", name, &pid.to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(status.success());
 }
 
 /// Asks for a page over HTTP: the status and the body.

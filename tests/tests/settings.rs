@@ -121,3 +121,106 @@ fn the_help_lists_every_setting_of_the_sample_file() {
         assert!(help.contains(name), "{name} is not in the help");
     }
 }
+
+#[test]
+fn a_misspelt_setting_is_told_with_the_nearest_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let dotenv = directory.path().join(".env");
+    std::fs::write(
+        &dotenv,
+        "QUEUE_CAPACTY=5\nDB_PASSWORD=hunter2\nnot a setting\n",
+    )
+    .expect("a file");
+    let output = command(["serve", "--check-config"])
+        .current_dir(&directory)
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("QUEUE_CAPACITY"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+
+    let broker = Broker::start_in(directory.path(), &[("MAX_CONSUMER", "5")]);
+    for part in [
+        "did you mean QUEUE_CAPACITY?",
+        "did you mean MAX_CONSUMERS?",
+        ".env: not settings of message-queue: DB_PASSWORD",
+        "line 3",
+    ] {
+        let line = broker.wait_for_log(|line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|message| message.contains(part))
+        });
+        assert_eq!(line["level"], "WARN");
+    }
+    // The clients read the same file, for what concerns them.
+    std::fs::write(
+        &dotenv,
+        format!("not a setting\nBROKER_ADDR={}\n", broker.tcp()),
+    )
+    .expect("a file");
+    let output = command(["produce"])
+        .current_dir(&directory)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = command(["produce"])
+        .current_dir(&directory)
+        .env("BROKER_ADDR", "nowhere")
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn a_hangup_applies_what_can_be_applied_and_names_what_needs_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let dotenv = directory.path().join(".env");
+    std::fs::write(&dotenv, "LOG_LEVEL=info\n").expect("a file");
+    let broker = Broker::start_in(directory.path(), &[]);
+    let knocks = || {
+        broker
+            .log()
+            .iter()
+            .filter(|it| it["level"] == "DEBUG")
+            .count()
+    };
+    assert_eq!(knocks(), 0);
+
+    std::fs::write(
+        &dotenv,
+        "LOG_LEVEL=debug\nDRAIN_TIMEOUT_MS=7s\nMAX_CONSUMERS=99\n",
+    )
+    .expect("a file");
+    broker.signal("HUP");
+    let line = broker.wait_for_log(|line| line["message"] == "settings reloaded");
+    assert_eq!(line["applied"], "DRAIN_TIMEOUT_MS=7s LOG_LEVEL=debug");
+    assert_eq!(line["needs_restart"], "MAX_CONSUMERS=99");
+    // A connection that comes and goes without a word is a line at this level only.
+    drop(broker.connect());
+    broker.wait_for_log(|line| line["level"] == "DEBUG" && line["message"] == "closed");
+
+    std::fs::write(&dotenv, "LOG_LEVEL=loud\nDRAIN_TIMEOUT_MS=8s\n").expect("a file");
+    broker.signal("HUP");
+    let line = broker.wait_for_log(|line| line["level"] == "ERROR");
+    let detail = line["detail"].as_str().expect("text");
+    assert!(detail.starts_with("LOG_LEVEL: \"loud\""), "{detail}");
+
+    broker.signal("TERM");
+    let line = broker.wait_for_log(|line| line["message"] == "draining");
+    assert_eq!(line["timeout_seconds"], 7.0);
+    assert_eq!(broker.wait().0.code(), Some(0));
+}
+
+#[test]
+fn the_first_line_tells_what_differs_from_the_defaults() {
+    let broker = Broker::start(&[("MAX_CONSUMERS", "7"), ("WRITE_TIMEOUT_MS", "10000")]);
+    let line = broker.wait_for_log(|line| line["message"] == "listening");
+    let settings = line["settings"].as_str().expect("text");
+    assert!(
+        settings.contains(" MAX_CONSUMERS=7 WRITE_TIMEOUT_MS=10s "),
+        "{settings}"
+    );
+    assert!(!settings.contains("QUEUE_CAPACITY"), "{settings}");
+}

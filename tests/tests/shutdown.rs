@@ -1,9 +1,11 @@
 //! The orderly end, on the real binary.
 
 use message_queue_tests::frames::{frames, read_message, read_to_end};
-use message_queue_tests::process::{Broker, get};
+use message_queue_tests::process::{Broker, command, get, send_signal};
+use std::fs::File;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::process::{Command, Stdio};
 
 #[test]
 fn what_was_received_is_delivered_before_the_end() {
@@ -85,4 +87,42 @@ fn what_cannot_be_delivered_in_time_is_counted_and_a_second_signal_ends_it_now()
             .is_some_and(|it| it.starts_with("consumer_left=") || it.starts_with("shutdown=")),
         "{dropped}"
     );
+}
+
+/// The first moments of a container's first process: its handlers are there before it reads a file.
+#[test]
+fn a_signal_before_the_start_is_not_lost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let dotenv = directory.path().join(".env");
+    let made = Command::new("mkfifo").arg(&dotenv).status();
+    assert!(made.expect("mkfifo runs").success());
+    let mut broker = command(["serve"])
+        .current_dir(&directory)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    // Opens as soon as the broker opens the other end, and then reads what is written here.
+    let mut settings = File::options().write(true).open(&dotenv).expect("a pipe");
+    send_signal(broker.id(), "TERM");
+    settings
+        .write_all(b"BIND_ADDRESS=127.0.0.1\nTCP_PORT=0\nHTTP_PORT=0\n")
+        .expect("the broker reads");
+    drop(settings);
+    assert_eq!(broker.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn signals_that_mean_nothing_to_it_do_not_end_it() {
+    let broker = Broker::start(&[]);
+    for name in ["USR1", "USR2", "ALRM", "VTALRM", "PROF", "XFSZ", "IO"] {
+        broker.signal(name);
+        let logged = format!("SIG{name}");
+        broker.wait_for_log(|line| {
+            line["message"] == "signal ignored" && line["signal"] == logged.as_str()
+        });
+    }
+    broker.signal("PIPE");
+    assert_eq!(broker.get("/healthz").0, 200);
+    broker.signal("TERM");
+    assert_eq!(broker.wait().0.code(), Some(0));
 }

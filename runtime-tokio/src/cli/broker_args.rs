@@ -1,7 +1,6 @@
 //! Which broker, and what to do while it is not there: what `produce` and `consume` share.
 
 use crate::settings::broker_address_in_dotenv;
-use std::sync::LazyLock;
 
 /// Where a broker listens by default.
 const DEFAULT_ADDRESS: &str = "localhost:9080";
@@ -9,15 +8,19 @@ const DEFAULT_ADDRESS: &str = "localhost:9080";
 /// The environment variable that names the broker where `--addr` does not.
 pub(crate) const ADDRESS_VARIABLE: &str = "BROKER_ADDR";
 
+/// Stands for "look into `.env`", which is done by who needs it only.
+const IN_DOTENV: &str = ".env";
+
 /// The flags of every command that connects to a broker.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BrokerArgs {
-    /// The broker's host and port
+    /// The broker's host and port [default: BROKER_ADDR in .env, or localhost:9080]
     #[arg(
         long,
         env = ADDRESS_VARIABLE,
         value_name = "HOST:PORT",
-        default_value = default_address(),
+        default_value = IN_DOTENV,
+        hide_default_value = true,
         value_parser = parse_address
     )]
     pub(crate) addr: String,
@@ -27,14 +30,23 @@ pub(crate) struct BrokerArgs {
     pub(crate) retry: bool,
 }
 
-/// The broker that `.env` names, or one on this machine. The file is read once.
-fn default_address() -> &'static str {
-    static IN_DOTENV: LazyLock<Option<String>> = LazyLock::new(broker_address_in_dotenv);
-    IN_DOTENV.as_deref().unwrap_or(DEFAULT_ADDRESS)
+/// The broker that `.env` names, or one on this machine.
+fn default_address() -> Result<String, String> {
+    let text = broker_address_in_dotenv().unwrap_or_default();
+    check_address(&text).map_err(|error| format!("BROKER_ADDR={text:?} in .env: {error}"))
+}
+
+/// Checks a `host:port`, or finds the default.
+pub(crate) fn parse_address(text: &str) -> Result<String, String> {
+    if text == IN_DOTENV {
+        default_address()
+    } else {
+        check_address(text)
+    }
 }
 
 /// Checks a `host:port`. An empty one is the default, as for every setting.
-pub(crate) fn parse_address(text: &str) -> Result<String, String> {
+fn check_address(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(DEFAULT_ADDRESS.to_owned());

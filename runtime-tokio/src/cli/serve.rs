@@ -2,6 +2,7 @@
 
 use crate::operate::logging::{self, LoggingError};
 use crate::operate::process;
+use crate::operate::signals::Signals;
 use crate::record::{self, Recorder};
 use crate::serve::net::{self, SocketOptions};
 use crate::settings::{Settings, SettingsError, settings_help};
@@ -36,6 +37,9 @@ enum StartError {
     /// Logging could not be set up.
     #[error(transparent)]
     Logging(#[from] LoggingError),
+    /// Signals could not be handled.
+    #[error("cannot handle signals: {0}")]
+    Signals(io::Error),
     /// The runtime could not be made.
     #[error("WORKER_THREADS: cannot start the runtime: {0}")]
     Runtime(io::Error),
@@ -57,11 +61,16 @@ enum StartError {
 /// Runs the broker until it is told to stop. Exit codes: 0 after an orderly end, 2 where a setting
 /// is not allowed, 1 where the broker could not start or go on.
 pub fn run(args: &ServeArgs) -> ExitCode {
+    // First of all: until then a signal kills the process, or is lost where it is a container's first.
+    let signals = Signals::install();
     let settings = match prepare(args, Settings::load(), &mut io::stdout(), &mut io::stderr()) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    match start(&settings) {
+    match signals
+        .map_err(StartError::Signals)
+        .and_then(|signals| start(&settings, signals))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&mut io::stderr(), &error.to_string());
@@ -110,7 +119,7 @@ fn complain(err: &mut dyn Write, line: &str) {
     let _ = writeln!(err, "{line}");
 }
 
-fn start(settings: &Settings) -> Result<(), StartError> {
+fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
     let log = logging::init(settings)?;
     let runtime = runtime(settings.worker_threads()).map_err(StartError::Runtime)?;
     // Sockets belong to the runtime in which they are opened.
@@ -123,7 +132,9 @@ fn start(settings: &Settings) -> Result<(), StartError> {
     let clients = listen("TCP_PORT", settings.tcp_address(), options)?;
     let options = settings.http_socket_options();
     let operators = listen("HTTP_PORT", settings.http_address(), options)?;
-    runtime.block_on(process::run(settings, clients, operators, recorder));
+    runtime.block_on(process::run(
+        settings, signals, &log, clients, operators, recorder,
+    ));
     if log.lost_lines() > 0 {
         tracing::warn!(
             lines = log.lost_lines(),

@@ -11,9 +11,10 @@ use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::SetGlobalDefaultError;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum LoggingError {
     /// `RUST_LOG` holds no directives. ([`Settings`] has checked them already.)
     #[error("RUST_LOG: {0}")]
     Filter(#[from] ParseError),
+    /// The log is gone.
+    #[error("logging: {0}")]
+    Gone(#[from] reload::Error),
     /// This process has logging already.
     #[error("logging: {0}")]
     AlreadySet(#[from] SetGlobalDefaultError),
@@ -33,14 +37,35 @@ const WAITING_LINES: usize = 10_000;
 #[must_use = "dropped, it ends the log"]
 #[derive(Debug)]
 pub struct Log {
+    filter: FilterHandle,
     lost: ErrorCounter,
     _writer: WorkerGuard,
 }
 
 impl Log {
+    /// What decides which lines are logged.
+    pub fn filter(&self) -> FilterHandle {
+        self.filter.clone()
+    }
+
     /// How many lines nobody read in time.
     pub fn lost_lines(&self) -> usize {
         self.lost.dropped_lines()
+    }
+}
+
+/// Decides which lines are logged. It can change its mind while the process runs.
+#[derive(Clone, Debug)]
+pub struct FilterHandle(reload::Handle<EnvFilter, Registry>);
+
+impl FilterHandle {
+    /// From now on `LOG_LEVEL` and `RUST_LOG` of `settings` decide.
+    ///
+    /// # Errors
+    /// Where the process has no log any more.
+    pub fn set(&self, settings: &Settings) -> Result<(), LoggingError> {
+        self.0.reload(filter(settings)?)?;
+        Ok(())
     }
 }
 
@@ -57,9 +82,10 @@ pub fn init(settings: &Settings) -> Result<Log, LoggingError> {
         .thread_name("log")
         .finish(io::stderr());
     let lost = writer.error_counter();
-    let subscriber = subscriber(style, filter(settings)?, writer);
+    let (subscriber, filter) = subscriber(style, filter(settings)?, writer);
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(Log {
+        filter,
         lost,
         _writer: guard,
     })
@@ -100,19 +126,26 @@ impl Style {
     }
 }
 
-fn subscriber<W>(style: Style, filter: EnvFilter, writer: W) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(
+    style: Style,
+    filter: EnvFilter,
+    writer: W,
+) -> (impl Subscriber + Send + Sync, FilterHandle)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
-    match style {
-        Style::Json => Box::new(builder.json().flatten_event(true).finish()),
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(writer);
+    let lines = match style {
+        Style::Json => lines.json().flatten_event(true).boxed(),
         // People read what happened; which module said so stands in the JSON.
-        Style::Plain => Box::new(builder.with_target(false).with_ansi(false).finish()),
-        Style::Coloured => Box::new(builder.with_target(false).with_ansi(true).finish()),
-    }
+        Style::Plain => lines.with_target(false).with_ansi(false).boxed(),
+        Style::Coloured => lines.with_target(false).with_ansi(true).boxed(),
+    };
+    (
+        Registry::default().with(filter).with(lines),
+        FilterHandle(handle),
+    )
 }
 
 #[cfg(test)]
@@ -125,7 +158,7 @@ mod tests {
         let settings = Settings::from_variables(variables.iter().copied()).unwrap();
         let buffer = Arc::new(Mutex::new(Vec::new()));
         let writer = Buffer(Arc::clone(&buffer));
-        let subscriber = subscriber(style, filter(&settings).unwrap(), move || writer.clone());
+        let (subscriber, _) = subscriber(style, filter(&settings).unwrap(), move || writer.clone());
         tracing::subscriber::with_default(subscriber, events);
         String::from_utf8(buffer.lock().unwrap().clone()).unwrap()
     }
@@ -190,6 +223,28 @@ mod tests {
                 "{format:?} {terminal}"
             );
         }
+    }
+
+    #[test]
+    fn the_filter_can_change_while_the_process_runs() {
+        let settings = |level| Settings::from_variables([("LOG_LEVEL", level)]).expect("a level");
+        let buffer = Arc::new(Mutex::new(Vec::new()));
+        let writer = Buffer(Arc::clone(&buffer));
+        let before = filter(&settings("warn")).unwrap();
+        let (subscriber, handle) = subscriber(Style::Plain, before, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            for level in ["warn", "debug", "error"] {
+                handle.set(&settings(level)).unwrap();
+                tracing::debug!("debug at {level}");
+                tracing::warn!("warn at {level}");
+            }
+        });
+        let text = String::from_utf8(buffer.lock().unwrap().clone()).unwrap();
+        let told: Vec<_> = text
+            .lines()
+            .filter_map(|line| Some(line.split_once("WARN ").or(line.split_once("DEBUG "))?.1))
+            .collect();
+        assert_eq!(told, ["warn at warn", "debug at debug", "warn at debug"]);
     }
 
     #[test]

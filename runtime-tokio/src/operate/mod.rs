@@ -12,4 +12,6 @@ pub mod metrics;
 pub(crate) mod process;
 pub(crate) mod report;
 #[cfg(feature = "cli")]
+pub(crate) mod signals;
+#[cfg(feature = "cli")]
 mod systemd;

@@ -45,7 +45,11 @@ pub struct Server {
     decoder: DecoderConfig,
     /// The most sockets open at a time.
     max_sockets: usize,
+    heartbeat: Heartbeat,
 }
+
+/// Called once a second by the loop that serves.
+struct Heartbeat(Box<dyn FnMut() + Send>);
 
 /// A broker, to look at and to end. A clone is the same broker.
 #[derive(Clone)]
@@ -112,6 +116,7 @@ impl Server {
             },
             decoder,
             max_sockets: usize::MAX,
+            heartbeat: Heartbeat(Box::new(|| ())),
         }
     }
 
@@ -135,6 +140,14 @@ impl Server {
         self
     }
 
+    /// Has the loop that serves call `beat` once a second, each time after it has had the core to
+    /// itself: who does not hear of it any more knows that the broker hangs. `beat` must not wait.
+    #[must_use]
+    pub fn with_heartbeat(mut self, beat: impl FnMut() + Send + 'static) -> Self {
+        self.heartbeat = Heartbeat(Box::new(beat));
+        self
+    }
+
     /// Serves connections from `listener` until the end of a [`drain`](Handle::drain). Returns
     /// the counters as they stand then.
     ///
@@ -145,6 +158,7 @@ impl Server {
             handle,
             decoder,
             max_sockets,
+            mut heartbeat,
         } = self;
         let driver = &handle.driver;
         let failures = Arc::clone(&handle.accept_failures);
@@ -167,6 +181,7 @@ impl Server {
                 _ = every_second.tick() => {
                     driver.core().report.tell();
                     acceptor.log_failures();
+                    heartbeat.0();
                 }
                 () = sleep_until_some(alarm) => driver.handle_timeout(),
                 (stream, addr) = acceptor.accept(open) => {
@@ -252,6 +267,12 @@ impl Handle {
             })
         });
         consumers.collect()
+    }
+}
+
+impl fmt::Debug for Heartbeat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Heartbeat")
     }
 }
 

@@ -45,6 +45,15 @@ disconnected needs a larger value, and a larger `WRITE_TIMEOUT_MS`.
 `produce` and `consume` have the kernel ask in the same way: after 30 s, and every 10 s.
 ";
 
+const RELOAD: &str = "\
+## Settings that change while the broker runs
+
+On SIGHUP (`systemctl reload`) the broker reads `.env` again. `LOG_LEVEL`, `RUST_LOG`,
+`DRAIN_TIMEOUT_MS` and `DRAIN_DELAY_MS` are applied at once; the log says what has changed, and names
+what has changed in the file and needs a restart. A file that is not allowed changes nothing. A variable
+of the environment still wins over `.env`: nobody can change the environment of a process that runs.
+";
+
 fn in_repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("..")
@@ -112,6 +121,7 @@ fn settings_md() -> String {
          broker warns at the start: consumers that are stuck can use up the room of those that are not.\n\n\
          {MEMORY}\n\
          {PEERS}\n\
+         {RELOAD}\n\
          Colours are used for text on a terminal only, and not where `NO_COLOR` is set.\n\n\
          Made from `runtime-tokio/src/settings/table.rs`. To update this page:\n\
          `{UPDATE}`.\n"

@@ -7,7 +7,7 @@
 //!
 //! The list in `table.rs` decides what is allowed (`allowed.rs`, `units.rs`) and names it in errors,
 //! which `envy` cannot; `envy` gives what was allowed its types. What is written and is no setting is
-//! told (`unknown.rs`).
+//! told (`unknown.rs`). While the broker runs, some settings can change (`reload.rs`).
 
 mod allowed;
 #[cfg(test)]
@@ -17,6 +17,7 @@ mod documents;
 mod dotenv;
 mod error;
 mod origin;
+mod reload;
 mod render;
 mod rules;
 mod source;
@@ -31,6 +32,7 @@ pub use allowed::Allowed;
 pub use dotenv::DotEnvError;
 pub use error::{NotAllowed, SettingsError};
 pub use origin::{Effective, Origin};
+pub use reload::Reload;
 pub use render::settings_help;
 pub use table::{SETTINGS, Setting};
 pub use units::{TimeUnit, format_size, format_time, parse_seconds, parse_size, parse_time};
