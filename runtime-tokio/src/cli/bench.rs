@@ -7,7 +7,7 @@ use crate::bench::{
     BenchError, Cell, Kind, Matrix, Pair, Pairs, Plan, PlanError, Progress, Reading, Target,
     Volume, relay, run as run_once,
 };
-use crate::settings::broker_address_in_dotenv;
+use crate::settings::{broker_address_in_dotenv, parse_seconds, parse_size};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use message_queue_core::{DeliveryMode, Overflow};
@@ -34,16 +34,16 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 1)]
     consumers: usize,
 
-    /// Size of each message in bytes
-    #[arg(long, default_value_t = 128)]
+    /// Size of each message, such as 128 (bytes) or 64KiB
+    #[arg(long, default_value = "128", value_parser = message_size)]
     size: usize,
 
     /// End after so many messages
     #[arg(long, conflicts_with = "seconds")]
     messages: Option<u64>,
 
-    /// End after so many seconds [default: 5]
-    #[arg(long)]
+    /// End after so many seconds, or a time such as 500ms or 1m [default: 5]
+    #[arg(long, value_parser = seconds)]
     seconds: Option<f64>,
 
     /// Messages a second, of all producers together [default: as many as they can]
@@ -214,6 +214,18 @@ fn plan(args: &BenchArgs) -> Result<Plan, PlanError> {
     };
     plan.check()?;
     Ok(plan)
+}
+
+fn message_size(text: &str) -> Result<usize, String> {
+    let size = parse_size(text)?;
+    usize::try_from(size).map_err(|_| "it is larger than memory".to_owned())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(seconds),
+        Err(_) => parse_seconds(text).map(|time| time.as_secs_f64()),
+    }
 }
 
 fn delivery_parser() -> impl TypedValueParser<Value = DeliveryMode> {

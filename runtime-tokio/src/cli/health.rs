@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::exit::Exit;
 use super::{run, say};
 use crate::client::connect_any;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Settings, SettingsError, format_time, parse_seconds};
 
 /// Between two attempts while `--wait` lasts.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -32,15 +32,13 @@ pub struct HealthArgs {
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     addr: Option<String>,
 
-    /// Time one answer may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 3,
-          value_parser = clap::value_parser!(u64).range(1..=3600))]
-    timeout: u64,
+    /// Time one answer may take, such as 3 (seconds) or 500ms; at most 1h
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = answer_time)]
+    timeout: Duration,
 
-    /// Ask again until the answer is yes, for at most this long
-    #[arg(long, value_name = "SECONDS", default_value_t = 0,
-          value_parser = clap::value_parser!(u64).range(0..=3600))]
-    wait: u64,
+    /// Ask again until the answer is yes, for at most this long, such as 30 (seconds) or 1m; at most 1h
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = at_most_an_hour)]
+    wait: Duration,
 }
 
 /// Why the broker does not count as well.
@@ -72,12 +70,12 @@ enum HealthError {
         source: io::Error,
     },
     /// No answer came in time.
-    #[error("{url}: no answer within {seconds} s")]
+    #[error("{url}: no answer within {}", format_time(*.time))]
     Late {
         /// What was asked.
         url: String,
         /// `--timeout`.
-        seconds: u64,
+        time: Duration,
     },
     /// The broker answered no.
     #[error("{url}: answered {status}")]
@@ -95,7 +93,8 @@ enum HealthError {
     },
 }
 
-/// Asks, and says in one line what came back. Exit codes: 0 where the answer is yes, otherwise 1.
+/// Asks, and says in one line what came back. Exit codes: 0 where the answer is yes, 2 where the
+/// settings do not tell whom to ask, otherwise 1.
 /// Not to be called from within a runtime: it starts one of its own.
 pub fn run(args: &HealthArgs) -> ExitCode {
     match check(args) {
@@ -104,6 +103,7 @@ pub fn run(args: &HealthArgs) -> ExitCode {
             let _ = say::answer(&format!("{url}: ok\n"));
             Exit::Done.into()
         }
+        Err(error @ (HealthError::Settings(_) | HealthError::NoPort)) => run::bad_usage(&error),
         Err(error) => run::failure(&error),
     }
 }
@@ -119,6 +119,21 @@ fn check(args: &HealthArgs) -> Result<String, HealthError> {
         .build()
         .map_err(HealthError::Runtime)?
         .block_on(ask_until_yes(args, &addr))
+}
+
+fn answer_time(text: &str) -> Result<Duration, String> {
+    match at_most_an_hour(text)? {
+        Duration::ZERO => Err("no answer takes no time: use 1ms to 1h".to_owned()),
+        time => Ok(time),
+    }
+}
+
+fn at_most_an_hour(text: &str) -> Result<Duration, String> {
+    let time = parse_seconds(text)?;
+    if time > Duration::from_secs(3600) {
+        return Err(format!("{} is too long: use at most 1h", format_time(time)));
+    }
+    Ok(time)
 }
 
 /// `HOST:PORT` as it is usable for connecting and as the `Host` of a request.
@@ -149,15 +164,15 @@ fn reachable(listen: SocketAddr) -> Result<SocketAddr, HealthError> {
 async fn ask_until_yes(args: &HealthArgs, addr: &str) -> Result<String, HealthError> {
     let path = if args.ready { "/ready" } else { "/healthz" };
     let url = format!("http://{addr}{path}");
-    let give_up = Instant::now() + Duration::from_secs(args.wait);
+    let give_up = Instant::now() + args.wait;
     loop {
-        let answer = timeout(Duration::from_secs(args.timeout), ask(addr, path, &url)).await;
+        let answer = timeout(args.timeout, ask(addr, path, &url)).await;
         let error = match answer {
             Ok(Ok(())) => return Ok(url),
             Ok(Err(error)) => error,
             Err(_) => HealthError::Late {
                 url: url.clone(),
-                seconds: args.timeout,
+                time: args.timeout,
             },
         };
         if Instant::now() >= give_up {
@@ -301,7 +316,7 @@ mod tests {
         let error = ask_until_yes(&args(["--timeout=7"]), &addr).await;
         assert_eq!(
             error.unwrap_err().to_string(),
-            format!("http://{addr}/healthz: no answer within 7 s")
+            format!("http://{addr}/healthz: no answer within 7s")
         );
     }
 
@@ -324,6 +339,16 @@ mod tests {
             ask("0.0.0.0:0").unwrap_err().to_string(),
             "HTTP_PORT is 0, so the port is not known: name it with --addr"
         );
+    }
+
+    #[test]
+    fn times_have_units_or_are_seconds() {
+        let args = args(["--timeout=500ms", "--wait=30"]);
+        assert_eq!(args.timeout, Duration::from_millis(500));
+        assert_eq!(args.wait, Duration::from_secs(30));
+        for bad in ["--timeout=0", "--timeout=2h", "--wait=soon"] {
+            assert!(Cli::try_parse_from(["health", bad]).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -58,17 +58,15 @@ impl fmt::Display for Summary {
         let (count, bytes) = (Messages(messages), HumanBytes(bytes));
         let seconds = self.elapsed.as_secs_f64();
         write!(f, "{count} ({bytes}) in {seconds:.2} s")?;
-        let nanos = self.elapsed.as_nanos();
         // Of less than a millisecond no rate follows that means anything.
         if self.elapsed < Duration::from_millis(1) {
             return Ok(());
         }
-        let rate = u128::from(messages) * Duration::from_secs(1).as_nanos() / nanos;
-        write!(
-            f,
-            ", {} a second",
-            HumanCount(u64::try_from(rate).unwrap_or(u64::MAX))
-        )
+        let rate = messages as f64 / seconds;
+        if rate < 10.0 {
+            return write!(f, ", {rate:.1} a second");
+        }
+        write!(f, ", {} a second", HumanCount(rate as u64))
     }
 }
 
@@ -184,6 +182,10 @@ mod tests {
         assert_eq!(
             summary(2470, 500),
             "2,470 messages (2.00 KiB) in 0.50 s, 4,940 a second"
+        );
+        assert_eq!(
+            summary(1, 2000),
+            "1 message (2.00 KiB) in 2.00 s, 0.5 a second"
         );
         assert_eq!(summary(1, 0), "1 message (2.00 KiB) in 0.00 s");
     }

@@ -116,7 +116,8 @@ fn prepare(
 
 /// One line to the user. Where even that fails there is nobody left to tell.
 fn complain(err: &mut dyn Write, line: &str) {
-    let _ = writeln!(err, "{line}");
+    // In one write, so that two programs on one terminal do not tear each other's lines.
+    let _ = err.write_all(format!("{line}\n").as_bytes());
 }
 
 fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
