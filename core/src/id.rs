@@ -12,6 +12,22 @@ impl fmt::Display for ConnId {
     }
 }
 
+/// A topic: an order of messages of its own, and the groups that each of them is offered to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(pub u32);
+
+/// The topic of all connections: version 1 of the wire format cannot name another.
+pub const DEFAULT_TOPIC: TopicId = TopicId(0);
+
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            DEFAULT_TOPIC => f.write_str("default"),
+            Self(number) => write!(f, "t{number}"),
+        }
+    }
+}
+
 /// A group: the unit to which a topic fans out.
 ///
 /// Ordered with the shared group first, then by connection, so that a walk over the groups is

@@ -9,8 +9,10 @@
 //!
 //! ```text
 //! bytes ─▶ Decoder ─▶ FrameBatch ─▶ Session ─▶ Topic ─▶ Group ─▶ Backlog ─▶ Outbox ─▶ bytes
-//!          wire/       wire/        session/   broker/   broker/  broker/    session/
+//!          wire/       wire/        session/   topic/    group/   group/     session/
 //! ```
+//!
+//! `broker/` leads from inputs to outputs, and `shared.rs` is what all topics have in common.
 //!
 //! - **A batch is the unit of flow** ([`wire::FrameBatch`]): a run of whole frames, exactly as
 //!   they came off the wire. It is forwarded without being copied or encoded again; it is split,
@@ -30,21 +32,28 @@ extern crate alloc;
 extern crate std;
 
 pub mod broker;
+mod budget;
 mod config;
 mod error;
+mod group;
 mod id;
+mod ledger;
 #[cfg(planted_bugs)]
 pub mod planted;
 #[cfg(not(planted_bugs))]
 mod planted;
 mod session;
+mod shared;
 mod stats;
 mod time;
+mod timers;
+mod topic;
 pub mod wire;
 
-pub use broker::{Broker, Checkpoint, ConsumerView, GroupView, Input, Output, Write};
+pub use broker::{Broker, Checkpoint, ConsumerView, GroupView, Input, Output};
 pub use config::{Config, ConfigError, DeliveryMode, Overflow};
 pub use error::{CloseReason, DropReason, ProtocolError};
-pub use id::{ConnId, GroupId};
+pub use id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
 pub use stats::{Count, Flow, Stats};
 pub use time::Now;
+pub use wire::Write;

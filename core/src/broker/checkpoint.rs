@@ -4,17 +4,21 @@
 //! the timers follow from it. Waiting messages are shared with the broker, not copied. What a
 //! checkpoint looks like as bytes is the affair of whoever keeps it.
 
-use super::backlog::Backlog;
-use super::group::Group;
-use super::timers::{Timeout, Timers};
-use super::{Broker, Write};
+pub use crate::group::{GroupState, Sequences, Waiting};
+pub use crate::topic::TopicState;
+
+use super::Broker;
+use crate::budget::Budget;
 use crate::config::{Config, ConfigError};
-use crate::id::{ConnId, GroupId};
-use crate::session::{Consumer, Outbox, Session, State};
-use crate::stats::{Count, Flow, Stats};
+use crate::id::{ConnId, GroupId, TopicId};
+use crate::session::{Consumer, Event, Outbox, Session, State};
+use crate::shared::{Drain, DrainPhase, Shared};
+use crate::stats::{Count, Stats};
 use crate::time::Now;
-use crate::wire::FrameBatch;
-use alloc::collections::{BTreeMap, VecDeque};
+use crate::timers::{Timeout, Timers};
+use crate::topic::Topic;
+use crate::wire::Write;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -31,10 +35,10 @@ pub struct Checkpoint {
     pub stats: Stats,
     /// Connections that have not ended.
     pub connections: BTreeMap<ConnId, ConnectionState>,
-    /// The groups.
-    pub groups: BTreeMap<GroupId, GroupState>,
-    /// What producers have parked, first parked first.
-    pub parked: Vec<(ConnId, FrameBatch)>,
+    /// The topics.
+    pub topics: BTreeMap<TopicId, TopicState>,
+    /// The topics that wait for bytes of the budget, first come first.
+    pub waiting_for_bytes: Vec<TopicId>,
 }
 
 /// The orderly end.
@@ -60,8 +64,8 @@ pub struct ConnectionState {
 pub enum RoleState {
     /// Nothing yet.
     Awaited,
-    /// A producer; blocked if it has something parked.
-    Producer,
+    /// A producer to this topic; blocked if it has something parked there.
+    Producer(TopicId),
     /// A consumer.
     Consumer(ConsumerState),
 }
@@ -69,6 +73,8 @@ pub enum RoleState {
 /// One consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerState {
+    /// The topic that it receives from.
+    pub topic: TopicId,
     /// The group it is a member of.
     pub group: GroupId,
     /// What its socket has taken in all.
@@ -84,8 +90,8 @@ pub struct ConsumerState {
 pub struct InFlight {
     /// What is written.
     pub write: Write,
-    /// The position in the backlog of its first message; the others follow without a gap.
-    pub position: u64,
+    /// The sequences of its messages.
+    pub sequences: Sequences,
     /// How many bytes of it the socket has taken; fewer than it has.
     pub taken: usize,
     /// When it was handed out.
@@ -94,42 +100,18 @@ pub struct InFlight {
     pub waiting_since: Now,
 }
 
-/// One group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupState {
-    /// Its members with no write in flight, the one that has waited longest first.
-    pub idle: Vec<ConnId>,
-    /// What became of the messages offered to it.
-    pub flow: Flow,
-    /// What waits, in order.
-    pub backlog: Vec<Waiting>,
-    /// The position of the next message.
-    pub next_position: u64,
-    /// How many of the first messages were handed back by a member that left.
-    pub handed_back: usize,
-}
-
-/// A batch that waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// The messages; at least one.
-    pub batch: FrameBatch,
-    /// The position of the first of them.
-    pub position: u64,
-    /// Since when it has been waiting.
-    pub since: Now,
-}
-
 /// Why no broker can go on from a checkpoint: it was not made by [`Broker::checkpoint`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointError {
     /// The settings do not keep their bounds.
     Config(ConfigError),
+    /// A connection has its role in a topic that is not there, or a topic waits that is not there.
+    NoSuchTopic(TopicId),
     /// A consumer is a member of a group that is not there.
     NoSuchGroup(GroupId),
     /// A group waits to serve a connection that is not an idle member of it.
     NotIdle(ConnId),
-    /// A connection that is not a producer has something parked.
+    /// A connection that is not a producer to a topic has something parked there, or has twice.
     NotAProducer(ConnId),
     /// A batch that waits, or a write in flight, has no messages.
     EmptyBatch,
@@ -139,6 +121,7 @@ impl fmt::Display for CheckpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => write!(f, "the settings of the checkpoint: {error}"),
+            Self::NoSuchTopic(topic) => write!(f, "the topic {topic} is missing"),
             Self::NoSuchGroup(group) => write!(f, "there are members of {group}, which is missing"),
             Self::NotIdle(conn) => write!(f, "{conn} is not an idle member of its group"),
             Self::NotAProducer(conn) => write!(f, "{conn} has parked messages and is no producer"),
@@ -156,31 +139,31 @@ impl Broker {
     /// # Panics
     /// If there is an output that was not polled: it would be lost.
     pub fn checkpoint(&self) -> Checkpoint {
-        let Self {
+        let Self { topics, shared } = self;
+        let Shared {
             config,
             sessions,
-            groups,
-            parked,
-            held_bytes: _,
+            departed: _,
+            budget,
             timers,
             outputs,
             stats,
-            drain_due,
+            drain,
             now,
-        } = self;
+        } = shared;
         assert!(outputs.is_empty(), "an output was not polled");
         let connections = sessions.iter().map(|(conn, it)| (*conn, connection(it)));
         Checkpoint {
             config: config.clone(),
             now: *now,
-            drain: drain_due.map(|due| DrainState {
-                due,
-                pending: timers.is_set(due, Timeout::Drain),
+            drain: drain.as_ref().map(|drain| DrainState {
+                due: drain.due,
+                pending: timers.is_set(drain.due, Timeout::Drain),
             }),
             stats: stats.clone(),
             connections: connections.collect(),
-            groups: groups.iter().map(|(id, it)| (*id, group(it))).collect(),
-            parked: parked.iter().cloned().collect(),
+            topics: topics.iter().map(|(id, it)| (*id, it.state())).collect(),
+            waiting_for_bytes: budget.line().collect(),
         }
     }
 
@@ -199,43 +182,40 @@ impl Broker {
             drain,
             stats,
             connections,
-            groups,
-            parked,
+            topics,
+            waiting_for_bytes,
         } = checkpoint;
-        let mut broker = Self {
+        let shared = Shared {
             sessions: BTreeMap::new(),
-            groups: BTreeMap::new(),
-            parked: parked.into(),
-            held_bytes: 0,
+            departed: 0,
+            budget: Budget::new(config.broker_bytes),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             stats,
-            drain_due: drain.map(|drain| drain.due),
+            drain: drain.map(|drain| Drain {
+                due: drain.due,
+                phase: DrainPhase::Receiving,
+            }),
             now,
             config,
         };
+        let mut broker = Self {
+            topics: BTreeMap::new(),
+            shared,
+        };
         if let Some(drain) = drain.filter(|drain| drain.pending) {
-            broker.timers.set(drain.due, Timeout::Drain);
+            broker.shared.timers.set(drain.due, Timeout::Drain);
         }
-        for (id, state) in groups {
-            let group = broker.restored_group(state);
-            broker.held_bytes += group.backlog.bytes();
-            broker.groups.insert(id, group);
+        for (id, state) in topics {
+            let topic = Topic::restored(id, state, &mut broker.shared);
+            broker.topics.insert(id, topic);
         }
         for (conn, state) in connections {
             let session = broker.restored_session(conn, state);
-            broker.sessions.insert(conn, session);
+            broker.shared.sessions.insert(conn, session);
         }
+        broker.restore_parked(&waiting_for_bytes);
         Ok(broker)
-    }
-
-    fn restored_group(&self, state: GroupState) -> Group {
-        let empty = Backlog::new(self.config.backlog_messages(), self.config.backlog_bytes);
-        let backlog = empty.restored(state.backlog, state.next_position, state.handed_back);
-        let mut group = Group::new(backlog);
-        group.idle = state.idle.into();
-        group.flow = state.flow;
-        group
     }
 
     /// A session; its timers are set and it joins its group.
@@ -243,32 +223,48 @@ impl Broker {
         let ConnectionState { opened, role } = connection;
         match role {
             RoleState::Awaited => {
-                let due = opened + self.config.role_timeout;
-                self.timers.set(due, Timeout::Role(conn));
-                Session::restored(State::AwaitingRole, opened, None)
+                let due = opened + self.shared.config.role_timeout;
+                self.shared.timers.set(due, Timeout::Role(conn));
+                Session::new(opened)
             }
-            RoleState::Producer => {
-                let blocked = self.parked.iter().any(|(parked, _)| *parked == conn);
-                let state = if blocked {
-                    State::Blocked
-                } else {
-                    State::Producing
-                };
-                Session::restored(state, opened, None)
-            }
+            RoleState::Producer(topic) => Session::restored(State::Producing, opened, topic, None),
             RoleState::Consumer(consumer) => {
                 if let Some(due) = consumer.timer {
-                    self.timers.set(due, Timeout::Write(conn));
+                    self.shared.timers.set(due, Timeout::Write(conn));
                 }
-                self.group(consumer.group).members.insert(conn);
+                let (topic, group) = (consumer.topic, consumer.group);
+                let turn = self.with_topic(topic, |it, _| it.restore_member(conn, group));
                 let state = if consumer.in_flight.is_some() {
                     State::Writing
                 } else {
                     State::Idle
                 };
-                let (group, outbox) = (consumer.group, Outbox::restored(consumer));
-                Session::restored(state, opened, Some(Consumer { group, outbox }))
+                let consumer = Consumer {
+                    group,
+                    turn,
+                    outbox: Outbox::restored(consumer),
+                };
+                Session::restored(state, opened, topic, Some(consumer))
             }
+        }
+    }
+
+    /// Blocks the producers that have something parked, and finds what blocks each topic.
+    fn restore_parked(&mut self, waiting_for_bytes: &[TopicId]) {
+        let shared = &mut self.shared;
+        for topic in self.topics.values() {
+            for (conn, _) in topic.parked().line() {
+                match shared.sessions.get_mut(conn) {
+                    Some(session) => session.advance(Event::Parked),
+                    None => shared.departed += 1,
+                }
+            }
+        }
+        let others = self.topics.keys();
+        let others = others.filter(|it| !waiting_for_bytes.contains(it));
+        let order: Vec<TopicId> = waiting_for_bytes.iter().chain(others).copied().collect();
+        for topic in order {
+            self.with_topic(topic, Topic::find_blocker);
         }
     }
 }
@@ -277,49 +273,81 @@ impl Checkpoint {
     fn check(&self) -> Result<(), CheckpointError> {
         self.config.check().map_err(CheckpointError::Config)?;
         for connection in self.connections.values() {
-            let RoleState::Consumer(consumer) = &connection.role else {
-                continue;
-            };
-            if !self.groups.contains_key(&consumer.group) {
-                return Err(CheckpointError::NoSuchGroup(consumer.group));
-            }
-            let in_flight = consumer.in_flight.as_ref();
-            if in_flight.is_some_and(|flight| flight.write.count().is_zero()) {
-                return Err(CheckpointError::EmptyBatch);
-            }
+            self.check_role(&connection.role)?;
         }
-        for (id, group) in &self.groups {
-            if group.backlog.iter().any(|it| it.batch.is_empty()) {
-                return Err(CheckpointError::EmptyBatch);
-            }
-            if let Some(conn) = group.idle.iter().find(|conn| !self.is_idle(**conn, *id)) {
-                return Err(CheckpointError::NotIdle(*conn));
-            }
+        for (id, topic) in &self.topics {
+            self.check_topic(*id, topic)?;
         }
-        let is_producer = |conn: &ConnId| {
-            let connection = self.connections.get(conn);
-            connection.is_none_or(|connection| connection.role == RoleState::Producer)
-        };
-        match self.parked.iter().find(|(conn, _)| !is_producer(conn)) {
-            Some((conn, _)) => Err(CheckpointError::NotAProducer(*conn)),
-            None => Ok(()),
+        for topic in &self.waiting_for_bytes {
+            self.topic(*topic)?;
+        }
+        Ok(())
+    }
+
+    fn topic(&self, id: TopicId) -> Result<&TopicState, CheckpointError> {
+        self.topics.get(&id).ok_or(CheckpointError::NoSuchTopic(id))
+    }
+
+    fn check_role(&self, role: &RoleState) -> Result<(), CheckpointError> {
+        match role {
+            RoleState::Awaited => Ok(()),
+            RoleState::Producer(topic) => self.topic(*topic).map(|_| ()),
+            RoleState::Consumer(consumer) => {
+                let topic = self.topic(consumer.topic)?;
+                if !topic.groups.contains_key(&consumer.group) {
+                    return Err(CheckpointError::NoSuchGroup(consumer.group));
+                }
+                let in_flight = consumer.in_flight.as_ref();
+                if in_flight.is_some_and(|flight| flight.write.count().is_zero()) {
+                    return Err(CheckpointError::EmptyBatch);
+                }
+                Ok(())
+            }
         }
     }
 
-    fn is_idle(&self, conn: ConnId, group: GroupId) -> bool {
+    fn check_topic(&self, id: TopicId, topic: &TopicState) -> Result<(), CheckpointError> {
+        for (group_id, group) in &topic.groups {
+            if group.backlog.iter().any(|it| it.batch.is_empty()) {
+                return Err(CheckpointError::EmptyBatch);
+            }
+            let mut idle = group.idle.iter();
+            if let Some(conn) = idle.find(|conn| !self.is_idle(**conn, id, *group_id)) {
+                return Err(CheckpointError::NotIdle(*conn));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for (conn, batch) in &topic.parked {
+            if batch.is_empty() {
+                return Err(CheckpointError::EmptyBatch);
+            }
+            let connection = self.connections.get(conn);
+            let is_producer = connection.is_none_or(|it| it.role == RoleState::Producer(id));
+            // A producer that has something parked is not read from, so it has no more there.
+            if !is_producer || !seen.insert(*conn) {
+                return Err(CheckpointError::NotAProducer(*conn));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_idle(&self, conn: ConnId, topic: TopicId, group: GroupId) -> bool {
         match self.connections.get(&conn).map(|it| &it.role) {
-            Some(RoleState::Consumer(it)) => it.group == group && it.in_flight.is_none(),
-            Some(RoleState::Awaited | RoleState::Producer) | None => false,
+            Some(RoleState::Consumer(it)) => {
+                it.topic == topic && it.group == group && it.in_flight.is_none()
+            }
+            Some(RoleState::Awaited | RoleState::Producer(_)) | None => false,
         }
     }
 }
 
 fn connection(session: &Session) -> ConnectionState {
+    let topic = session.topic;
     let role = match (&session.consumer, session.state()) {
-        (Some(consumer), _) => RoleState::Consumer(consumer.outbox.state(consumer.group)),
+        (Some(consumer), _) => RoleState::Consumer(consumer.outbox.state(topic, consumer.group)),
         (None, State::AwaitingRole) => RoleState::Awaited,
         (None, State::Producing | State::Blocked | State::Idle | State::Writing) => {
-            RoleState::Producer
+            RoleState::Producer(topic)
         }
     };
     ConnectionState {
@@ -328,27 +356,11 @@ fn connection(session: &Session) -> ConnectionState {
     }
 }
 
-fn group(group: &Group) -> GroupState {
-    let Group {
-        backlog,
-        members: _,
-        idle,
-        flow,
-    } = group;
-    let (waiting, next_position, handed_back) = backlog.state();
-    GroupState {
-        idle: idle.iter().copied().collect(),
-        flow: *flow,
-        backlog: waiting,
-        next_position,
-        handed_back,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Role;
+    use crate::id::DEFAULT_TOPIC;
+    use crate::wire::{FrameBatch, Role};
     use crate::{DeliveryMode, Input, Output};
     use core::time::Duration;
 
@@ -395,8 +407,9 @@ mod tests {
     fn a_restored_broker_goes_on_as_the_first_would_have() {
         let mut first = busy();
         let checkpoint = first.checkpoint();
-        assert!(!checkpoint.parked.is_empty());
-        assert!(!checkpoint.groups[&GroupId::Shared].backlog.is_empty());
+        let topic = &checkpoint.topics[&DEFAULT_TOPIC];
+        assert!(!topic.parked.is_empty());
+        assert!(!topic.groups[&GroupId::Shared].backlog.is_empty());
         let mut second = Broker::restore(checkpoint.clone()).expect("it was just made");
         second.check_invariants();
         assert_eq!(second.checkpoint(), checkpoint);
@@ -410,10 +423,15 @@ mod tests {
         assert_eq!(second.checkpoint(), first.checkpoint());
     }
 
+    fn topic(checkpoint: &mut Checkpoint) -> &mut TopicState {
+        let topic = checkpoint.topics.get_mut(&DEFAULT_TOPIC);
+        topic.expect("it is there")
+    }
+
     #[test]
     fn what_no_broker_can_be_built_from_is_refused() {
         type Spoil = fn(&mut Checkpoint);
-        let spoils: [(Spoil, CheckpointError); 5] = [
+        let spoils: [(Spoil, CheckpointError); 7] = [
             (
                 |it| it.config.write_bytes = 0,
                 CheckpointError::Config(ConfigError {
@@ -422,23 +440,40 @@ mod tests {
                 }),
             ),
             (
-                |it| it.groups.clear(),
+                |it| it.topics.clear(),
+                CheckpointError::NoSuchTopic(DEFAULT_TOPIC),
+            ),
+            (
+                |it| {
+                    let parked = topic(it).parked[0].clone();
+                    topic(it).parked.push(parked);
+                },
+                CheckpointError::NotAProducer(ConnId(2)),
+            ),
+            (
+                |it| topic(it).groups.clear(),
                 CheckpointError::NoSuchGroup(GroupId::Shared),
             ),
             (
                 |it| {
-                    let group = it.groups.get_mut(&GroupId::Shared).expect("it is there");
+                    let group = topic(it)
+                        .groups
+                        .get_mut(&GroupId::Shared)
+                        .expect("it is there");
                     group.idle.push(ConnId(1));
                 },
                 CheckpointError::NotIdle(ConnId(1)),
             ),
             (
-                |it| it.parked[0].0 = ConnId(1),
+                |it| topic(it).parked[0].0 = ConnId(1),
                 CheckpointError::NotAProducer(ConnId(1)),
             ),
             (
                 |it| {
-                    let group = it.groups.get_mut(&GroupId::Shared).expect("it is there");
+                    let group = topic(it)
+                        .groups
+                        .get_mut(&GroupId::Shared)
+                        .expect("it is there");
                     group.backlog[0].batch = FrameBatch::encode([""; 0]).expect("nothing");
                 },
                 CheckpointError::EmptyBatch,

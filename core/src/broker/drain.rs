@@ -1,11 +1,13 @@
 //! The orderly end: what was received is delivered, then everybody is let go.
 
 use super::Broker;
-use super::timers::Timeout;
-use crate::error::{CloseReason, DropReason};
-use crate::id::{ConnId, GroupId};
-use crate::stats::Count;
+use crate::error::CloseReason;
+use crate::id::{ConnId, TopicId};
+use crate::shared::{Drain, DrainPhase};
+use crate::timers::Timeout;
+use crate::topic::Topic;
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 impl Broker {
@@ -22,29 +24,34 @@ impl Broker {
     pub fn drain(&mut self, timeout: Duration, now: crate::Now) {
         self.advance_to(now);
         let due = now + timeout;
-        if let Some(before) = self.drain_due {
-            if before <= due {
+        let phase = match self.shared.drain.take() {
+            Some(before) if before.due <= due => {
+                self.shared.drain = Some(before);
                 return;
             }
-            self.timers.clear(before, Timeout::Drain);
-        }
-        self.drain_due = Some(due);
-        self.timers.set(due, Timeout::Drain);
-        self.do_what_is_due();
-        self.go_on_draining();
+            Some(before) => {
+                self.shared.timers.clear(before.due, Timeout::Drain);
+                before.phase
+            }
+            None => DrainPhase::Receiving,
+        };
+        self.shared.drain = Some(Drain { due, phase });
+        self.shared.timers.set(due, Timeout::Drain);
+        self.expire();
+        self.proceed_with_drain();
     }
 
     /// Whether [`drain`](Self::drain) was called.
     pub const fn is_draining(&self) -> bool {
-        self.drain_due.is_some()
+        self.shared.drain.is_some()
     }
 
     /// Whether the orderly end is over: nobody is connected and nothing waits.
     pub fn is_drained(&self) -> bool {
         self.is_draining()
-            && self.sessions.is_empty()
-            && self.parked.is_empty()
-            && self.stats.flow.waiting.is_zero()
+            && self.shared.sessions.is_empty()
+            && self.shared.stats.parked.is_zero()
+            && self.shared.stats.flow.waiting.is_zero()
     }
 
     pub(super) fn nothing_to_read(&mut self, conn: ConnId) {
@@ -52,26 +59,47 @@ impl Broker {
             self.is_draining(),
             "only while draining is there an end to what is read"
         );
-        if !self.session(conn).state().is_consumer() {
+        if !self.shared.session(conn).state().is_consumer() {
             self.close(conn, CloseReason::Drained);
         }
     }
 
     /// Lets go whoever has nothing more to send or to receive.
-    pub(super) fn go_on_draining(&mut self) {
+    pub(super) fn proceed_with_drain(&mut self) {
         if !self.is_draining() {
             return;
         }
-        if self.stats.consumers == 0 {
+        let stats = &self.shared.stats;
+        if stats.consumers == 0 {
             return self.give_up_delivering();
         }
-        let all_was_sent = self.stats.connections == self.stats.consumers && self.parked.is_empty();
-        if all_was_sent {
-            let done = self
-                .groups
-                .values()
-                .filter(|group| group.flow.waiting.is_zero());
-            let members: Vec<ConnId> = done.flat_map(|group| &group.members).copied().collect();
+        if stats.connections == stats.consumers && stats.parked.is_zero() {
+            self.release_finished();
+        }
+    }
+
+    /// All that was sent is in: lets go the members of each group for which nothing waits. The
+    /// first time all groups are looked at; from then on each tells when nothing more waits for it.
+    fn release_finished(&mut self) {
+        let Some(drain) = &mut self.shared.drain else {
+            return;
+        };
+        let finished = match &mut drain.phase {
+            DrainPhase::Receiving => {
+                let topics = self.topics.values();
+                let finished = topics.flat_map(Topic::finished_groups).collect();
+                drain.phase = DrainPhase::Delivering {
+                    finished: Vec::new(),
+                };
+                finished
+            }
+            DrainPhase::Delivering { finished } => mem::take(finished),
+        };
+        for (topic, group) in finished {
+            let group = self.topics[&topic].groups().get(&group);
+            let members: Vec<ConnId> = group
+                .map(|group| group.members().iter().copied().collect())
+                .unwrap_or_default();
             for conn in members {
                 self.close(conn, CloseReason::Drained);
             }
@@ -82,19 +110,22 @@ impl Broker {
     /// wait for room go on, so that they come to their end.
     fn give_up_delivering(&mut self) {
         self.discard_backlogs();
-        while !self.parked.is_empty() {
-            self.admit_parked();
+        while !self.shared.stats.parked.is_zero() {
+            let topics: Vec<TopicId> = self.topics.keys().copied().collect();
+            for topic in topics {
+                self.admit_parked(topic);
+            }
             self.discard_backlogs();
         }
     }
 
     /// The time for an orderly end ran out.
     pub(super) fn end_draining(&mut self) {
-        let everybody: Vec<ConnId> = self.sessions.keys().copied().collect();
-        self.discard_parked();
-        // What the first to go hand back must not go out to the others.
-        for group in self.groups.values_mut() {
-            group.idle.clear();
+        let everybody: Vec<ConnId> = self.shared.sessions.keys().copied().collect();
+        for topic in self.topics.values_mut() {
+            topic.discard_parked(&mut self.shared);
+            // What the first to go hand back must not go out to the others.
+            topic.stop_serving();
         }
         for conn in everybody {
             self.close(conn, CloseReason::DrainTimeout);
@@ -103,19 +134,8 @@ impl Broker {
     }
 
     fn discard_backlogs(&mut self) {
-        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
-        for id in groups {
-            self.discard_backlog(id, DropReason::Shutdown);
-        }
-    }
-
-    /// Drops what producers have parked. It was received, if never offered.
-    fn discard_parked(&mut self) {
-        while let Some((_, batch)) = self.parked.pop_front() {
-            let count = Count::of(&batch);
-            self.stats.parked -= count;
-            self.stats.received += count;
-            self.drop_without_group(count, DropReason::Shutdown);
+        for topic in self.topics.values_mut() {
+            topic.discard_backlogs(&mut self.shared);
         }
     }
 }

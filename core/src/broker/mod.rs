@@ -1,36 +1,30 @@
 //! The broker: inputs, outputs, and the way from one to the other.
 //!
-//! The rest of this directory, in the order in which a message passes: `publish.rs` (a producer's
-//! batch meets the groups), `group.rs` (a group shares messages out to its members), `backlog.rs`
-//! (what waits), `write.rs` (what goes out). Beside it: `lifecycle.rs` (connections come and go),
-//! `drain.rs` (the orderly end), `timers.rs` (what happens by itself), `views.rs` (what an operator
-//! may see), `checkpoint.rs` (the whole state as plain data), `invariants.rs` (what always holds).
+//! The rest of this directory: `lifecycle.rs` (connections come and go), `dispatch.rs` (what they
+//! bring goes to their topics), `expire.rs` (what happens by itself), `drain.rs` (the orderly end),
+//! `views.rs` (what an operator may see), `checkpoint.rs` (the whole state as plain data),
+//! `invariants.rs` (what always holds).
 
-mod backlog;
 pub mod checkpoint;
+mod dispatch;
 mod drain;
-mod group;
+mod expire;
 mod invariants;
 mod lifecycle;
-mod publish;
-mod timers;
 mod views;
-mod write;
 
 pub use checkpoint::Checkpoint;
 pub use views::{ConsumerView, GroupView};
-pub use write::Write;
 
 use crate::config::Config;
 use crate::error::{CloseReason, DropReason, ProtocolError};
-use crate::id::{ConnId, GroupId};
-use crate::session::Session;
+use crate::id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
+use crate::shared::Shared;
 use crate::stats::{Count, Stats};
 use crate::time::Now;
-use crate::wire::{FrameBatch, Role};
-use alloc::collections::{BTreeMap, VecDeque};
-use group::Group;
-use timers::Timers;
+use crate::topic::Topic;
+use crate::wire::{FrameBatch, Role, Write};
+use alloc::collections::BTreeMap;
 
 /// What happened on a connection. See [`Broker::handle_input`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,23 +131,8 @@ pub enum Output {
 /// ```
 #[derive(Debug)]
 pub struct Broker {
-    config: Config,
-    /// Connections that have not ended.
-    sessions: BTreeMap<ConnId, Session>,
-    /// The topic: the groups that each message is offered to.
-    groups: BTreeMap<GroupId, Group>,
-    /// What producers have parked, first parked first. A producer that has left may still have
-    /// something here; it counts as a connection until that is admitted.
-    parked: VecDeque<(ConnId, FrameBatch)>,
-    /// Bytes in all backlogs. At most `broker_bytes`, what was handed back not counted.
-    held_bytes: usize,
-    timers: Timers,
-    outputs: VecDeque<Output>,
-    stats: Stats,
-    /// When the orderly end must be over, once it has begun.
-    drain_due: Option<Now>,
-    /// The latest moment that was passed in.
-    now: Now,
+    topics: BTreeMap<TopicId, Topic>,
+    shared: Shared,
 }
 
 impl Broker {
@@ -165,30 +144,21 @@ impl Broker {
         if let Err(error) = config.check() {
             panic!("{error}");
         }
-        let mut broker = Self {
-            config,
-            sessions: BTreeMap::new(),
-            groups: BTreeMap::new(),
-            parked: VecDeque::new(),
-            held_bytes: 0,
-            timers: Timers::default(),
-            outputs: VecDeque::new(),
-            stats: Stats::default(),
-            drain_due: None,
-            now: Now::START,
-        };
-        broker.create_lasting_groups();
-        broker
+        let topic = Topic::new(DEFAULT_TOPIC, &config);
+        Self {
+            topics: BTreeMap::from([(DEFAULT_TOPIC, topic)]),
+            shared: Shared::new(config),
+        }
     }
 
     /// The settings.
     pub const fn config(&self) -> &Config {
-        &self.config
+        &self.shared.config
     }
 
     /// The counters.
     pub const fn stats(&self) -> &Stats {
-        &self.stats
+        &self.shared.stats
     }
 
     /// Takes note of what happened on a connection.
@@ -202,8 +172,8 @@ impl Broker {
         self.advance_to(now);
         match input {
             Input::Opened => self.open(conn),
-            _ if !self.sessions.contains_key(&conn) => {}
-            Input::Role(role) => self.register(conn, role),
+            _ if !self.shared.sessions.contains_key(&conn) => {}
+            Input::Role(role) => self.register(conn, role, DEFAULT_TOPIC),
             Input::Batch(batch) => self.publish(conn, batch),
             Input::Written(bytes) => self.written(conn, bytes),
             Input::Broke(error) => self.close(conn, CloseReason::Protocol(error)),
@@ -211,7 +181,7 @@ impl Broker {
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),
             Input::NothingToRead => self.nothing_to_read(conn),
         }
-        self.go_on_draining();
+        self.proceed_with_drain();
     }
 
     /// Does what is due. To be called when the moment that [`poll_timeout`](Self::poll_timeout)
@@ -221,27 +191,27 @@ impl Broker {
     /// If time ran backwards.
     pub fn handle_timeout(&mut self, now: Now) {
         self.advance_to(now);
-        self.do_what_is_due();
-        self.go_on_draining();
+        self.expire();
+        self.proceed_with_drain();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is next to be called. It may turn out that
     /// nothing is due then; nothing is ever due earlier.
     pub fn poll_timeout(&self) -> Option<Now> {
-        self.timers.next()
+        self.shared.timers.next()
     }
 
     /// The next thing to do. Outputs are in order: for one connection and between connections.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.shared.outputs.pop_front()
     }
 
     fn advance_to(&mut self, now: Now) {
         assert!(
-            now >= self.now,
+            now >= self.shared.now,
             "time ran backwards, from {} to {now}",
-            self.now
+            self.shared.now
         );
-        self.now = now;
+        self.shared.now = now;
     }
 }

@@ -1,6 +1,7 @@
 //! What an operator may see of the inside.
 
 use super::Broker;
+use crate::group::Group;
 use crate::id::{ConnId, GroupId};
 use crate::stats::{Count, Flow};
 use crate::time::Now;
@@ -36,7 +37,7 @@ pub struct GroupView {
 impl Broker {
     /// The consumers, in the order of their connections.
     pub fn consumers(&self) -> impl Iterator<Item = ConsumerView> {
-        self.sessions.iter().filter_map(|(conn, session)| {
+        self.shared.sessions.iter().filter_map(|(conn, session)| {
             let consumer = session.consumer.as_ref()?;
             Some(ConsumerView {
                 conn: *conn,
@@ -50,41 +51,47 @@ impl Broker {
 
     /// The groups, in the order of their names.
     pub fn groups(&self) -> impl Iterator<Item = GroupView> {
-        self.groups.iter().map(|(id, group)| GroupView {
-            id: *id,
-            members: group.members.len(),
-            flow: group.flow,
-            backlog: group.backlog.count(),
+        self.all_groups().map(|group| GroupView {
+            id: group.id(),
+            members: group.members().len(),
+            flow: *group.flow(),
+            backlog: group.backlog().count(),
         })
     }
 
     /// What is in all backlogs together: waiting, and not in flight.
     pub fn backlog(&self) -> Count {
         let mut sum = Count::ZERO;
-        for group in self.groups.values() {
-            sum += group.backlog.count();
+        for group in self.all_groups() {
+            sum += group.backlog().count();
         }
         sum
     }
 
     /// The bytes of [`backlog`](Self::backlog), at no cost.
     pub const fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.shared.budget.used()
     }
 
     /// Since when the message that has waited longest has been waiting; one in flight is waiting.
     /// Looks at every group and consumer.
     pub fn waiting_since(&self) -> Option<Now> {
         let in_backlogs = self
-            .groups
-            .values()
-            .filter_map(|group| group.backlog.waiting_since());
+            .all_groups()
+            .filter_map(|group| group.backlog().waiting_since());
         let consumers = self
+            .shared
             .sessions
             .values()
             .filter_map(|session| session.consumer.as_ref());
         in_backlogs
             .chain(consumers.filter_map(|it| it.outbox.waiting_since()))
             .min()
+    }
+
+    fn all_groups(&self) -> impl Iterator<Item = &Group> {
+        self.topics
+            .values()
+            .flat_map(|topic| topic.groups().values())
     }
 }

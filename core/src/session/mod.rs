@@ -3,10 +3,10 @@
 mod outbox;
 mod state;
 
-pub(crate) use outbox::{Abandoned, Outbox};
+pub(crate) use outbox::Outbox;
 pub(crate) use state::{Event, State};
 
-use crate::id::GroupId;
+use crate::id::{DEFAULT_TOPIC, GroupId, TopicId};
 use crate::time::Now;
 
 /// One connection.
@@ -16,6 +16,8 @@ pub(crate) struct Session {
     state: State,
     /// When it was opened.
     pub(crate) opened: Now,
+    /// The topic that it sends to or receives from, once it has a role.
+    pub(crate) topic: TopicId,
     /// What it is as a consumer. Some in the consumers' states, none in the others.
     pub(crate) consumer: Option<Consumer>,
 }
@@ -25,6 +27,8 @@ pub(crate) struct Session {
 pub(crate) struct Consumer {
     /// The group it is a member of.
     pub(crate) group: GroupId,
+    /// Its turn among the idle members, if it is idle; else the last that it had.
+    pub(crate) turn: u64,
     /// What is on its way to its socket.
     pub(crate) outbox: Outbox,
 }
@@ -34,14 +38,21 @@ impl Session {
         Self {
             state: State::AwaitingRole,
             opened,
+            topic: DEFAULT_TOPIC,
             consumer: None,
         }
     }
 
-    pub(crate) const fn restored(state: State, opened: Now, consumer: Option<Consumer>) -> Self {
+    pub(crate) const fn restored(
+        state: State,
+        opened: Now,
+        topic: TopicId,
+        consumer: Option<Consumer>,
+    ) -> Self {
         Self {
             state,
             opened,
+            topic,
             consumer,
         }
     }

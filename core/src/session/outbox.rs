@@ -1,12 +1,11 @@
 //! What is on its way to one consumer's socket: at most one write.
 
-use crate::broker::Write;
 use crate::broker::checkpoint::{ConsumerState, InFlight};
-use crate::id::GroupId;
+use crate::group::{Taken, Waiting};
+use crate::id::{GroupId, TopicId};
 use crate::planted::{self, Bug};
 use crate::stats::Count;
 use crate::time::Now;
-use crate::wire::FrameBatch;
 use alloc::vec::Vec;
 
 /// The write in flight to one consumer, if there is one.
@@ -25,11 +24,7 @@ pub(crate) struct Abandoned {
     pub(crate) delivered: Count,
     /// The others, in order. One of which only a part was taken is among them: no consumer can
     /// have read it.
-    pub(crate) rest: Vec<FrameBatch>,
-    /// The position that the first of them had in the backlog.
-    pub(crate) position: u64,
-    /// Since when the oldest of them has been waiting.
-    pub(crate) waiting_since: Now,
+    pub(crate) rest: Vec<Waiting>,
 }
 
 impl Outbox {
@@ -50,15 +45,15 @@ impl Outbox {
             .map_or(Count::ZERO, |flight| flight.write.count())
     }
 
-    /// Notes that `write`, whose first message was at `position` in the backlog, was handed out.
-    pub(crate) fn start(&mut self, write: Write, position: u64, waiting_since: Now, now: Now) {
+    /// Notes that what was taken from the backlog was handed out.
+    pub(crate) fn start(&mut self, taken: Taken, now: Now) {
         debug_assert!(self.in_flight.is_none(), "one write at a time");
         self.in_flight = Some(InFlight {
-            write,
-            position,
+            write: taken.write,
+            sequences: taken.sequences,
             taken: 0,
             started: now,
-            waiting_since,
+            waiting_since: taken.since,
         });
     }
 
@@ -85,9 +80,10 @@ impl Outbox {
         Some(count)
     }
 
-    /// The state of a consumer of `group` with this outbox.
-    pub(crate) fn state(&self, group: GroupId) -> ConsumerState {
+    /// The state of a consumer with this outbox.
+    pub(crate) fn state(&self, topic: TopicId, group: GroupId) -> ConsumerState {
         ConsumerState {
+            topic,
             group,
             delivered: self.delivered,
             timer: self.timer,
@@ -110,8 +106,9 @@ impl Outbox {
         let mut delivered = Count::ZERO;
         let mut rest = Vec::new();
         let mut taken = flight.taken;
-        for batch in flight.write.batches() {
+        for (sequence, batch) in flight.sequences.of(flight.write.batches()) {
             let mut batch = batch.clone();
+            let before = batch.messages();
             let (messages, bytes) = batch.prefix(usize::MAX, taken);
             batch.split_at((messages, bytes));
             delivered += Count::new(messages, bytes);
@@ -123,31 +120,44 @@ impl Outbox {
             } else {
                 // Only the first batch that is not taken whole can have been taken in part.
                 taken = 0;
-                rest.push(batch);
+                rest.push(Waiting {
+                    sequence: sequence + (before - batch.messages()) as u64,
+                    batch,
+                    since: flight.waiting_since,
+                });
             }
         }
         self.delivered += delivered;
-        Some(Abandoned {
-            delivered,
-            rest,
-            position: flight.position + delivered.messages,
-            waiting_since: flight.waiting_since,
-        })
+        Some(Abandoned { delivered, rest })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group::Sequences;
+    use crate::wire::{FrameBatch, Write};
     use alloc::vec;
 
     fn batch(messages: &[&str]) -> FrameBatch {
         FrameBatch::encode(messages).expect("small messages")
     }
 
+    /// A write of these batches, of which the first begins at 7 and each other after a gap of 1.
     fn in_flight(batches: Vec<FrameBatch>) -> Outbox {
+        let mut end = 6;
+        let mut gaps = Vec::new();
+        for (place, batch) in batches.iter().enumerate() {
+            gaps.push((place, end + 1));
+            end += 1 + batch.messages() as u64;
+        }
+        let taken = Taken {
+            write: Write::new(batches),
+            sequences: Sequences { first: 7, gaps },
+            since: Now::START,
+        };
         let mut outbox = Outbox::default();
-        outbox.start(Write::new(batches), 7, Now::START, Now::START);
+        outbox.start(taken, Now::START);
         outbox
     }
 
@@ -162,12 +172,12 @@ mod tests {
     #[test]
     fn a_message_taken_in_part_was_not_delivered() {
         for (taken, delivered, rest) in [
-            (0, 0, vec![batch(&["a", "b"]), batch(&["c", "d"])]),
-            (4, 0, vec![batch(&["a", "b"]), batch(&["c", "d"])]),
-            (5, 1, vec![batch(&["b"]), batch(&["c", "d"])]),
-            (10, 2, vec![batch(&["c", "d"])]),
-            (14, 2, vec![batch(&["c", "d"])]),
-            (19, 3, vec![batch(&["d"])]),
+            (0, 0, vec![(7, &["a", "b"][..]), (10, &["c", "d"])]),
+            (4, 0, vec![(7, &["a", "b"]), (10, &["c", "d"])]),
+            (5, 1, vec![(8, &["b"]), (10, &["c", "d"])]),
+            (10, 2, vec![(10, &["c", "d"])]),
+            (14, 2, vec![(10, &["c", "d"])]),
+            (19, 3, vec![(11, &["d"])]),
         ] {
             let mut outbox = in_flight(vec![batch(&["a", "b"]), batch(&["c", "d"])]);
             assert_eq!(outbox.written(taken), None);
@@ -176,8 +186,15 @@ mod tests {
                 abandoned.delivered.messages, delivered,
                 "{taken} bytes taken"
             );
-            assert_eq!(abandoned.rest, rest, "{taken} bytes taken");
-            assert_eq!(abandoned.position, 7 + delivered, "{taken} bytes taken");
+            let expected: Vec<_> = rest
+                .into_iter()
+                .map(|(sequence, messages)| Waiting {
+                    batch: batch(messages),
+                    sequence,
+                    since: Now::START,
+                })
+                .collect();
+            assert_eq!(abandoned.rest, expected, "{taken} bytes taken");
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! bytes ─▶ Decoder ─▶ Role, then FrameBatch …            (read_buffer.rs, decoder.rs, role.rs, frame.rs, batch.rs)
 //!          messages ─▶ Encoder ─▶ FrameBatch ─▶ bytes    (encoder.rs)
+//!          FrameBatch … ─▶ Write ─▶ bytes                (write.rs)
 //! ```
 
 mod batch;
@@ -11,6 +12,7 @@ mod encoder;
 mod frame;
 mod read_buffer;
 mod role;
+mod write;
 
 pub use batch::{Bodies, FrameBatch};
 pub use decoder::{Decoded, Decoder, DecoderConfig};
@@ -18,3 +20,5 @@ pub use encoder::{Encoder, MessageTooLarge};
 pub use frame::{LENGTH_PREFIX, MAX_FRAME, MAX_FRAME_BODY};
 pub use read_buffer::SpareBuffers;
 pub use role::Role;
+pub(crate) use write::MAX_BATCHES;
+pub use write::Write;

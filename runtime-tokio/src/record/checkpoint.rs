@@ -4,9 +4,9 @@ use super::codec::{In, Malformed, Out};
 use super::payload::Kept;
 use message_queue_core::broker::checkpoint::{
     Checkpoint, ConnectionState, ConsumerState, DrainState, GroupState, InFlight, RoleState,
-    Waiting,
+    Sequences, TopicState, Waiting,
 };
-use message_queue_core::{Config, DeliveryMode, Overflow, Stats, Write};
+use message_queue_core::{Config, DeliveryMode, Overflow, Stats, TopicId, Write};
 
 /// No checkpoint of a broker with these counters takes more bytes than this.
 ///
@@ -38,8 +38,8 @@ impl Kept {
             drain,
             stats,
             connections,
-            groups,
-            parked,
+            topics,
+            waiting_for_bytes,
         } = checkpoint;
         put_config(out, config);
         out.now(*now);
@@ -53,15 +53,14 @@ impl Kept {
             out.conn(*conn);
             self.put_connection(out, connection);
         }
-        out.size(groups.len());
-        for (id, group) in groups {
-            out.group(*id);
-            self.put_group(out, group);
+        out.size(topics.len());
+        for (id, topic) in topics {
+            put_topic_id(out, *id);
+            self.put_topic(out, topic);
         }
-        out.size(parked.len());
-        for (conn, batch) in parked {
-            out.conn(*conn);
-            self.put_batch(out, batch);
+        out.size(waiting_for_bytes.len());
+        for id in waiting_for_bytes {
+            put_topic_id(out, *id);
         }
     }
 
@@ -78,10 +77,43 @@ impl Kept {
                 .list(|input| Ok((input.conn()?, self.connection(input)?)))?
                 .into_iter()
                 .collect(),
+            topics: input
+                .list(|input| Ok((topic_id(input)?, self.topic(input)?)))?
+                .into_iter()
+                .collect(),
+            waiting_for_bytes: input.list(topic_id)?,
+        })
+    }
+
+    fn put_topic(&self, out: &mut Out, topic: &TopicState) {
+        let TopicState {
+            groups,
+            next_sequence,
+            flow,
+            parked,
+        } = topic;
+        out.size(groups.len());
+        for (id, group) in groups {
+            out.group(*id);
+            self.put_group(out, group);
+        }
+        out.number(*next_sequence);
+        out.flow(flow);
+        out.size(parked.len());
+        for (conn, batch) in parked {
+            out.conn(*conn);
+            self.put_batch(out, batch);
+        }
+    }
+
+    fn topic(&self, input: &mut In<'_>) -> Result<TopicState, Malformed> {
+        Ok(TopicState {
             groups: input
                 .list(|input| Ok((input.group()?, self.group(input)?)))?
                 .into_iter()
                 .collect(),
+            next_sequence: input.number()?,
+            flow: input.flow()?,
             parked: input.list(|input| Ok((input.conn()?, self.batch(input)?)))?,
         })
     }
@@ -91,15 +123,20 @@ impl Kept {
         out.now(*opened);
         match role {
             RoleState::Awaited => out.byte(0),
-            RoleState::Producer => out.byte(1),
+            RoleState::Producer(topic) => {
+                out.byte(1);
+                put_topic_id(out, *topic);
+            }
             RoleState::Consumer(consumer) => {
                 out.byte(2);
                 let ConsumerState {
+                    topic,
                     group,
                     delivered,
                     timer,
                     in_flight,
                 } = consumer;
+                put_topic_id(out, *topic);
                 out.group(*group);
                 out.count(*delivered);
                 out.option(*timer, Out::now);
@@ -114,8 +151,9 @@ impl Kept {
         let opened = input.now()?;
         let role = match input.byte()? {
             0 => RoleState::Awaited,
-            1 => RoleState::Producer,
+            1 => RoleState::Producer(topic_id(input)?),
             2 => RoleState::Consumer(ConsumerState {
+                topic: topic_id(input)?,
                 group: input.group()?,
                 delivered: input.count()?,
                 timer: input.option(In::now)?,
@@ -129,7 +167,7 @@ impl Kept {
     fn put_in_flight(&self, out: &mut Out, flight: &InFlight) {
         let InFlight {
             write,
-            position,
+            sequences,
             taken,
             started,
             waiting_since,
@@ -138,7 +176,12 @@ impl Kept {
         for batch in write.batches() {
             self.put_batch(out, batch);
         }
-        out.number(*position);
+        out.number(sequences.first);
+        out.size(sequences.gaps.len());
+        for (batch, sequence) in &sequences.gaps {
+            out.size(*batch);
+            out.number(*sequence);
+        }
         out.size(*taken);
         out.now(*started);
         out.now(*waiting_since);
@@ -147,7 +190,10 @@ impl Kept {
     fn in_flight(&self, input: &mut In<'_>) -> Result<InFlight, Malformed> {
         Ok(InFlight {
             write: Write::new(input.list(|input| self.batch(input))?),
-            position: input.number()?,
+            sequences: Sequences {
+                first: input.number()?,
+                gaps: input.list(|input| Ok((input.size()?, input.number()?)))?,
+            },
             taken: input.size()?,
             started: input.now()?,
             waiting_since: input.now()?,
@@ -159,7 +205,6 @@ impl Kept {
             idle,
             flow,
             backlog,
-            next_position,
             handed_back,
         } = group;
         out.size(idle.len());
@@ -170,15 +215,14 @@ impl Kept {
         out.size(backlog.len());
         for Waiting {
             batch,
-            position,
+            sequence,
             since,
         } in backlog
         {
             self.put_batch(out, batch);
-            out.number(*position);
+            out.number(*sequence);
             out.now(*since);
         }
-        out.number(*next_position);
         out.size(*handed_back);
     }
 
@@ -189,14 +233,22 @@ impl Kept {
             backlog: input.list(|input| {
                 Ok(Waiting {
                     batch: self.batch(input)?,
-                    position: input.number()?,
+                    sequence: input.number()?,
                     since: input.now()?,
                 })
             })?,
-            next_position: input.number()?,
             handed_back: input.size()?,
         })
     }
+}
+
+fn put_topic_id(out: &mut Out, topic: TopicId) {
+    out.number(u64::from(topic.0));
+}
+
+fn topic_id(input: &mut In<'_>) -> Result<TopicId, Malformed> {
+    let number = u32::try_from(input.number()?);
+    number.map(TopicId).map_err(|_| Malformed("topic"))
 }
 
 fn put_config(out: &mut Out, config: &Config) {
@@ -265,7 +317,7 @@ mod tests {
     use super::super::payload::Payloads;
     use super::*;
     use message_queue_core::wire::{FrameBatch, Role};
-    use message_queue_core::{Broker, ConnId, Input, Now};
+    use message_queue_core::{Broker, ConnId, DEFAULT_TOPIC, Input, Now};
     use std::time::Duration;
 
     /// A broker of which every part is in use.
@@ -306,7 +358,7 @@ mod tests {
         for delivery in [DeliveryMode::Broadcast, DeliveryMode::Queue] {
             let broker = busy(delivery);
             let checkpoint = broker.checkpoint();
-            assert!(!checkpoint.parked.is_empty());
+            assert!(!checkpoint.topics[&DEFAULT_TOPIC].parked.is_empty());
             let mut out = Out::default();
             Kept::Whole.put_checkpoint(&mut out, &checkpoint);
             assert!(out.0.len() as u64 <= most_bytes(broker.stats(), true));

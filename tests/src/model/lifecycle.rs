@@ -116,6 +116,6 @@ impl Model {
         }
         let waiting = &mut self.group(id).waiting;
         waiting.extend(back);
-        waiting.sort_by_key(|message| message.number);
+        waiting.sort_by_key(|message| message.sequence);
     }
 }

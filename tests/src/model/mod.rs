@@ -32,6 +32,8 @@ pub struct Model {
     parked: Vec<(ConnId, Vec<Message>)>,
     /// When the orderly end must be over, once it has begun.
     drain_due: Option<Now>,
+    /// How many messages there have been.
+    messages: u64,
     /// How many batches there have been.
     batches: u64,
     /// What only grows; [`stats`](Self::stats) adds what can be counted when it is asked.
@@ -63,16 +65,14 @@ struct Group {
     waiting: Vec<Message>,
     /// Members with nothing in flight, the one idle for longest first.
     idle: Vec<ConnId>,
-    /// How many messages were ever let in.
-    let_in: u64,
     flow: Flow,
 }
 
 #[derive(Clone, Debug)]
 struct Message {
     body: Vec<u8>,
-    /// How many messages its group let in before it.
-    number: u64,
+    /// How many messages there were before it, those included that somebody had no room for.
+    sequence: u64,
     /// The batch that it is a part of. Of use for one rule: a write gathers 64 batches at most.
     batch: u64,
 }
@@ -93,6 +93,7 @@ impl Model {
             groups: BTreeMap::new(),
             parked: Vec::new(),
             drain_due: None,
+            messages: 0,
             batches: 0,
             totals: Stats::default(),
             now: Now::START,

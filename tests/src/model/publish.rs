@@ -8,7 +8,7 @@ impl Model {
     pub(super) fn publish(&mut self, conn: ConnId, bodies: Vec<Vec<u8>>) {
         let message = |body| Message {
             body,
-            number: 0,
+            sequence: 0,
             batch: 0,
         };
         let messages: Vec<Message> = bodies.into_iter().map(message).collect();
@@ -31,26 +31,21 @@ impl Model {
 
     /// Every group is offered every message. Its idle members take theirs first; then it keeps
     /// what it has room for.
-    fn offer(&mut self, messages: Vec<Message>) {
+    fn offer(&mut self, mut messages: Vec<Message>) {
         self.count_received(&messages);
         self.batches += 1;
+        for message in &mut messages {
+            message.sequence = self.messages;
+            message.batch = self.batches;
+            self.messages += 1;
+        }
         if self.groups.is_empty() {
             self.lose_without_a_group(&messages, DropReason::NoConsumer);
         }
         let ids: Vec<GroupId> = self.groups.keys().copied().collect();
         for id in ids {
             self.count_offered(id, &messages);
-            let batch = self.batches;
-            let group = self.group(id);
-            for message in &messages {
-                let number = group.let_in;
-                group.let_in += 1;
-                group.waiting.push(Message {
-                    number,
-                    batch,
-                    ..message.clone()
-                });
-            }
+            self.group(id).waiting.extend(messages.iter().cloned());
             self.share_out(id);
             self.lose_what_does_not_fit(id);
         }
@@ -77,7 +72,6 @@ impl Model {
             // What was let in before stays, even where handed back messages took its room.
             if group.waiting[at].batch == newest {
                 let lost = group.waiting.split_off(at);
-                group.let_in -= lost.len() as u64;
                 return self.lose(id, &lost, broken);
             }
         }

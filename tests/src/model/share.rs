@@ -61,14 +61,13 @@ impl Model {
 }
 
 /// How many of the first messages go into one write: no more than the share, no more bytes than
-/// allowed (but one message at least), no more than 64 batches, and not over a gap that others
-/// hold. Only the first batch is cut for its bytes: what does not fit whole is the next write's.
+/// allowed (but one message at least), and no more than 64 batches. Only the first batch is cut for
+/// its bytes: what does not fit whole is the next write's.
 fn run_length(waiting: &[Message], share: usize, write_bytes: usize) -> usize {
     let mut run = 0;
     for (index, batch) in waiting.chunk_by(|a, b| a.batch == b.batch).enumerate() {
         let fits = bytes(&waiting[..run + batch.len()]) <= write_bytes;
-        let gap = index > 0 && batch[0].number != waiting[run - 1].number + 1;
-        if index > 0 && (!fits || gap || index == BATCHES_IN_A_WRITE) {
+        if index > 0 && (!fits || index == BATCHES_IN_A_WRITE) {
             break;
         }
         for _ in batch {

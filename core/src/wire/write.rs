@@ -1,13 +1,13 @@
 //! One write: what a consumer's socket gets in one go.
 
+use super::FrameBatch;
 use crate::stats::Count;
-use crate::wire::FrameBatch;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 /// The most batches gathered into one write: what a vectored write passes to the kernel at once.
-pub(super) const MAX_BATCHES: usize = 64;
+pub(crate) const MAX_BATCHES: usize = 64;
 
 /// Batches to be written to one consumer, one after the other. A clone is a reference count.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Write {
 
 impl Write {
     /// A write of these batches. The broker makes its own; this is for what it left in a
-    /// [`Checkpoint`](super::Checkpoint).
+    /// [`Checkpoint`](crate::Checkpoint).
     pub fn new(batches: Vec<FrameBatch>) -> Self {
         let mut count = Count::ZERO;
         for batch in &batches {

@@ -1,26 +1,22 @@
 //! What waits for the members of one group, in order.
 
-use super::checkpoint::Waiting;
-use super::write::{MAX_BATCHES, Write};
 use crate::error::DropReason;
 use crate::planted::{self, Bug};
 use crate::stats::Count;
 use crate::time::Now;
-use crate::wire::FrameBatch;
+use crate::wire::{FrameBatch, MAX_BATCHES, Write};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// Messages that wait, first in first out.
+/// Messages that wait, first in first out: a bounded window on the topic.
 ///
-/// Each message has a position: how many were let in before it. It is what brings messages that
-/// were taken and handed back to where they were.
+/// Each message has its topic's sequence. It is what brings messages that were taken and handed
+/// back to where they were. Where one is missing, it is in flight, delivered or dropped.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
-    /// In the order of their positions. No batch is empty. All but the first are compact: they keep
+pub(crate) struct Backlog {
+    /// In the order of their sequences. No batch is empty. All but the first are compact: they keep
     /// no more memory alive than twice what their frames take.
-    entries: VecDeque<Entry>,
-    /// The position of the next message.
-    next_position: u64,
+    entries: VecDeque<Waiting>,
     /// The most messages it takes in.
     capacity: usize,
     /// The most bytes it takes in.
@@ -34,41 +30,72 @@ pub(super) struct Backlog {
     handed_back: usize,
 }
 
-#[derive(Debug)]
-struct Entry {
-    batch: FrameBatch,
-    /// The position of its first message.
-    position: u64,
+/// A batch that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The messages; at least one.
+    pub batch: FrameBatch,
+    /// The sequence of the first of them; the others follow without a gap.
+    pub sequence: u64,
     /// Since when it has been waiting.
-    since: Now,
+    pub since: Now,
 }
 
-impl Entry {
-    /// The position after its last message.
-    fn end(&self) -> u64 {
-        self.position + self.batch.messages() as u64
+impl Waiting {
+    /// The sequence after its last message.
+    const fn end(&self) -> u64 {
+        self.sequence + self.batch.messages() as u64
     }
 }
 
-/// What was taken for one write: a run of messages without a gap.
+/// What was taken for one write.
 #[derive(Clone, Debug)]
-pub(super) struct Taken {
-    pub(super) write: Write,
-    /// The position of its first message.
-    pub(super) position: u64,
+pub(crate) struct Taken {
+    pub(crate) write: Write,
+    pub(crate) sequences: Sequences,
     /// Since when its oldest message has been waiting.
-    pub(super) since: Now,
+    pub(crate) since: Now,
+}
+
+/// The sequences of the batches of a write, ascending. It takes memory only for gaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sequences {
+    /// The sequence of the first message.
+    pub first: u64,
+    /// The batches before which there is a gap, by their place in the write, and the sequence of
+    /// each one's first message. All others begin where the batch before them ends.
+    pub gaps: Vec<(usize, u64)>,
+}
+
+impl Sequences {
+    /// Each batch with the sequence of its first message.
+    pub(crate) fn of<'a>(
+        &self,
+        batches: &'a [FrameBatch],
+    ) -> impl Iterator<Item = (u64, &'a FrameBatch)> {
+        let (mut next, mut gaps) = (self.first, self.gaps.iter());
+        let mut gap = gaps.next();
+        batches.iter().enumerate().map(move |(place, batch)| {
+            if let Some((_, sequence)) = gap.filter(|(before, _)| *before == place) {
+                next = *sequence;
+                gap = gaps.next();
+            }
+            let sequence = next;
+            next += batch.messages() as u64;
+            (sequence, batch)
+        })
+    }
 }
 
 /// How much more fits.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
+pub(crate) struct Room {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Backlog {
-    pub(super) fn new(capacity: usize, capacity_bytes: usize) -> Self {
+    pub(crate) fn new(capacity: usize, capacity_bytes: usize) -> Self {
         Self {
             capacity,
             capacity_bytes,
@@ -76,29 +103,29 @@ impl Backlog {
         }
     }
 
-    pub(super) const fn messages(&self) -> usize {
+    pub(crate) const fn messages(&self) -> usize {
         self.messages
     }
 
-    pub(super) const fn bytes(&self) -> usize {
+    pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) const fn count(&self) -> Count {
+    pub(crate) const fn count(&self) -> Count {
         Count::new(self.messages, self.bytes)
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.messages == 0
     }
 
     /// Since when the oldest message has been waiting.
-    pub(super) fn waiting_since(&self) -> Option<Now> {
+    pub(crate) fn waiting_since(&self) -> Option<Now> {
         self.entries.front().map(|entry| entry.since)
     }
 
     /// How much more fits.
-    pub(super) const fn room(&self) -> Room {
+    pub(crate) const fn room(&self) -> Room {
         Room {
             messages: self.capacity.saturating_sub(self.messages),
             bytes: self.capacity_bytes.saturating_sub(self.bytes),
@@ -107,62 +134,55 @@ impl Backlog {
 
     /// Adds a batch behind all others, whether there is room for it or not: see
     /// [`trim`](Self::trim).
-    pub(super) fn push_back(&mut self, batch: FrameBatch, since: Now) {
+    pub(crate) fn push_back(&mut self, batch: FrameBatch, sequence: u64, since: Now) {
         self.messages += batch.messages();
         self.bytes += batch.byte_len();
-        let position = self.next_position;
-        self.next_position += batch.messages() as u64;
-        self.entries.push_back(Entry {
+        self.entries.push_back(Waiting {
             batch,
-            position,
+            sequence,
             since,
         });
     }
 
-    /// Puts back batches that were taken, the first of them at `position`: before all that were
-    /// never taken, and in order with those that others have handed back.
-    pub(super) fn put_back(&mut self, batches: Vec<FrameBatch>, position: u64, since: Now) {
+    /// Puts back batches that were taken, each to where it was.
+    pub(crate) fn requeue(&mut self, batches: Vec<Waiting>) {
         if let Some(front) = self.entries.front_mut() {
             front.batch = front.batch.clone().compact();
         }
-        if planted::is(Bug::RequeueAtTheBack) {
-            for batch in batches {
-                self.push_back(batch.compact(), since);
+        for (order, mut back) in batches.into_iter().enumerate() {
+            back.batch = back.batch.compact();
+            if planted::is(Bug::RequeueAtTheBack) {
+                let end = self.entries.back().map_or(back.sequence, Waiting::end);
+                self.push_back(back.batch, back.sequence.max(end), back.since);
+                continue;
             }
-            return;
-        }
-        let first = if planted::is(Bug::RequeueAtTheFront) {
-            0
-        } else {
-            self.entries
-                .partition_point(|entry| entry.position < position)
-        };
-        let mut position = position;
-        for (at, batch) in (first..).zip(batches) {
-            self.messages += batch.messages();
-            self.bytes += batch.byte_len();
-            self.handed_back += batch.messages();
-            let entry = Entry {
-                batch: batch.compact(),
-                position,
-                since,
+            self.messages += back.batch.messages();
+            self.bytes += back.batch.byte_len();
+            self.handed_back += back.batch.messages();
+            let place = if planted::is(Bug::RequeueAtTheFront) {
+                order
+            } else {
+                self.entries
+                    .partition_point(|entry| entry.sequence < back.sequence)
             };
-            position = entry.end();
-            self.entries.insert(at, entry);
+            self.entries.insert(place, back);
         }
     }
 
-    /// Takes the first messages: at most `messages` and `bytes`, but one at least, and none that
-    /// comes after a gap. None if it is empty.
-    pub(super) fn take(&mut self, messages: usize, bytes: usize) -> Option<Taken> {
+    /// Takes the first messages: at most `messages` and `bytes`, but one at least. None if it is
+    /// empty.
+    pub(crate) fn take(&mut self, messages: usize, bytes: usize) -> Option<Taken> {
         let front = self.entries.front()?;
-        let (position, since) = (front.position, front.since);
+        let since = front.since;
+        let mut sequences = Sequences {
+            first: front.sequence,
+            gaps: Vec::new(),
+        };
         let (mut messages_left, mut bytes_left) = (messages, bytes);
         let mut batches = Vec::new();
-        let mut end = position;
+        let mut end = front.sequence;
         while batches.len() < MAX_BATCHES
             && let Some(front) = self.entries.front_mut()
-            && front.position == end
         {
             // What does not fit whole is the next write's: cutting it to size would make two small
             // writes of one, and walk its frames.
@@ -176,9 +196,12 @@ impl Backlog {
             if part.0 == 0 {
                 break;
             }
+            if front.sequence != end {
+                sequences.gaps.push((batches.len(), front.sequence));
+            }
             messages_left = messages_left.saturating_sub(part.0);
             bytes_left = bytes_left.saturating_sub(part.1);
-            end += part.0 as u64;
+            end = front.sequence + part.0 as u64;
             batches.push(front.batch.split_at(part));
             if planted::is(Bug::SplitOffByOne) && front.batch.messages() == 1 {
                 self.messages -= 1;
@@ -187,7 +210,7 @@ impl Backlog {
                 break;
             }
             if !front.batch.is_empty() {
-                front.position = end;
+                front.sequence = end;
                 break;
             }
             self.entries.pop_front();
@@ -199,7 +222,7 @@ impl Backlog {
         self.handed_back = self.handed_back.saturating_sub(messages as usize);
         Some(Taken {
             write,
-            position,
+            sequences,
             since,
         })
     }
@@ -207,7 +230,7 @@ impl Backlog {
     /// Removes as many of the newest messages as there is no room for, from the last batch alone:
     /// there was room for what came before it. `broker_room` is the room that all backlogs
     /// together would have without this one's last batch.
-    pub(super) fn trim(&mut self, broker_room: usize) -> Option<(Count, DropReason)> {
+    pub(crate) fn trim(&mut self, broker_room: usize) -> Option<(Count, DropReason)> {
         let newest = self.entries.back_mut()?;
         let older_messages = self.messages - newest.batch.messages();
         let older_bytes = self.bytes - newest.batch.byte_len();
@@ -234,64 +257,45 @@ impl Backlog {
         } else {
             newest.batch = kept_batch.compact();
         }
-        self.next_position -= dropped.messages;
         self.messages = older_messages + kept.0;
         self.bytes = older_bytes + kept.1;
         Some((dropped, reason))
     }
 
     /// The bytes of the last batch.
-    pub(super) fn newest_bytes(&self) -> usize {
+    pub(crate) fn newest_bytes(&self) -> usize {
         self.entries
             .back()
             .map_or(0, |entry| entry.batch.byte_len())
     }
 
-    /// What waits, the position of the next message, and how many messages were handed back.
-    pub(super) fn state(&self) -> (Vec<Waiting>, u64, usize) {
-        let waiting = self.entries.iter().map(|entry| Waiting {
-            batch: entry.batch.clone(),
-            position: entry.position,
-            since: entry.since,
-        });
-        (waiting.collect(), self.next_position, self.handed_back)
+    /// What waits, in order, and how many of the first messages were handed back.
+    pub(crate) fn state(&self) -> (Vec<Waiting>, usize) {
+        (self.entries.iter().cloned().collect(), self.handed_back)
     }
 
     /// This one, empty as it is, with what [`state`](Self::state) has told of another.
-    pub(super) fn restored(
-        mut self,
-        waiting: Vec<Waiting>,
-        next_position: u64,
-        handed_back: usize,
-    ) -> Self {
-        for Waiting {
-            batch,
-            position,
-            since,
-        } in waiting
-        {
-            self.messages += batch.messages();
-            self.bytes += batch.byte_len();
-            self.entries.push_back(Entry {
-                batch,
-                position,
-                since,
-            });
+    pub(crate) fn restored(mut self, waiting: Vec<Waiting>, handed_back: usize) -> Self {
+        for entry in &waiting {
+            self.messages += entry.batch.messages();
+            self.bytes += entry.batch.byte_len();
         }
-        (self.next_position, self.handed_back) = (next_position, handed_back);
+        self.entries = waiting.into();
+        self.handed_back = handed_back;
         self
     }
 
     /// Removes everything.
-    pub(super) fn clear(&mut self) -> Count {
+    pub(crate) fn clear(&mut self) -> Count {
         let removed = self.count();
         self.entries.clear();
         (self.messages, self.bytes, self.handed_back) = (0, 0, 0);
         removed
     }
 
-    /// Checks what always holds. Returns the bytes held, what was handed back not counted.
-    pub(super) fn check(&self) -> usize {
+    /// Checks what always holds, where `next` is the sequence of the topic's next message. Returns
+    /// the bytes held, what was handed back not counted.
+    pub(crate) fn check(&self, next: u64) -> usize {
         let batches = || self.entries.iter().map(|entry| &entry.batch);
         assert_eq!(
             self.messages,
@@ -304,10 +308,10 @@ impl Backlog {
         assert!(batches().all(|batch| !batch.is_empty()));
         let mut end = 0;
         for entry in &self.entries {
-            assert!(entry.position >= end, "out of order");
+            assert!(entry.sequence >= end, "out of order");
             end = entry.end();
         }
-        assert!(end <= self.next_position);
+        assert!(end <= next, "a message has a sequence that is yet to come");
         assert!(
             batches().skip(1).all(FrameBatch::is_compact),
             "a sliver keeps a buffer alive"
@@ -333,23 +337,40 @@ impl Backlog {
 mod tests {
     use super::*;
 
+    /// Beyond all sequences here.
+    const END: u64 = 99;
+
     fn batch(messages: &[&str]) -> FrameBatch {
         FrameBatch::encode(messages).expect("small messages")
     }
 
     fn backlog(capacity: usize, batches: &[&[&str]]) -> Backlog {
         let mut backlog = Backlog::new(capacity, 1000);
+        let mut next = 0;
         for messages in batches {
-            backlog.push_back(batch(messages), Now::START);
+            backlog.push_back(batch(messages), next, Now::START);
+            next += messages.len() as u64;
         }
         backlog
+    }
+
+    /// What was taken, as it is handed back whole.
+    fn handed_back(taken: &Taken) -> Vec<Waiting> {
+        let batches = taken.sequences.of(taken.write.batches());
+        batches
+            .map(|(sequence, batch)| Waiting {
+                batch: batch.clone(),
+                sequence,
+                since: taken.since,
+            })
+            .collect()
     }
 
     fn take(backlog: &mut Backlog, messages: usize, bytes: usize) -> Vec<FrameBatch> {
         let taken = backlog
             .take(messages, bytes)
             .map(|taken| taken.write.batches().to_vec());
-        backlog.check();
+        backlog.check(END);
         taken.unwrap_or_default()
     }
 
@@ -386,18 +407,18 @@ mod tests {
         let mut full = backlog(9, &[&["a", "b"], &["c", "d", "e"]]);
         assert_eq!(full.trim(4), dropped(3, 15, DropReason::BrokerBytes));
         assert_eq!(full.trim(1000), None);
-        full.check();
+        full.check(END);
     }
 
     #[test]
     fn what_is_handed_back_goes_first_and_is_kept_beyond_the_bound() {
         let mut full = backlog(2, &[&["a"], &["b"]]);
         let taken = full.take(2, 999).expect("two wait");
-        full.push_back(batch(&["c", "d"]), Now::START);
-        full.put_back(taken.write.batches().to_vec(), taken.position, Now::START);
-        full.check();
+        full.push_back(batch(&["c", "d"]), 2, Now::START);
+        full.requeue(handed_back(&taken));
+        full.check(END);
         assert_eq!(full.room().messages, 0);
-        full.push_back(batch(&["e"]), Now::START);
+        full.push_back(batch(&["e"]), 4, Now::START);
         assert!(full.trim(1000).is_some());
         assert_eq!(
             take(&mut full, 3, 999),
@@ -411,9 +432,8 @@ mod tests {
         let mut of_two = || backlog.take(2, 999).expect("some wait");
         let (first, second) = (of_two(), of_two());
         for taken in [first, second] {
-            let batches = taken.write.batches().to_vec();
-            backlog.put_back(batches, taken.position, Now::START);
-            backlog.check();
+            backlog.requeue(handed_back(&taken));
+            backlog.check(END);
         }
         assert_eq!(
             take(&mut backlog, 9, 999),
@@ -422,15 +442,33 @@ mod tests {
     }
 
     #[test]
-    fn one_write_does_not_reach_over_a_gap() {
-        let mut backlog = backlog(9, &[&["a", "b", "c"]]);
-        let first = backlog.take(1, 999).expect("some wait");
-        let second = backlog.take(1, 999).expect("some wait");
-        let batches = first.write.batches().to_vec();
-        backlog.put_back(batches, first.position, Now::START);
-        assert_eq!(take(&mut backlog, 9, 999), [batch(&["a"])]);
-        let batches = second.write.batches().to_vec();
-        backlog.put_back(batches, second.position, Now::START);
-        assert_eq!(take(&mut backlog, 9, 999), [batch(&["b"]), batch(&["c"])]);
+    fn a_write_reaches_over_gaps_and_comes_back_to_where_it_was() {
+        let mut backlog = backlog(9, &[&["a", "b"]]);
+        let mut of_one = || backlog.take(1, 999).expect("some wait");
+        let (first, second) = (of_one(), of_one());
+        // Nobody had room for the messages 2 to 4.
+        backlog.push_back(batch(&["f", "g"]), 5, Now::START);
+        backlog.requeue(handed_back(&first));
+        let third = backlog.take(2, 999).expect("two wait");
+        assert_eq!(third.write.batches(), [batch(&["a"]), batch(&["f"])]);
+        assert_eq!(third.sequences.first, 0);
+        assert_eq!(third.sequences.gaps, [(1, 5)]);
+        backlog.requeue(handed_back(&second));
+        backlog.requeue(handed_back(&third));
+        assert_eq!(
+            take(&mut backlog, 9, 999),
+            [batch(&["a"]), batch(&["b"]), batch(&["f"]), batch(&["g"])]
+        );
+    }
+
+    #[test]
+    fn the_sequence_of_a_dropped_message_is_not_used_again() {
+        let mut full = backlog(1, &[&["a", "b"]]);
+        assert!(full.trim(1000).is_some());
+        let taken = full.take(9, 999).expect("one waits");
+        full.push_back(batch(&["c"]), 2, Now::START);
+        full.requeue(handed_back(&taken));
+        let sequences: Vec<u64> = full.state().0.iter().map(|it| it.sequence).collect();
+        assert_eq!(sequences, [0, 2]);
     }
 }

@@ -1,0 +1,55 @@
+//! What connections bring goes to their topics.
+
+use super::Broker;
+use crate::id::{ConnId, TopicId};
+use crate::session::Event;
+use crate::shared::Shared;
+use crate::topic::Topic;
+use crate::wire::FrameBatch;
+
+impl Broker {
+    /// A producer sent this.
+    pub(super) fn publish(&mut self, conn: ConnId, batch: FrameBatch) {
+        let session = self.shared.session(conn);
+        session.advance(Event::Sent);
+        let topic = session.topic;
+        self.with_topic(topic, |it, shared| it.publish(conn, batch, shared));
+        self.admit_parked(topic);
+    }
+
+    /// A consumer's socket took this many more bytes.
+    pub(super) fn written(&mut self, conn: ConnId, bytes: usize) {
+        let session = self.shared.session(conn);
+        let topic = session.topic;
+        let consumer = session
+            .consumer
+            .as_mut()
+            .expect("only consumers are written to");
+        let Some(count) = consumer.outbox.written(bytes) else {
+            return;
+        };
+        let group = consumer.group;
+        session.advance(Event::WriteDone);
+        self.with_topic(topic, |it, shared| it.delivered(conn, group, count, shared));
+        self.admit_parked(topic);
+    }
+
+    /// Admits what is parked and has room now: in this topic, where a group may have gained some,
+    /// and in those that wait for bytes, if there are now enough.
+    pub(super) fn admit_parked(&mut self, topic: TopicId) {
+        self.with_topic(topic, Topic::retry);
+        while let Some(topic) = self.shared.budget.next_with_room() {
+            self.with_topic(topic, Topic::retry_with_budget);
+        }
+    }
+
+    /// Does something with a topic, which is there, and what all topics share.
+    pub(super) fn with_topic<T>(
+        &mut self,
+        id: TopicId,
+        act: impl FnOnce(&mut Topic, &mut Shared) -> T,
+    ) -> T {
+        let topic = self.topics.get_mut(&id).expect("the topic is there");
+        act(topic, &mut self.shared)
+    }
+}

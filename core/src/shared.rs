@@ -1,0 +1,128 @@
+//! What all topics have in common: the settings, the connections, the byte budget, the timers, the
+//! outputs and the counters.
+
+use crate::broker::Output;
+use crate::budget::Budget;
+use crate::config::Config;
+use crate::error::DropReason;
+use crate::group::Run;
+use crate::id::{ConnId, GroupId, TopicId};
+use crate::session::{Consumer, Event, Session};
+use crate::stats::{Count, Stats};
+use crate::time::Now;
+use crate::timers::{Timeout, Timers};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    /// Connections that have not ended.
+    pub(crate) sessions: BTreeMap<ConnId, Session>,
+    /// How many producers have left and still have something parked. Each keeps its place as a
+    /// connection until that is admitted.
+    pub(crate) departed: usize,
+    pub(crate) budget: Budget,
+    pub(crate) timers: Timers,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) stats: Stats,
+    /// The orderly end, once it has begun.
+    pub(crate) drain: Option<Drain>,
+    /// The latest moment that was passed in.
+    pub(crate) now: Now,
+}
+
+/// The orderly end.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    /// When it must be over.
+    pub(crate) due: Now,
+    pub(crate) phase: DrainPhase,
+}
+
+#[derive(Debug)]
+pub(crate) enum DrainPhase {
+    /// Producers may still send.
+    Receiving,
+    /// All that was sent is in, and each consumer is let go when nothing more waits for it.
+    Delivering {
+        /// Groups for which nothing waits any more, and whose members have yet to be let go.
+        finished: Vec<(TopicId, GroupId)>,
+    },
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            departed: 0,
+            budget: Budget::new(config.broker_bytes),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+            drain: None,
+            now: Now::START,
+            config,
+        }
+    }
+
+    /// The session of a connection that is known to be there.
+    pub(crate) fn session(&mut self, conn: ConnId) -> &mut Session {
+        self.sessions
+            .get_mut(&conn)
+            .expect("the connection is there")
+    }
+
+    /// The consumer that this connection is known to be.
+    pub(crate) fn consumer(&mut self, conn: ConnId) -> &mut Consumer {
+        let consumer = self.session(conn).consumer.as_mut();
+        consumer.expect("the connection is a consumer")
+    }
+
+    /// Hands out a write.
+    pub(crate) fn start_write(&mut self, run: Run) {
+        let Run { member, taken } = run;
+        let (now, write) = (self.now, taken.write.clone());
+        self.session(member).advance(Event::WriteStarted);
+        self.consumer(member).outbox.start(taken, now);
+        self.arm_write_timer(member);
+        self.outputs.push_back(Output::Write {
+            conn: member,
+            write,
+        });
+    }
+
+    /// Makes sure that a write that has just started is looked at when it is due.
+    ///
+    /// Writes are many and hardly ever late, so a connection's timer is not moved with each: it
+    /// goes off at the time of the first, and is then set to the time of the one in flight.
+    pub(crate) fn arm_write_timer(&mut self, conn: ConnId) {
+        let timeout = self.config.write_timeout;
+        let outbox = &mut self.consumer(conn).outbox;
+        if outbox.timer.is_none()
+            && let Some(started) = outbox.started()
+        {
+            let due = started + timeout;
+            outbox.timer = Some(due);
+            self.timers.set(due, Timeout::Write(conn));
+        }
+    }
+
+    /// Tells of messages that are lost.
+    pub(crate) fn report_drop(&mut self, group: Option<GroupId>, count: Count, reason: DropReason) {
+        self.outputs.push_back(Output::Dropped {
+            group,
+            reason,
+            count,
+        });
+    }
+
+    /// Notes a group for which nothing waits any more: in an orderly end its members may go.
+    pub(crate) fn note_finished(&mut self, topic: TopicId, group: GroupId) {
+        if let Some(drain) = &mut self.drain
+            && let DrainPhase::Delivering { finished } = &mut drain.phase
+        {
+            finished.push((topic, group));
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What happens by itself, soonest first.
+
+use crate::id::ConnId;
+use crate::time::Now;
+use alloc::collections::BTreeSet;
+
+/// What is due at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timeout {
+    /// The role line must be whole.
+    Role(ConnId),
+    /// The write in flight may be due; see `Shared::arm_write_timer`.
+    Write(ConnId),
+    /// The orderly end must be over.
+    Drain,
+}
+
+/// All that is due, soonest first.
+#[derive(Debug, Default)]
+pub(crate) struct Timers(BTreeSet<(Now, Timeout)>);
+
+impl Timers {
+    pub(crate) fn next(&self) -> Option<Now> {
+        self.0.first().map(|(due, _)| *due)
+    }
+
+    pub(crate) fn set(&mut self, due: Now, timeout: Timeout) {
+        self.0.insert((due, timeout));
+    }
+
+    pub(crate) fn clear(&mut self, due: Now, timeout: Timeout) {
+        self.0.remove(&(due, timeout));
+    }
+
+    pub(crate) fn is_set(&self, due: Now, timeout: Timeout) -> bool {
+        self.0.contains(&(due, timeout))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Takes the first that is due.
+    pub(crate) fn take_due(&mut self, now: Now) -> Option<(Now, Timeout)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.0.pop_first()
+    }
+}
