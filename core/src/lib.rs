@@ -33,11 +33,13 @@ extern crate std;
 
 pub mod broker;
 mod budget;
+pub mod client;
 mod config;
 mod error;
 mod group;
 mod id;
 mod ledger;
+pub mod names;
 #[cfg(planted_bugs)]
 pub mod planted;
 #[cfg(not(planted_bugs))]

@@ -7,10 +7,13 @@
 //! ```
 
 mod batch;
+pub mod control;
 mod decoder;
 mod encoder;
 mod frame;
+pub mod handshake;
 mod read_buffer;
+mod reader;
 mod role;
 mod write;
 
@@ -19,6 +22,7 @@ pub use decoder::{Decoded, Decoder, DecoderConfig};
 pub use encoder::{Encoder, MessageTooLarge};
 pub use frame::{LENGTH_PREFIX, MAX_FRAME, MAX_FRAME_BODY};
 pub use read_buffer::SpareBuffers;
+pub use reader::{BadStream, FrameReader, Received};
 pub use role::Role;
 pub(crate) use write::MAX_BATCHES;
 pub use write::Write;
