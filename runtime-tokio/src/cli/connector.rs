@@ -16,9 +16,9 @@ pub(crate) struct Connector<'a> {
     backoff: Backoff,
     /// When the last connection was made, if it has not been given up.
     connected: Option<Instant>,
-    /// Whether to say that there is a connection: to somebody who watches, or who was told that
-    /// there is none.
-    tells: bool,
+    /// Whether it is to be said that there is a connection: to somebody who watches, or who was told
+    /// that there is none.
+    unannounced: bool,
 }
 
 impl<'a> Connector<'a> {
@@ -28,7 +28,7 @@ impl<'a> Connector<'a> {
             notices,
             backoff: Backoff::new(),
             connected: None,
-            tells: io::stderr().is_terminal(),
+            unannounced: io::stderr().is_terminal(),
         }
     }
 
@@ -62,15 +62,19 @@ impl<'a> Connector<'a> {
             match attempt(&self.broker.addr).await {
                 Ok(client) => {
                     self.connected = Some(Instant::now());
-                    if self.tells {
-                        self.notices
-                            .print(&format!("connected to {}", self.broker.addr));
-                    }
                     return Ok(client);
                 }
-                Err(error) if self.retries() => self.wait(&error).await,
+                Err(error) if self.retries() => self.lost(&error, was_reset(&error)).await,
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Says that there is a connection, once it is known not to be a refusal.
+    pub(crate) fn announce(&mut self) {
+        if std::mem::take(&mut self.unannounced) {
+            self.notices
+                .print(&format!("connected to {}", self.broker.addr));
         }
     }
 
@@ -87,7 +91,7 @@ impl<'a> Connector<'a> {
     async fn wait(&mut self, why: &dyn Display) {
         let wait = self.backoff.next_wait(self.lived());
         self.connected = None;
-        self.tells = true;
+        self.unannounced = true;
         let seconds = wait.as_secs_f64();
         self.notices
             .print(&format!("{why}; trying again in {seconds:.1} s"));
@@ -95,11 +99,25 @@ impl<'a> Connector<'a> {
     }
 }
 
-/// What to do where there is no broker and `--retry` was not given.
-pub(crate) const NO_BROKER_HINT: &str =
-    "start a broker with `message-queue serve`, or let --retry wait for one";
+/// How long it is watched whether a new connection is a refusal.
+pub(crate) const REFUSAL_TIME: Duration = Duration::from_millis(200);
+
+/// What to do where there is no connection and `--retry` was not given.
+pub(crate) fn hint(error: &ConnectError) -> &'static str {
+    if was_reset(error) {
+        return REFUSAL_HINT;
+    }
+    "start a broker with `message-queue serve`, or let --retry wait for one"
+}
+
+/// Whether there was a connection for a moment.
+fn was_reset(error: &ConnectError) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    [BrokenPipe, ConnectionAborted, ConnectionReset].contains(&error.source.kind())
+}
 
 /// What it may mean that a connection ends as soon as it was made. In wire version 1 a broker does
 /// not say why it refuses a client.
-pub(crate) const REFUSAL_HINT: &str = "it may have refused this client: because its places are \
-     taken (MAX_CONNECTIONS, MAX_CONSUMERS) or because it is shutting down; its log names the reason";
+pub(crate) const REFUSAL_HINT: &str = "the broker may have refused this client, because its places \
+     are taken (MAX_CONNECTIONS, MAX_CONSUMERS) or because it is shutting down; its log names the \
+     reason";

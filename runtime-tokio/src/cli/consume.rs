@@ -1,7 +1,7 @@
 //! `message-queue consume`: from a broker to a file or standard output.
 
 use super::broker_args::BrokerArgs;
-use super::connector::{Connector, NO_BROKER_HINT, REFUSAL_HINT};
+use super::connector::{Connector, REFUSAL_HINT, hint};
 use super::exit::Exit;
 use super::output::OutputFormat;
 use super::progress::{Messages, Progress};
@@ -57,7 +57,7 @@ pub struct ConsumeArgs {
 /// Why there are no more messages.
 #[derive(Debug, thiserror::Error)]
 enum ConsumeError {
-    #[error("{source}; {NO_BROKER_HINT}")]
+    #[error("{source}; {}", hint(.source))]
     Connect { source: ConnectError },
     #[error("the broker at {address} ended the connection at once; {REFUSAL_HINT}")]
     Refused { address: String },

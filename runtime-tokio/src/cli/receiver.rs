@@ -1,13 +1,14 @@
 //! From a broker to an output, and the account of what was received and what was written.
 
-use super::connector::Connector;
+use super::connector::{Connector, REFUSAL_TIME};
 use super::progress::{Messages, Progress, Totals};
 use super::sink::{Ended, Output};
 use crate::client::{Consumer, ReceiveError};
 use message_queue_core::ProtocolError;
 use message_queue_core::wire::FrameBatch;
+use std::pin::pin;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long the rest of a connection may take that this side has ended, in each of two steps: with
 /// its messages written, then with its messages counted.
@@ -103,6 +104,7 @@ impl<'a> Receiver<'a> {
         let Some(consumer) = &mut self.consumer else {
             return End::Closed;
         };
+        let mut accepted = pin!(sleep(REFUSAL_TIME));
         loop {
             // Room first: so whatever is received is handed over.
             let next = async {
@@ -113,6 +115,10 @@ impl<'a> Receiver<'a> {
                 biased;
                 Ended = self.output.ended() => Err(Ended),
                 next = next => next,
+                () = &mut accepted, if !accepted.is_elapsed() => {
+                    self.connector.announce();
+                    continue;
+                }
             };
             let (room, batch) = match next {
                 Err(Ended) => return End::OutputEnded,
@@ -120,6 +126,7 @@ impl<'a> Receiver<'a> {
                 Ok((_, Err(error))) => return End::Failed(error),
                 Ok((room, Ok(Some(batch)))) => (room, batch),
             };
+            self.connector.announce();
             self.came.note(Instant::now());
             let wanted = self.limit - self.handed.messages;
             let (wanted, rest) = cut(batch, wanted);

@@ -23,7 +23,10 @@ pub(crate) fn error(error: &dyn std::error::Error) {
 pub(crate) fn answer(text: &str) -> io::Result<()> {
     let mut out = io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome,
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(io::Error::new(
+            error.kind(),
+            format!("cannot write standard output: {error}"),
+        )),
+        Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -1,24 +1,19 @@
 //! From chunks of input to a broker, and the account of what it may not have read.
 
-use super::connector::{Connector, NO_BROKER_HINT, REFUSAL_HINT};
+use super::connector::{Connector, REFUSAL_HINT, REFUSAL_TIME, hint};
 use super::input::{Chunk, InputError};
 use super::pace::{Pace, Rate};
 use super::progress::{Messages, Notices, Progress, Summary, Totals};
 use crate::client::{ConnectError, Producer, SendError};
 use message_queue_core::wire::FrameBatch;
 use std::io;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-
-/// How long a new connection is watched before something is sent over it, with `--retry`: a broker
-/// that refuses a client does so before that, and nothing is lost.
-const REFUSAL_TIME: Duration = Duration::from_millis(200);
 
 /// Why not everything was handed over.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProduceError {
-    #[error("{source}; {NO_BROKER_HINT}")]
+    #[error("{source}; {}", hint(.source))]
     Connect { source: ConnectError },
     #[error("{source}; {REFUSAL_HINT}; {at_risk}")]
     Refused { source: SendError, at_risk: AtRisk },
@@ -203,12 +198,14 @@ impl<'a> Sender<'a> {
         let attempt = self.connector.connect(Producer::connect).await;
         let mut producer = attempt.map_err(|source| ProduceError::Connect { source })?;
         self.counted = 0;
+        // A broker that refuses a client does so at once: then nothing is lost.
         if self.connector.retries()
             && let Ok(gone) = timeout(REFUSAL_TIME, producer.closed()).await
         {
             self.lost(gone).await?;
             return Ok(None);
         }
+        self.connector.announce();
         Ok(Some(producer))
     }
 
@@ -295,6 +292,7 @@ mod tests {
     use crate::cli::broker_args::BrokerArgs;
     use bytes::Bytes;
     use clap::Parser;
+    use std::time::Duration;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
 

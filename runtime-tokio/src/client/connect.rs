@@ -119,8 +119,10 @@ fn no_answer() -> io::Error {
 /// While nobody listens on a port of those that the system gives to clients, it may give that very
 /// port to the client: which is then connected to itself, and keeps the broker from its port.
 fn refuse_itself(stream: TcpStream) -> io::Result<TcpStream> {
-    if stream.local_addr()? != stream.peer_addr()? {
-        return Ok(stream);
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(own), Ok(peer)) if own == peer => {}
+        // A connection that was reset has no peer any more: whoever uses it will see that.
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => return Ok(stream),
     }
     // By a reset, so that the port is free at once.
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
