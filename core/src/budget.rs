@@ -4,7 +4,8 @@ use crate::id::TopicId;
 use alloc::collections::VecDeque;
 
 /// The bytes of all backlogs, within one bound.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Budget {
     /// The most; what was handed back by members that left may exceed it.
     limit: usize,

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 /// To whom a message goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum DeliveryMode {
     /// To every consumer that was registered when it was published.
     #[default]
@@ -16,6 +17,7 @@ pub enum DeliveryMode {
 
 /// What happens to a message for which there is no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Overflow {
     /// It is dropped and counted; whoever was slow has lost it.
     #[default]
@@ -33,6 +35,7 @@ pub enum Overflow {
 /// once, so in `broadcast` the real figure is lower. Beside its frames each batch takes some 150
 /// bytes, once for each backlog that it waits in; what counts if messages are tiny and come alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
     /// To whom a message goes. Default: broadcast.
     pub delivery: DeliveryMode,

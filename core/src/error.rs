@@ -9,6 +9,7 @@ use core::fmt;
 /// What a peer sent that the wire format does not allow. Final: a [`Decoder`](crate::wire::Decoder)
 /// that has reported one reports it for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ProtocolError {
     /// The role line is neither `PRODUCER` nor `CONSUMER` (PROTOCOL.md, section 2).
     UnknownRole,
@@ -56,6 +57,7 @@ impl core::error::Error for ProtocolError {}
 
 /// Why a connection ended. Every connection ends with exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum CloseReason {
     /// The peer closed its side of the stream between frames, the orderly end, or before it had
     /// sent anything.
@@ -162,6 +164,7 @@ impl fmt::Display for CloseReason {
 
 /// Why a message was not delivered. Every message that is not, is counted under exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum DropReason {
     /// The group's backlog holds as many messages as it may; the newest was dropped.
     BacklogMessages,

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// A connection. The runtime numbers connections as it accepts them and never reuses a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConnId(pub u64);
 
 impl fmt::Display for ConnId {
@@ -14,6 +15,7 @@ impl fmt::Display for ConnId {
 
 /// A topic: an order of messages of its own, and the groups that each of them is offered to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TopicId(pub u32);
 
 /// The topic of all connections: version 1 of the wire format cannot name another.
@@ -33,6 +35,7 @@ impl fmt::Display for TopicId {
 /// Ordered with the shared group first, then by connection, so that a walk over the groups is
 /// the same in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum GroupId {
     /// The group that all consumers join in `queue` mode. It outlives them.
     Shared,

@@ -14,7 +14,8 @@ use crate::timers::{Timeout, Timers};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Shared {
     pub(crate) config: Config,
     /// Connections that have not ended.
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) departed: usize,
     pub(crate) budget: Budget,
     pub(crate) timers: Timers,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) stats: Stats,
     /// The orderly end, once it has begun.
@@ -33,14 +35,16 @@ pub(crate) struct Shared {
 }
 
 /// The orderly end.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Drain {
     /// When it must be over.
     pub(crate) due: Now,
     pub(crate) phase: DrainPhase,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum DrainPhase {
     /// Producers may still send.
     Receiving,

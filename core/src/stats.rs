@@ -1,11 +1,11 @@
 //! Counters. Plain numbers, kept by the core; the runtime makes metrics and logs of them.
 
 use crate::error::{CloseReason, DropReason};
-use crate::wire::FrameBatch;
 use core::ops::{AddAssign, SubAssign};
 
 /// A number of messages and the bytes of their frames, length prefixes included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Count {
     /// Messages.
     pub messages: u64,
@@ -26,11 +26,6 @@ impl Count {
             messages: messages as u64,
             bytes: bytes as u64,
         }
-    }
-
-    /// What a batch holds.
-    pub fn of(batch: &FrameBatch) -> Self {
-        Self::new(batch.messages(), batch.byte_len())
     }
 
     /// Whether it counts no message.
@@ -55,6 +50,7 @@ impl SubAssign for Count {
 
 /// What became of the messages offered: `offered = delivered + waiting + dropped`, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Flow {
     /// Offered: one for each message and each group there was; one where there was none.
     pub offered: Count,
@@ -102,6 +98,7 @@ impl Flow {
 
 /// The counters of a broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stats {
     /// Taken from producers. What a producer that waits for room has parked is not yet in it.
     pub received: Count,

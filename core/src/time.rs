@@ -9,6 +9,7 @@ use core::time::Duration;
 /// The core has no clock. The runtime reads its own (real or simulated) and hands the reading to
 /// every call that needs one. It must never run backwards; that is checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Now(Duration);
 
 impl Now {

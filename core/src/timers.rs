@@ -6,6 +6,7 @@ use alloc::collections::BTreeSet;
 
 /// What is due at some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Timeout {
     /// The role line must be whole.
     Role(ConnId),
@@ -16,7 +17,8 @@ pub(crate) enum Timeout {
 }
 
 /// All that is due, soonest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Timers(BTreeSet<(Now, Timeout)>);
 
 impl Timers {

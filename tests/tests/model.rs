@@ -4,7 +4,9 @@
 //! `traces/`, it is a test of its own.
 
 use message_queue_core::wire::{DecoderConfig, MAX_FRAME};
-use message_queue_core::{CloseReason, Config, ConnId, DeliveryMode, DropReason, Overflow};
+use message_queue_core::{
+    Broker, Checkpoint, CloseReason, Config, ConnId, DeliveryMode, DropReason, Overflow,
+};
 use message_queue_tests::script::{
     Action, Bytes, Literal, Part, Reads, Script, Step, play, play_restored,
 };
@@ -279,6 +281,15 @@ fn cases() -> u32 {
     cases.and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
 }
 
+/// The broker that is in a checkpoint after it was written and read.
+fn written_and_read(broker: &Broker) -> Broker {
+    let checkpoint = broker.checkpoint();
+    let bytes = postcard::to_allocvec(&checkpoint).expect("memory takes any checkpoint");
+    let read: Checkpoint = postcard::from_bytes(&bytes).expect("it was just written");
+    assert_eq!(read, checkpoint);
+    Broker::restore(read)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: cases(),
@@ -294,7 +305,7 @@ proptest! {
 
     #[test]
     fn a_restored_broker_goes_on_as_the_first_would_have(script in script()) {
-        prop_assert_eq!(play_restored(&script), play(&script));
+        prop_assert_eq!(play_restored(&script, written_and_read), play(&script));
     }
 
     #[test]

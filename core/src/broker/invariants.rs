@@ -14,6 +14,7 @@ impl Broker {
     /// # Panics
     /// If something does not hold: the broker has a bug.
     pub fn check_invariants(&self) {
+        assert_eq!(self.shared.config.check(), Ok(()));
         self.check_sessions();
         self.check_topics();
         self.check_counts();

@@ -2,10 +2,10 @@
 //!
 //! The rest of this directory: `lifecycle.rs` (connections come and go), `dispatch.rs` (what they
 //! bring goes to their topics), `expire.rs` (what happens by itself), `drain.rs` (the orderly end),
-//! `views.rs` (what an operator may see), `checkpoint.rs` (the whole state as plain data),
+//! `views.rs` (what an operator may see), `checkpoint.rs` (the whole state),
 //! `invariants.rs` (what always holds).
 
-pub mod checkpoint;
+mod checkpoint;
 mod dispatch;
 mod drain;
 mod expire;
@@ -28,6 +28,7 @@ use alloc::collections::BTreeMap;
 
 /// What happened on a connection. See [`Broker::handle_input`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Input {
     /// It was accepted. The first input of every connection; its number is new.
     Opened,
@@ -52,15 +53,18 @@ pub enum Input {
 }
 
 /// What the runtime has to do, or may want to tell. See [`Broker::poll_output`].
-#[derive(Clone, Debug)]
-pub enum Output {
+///
+/// `W` is what is said of the messages of a write: the broker gives the messages themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Output<W = Write> {
     /// Write this to the consumer's socket, then report [`Input::Written`]. Until that has been
     /// reported for the whole of it, no other write is asked for on this connection.
     Write {
         /// The consumer.
         conn: ConnId,
         /// What to write.
-        write: Write,
+        write: W,
     },
     /// Close the connection; the broker has forgotten it. Comes exactly once for each connection.
     Close {
@@ -97,6 +101,31 @@ pub enum Output {
     },
 }
 
+impl<W> Output<W> {
+    /// The same output, with something else said of the messages of a write.
+    pub fn map_write<V>(self, map: impl FnOnce(W) -> V) -> Output<V> {
+        match self {
+            Self::Write { conn, write } => Output::Write {
+                conn,
+                write: map(write),
+            },
+            Self::Close { conn, reason } => Output::Close { conn, reason },
+            Self::Pause { conn } => Output::Pause { conn },
+            Self::Resume { conn } => Output::Resume { conn },
+            Self::Registered { conn, role } => Output::Registered { conn, role },
+            Self::Dropped {
+                group,
+                reason,
+                count,
+            } => Output::Dropped {
+                group,
+                reason,
+                count,
+            },
+        }
+    }
+}
+
 /// The state machine. One object owns all connections.
 ///
 /// - **Getters**: [`stats`](Self::stats), [`consumers`](Self::consumers),
@@ -129,7 +158,8 @@ pub enum Output {
 /// assert_eq!(written, ["hello"]);
 /// # Ok::<(), message_queue_core::wire::MessageTooLarge>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Broker {
     topics: BTreeMap<TopicId, Topic>,
     shared: Shared,

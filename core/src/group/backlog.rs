@@ -12,7 +12,8 @@ use alloc::vec::Vec;
 ///
 /// Each message has its topic's sequence. It is what brings messages that were taken and handed
 /// back to where they were. Where one is missing, it is in flight, delivered or dropped.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Backlog {
     /// In the order of their sequences. No batch is empty. All but the first are compact: they keep
     /// no more memory alive than twice what their frames take.
@@ -32,13 +33,14 @@ pub(crate) struct Backlog {
 
 /// A batch that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Waiting {
     /// The messages; at least one.
-    pub batch: FrameBatch,
+    pub(crate) batch: FrameBatch,
     /// The sequence of the first of them; the others follow without a gap.
-    pub sequence: u64,
+    pub(crate) sequence: u64,
     /// Since when it has been waiting.
-    pub since: Now,
+    pub(crate) since: Now,
 }
 
 impl Waiting {
@@ -59,12 +61,13 @@ pub(crate) struct Taken {
 
 /// The sequences of the batches of a write, ascending. It takes memory only for gaps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sequences {
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Sequences {
     /// The sequence of the first message.
-    pub first: u64,
+    pub(crate) first: u64,
     /// The batches before which there is a gap, by their place in the write, and the sequence of
     /// each one's first message. All others begin where the batch before them ends.
-    pub gaps: Vec<(usize, u64)>,
+    pub(crate) gaps: Vec<(usize, u64)>,
 }
 
 impl Sequences {
@@ -269,20 +272,11 @@ impl Backlog {
             .map_or(0, |entry| entry.batch.byte_len())
     }
 
-    /// What waits, in order, and how many of the first messages were handed back.
-    pub(crate) fn state(&self) -> (Vec<Waiting>, usize) {
-        (self.entries.iter().cloned().collect(), self.handed_back)
-    }
-
-    /// This one, empty as it is, with what [`state`](Self::state) has told of another.
-    pub(crate) fn restored(mut self, waiting: Vec<Waiting>, handed_back: usize) -> Self {
-        for entry in &waiting {
-            self.messages += entry.batch.messages();
-            self.bytes += entry.batch.byte_len();
+    /// Shows `visit` every batch: see [`Checkpoint::each_batch`](crate::Checkpoint::each_batch).
+    pub(super) fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
+        for entry in &mut self.entries {
+            visit(&mut entry.batch);
         }
-        self.entries = waiting.into();
-        self.handed_back = handed_back;
-        self
     }
 
     /// Removes everything.
@@ -468,7 +462,7 @@ mod tests {
         let taken = full.take(9, 999).expect("one waits");
         full.push_back(batch(&["c"]), 2, Now::START);
         full.requeue(handed_back(&taken));
-        let sequences: Vec<u64> = full.state().0.iter().map(|it| it.sequence).collect();
+        let sequences: Vec<u64> = full.entries.iter().map(|it| it.sequence).collect();
         assert_eq!(sequences, [0, 2]);
     }
 }

@@ -2,8 +2,7 @@
 
 mod backlog;
 
-pub(crate) use backlog::{Backlog, Taken};
-pub use backlog::{Sequences, Waiting};
+pub(crate) use backlog::{Backlog, Sequences, Taken, Waiting};
 
 use crate::config::Config;
 use crate::error::DropReason;
@@ -15,7 +14,6 @@ use crate::shared::Shared;
 use crate::stats::{Count, Flow};
 use crate::wire::FrameBatch;
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec::Vec;
 
 /// What waits is bulk if it takes at least this part of a write.
 const BULK_RATIO: usize = 4;
@@ -27,7 +25,8 @@ const SHARERS: usize = 8;
 const RUN_RATIO: usize = 8;
 
 /// One group.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Group {
     id: GroupId,
     backlog: Backlog,
@@ -47,19 +46,6 @@ pub(crate) struct Group {
 pub(crate) struct Run {
     pub(crate) member: ConnId,
     pub(crate) taken: Taken,
-}
-
-/// A group's part of a [`Checkpoint`](crate::Checkpoint).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupState {
-    /// Its members with no write in flight, the one that has waited longest first.
-    pub idle: Vec<ConnId>,
-    /// What became of the messages offered to it.
-    pub flow: Flow,
-    /// What waits, in order.
-    pub backlog: Vec<Waiting>,
-    /// How many of the first messages were handed back by a member that left.
-    pub handed_back: usize,
 }
 
 impl Group {
@@ -247,34 +233,9 @@ impl Group {
         Some(Run { member, taken })
     }
 
-    /// Its part of a checkpoint.
-    pub(crate) fn state(&self) -> GroupState {
-        let (backlog, handed_back) = self.backlog.state();
-        GroupState {
-            idle: self.idle.values().copied().collect(),
-            flow: self.flow,
-            backlog,
-            handed_back,
-        }
-    }
-
-    /// The group that was in this state, without its members: they join by
-    /// [`restore_member`](Self::restore_member).
-    pub(crate) fn restored(id: GroupId, state: GroupState, config: &Config) -> Self {
-        let mut group = Self::new(id, config);
-        group.backlog = group.backlog.restored(state.backlog, state.handed_back);
-        group.flow = state.flow;
-        for member in state.idle {
-            group.wait_turn(member);
-        }
-        group
-    }
-
-    /// Takes in a member that was one. Returns its turn, if it is idle; any other if it is not.
-    pub(crate) fn restore_member(&mut self, member: ConnId) -> u64 {
-        self.members.insert(member);
-        let idle = self.idle.iter().find(|(_, idle)| **idle == member);
-        idle.map_or(self.next_turn, |(turn, _)| *turn)
+    /// Shows `visit` every batch: see [`Checkpoint::each_batch`](crate::Checkpoint::each_batch).
+    pub(crate) fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
+        self.backlog.each_batch(visit);
     }
 
     /// Checks what always holds of the group alone, where `next` is the sequence of the topic's
@@ -322,6 +283,7 @@ impl Group {
 mod tests {
     use super::*;
     use crate::time::Now;
+    use alloc::vec::Vec;
 
     fn runs(messages: usize, idle: u64, write_bytes: usize) -> Vec<u64> {
         let mut group = Group::new(GroupId::Shared, &Config::default());

@@ -10,7 +10,8 @@ use crate::id::{DEFAULT_TOPIC, GroupId, TopicId};
 use crate::time::Now;
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Session {
     /// Where it stands. Changed by [`Session::advance`] alone.
     state: State,
@@ -23,7 +24,8 @@ pub(crate) struct Session {
 }
 
 /// What only a consumer has.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Consumer {
     /// The group it is a member of.
     pub(crate) group: GroupId,
@@ -40,20 +42,6 @@ impl Session {
             opened,
             topic: DEFAULT_TOPIC,
             consumer: None,
-        }
-    }
-
-    pub(crate) const fn restored(
-        state: State,
-        opened: Now,
-        topic: TopicId,
-        consumer: Option<Consumer>,
-    ) -> Self {
-        Self {
-            state,
-            opened,
-            topic,
-            consumer,
         }
     }
 

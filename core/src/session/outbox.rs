@@ -1,21 +1,37 @@
 //! What is on its way to one consumer's socket: at most one write.
 
-use crate::broker::checkpoint::{ConsumerState, InFlight};
-use crate::group::{Taken, Waiting};
-use crate::id::{GroupId, TopicId};
+use crate::group::{Sequences, Taken, Waiting};
 use crate::planted::{self, Bug};
 use crate::stats::Count;
 use crate::time::Now;
+use crate::wire::{FrameBatch, Write};
 use alloc::vec::Vec;
 
 /// The write in flight to one consumer, if there is one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Outbox {
     in_flight: Option<InFlight>,
     /// What this consumer's socket has taken in all.
     pub(crate) delivered: Count,
     /// When this connection's write timer will next go off; at most one is set.
     pub(crate) timer: Option<Now>,
+}
+
+/// A write in flight to one consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct InFlight {
+    /// What is written.
+    write: Write,
+    /// The sequences of its messages.
+    sequences: Sequences,
+    /// How many bytes of it the socket has taken; fewer than it has.
+    taken: usize,
+    /// When it was handed out.
+    started: Now,
+    /// Since when its oldest message has been waiting.
+    waiting_since: Now,
 }
 
 /// What is left of a write that was given up.
@@ -80,23 +96,12 @@ impl Outbox {
         Some(count)
     }
 
-    /// The state of a consumer with this outbox.
-    pub(crate) fn state(&self, topic: TopicId, group: GroupId) -> ConsumerState {
-        ConsumerState {
-            topic,
-            group,
-            delivered: self.delivered,
-            timer: self.timer,
-            in_flight: self.in_flight.clone(),
-        }
-    }
-
-    /// The outbox of a consumer in this state.
-    pub(crate) fn restored(state: ConsumerState) -> Self {
-        Self {
-            in_flight: state.in_flight,
-            delivered: state.delivered,
-            timer: state.timer,
+    /// Shows `visit` every batch: see [`Checkpoint::each_batch`](crate::Checkpoint::each_batch).
+    pub(crate) fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
+        if let Some(flight) = &mut self.in_flight {
+            let mut batches = flight.write.batches().to_vec();
+            batches.iter_mut().for_each(visit);
+            flight.write = Write::new(batches);
         }
     }
 
@@ -135,8 +140,6 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::group::Sequences;
-    use crate::wire::{FrameBatch, Write};
     use alloc::vec;
 
     fn batch(messages: &[&str]) -> FrameBatch {

@@ -9,6 +9,7 @@
 /// ```
 /// Any of them may end at any time; a connection that has ended is no longer there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum State {
     /// Opened; its role line is not whole yet. Ends by itself after `role_timeout`.
     AwaitingRole,

@@ -21,7 +21,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// What is parked in one topic.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Parked {
     /// First parked first. A producer that has left may still have something here.
     line: VecDeque<(ConnId, FrameBatch)>,
@@ -31,6 +32,7 @@ pub(crate) struct Parked {
 
 /// What has no room for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Blocker {
     /// A group. Those before it have room.
     Group(GroupId),
@@ -51,11 +53,9 @@ impl Parked {
         self.line.is_empty()
     }
 
-    /// This, before it is known what blocks it: [`Topic::find_blocker`].
-    pub(super) fn restored(line: Vec<(ConnId, FrameBatch)>) -> Self {
-        Self {
-            line: line.into(),
-            blocker: None,
+    pub(super) fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
+        for (_, batch) in &mut self.line {
+            visit(batch);
         }
     }
 }
@@ -201,16 +201,6 @@ impl Topic {
                 Some(session) => session.advance(Event::Admitted),
                 None => shared.departed -= 1,
             }
-        }
-    }
-
-    /// Finds out again, after a restoration, what blocks what is parked.
-    pub(crate) fn find_blocker(&mut self, shared: &mut Shared) {
-        let Some((_, batch)) = self.parked.line.front() else {
-            return;
-        };
-        if let Err(blocker) = self.room(batch, shared) {
-            self.block(blocker, shared);
         }
     }
 

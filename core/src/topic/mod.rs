@@ -6,7 +6,7 @@ pub(crate) use admit::Parked;
 
 use crate::config::{Config, DeliveryMode, Overflow};
 use crate::error::{CloseReason, DropReason};
-use crate::group::{Group, GroupState};
+use crate::group::Group;
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::ledger::{Entry, post};
 use crate::session::Consumer;
@@ -14,11 +14,11 @@ use crate::shared::Shared;
 use crate::stats::{Count, Flow};
 use crate::wire::FrameBatch;
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use core::ops::Bound;
 
 /// One topic.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Topic {
     id: TopicId,
     /// The groups that each message is offered to.
@@ -29,19 +29,6 @@ pub(crate) struct Topic {
     flow: Flow,
     /// What waits to be offered.
     parked: Parked,
-}
-
-/// A topic's part of a [`Checkpoint`](crate::Checkpoint).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicState {
-    /// The groups.
-    pub groups: BTreeMap<GroupId, GroupState>,
-    /// The sequence of the next message.
-    pub next_sequence: u64,
-    /// What became of its messages, over all groups, those included that are gone.
-    pub flow: Flow,
-    /// What producers have parked, first parked first.
-    pub parked: Vec<(ConnId, FrameBatch)>,
 }
 
 impl Topic {
@@ -206,43 +193,12 @@ impl Topic {
         self.groups.range(range).map(|(_, group)| group)
     }
 
-    /// Its part of a checkpoint.
-    pub(crate) fn state(&self) -> TopicState {
-        let Self {
-            id: _,
-            groups,
-            next_sequence,
-            flow,
-            parked,
-        } = self;
-        TopicState {
-            groups: groups.iter().map(|(id, it)| (*id, it.state())).collect(),
-            next_sequence: *next_sequence,
-            flow: *flow,
-            parked: parked.line().cloned().collect(),
+    /// Shows `visit` every batch: see [`Checkpoint::each_batch`](crate::Checkpoint::each_batch).
+    pub(crate) fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
+        for group in self.groups.values_mut() {
+            group.each_batch(visit);
         }
-    }
-
-    /// The topic that was in this state, its groups without their members.
-    pub(crate) fn restored(id: TopicId, state: TopicState, shared: &mut Shared) -> Self {
-        let mut topic = Self {
-            id,
-            groups: BTreeMap::new(),
-            next_sequence: state.next_sequence,
-            flow: state.flow,
-            parked: Parked::restored(state.parked),
-        };
-        for (id, state) in state.groups {
-            let group = Group::restored(id, state, &shared.config);
-            shared.budget.take(group.backlog().bytes());
-            topic.groups.insert(id, group);
-        }
-        topic
-    }
-
-    /// Takes in a consumer that was one. Returns its turn.
-    pub(crate) fn restore_member(&mut self, conn: ConnId, id: GroupId) -> u64 {
-        self.group(id).restore_member(conn)
+        self.parked.each_batch(visit);
     }
 
     /// Checks what always holds. Returns what waits, and the bytes in all backlogs, what was handed

@@ -1,8 +1,8 @@
 //! A batch: a run of whole frames, as they came off the wire. The unit of flow.
 
-use super::encoder::{Encoder, MessageTooLarge};
 use super::frame::{self, Front, LENGTH_PREFIX};
 use crate::error::ProtocolError;
+use crate::stats::Count;
 use bytes::Bytes;
 use core::fmt;
 
@@ -19,6 +19,8 @@ const PIN_RATIO: usize = 2;
 /// [`as_bytes`](Self::as_bytes). A clone is a reference count. Splitting one copies nothing; it
 /// walks the lengths of the frames in the front part.
 #[derive(Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Bytes", into = "Bytes"))]
 pub struct FrameBatch {
     /// Whole frames only.
     bytes: Bytes,
@@ -51,20 +53,6 @@ impl FrameBatch {
             bytes,
             messages,
         })
-    }
-
-    /// Makes a batch of these messages, each a frame of its own.
-    ///
-    /// # Errors
-    /// A message above [`MAX_FRAME_BODY`](super::MAX_FRAME_BODY).
-    pub fn encode<M: AsRef<[u8]>>(
-        messages: impl IntoIterator<Item = M>,
-    ) -> Result<Self, MessageTooLarge> {
-        let mut encoder = Encoder::new();
-        for message in messages {
-            encoder.push(message.as_ref())?;
-        }
-        Ok(encoder.take())
     }
 
     /// How many messages there are.
@@ -171,6 +159,27 @@ fn count(bytes: &[u8]) -> Result<usize, ProtocolError> {
         messages += 1;
     }
     Ok(messages)
+}
+
+impl Count {
+    /// What a batch holds.
+    pub fn of(batch: &FrameBatch) -> Self {
+        Self::new(batch.messages(), batch.byte_len())
+    }
+}
+
+impl TryFrom<Bytes> for FrameBatch {
+    type Error = ProtocolError;
+
+    fn try_from(bytes: Bytes) -> Result<Self, ProtocolError> {
+        Self::parse(bytes)
+    }
+}
+
+impl From<FrameBatch> for Bytes {
+    fn from(batch: FrameBatch) -> Self {
+        batch.into_bytes()
+    }
 }
 
 /// Equal frames are equal batches, wherever they are kept.

@@ -61,6 +61,22 @@ impl Encoder {
     }
 }
 
+impl FrameBatch {
+    /// Makes a batch of these messages, each a frame of its own.
+    ///
+    /// # Errors
+    /// A message above [`MAX_FRAME_BODY`].
+    pub fn encode<M: AsRef<[u8]>>(
+        messages: impl IntoIterator<Item = M>,
+    ) -> Result<Self, MessageTooLarge> {
+        let mut encoder = Encoder::new();
+        for message in messages {
+            encoder.push(message.as_ref())?;
+        }
+        Ok(encoder.take())
+    }
+}
+
 /// A message that no frame can carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageTooLarge {

@@ -5,6 +5,7 @@ use core::fmt;
 
 /// What a client is here for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Role {
     /// Sends messages, reads nothing.
     Producer,

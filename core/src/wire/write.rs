@@ -1,6 +1,6 @@
 //! One write: what a consumer's socket gets in one go.
 
-use super::FrameBatch;
+use super::batch::FrameBatch;
 use crate::stats::Count;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -11,6 +11,11 @@ pub(crate) const MAX_BATCHES: usize = 64;
 
 /// Batches to be written to one consumer, one after the other. A clone is a reference count.
 #[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(from = "Vec<FrameBatch>", into = "Vec<FrameBatch>")
+)]
 pub struct Write {
     /// At least one; at most [`MAX_BATCHES`].
     batches: Arc<[FrameBatch]>,
@@ -19,8 +24,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// A write of these batches. The broker makes its own; this is for what it left in a
-    /// [`Checkpoint`](crate::Checkpoint).
+    /// A write of these batches.
     pub fn new(batches: Vec<FrameBatch>) -> Self {
         let mut count = Count::ZERO;
         for batch in &batches {
@@ -40,6 +44,18 @@ impl Write {
     /// What they hold together.
     pub const fn count(&self) -> Count {
         self.count
+    }
+}
+
+impl From<Vec<FrameBatch>> for Write {
+    fn from(batches: Vec<FrameBatch>) -> Self {
+        Self::new(batches)
+    }
+}
+
+impl From<Write> for Vec<FrameBatch> {
+    fn from(write: Write) -> Self {
+        write.batches.to_vec()
     }
 }
 

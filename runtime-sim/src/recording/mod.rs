@@ -7,10 +7,9 @@
 
 mod trace;
 
-use message_queue_core::broker::checkpoint::CheckpointError;
-use message_queue_core::{Broker, Checkpoint};
+use message_queue_core::{Broker, Checkpoint, Output};
 use message_queue_tokio::record::{
-    Kept, Outcome, ReadError, Reader, Record, RecordedFile, Step, recorded_files,
+    Digest, Kept, ReadError, Reader, Record, RecordedFile, Step, recorded_files,
 };
 use std::fmt;
 use std::io::{self, Write};
@@ -47,9 +46,9 @@ pub enum Difference {
         /// The step, from 1.
         step: u64,
         /// What was recorded.
-        recorded: Vec<Outcome>,
+        recorded: Vec<Output<Digest>>,
         /// What the replay did.
-        replayed: Vec<Outcome>,
+        replayed: Vec<Output<Digest>>,
     },
     /// A panic of the core that was not recorded.
     Panic {
@@ -67,8 +66,8 @@ pub enum Difference {
     Checkpoint {
         /// The file.
         file: PathBuf,
-        /// Why.
-        error: CheckpointError,
+        /// What is wrong with it.
+        message: String,
     },
     /// A file that does not begin with a checkpoint.
     NoCheckpoint {
@@ -223,13 +222,16 @@ impl Replay<'_> {
         let difference = match &self.broker {
             Some(broker) if broker.checkpoint() == checkpoint => return true,
             Some(_) => Difference::State { file },
-            None => match Broker::restore(checkpoint) {
-                Ok(broker) => {
-                    self.broker = Some(broker);
-                    return true;
+            None => {
+                let broker = Broker::restore(checkpoint);
+                match unless_it_panics(|| broker.check_invariants()) {
+                    Ok(()) => {
+                        self.broker = Some(broker);
+                        return true;
+                    }
+                    Err(message) => Difference::Checkpoint { file, message },
                 }
-                Err(error) => Difference::Checkpoint { file, error },
-            },
+            }
         };
         self.result.difference = Some(difference);
         false
@@ -240,27 +242,26 @@ impl Replay<'_> {
             return Ok(());
         };
         self.result.steps += 1;
-        self.result.inputs += step.fed.len() as u64;
+        self.result.inputs += step.calls.len() as u64;
         let number = self.result.steps;
         self.trace.inputs(number, &step)?;
         let Step {
             now,
-            fed,
-            outcomes: recorded,
+            calls,
+            outputs: recorded,
             ended,
         } = step;
         // A panic is what a recording of a broker that has crashed is replayed for.
-        let run = catch_unwind(AssertUnwindSafe(|| {
-            for fed in fed {
-                fed.feed(&mut broker, now);
+        let replayed = match unless_it_panics(|| {
+            for call in calls {
+                call.apply(&mut broker, now);
             }
             let outputs = std::iter::from_fn(|| broker.poll_output());
-            outputs.map(|it| Outcome::of(&it, kept)).collect::<Vec<_>>()
-        }));
-        let replayed = match run {
+            let digest = |output: Output| output.map_write(|write| kept.digest(&write));
+            outputs.map(digest).collect::<Vec<_>>()
+        }) {
             Ok(replayed) => replayed,
-            Err(panic) => {
-                let message = message_of(panic.as_ref());
+            Err(message) => {
                 self.trace
                     .line(format_args!("the core panicked: {message}"))?;
                 if ended {
@@ -272,8 +273,8 @@ impl Replay<'_> {
                 return Ok(());
             }
         };
-        for outcome in &replayed {
-            self.trace.outcome(&broker, outcome)?;
+        for output in &replayed {
+            self.trace.output(&broker, output)?;
         }
         if !ended {
             self.trace
@@ -292,11 +293,13 @@ impl Replay<'_> {
     }
 }
 
-/// What a panic says.
-fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("without a word").to_owned()
+/// What `run` gives, or what its panic says.
+fn unless_it_panics<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        text.unwrap_or("without a word").to_owned()
+    })
 }
 
 impl Replayed {
@@ -346,9 +349,9 @@ impl fmt::Display for Difference {
                 replayed,
             } => {
                 write!(f, "step {step} did something else")?;
-                for (what, outcomes) in [("recorded", recorded), ("replayed", replayed)] {
-                    for outcome in outcomes {
-                        write!(f, "\n  {what}: {}", trace::told(outcome))?;
+                for (what, outputs) in [("recorded", recorded), ("replayed", replayed)] {
+                    for output in outputs {
+                        write!(f, "\n  {what}: {}", trace::told(output))?;
                     }
                 }
                 Ok(())
@@ -364,7 +367,11 @@ impl fmt::Display for Difference {
                 "the state of the broker is not the one in which {} begins",
                 file.display()
             ),
-            Self::Checkpoint { file, error } => write!(f, "{}: {error}", file.display()),
+            Self::Checkpoint { file, message } => write!(
+                f,
+                "{} begins in a state that no broker can be in: {message}",
+                file.display()
+            ),
             Self::NoCheckpoint { file } => {
                 write!(f, "{} does not begin with a checkpoint", file.display())
             }

@@ -1,7 +1,7 @@
 //! What happened, for people to read.
 
-use message_queue_core::{Broker, Config, Count, GroupId, Input};
-use message_queue_tokio::record::{Fed, Header, Outcome, Step};
+use message_queue_core::{Broker, Config, Count, GroupId, Input, Output};
+use message_queue_tokio::record::{Call, Digest, Header, Step};
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
@@ -31,16 +31,16 @@ impl<'a> Trace<'a> {
 
     pub(super) fn inputs(&mut self, number: u64, step: &Step) -> io::Result<()> {
         let now = step.now.since_start();
-        for fed in &step.fed {
+        for call in &step.calls {
             let (seconds, micros) = (now.as_secs(), now.subsec_micros());
             write!(self.out, "#{number} {seconds}.{micros:06}s ")?;
-            match fed {
-                Fed::Input(conn, input) => {
+            match call {
+                Call::Input(conn, input) => {
                     write!(self.out, "{conn} ")?;
                     self.input(input)?;
                 }
-                Fed::Timeout => writeln!(self.out, "a deadline has come")?,
-                Fed::Drain(timeout) => writeln!(self.out, "drain within {timeout:?}")?,
+                Call::Timeout => writeln!(self.out, "a deadline has come")?,
+                Call::Drain(timeout) => writeln!(self.out, "drain within {timeout:?}")?,
             }
         }
         Ok(())
@@ -60,22 +60,22 @@ impl<'a> Trace<'a> {
     }
 
     /// One thing that the core asked for, and why, where that is not said by what it is.
-    pub(super) fn outcome(&mut self, broker: &Broker, outcome: &Outcome) -> io::Result<()> {
-        write!(self.out, "    -> {}", told(outcome))?;
-        match outcome {
-            Outcome::Dropped { group, .. } => {
+    pub(super) fn output(&mut self, broker: &Broker, output: &Output<Digest>) -> io::Result<()> {
+        write!(self.out, "    -> {}", told(output))?;
+        match output {
+            Output::Dropped { group, .. } => {
                 if let Some(state) = group.and_then(|group| backlog(broker, group)) {
                     write!(self.out, "; {state}")?;
                 }
             }
-            Outcome::Pause { .. } => {
+            Output::Pause { .. } => {
                 let parked = amount(broker.stats().parked);
                 write!(self.out, "; {parked} are parked for want of room")?;
             }
-            Outcome::Write { .. }
-            | Outcome::Close { .. }
-            | Outcome::Resume { .. }
-            | Outcome::Registered { .. } => {}
+            Output::Write { .. }
+            | Output::Close { .. }
+            | Output::Resume { .. }
+            | Output::Registered { .. } => {}
         }
         writeln!(self.out)
     }
@@ -99,18 +99,17 @@ fn backlog(broker: &Broker, group: GroupId) -> Option<String> {
 }
 
 /// An output as text.
-pub(super) fn told(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Write {
+pub(super) fn told(output: &Output<Digest>) -> String {
+    match output {
+        Output::Write {
             conn,
-            count,
-            digest,
-        } => format!("write {} to {conn} (digest {digest:016x})", amount(*count)),
-        Outcome::Close { conn, reason } => format!("close {conn}: {reason}"),
-        Outcome::Pause { conn } => format!("stop reading from {conn}"),
-        Outcome::Resume { conn } => format!("read from {conn} again"),
-        Outcome::Registered { conn, role } => format!("{conn} is registered as a {role}"),
-        Outcome::Dropped {
+            write: Digest { count, hash },
+        } => format!("write {} to {conn} (digest {hash:016x})", amount(*count)),
+        Output::Close { conn, reason } => format!("close {conn}: {reason}"),
+        Output::Pause { conn } => format!("stop reading from {conn}"),
+        Output::Resume { conn } => format!("read from {conn} again"),
+        Output::Registered { conn, role } => format!("{conn} is registered as a {role}"),
+        Output::Dropped {
             group,
             reason,
             count,

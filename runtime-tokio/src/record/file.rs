@@ -1,31 +1,64 @@
 //! One file of a recording.
 //!
 //! ```text
-//! message-queue recording format=1 program=0.1.0 payloads=hash run=1795437696000 file=3 missed=0\n
-//! ┌────────┬──────────┬──────┬──────────────────────┐
-//! │ length │ checksum │ kind │ body: `length` bytes │  a record; the first is a checkpoint
-//! └────────┴──────────┴──────┴──────────────────────┘
-//!   4        4          1
+//! message-queue recording format=2 program=0.1.0 payloads=hash run=1795437696000 file=3 missed=0\n
+//! ┌────────┬──────────┬──────────────────────┐
+//! │ length │ checksum │ body: `length` bytes │  a record; the first is a checkpoint
+//! └────────┴──────────┴──────────────────────┘
+//!   4        4
 //! ```
 //!
-//! `length` and `checksum` are big-endian; the checksum is the low half of the XXH3 (64 bits) of
-//! kind and body. What bodies look like: `codec.rs`, `checkpoint.rs`, `step.rs`.
+//! `length` and `checksum` are big-endian; the checksum is the low half of the XXH3 (64 bits) of the
+//! body. The body is a [`Record`] as postcard writes it, each batch of messages as
+//! [`Kept`] has it.
 
-use super::codec::{In, Malformed, Out};
 use super::payload::{Kept, Payloads};
-use super::step::Step;
-use message_queue_core::Checkpoint;
+use super::step::{Call, Step};
+use message_queue_core::wire::FrameBatch;
+use message_queue_core::{Checkpoint, Input};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use twox_hash::XxHash3_64;
 
 /// The version of the format. Another one is not read.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
 
 /// The bytes of a record before its body.
-pub(super) const RECORD_HEAD: usize = 9;
+pub(super) const RECORD_HEAD: usize = 8;
 
 /// What every recording begins with.
 const MAGIC: &str = "message-queue recording";
+
+/// What this program cannot read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Another file.
+    #[error("this is not a recording")]
+    NotARecording,
+    /// A recording of another version.
+    #[error(
+        "a recording with format={format}, written by version {program}; this version reads \
+         format={FORMAT} alone: replay it with the version that wrote it"
+    )]
+    OtherFormat {
+        /// Its format.
+        format: String,
+        /// The version of the program that wrote it.
+        program: String,
+    },
+    /// A field of the first line is missing or is not what it can be.
+    #[error("the first line has no valid {0}")]
+    Header(&'static str),
+    /// The checksum of a record is right, and yet it says nothing that this program knows.
+    #[error("this is no record: {0}")]
+    Record(#[from] postcard::Error),
+    /// A record goes on after its end.
+    #[error("a record is {0} bytes longer than what it says")]
+    TooLong(usize),
+    /// What stands for a message does not say what a message can be.
+    #[error("what stands for a message stands for none")]
+    StandIn,
+}
 
 /// The first line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +76,7 @@ pub struct Header {
 }
 
 /// One record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     /// The state of the core: the first record of a file.
     Checkpoint(Box<Checkpoint>),
@@ -58,7 +91,7 @@ pub enum Record {
 }
 
 /// Why something was not recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopCause {
     /// The disk was slower than the broker, for longer than the queue allows for.
     SlowDisk,
@@ -66,10 +99,6 @@ pub enum StopCause {
     LargeState,
     /// A single step would have taken more than half of the ring.
     LargeStep,
-}
-
-impl StopCause {
-    const ALL: [Self; 3] = [Self::SlowDisk, Self::LargeState, Self::LargeStep];
 }
 
 impl fmt::Display for StopCause {
@@ -105,90 +134,80 @@ impl Header {
     /// # Errors
     /// What in it is missing or unknown.
     pub(super) fn parse(line: &str) -> Result<Self, Malformed> {
-        let not_one = Malformed("file: not a recording");
-        let fields = line.strip_prefix(MAGIC).ok_or(not_one)?;
-        let field = |name: &str| {
+        let fields = line.strip_prefix(MAGIC).ok_or(Malformed::NotARecording)?;
+        let field = |name: &'static str| {
             let mut pairs = fields.split(' ').filter_map(|field| field.split_once('='));
-            pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+            let value = pairs.find(|(key, _)| *key == name).map(|(_, value)| value);
+            value.ok_or(Malformed::Header(name))
         };
-        let number = |name: &str| field(name).and_then(|value| value.parse().ok());
-        if number("format") != Some(FORMAT) {
-            return Err(Malformed("file: another version of the format"));
+        let number = |name| {
+            let value = field(name)?.parse();
+            value.map_err(|_| Malformed::Header(name))
+        };
+        let (format, program) = (field("format")?, field("program")?);
+        if format != FORMAT.to_string() {
+            return Err(Malformed::OtherFormat {
+                format: format.to_owned(),
+                program: program.to_owned(),
+            });
         }
-        let payloads = [Payloads::Full, Payloads::Hash]
-            .into_iter()
-            .find(|payloads| field("payloads") == Some(payloads.as_str()));
-        let bad_line = Malformed("first line");
         Ok(Self {
-            program: field("program").ok_or(bad_line)?.to_owned(),
-            payloads: payloads.ok_or(bad_line)?,
-            run: number("run").ok_or(bad_line)?,
-            number: number("file").ok_or(bad_line)?,
-            missed: number("missed").ok_or(bad_line)?,
+            program: program.to_owned(),
+            payloads: match field("payloads")? {
+                "full" => Payloads::Full,
+                "hash" => Payloads::Hash,
+                _ => return Err(Malformed::Header("payloads")),
+            },
+            run: number("run")?,
+            number: number("file")?,
+            missed: number("missed")?,
         })
     }
 }
 
-/// Begins a record. Its body is to be put into the same [`Out`], then [`finish`] called.
-pub(super) fn begin(out: &mut Out, kind: u8) {
-    out.0.clear();
-    out.raw(&[0; RECORD_HEAD - 1]);
-    out.byte(kind);
+/// The checksum of a record's body.
+pub(super) fn checksum(body: &[u8]) -> u32 {
+    XxHash3_64::oneshot(body) as u32
 }
 
-/// Fills in the length and the checksum of the record.
-pub(super) fn finish(out: &mut Out) {
-    let length = (out.0.len() - RECORD_HEAD) as u32;
-    let checksum = checksum(&out.0[RECORD_HEAD - 1..]);
-    out.0[..4].copy_from_slice(&length.to_be_bytes());
-    out.0[4..8].copy_from_slice(&checksum.to_be_bytes());
-}
-
-/// The checksum of a record's kind and body.
-pub(super) fn checksum(bytes: &[u8]) -> u32 {
-    XxHash3_64::oneshot(bytes) as u32
-}
-
-impl Kept {
-    /// Puts a record that is whole into `out`, in place of what was there.
-    pub(super) fn put_record(&self, out: &mut Out, record: &Record) {
-        match record {
-            Record::Checkpoint(checkpoint) => {
-                begin(out, b'C');
-                self.put_checkpoint(out, checkpoint);
-            }
-            Record::Step(step) => {
-                begin(out, b'S');
-                self.put_step(out, step);
-            }
-            Record::Full => begin(out, b'F'),
-            Record::Gap(cause) => {
-                begin(out, b'G');
-                out.byte(*cause as u8);
-            }
-            Record::End => begin(out, b'E'),
-        }
-        finish(out);
+impl Record {
+    /// Puts the record into `out` as it stands in a file, in place of what was there.
+    pub(super) fn write(mut self, kept: &Kept, out: &mut Vec<u8>) {
+        self.each_batch(&mut |batch| *batch = kept.keep(batch));
+        out.clear();
+        out.extend_from_slice(&[0; RECORD_HEAD]);
+        postcard::to_io(&self, &mut *out).expect("memory takes what every record has");
+        let (head, body) = out.split_at_mut(RECORD_HEAD);
+        head[..4].copy_from_slice(&(body.len() as u32).to_be_bytes());
+        head[4..].copy_from_slice(&checksum(body).to_be_bytes());
     }
 
-    /// Reads a record's kind and body.
-    pub(super) fn record(&self, bytes: &[u8]) -> Result<Record, Malformed> {
-        let mut input = In(bytes);
-        let record = match input.byte()? {
-            b'C' => Record::Checkpoint(Box::new(self.checkpoint(&mut input)?)),
-            b'S' => Record::Step(self.step(&mut input)?),
-            b'F' => Record::Full,
-            b'G' => {
-                let cause = StopCause::ALL.get(usize::from(input.byte()?));
-                Record::Gap(*cause.ok_or(Malformed("cause of a gap"))?)
+    /// Reads a record's body.
+    pub(super) fn read(body: &[u8], kept: &Kept) -> Result<Self, Malformed> {
+        let (mut record, rest) = postcard::take_from_bytes::<Self>(body)?;
+        if !rest.is_empty() {
+            return Err(Malformed::TooLong(rest.len()));
+        }
+        let mut all = Ok(());
+        record.each_batch(&mut |batch| match kept.replayed(batch) {
+            Ok(replayed) => *batch = replayed,
+            Err(error) => all = Err(error),
+        });
+        all.map(|()| record)
+    }
+
+    /// Shows `visit` every batch of messages in it.
+    fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
+        match self {
+            Self::Checkpoint(checkpoint) => checkpoint.each_batch(visit),
+            Self::Step(step) => {
+                for call in &mut step.calls {
+                    if let Call::Input(_, Input::Batch(batch)) = call {
+                        visit(batch);
+                    }
+                }
             }
-            b'E' => Record::End,
-            _ => return Err(Malformed("kind of record")),
-        };
-        if input.0.is_empty() {
-            Ok(record)
-        } else {
-            Err(Malformed("record: longer than what it holds"))
+            Self::Full | Self::Gap(_) | Self::End => {}
         }
     }
 }
@@ -196,6 +215,13 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::size;
+    use message_queue_core::wire::Role;
+    use message_queue_core::{
+        Broker, CloseReason, Config, ConnId, Count, DeliveryMode, DropReason, GroupId, Now, Output,
+        Overflow, ProtocolError,
+    };
+    use std::time::Duration;
 
     fn header() -> Header {
         Header {
@@ -212,7 +238,7 @@ mod tests {
         let line = header().to_string();
         assert_eq!(
             line,
-            "message-queue recording format=1 program=0.1.0 payloads=hash run=1795437696000 \
+            "message-queue recording format=2 program=0.1.0 payloads=hash run=1795437696000 \
              file=3 missed=0\n"
         );
         assert_eq!(Header::parse(line.trim_end()), Ok(header()));
@@ -221,14 +247,19 @@ mod tests {
     #[test]
     fn another_file_or_another_format_is_refused_by_name() {
         for (line, what) in [
-            ("GIF89a", "malformed file: not a recording"),
+            ("GIF89a", "this is not a recording"),
             (
-                "message-queue recording format=2 program=9",
-                "malformed file: another version of the format",
+                "message-queue recording format=1 program=0.0.9",
+                "a recording with format=1, written by version 0.0.9; this version reads format=2 \
+                 alone: replay it with the version that wrote it",
             ),
             (
-                "message-queue recording format=1 program=0.1.0 payloads=half run=1 file=0 missed=0",
-                "malformed first line",
+                "message-queue recording format=2 program=0.1.0 payloads=half run=1 file=0 missed=0",
+                "the first line has no valid payloads",
+            ),
+            (
+                "message-queue recording format=2 program=0.1.0 payloads=full run=1 file=0",
+                "the first line has no valid missed",
             ),
         ] {
             let error = Header::parse(line).unwrap_err();
@@ -236,15 +267,137 @@ mod tests {
         }
     }
 
-    #[test]
-    fn records_come_back() {
-        let causes = StopCause::ALL.map(Record::Gap).into_iter();
-        for record in causes.chain([Record::Full, Record::End]) {
-            let mut out = Out::default();
-            Kept::Whole.put_record(&mut out, &record);
-            assert_eq!(Kept::Whole.record(&out.0[RECORD_HEAD - 1..]), Ok(record));
+    /// A broker of which every part is in use.
+    fn busy(delivery: DeliveryMode) -> Broker {
+        let mut broker = Broker::new(Config {
+            delivery,
+            overflow: Overflow::Block,
+            queue_capacity: 2,
+            consumer_backlog: 2,
+            ..Config::default()
+        });
+        let now = Now::at(Duration::new(7, 999_999_999));
+        for (conn, role) in [
+            (1, Role::Consumer),
+            (2, Role::Producer),
+            (3, Role::Consumer),
+        ] {
+            broker.handle_input(ConnId(conn), Input::Opened, now);
+            broker.handle_input(ConnId(conn), Input::Role(role), now);
         }
-        assert!(Kept::Whole.record(b"E+").is_err());
-        assert!(Kept::Whole.record(b"X").is_err());
+        broker.handle_input(ConnId(4), Input::Opened, now);
+        for messages in [
+            &["secret one", "secret two"][..],
+            &["secret three, which is longer"],
+            &["", "secret 4", "secret 5"],
+            &["secret 6", "secret 7"],
+        ] {
+            let batch = FrameBatch::encode(messages).unwrap();
+            broker.handle_input(ConnId(2), Input::Batch(batch), now);
+            if !broker.stats().parked.is_zero() {
+                break;
+            }
+        }
+        broker.handle_input(ConnId(1), Input::Written(3), now);
+        broker.drain(Duration::from_secs(9), now);
+        while broker.poll_output().is_some() {}
+        assert!(!broker.backlog().is_zero() && !broker.stats().parked.is_zero());
+        broker
+    }
+
+    /// A step with every kind of input and of output.
+    fn everything() -> Step {
+        let conn = ConnId(300);
+        let count = Count::new(3, 1 << 20);
+        let batch = FrameBatch::encode(["a", "", "bcd"]).unwrap();
+        let inputs = [
+            Input::Opened,
+            Input::Role(Role::Producer),
+            Input::Batch(batch),
+            Input::Written(70_000),
+            Input::Broke(ProtocolError::FrameTooLarge { length: 1 << 30 }),
+            Input::PeerClosed,
+        ];
+        let mut calls: Vec<Call> = inputs.map(|input| Call::Input(conn, input)).into();
+        calls.extend([Call::Timeout, Call::Drain(Duration::from_millis(1500))]);
+        let hash = u64::MAX - 1;
+        let write = super::super::step::Digest { count, hash };
+        let reason = CloseReason::WriteTimeout;
+        let outputs = vec![
+            Output::Write { conn, write },
+            Output::Close { conn, reason },
+            Output::Dropped {
+                group: Some(GroupId::Own(conn)),
+                reason: DropReason::Shutdown,
+                count,
+            },
+        ];
+        Step {
+            now: Now::at(Duration::new(1, 5)),
+            calls,
+            outputs,
+            ended: true,
+        }
+    }
+
+    fn body(record: &Record, kept: &Kept) -> Vec<u8> {
+        let mut out = Vec::new();
+        record.clone().write(kept, &mut out);
+        out.split_off(RECORD_HEAD)
+    }
+
+    #[test]
+    fn records_come_back_and_those_cut_short_do_not() {
+        for record in [
+            Record::Checkpoint(Box::new(busy(DeliveryMode::Broadcast).checkpoint())),
+            Record::Checkpoint(Box::new(busy(DeliveryMode::Queue).checkpoint())),
+            Record::Step(everything()),
+            Record::Gap(StopCause::LargeState),
+            Record::Full,
+            Record::End,
+        ] {
+            let mut body = body(&record, &Kept::Whole);
+            for length in 0..body.len() {
+                let cut = Record::read(&body[..length], &Kept::Whole);
+                assert!(cut.is_err(), "{length} bytes of {record:?}");
+            }
+            assert_eq!(Record::read(&body, &Kept::Whole), Ok(record));
+            body.push(0);
+            assert_eq!(
+                Record::read(&body, &Kept::Whole),
+                Err(Malformed::TooLong(1))
+            );
+        }
+        assert!(Record::read(b"X", &Kept::Whole).is_err());
+    }
+
+    #[test]
+    fn with_hashes_everything_but_the_messages_comes_back() {
+        for delivery in [DeliveryMode::Broadcast, DeliveryMode::Queue] {
+            let broker = busy(delivery);
+            let record = Record::Checkpoint(Box::new(broker.checkpoint()));
+            let body = body(&record, &Kept::recording(Payloads::Hash));
+            assert!(!body.windows(6).any(|bytes| bytes == b"secret"));
+            let Ok(Record::Checkpoint(replayed)) = Record::read(&body, &Kept::Fronts) else {
+                panic!("a checkpoint was written");
+            };
+            let restored = Broker::restore(*replayed);
+            restored.check_invariants();
+            assert_eq!(restored.stats(), broker.stats());
+            assert!(restored.consumers().eq(broker.consumers()));
+            assert!(restored.groups().eq(broker.groups()));
+        }
+    }
+
+    #[test]
+    fn no_checkpoint_is_larger_than_was_told_before() {
+        for delivery in [DeliveryMode::Broadcast, DeliveryMode::Queue] {
+            for payloads in [Payloads::Full, Payloads::Hash] {
+                let broker = busy(delivery);
+                let record = Record::Checkpoint(Box::new(broker.checkpoint()));
+                let bytes = body(&record, &Kept::recording(payloads)).len() as u64;
+                assert!(bytes <= size::of_checkpoint(broker.stats(), payloads));
+            }
+        }
     }
 }

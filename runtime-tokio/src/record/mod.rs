@@ -25,22 +25,20 @@
 //!
 //! `docs/FLIGHT_RECORDER.md` is the page for operators.
 
-mod checkpoint;
-mod codec;
 pub mod file;
 mod payload;
 mod reader;
 mod recorder;
 mod ring;
+mod size;
 mod status;
 mod step;
 mod writer;
 
-pub use codec::Malformed;
-pub use file::{Header, Record, StopCause};
+pub use file::{Header, Malformed, Record, StopCause};
 pub use payload::{Kept, Payloads};
 pub use reader::{ReadError, Reader};
 pub use recorder::{Options, Recorder, StartError};
 pub use ring::{RecordedFile, recorded_files};
 pub use status::RecordingStatus;
-pub use step::{Fed, Outcome, Step};
+pub use step::{Call, Digest, Step};

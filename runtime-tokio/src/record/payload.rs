@@ -1,16 +1,22 @@
 //! What is kept of messages: all of them, or their lengths and a hash of each.
 
-use super::codec::{In, Malformed, Out};
-use bytes::Bytes;
+use super::file::Malformed;
+use super::step::Digest;
 use message_queue_core::Write;
-use message_queue_core::wire::{FrameBatch, LENGTH_PREFIX, MAX_FRAME_BODY};
+use message_queue_core::wire::{Encoder, FrameBatch, LENGTH_PREFIX, MAX_FRAME_BODY};
 use serde::Deserialize;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use twox_hash::XxHash3_64;
 
+/// The bytes that say how long a body is.
+const LENGTH: usize = size_of::<u32>();
+
 /// The most bytes of a hash that stand for a body. A shorter body has as many as itself.
-const STAND_IN: usize = 8;
+const HASH: usize = 8;
+
+/// The most bytes of what stands for one message.
+pub(super) const STAND_IN_MESSAGE: usize = LENGTH + HASH;
 
 /// The most bytes of one batch that are made up for a replay: far more than one read brings, and
 /// no more than memory has room for, whatever a file says.
@@ -45,17 +51,18 @@ impl fmt::Display for Payloads {
 
 /// How messages are turned into what is kept of them.
 ///
-/// With [`Payloads::Hash`] the recorder replaces a body by a *stand-in*: the first bytes of its
-/// hash, at most 8 and no more than the body has. The replay feeds the core bodies of the same
-/// length that begin with their stand-ins and are zero after it; so the place of every message in
-/// what the core writes can be compared, and the core, which never looks into bodies, does the same.
+/// With [`Payloads::Hash`] the recorder replaces each message by a *stand-in*, a short message: the
+/// length of the body (u32, big-endian) and the first bytes of its hash, at most 8 and no more than
+/// the body has. The replay feeds the core bodies of the same lengths that begin with those bytes
+/// and are zero after them; so the place of every message in what the core writes can be compared,
+/// and the core, which never looks into bodies, does the same.
 #[derive(Debug)]
 pub enum Kept {
     /// Messages as they are.
     Whole,
-    /// The stand-in of a body is its hash under this key: while recording.
+    /// A body is hashed under this key: while recording.
     Hashed(RandomState),
-    /// The stand-in of a body is its front: while replaying.
+    /// The front of a body is its hash: while replaying.
     Fronts,
 }
 
@@ -76,90 +83,70 @@ impl Kept {
         }
     }
 
-    /// A digest of what is kept of all messages of a write, in order. How they are divided into
-    /// batches does not matter.
-    pub(super) fn digest(&self, write: &Write) -> u64 {
-        let mut digest = XxHash3_64::new();
+    /// What is kept of all messages of a write. How they are divided into batches does not matter.
+    pub fn digest(&self, write: &Write) -> Digest {
+        let mut hasher = XxHash3_64::new();
         for batch in write.batches() {
-            if matches!(self, Self::Whole) {
-                digest.write(batch.as_bytes());
-                continue;
-            }
-            for body in batch.bodies() {
-                digest.write(&(body.len() as u64).to_be_bytes());
-                digest.write(self.stand_in(&body).as_ref());
-            }
+            hasher.write(self.keep(batch).as_bytes());
         }
-        digest.finish()
+        Digest {
+            count: write.count(),
+            hash: hasher.finish(),
+        }
     }
 
-    fn stand_in(&self, body: &[u8]) -> [u8; STAND_IN] {
-        let mut stand_in = [0; STAND_IN];
-        let length = body.len().min(STAND_IN);
+    /// What is written in place of a batch.
+    pub(super) fn keep(&self, batch: &FrameBatch) -> FrameBatch {
+        if matches!(self, Self::Whole) {
+            return batch.clone();
+        }
+        let mut stand_ins = Encoder::new();
+        for body in batch.bodies() {
+            let hashed = body.len().min(HASH);
+            let mut stand_in = [0; STAND_IN_MESSAGE];
+            stand_in[..LENGTH].copy_from_slice(&(body.len() as u32).to_be_bytes());
+            stand_in[LENGTH..][..hashed].copy_from_slice(&self.hash(&body)[..hashed]);
+            let pushed = stand_ins.push(&stand_in[..LENGTH + hashed]);
+            pushed.expect("a stand-in is short");
+        }
+        stand_ins.take()
+    }
+
+    /// The hash of a body, as many bytes of it as the body has.
+    fn hash(&self, body: &[u8]) -> [u8; HASH] {
         match self {
-            Self::Whole | Self::Fronts => stand_in[..length].copy_from_slice(&body[..length]),
+            Self::Whole | Self::Fronts => {
+                let mut front = [0; HASH];
+                let length = body.len().min(HASH);
+                front[..length].copy_from_slice(&body[..length]);
+                front
+            }
             Self::Hashed(key) => {
                 let mut hasher = key.build_hasher();
                 hasher.write(body);
-                stand_in[..length].copy_from_slice(&hasher.finish().to_be_bytes()[..length]);
-            }
-        }
-        stand_in
-    }
-
-    pub(super) fn put_batch(&self, out: &mut Out, batch: &FrameBatch) {
-        match self {
-            Self::Whole => {
-                out.size(batch.byte_len());
-                out.raw(batch.as_bytes());
-            }
-            Self::Hashed(_) | Self::Fronts => {
-                out.size(batch.messages());
-                for body in batch.bodies() {
-                    out.size(body.len());
-                    out.raw(&self.stand_in(&body)[..body.len().min(STAND_IN)]);
-                }
+                hasher.finish().to_be_bytes()
             }
         }
     }
 
-    pub(super) fn batch(&self, input: &mut In<'_>) -> Result<FrameBatch, Malformed> {
-        let malformed = Malformed("batch of messages");
-        let frames = match self {
-            Self::Whole => {
-                let length = input.size()?;
-                Bytes::copy_from_slice(input.raw(length)?)
+    /// The batch that a replay has in the place of what was written for one.
+    pub(super) fn replayed(&self, kept: &FrameBatch) -> Result<FrameBatch, Malformed> {
+        if matches!(self, Self::Whole) {
+            return Ok(kept.clone());
+        }
+        let mut frames = Vec::new();
+        for stand_in in kept.bodies() {
+            let (length, hash) = stand_in.split_first_chunk().ok_or(Malformed::StandIn)?;
+            let length = u32::from_be_bytes(*length) as usize;
+            let end = frames.len() + LENGTH_PREFIX + length;
+            if length > MAX_FRAME_BODY || hash.len() != length.min(HASH) || end > MOST_MADE_UP {
+                return Err(Malformed::StandIn);
             }
-            Self::Hashed(_) | Self::Fronts => {
-                let messages = input.list(|input| {
-                    let length = input.size()?;
-                    if length > MAX_FRAME_BODY {
-                        return Err(malformed);
-                    }
-                    Ok((length, input.raw(length.min(STAND_IN))?))
-                })?;
-                let frames = |(length, _): &(usize, &[u8])| LENGTH_PREFIX + length;
-                if messages.iter().map(frames).sum::<usize>() > MOST_MADE_UP {
-                    return Err(malformed);
-                }
-                stand_in_frames(&messages).into()
-            }
-        };
-        FrameBatch::parse(frames).map_err(|_| malformed)
+            frames.extend_from_slice(&stand_in);
+            frames.resize(end, 0);
+        }
+        FrameBatch::parse(frames.into()).map_err(|_| Malformed::StandIn)
     }
-}
-
-/// Frames whose bodies have these lengths (at most [`MAX_FRAME_BODY`]) and begin like this.
-fn stand_in_frames(messages: &[(usize, &[u8])]) -> Vec<u8> {
-    let lengths = messages.iter().map(|(length, _)| LENGTH_PREFIX + length);
-    let mut frames = Vec::with_capacity(lengths.sum());
-    for (length, stand_in) in messages {
-        frames.extend_from_slice(&(*length as u32).to_be_bytes());
-        let body = frames.len();
-        frames.extend_from_slice(stand_in);
-        frames.resize(body + length, 0);
-    }
-    frames
 }
 
 #[cfg(test)]
@@ -170,33 +157,26 @@ mod tests {
         FrameBatch::encode(messages).unwrap()
     }
 
-    fn kept(kept: &Kept, batch: &FrameBatch) -> Vec<u8> {
-        let mut out = Out::default();
-        kept.put_batch(&mut out, batch);
-        out.0
-    }
-
     #[test]
     fn full_keeps_every_byte() {
         let batch = batch(&["", "a", "a longer message"]);
-        let bytes = kept(&Kept::Whole, &batch);
-        assert_eq!(Kept::Whole.batch(&mut In(&bytes)), Ok(batch));
+        let kept = Kept::Whole.keep(&batch);
+        assert_eq!(Kept::Whole.replayed(&kept), Ok(batch));
     }
 
     #[test]
     fn hash_keeps_lengths_and_nothing_that_was_said() {
         let batch = batch(&["", "abc", "a secret of some length"]);
-        let recording = Kept::recording(Payloads::Hash);
-        let bytes = kept(&recording, &batch);
-        assert_eq!(bytes.len(), 1 + 1 + (1 + 3) + (1 + 8));
-        let stand_in = Kept::Fronts.batch(&mut In(&bytes)).unwrap();
+        let kept = Kept::recording(Payloads::Hash).keep(&batch);
+        assert_eq!(kept.byte_len(), 3 * (4 + 4) + 3 + 8);
+        let replayed = Kept::Fronts.replayed(&kept).unwrap();
         let lengths = |batch: &FrameBatch| batch.bodies().map(|it| it.len()).collect::<Vec<_>>();
-        assert_eq!(lengths(&stand_in), lengths(&batch));
-        assert_ne!(stand_in, batch);
+        assert_eq!(lengths(&replayed), lengths(&batch));
+        assert_ne!(replayed, batch);
         // What stands for a message stands for it when it is replayed and kept again.
-        assert_eq!(kept(&Kept::Fronts, &stand_in), bytes);
+        assert_eq!(Kept::Fronts.keep(&replayed), kept);
         // The key is another in every recording.
-        assert_ne!(kept(&Kept::recording(Payloads::Hash), &batch), bytes);
+        assert_ne!(Kept::recording(Payloads::Hash).keep(&batch), kept);
     }
 
     #[test]
@@ -207,7 +187,7 @@ mod tests {
             let recording = Kept::recording(payloads);
             let replaying = Kept::replaying(payloads);
             let digest = recording.digest(&Write::new(vec![first.clone(), second.clone()]));
-            let replayed = replaying.batch(&mut In(&kept(&recording, &whole))).unwrap();
+            let replayed = replaying.replayed(&recording.keep(&whole)).unwrap();
             assert_eq!(replaying.digest(&Write::new(vec![replayed])), digest);
             let swapped = Write::new(vec![second.clone(), first.clone()]);
             assert_ne!(recording.digest(&swapped), digest);
@@ -215,11 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_no_frame_can_hold_is_malformed() {
-        let mut out = Out::default();
-        out.size(1);
-        out.size(MAX_FRAME_BODY + 1);
-        out.raw(&[0; 8]);
-        assert!(Kept::Fronts.batch(&mut In(&out.0)).is_err());
+    fn what_stands_for_no_message_is_malformed() {
+        let too_long = (MAX_FRAME_BODY as u32 + 1).to_be_bytes();
+        for stand_in in [
+            &b"abc"[..],
+            &[0, 0, 0, 3, 1, 2],
+            &[0, 0, 0, 3, 1, 2, 3, 4],
+            &[&too_long[..], &[0; 8]].concat(),
+        ] {
+            let kept = FrameBatch::encode([stand_in]).unwrap();
+            assert_eq!(Kept::Fronts.replayed(&kept), Err(Malformed::StandIn));
+        }
     }
 }

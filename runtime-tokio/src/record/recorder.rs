@@ -1,15 +1,16 @@
 //! The recorder: sees every step of the core and hands it to the writer.
 
-use super::checkpoint::most_bytes;
 use super::file::StopCause;
 use super::payload::Payloads;
 use super::ring::Ring;
+use super::size;
 use super::status::RecordingStatus;
-use super::step::Fed;
-use super::writer::{Message, Seen, Writer};
+use super::step::{Call, Step};
+use super::writer::{Message, Writer};
 use crate::serve::observe::{Observed, Observer};
-use message_queue_core::{Broker, Config, Input, Now, Output};
+use message_queue_core::{Broker, Config, Input, Now, Output, Write};
 use std::io;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -53,7 +54,9 @@ pub struct StartError {
 pub struct Recorder {
     state: State,
     /// What has happened in this step.
-    seen: Seen,
+    step: Step<Write>,
+    /// The memory that it takes, in bytes.
+    cost: usize,
     options: Options,
     status: RecordingStatus,
     queue: Sender<Message>,
@@ -102,23 +105,23 @@ impl Recorder {
             .map_err(failed)?;
         let mut recorder = Self {
             state: State::Paused,
-            seen: Seen::default(),
+            step: Step::default(),
+            cost: 0,
             options,
             status,
             queue,
             writer: Some(thread),
         };
-        recorder.state = recorder.begun(most_bytes(broker.stats(), recorder.keeps_payloads()));
+        recorder.state = recorder.begun(size::of_checkpoint(
+            broker.stats(),
+            recorder.options.payloads,
+        ));
         Ok(recorder)
     }
 
     /// How the recording is doing.
     pub fn status(&self) -> RecordingStatus {
         self.status.clone()
-    }
-
-    fn keeps_payloads(&self) -> bool {
-        self.options.payloads == Payloads::Full
     }
 
     /// In a file that has just begun with so many bytes. A checkpoint takes at most half of it.
@@ -129,7 +132,7 @@ impl Recorder {
 
     /// Begins a file if its checkpoint may be as large as it may become.
     fn begin(&self, broker: &Broker) -> Result<State, StopCause> {
-        let most = most_bytes(broker.stats(), self.keeps_payloads());
+        let most = size::of_checkpoint(broker.stats(), self.options.payloads);
         if most > self.options.bytes / 4 {
             return Err(StopCause::LargeState);
         }
@@ -138,9 +141,9 @@ impl Recorder {
     }
 
     fn record(&mut self, broker: &Broker, used: u64, full: u64) -> Result<State, StopCause> {
-        let mut seen = std::mem::take(&mut self.seen);
-        seen.ended = true;
-        let (cost, bytes) = (seen.cost, seen.most_bytes(self.options.payloads));
+        let (mut step, cost) = self.take_step();
+        step.ended = true;
+        let bytes = size::of_step(&step, self.options.payloads);
         if bytes > self.options.bytes / 2 {
             return Err(StopCause::LargeStep);
         }
@@ -148,7 +151,7 @@ impl Recorder {
             return Err(StopCause::SlowDisk);
         }
         self.status.enqueue(cost);
-        self.send(Message::Step(seen));
+        self.send(Message::Step { step, cost });
         let used = used + bytes;
         if used < full {
             Ok(State::Recording { used, full })
@@ -160,12 +163,17 @@ impl Recorder {
     /// In a gap: the end of it, if the disk has caught up by half and there is room for a
     /// checkpoint.
     fn resume(&mut self, broker: &Broker) -> State {
-        self.seen = Seen::default();
+        self.take_step();
         self.status.miss();
         if self.status.queued() > QUEUE_BYTES / 2 {
             return State::Paused;
         }
         self.begin(broker).unwrap_or(State::Paused)
+    }
+
+    /// The step that was seen, and what it costs.
+    fn take_step(&mut self) -> (Step<Write>, usize) {
+        (mem::take(&mut self.step), mem::take(&mut self.cost))
     }
 
     fn send(&self, message: Message) {
@@ -179,33 +187,36 @@ impl Observer for Recorder {
         if matches!(self.state, State::Over) {
             return;
         }
-        self.seen.now = now;
-        self.seen.cost += ITEM;
+        self.step.now = now;
+        self.cost += ITEM;
         match observed {
             Observed::Input(conn, input) => {
-                let input = compact(input);
-                if let Input::Batch(batch) = &input {
-                    self.seen.cost += batch.byte_len();
+                let mut input = input.clone();
+                if let Input::Batch(batch) = &mut input {
+                    // It is kept for a while, and must not keep a large read buffer alive.
+                    *batch = batch.clone().compact();
+                    self.cost += batch.byte_len();
                 }
-                self.seen.fed.push(Fed::Input(conn, input));
+                self.step.calls.push(Call::Input(conn, input));
             }
-            Observed::Timeout => self.seen.fed.push(Fed::Timeout),
-            Observed::Drain(timeout) => self.seen.fed.push(Fed::Drain(timeout)),
+            Observed::Timeout => self.step.calls.push(Call::Timeout),
+            Observed::Drain(timeout) => self.step.calls.push(Call::Drain(timeout)),
             Observed::Output(output) => {
                 if let Output::Write { write, .. } = output {
-                    self.seen.cost += write.count().bytes as usize;
+                    self.cost += write.count().bytes as usize;
                 }
-                self.seen.outputs.push(output.clone());
+                self.step.outputs.push(output.clone());
             }
         }
     }
 
     fn step_ended(&mut self, broker: &Broker, _: Now) {
-        if self.seen.fed.is_empty() && self.seen.outputs.is_empty() {
+        if self.step.calls.is_empty() && self.step.outputs.is_empty() {
             return;
         }
         if self.status.has_failed() {
-            (self.state, self.seen) = (State::Over, Seen::default());
+            self.state = State::Over;
+            self.take_step();
         }
         let next = match self.state {
             State::Recording { used, full } => self.record(broker, used, full),
@@ -224,11 +235,11 @@ impl Observer for Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         let recording = matches!(self.state, State::Recording { .. });
-        if recording && !self.seen.fed.is_empty() {
+        if recording && !self.step.calls.is_empty() {
             // The core was told this and did not come back: it is what a replay is for.
-            let seen = std::mem::take(&mut self.seen);
-            self.status.enqueue(seen.cost);
-            self.send(Message::Step(seen));
+            let (step, cost) = self.take_step();
+            self.status.enqueue(cost);
+            self.send(Message::Step { step, cost });
         } else if recording && !thread::panicking() {
             self.send(Message::End);
         }
@@ -238,37 +249,6 @@ impl Drop for Recorder {
             // Had it panicked, its message would have been printed; there is nothing to add.
             let _ = writer.join();
         }
-    }
-}
-
-impl Seen {
-    /// The record of this step takes no more bytes than this.
-    fn most_bytes(&self, payloads: Payloads) -> u64 {
-        /// An input or output, or what is around them, beside messages.
-        const ITEM: usize = 40;
-        /// The length and the hash of a message.
-        const STAND_IN: usize = 3 + 8;
-        let batches = self.fed.iter().map(|fed| match (fed, payloads) {
-            (Fed::Input(_, Input::Batch(batch)), Payloads::Full) => batch.byte_len(),
-            (Fed::Input(_, Input::Batch(batch)), Payloads::Hash) => STAND_IN * batch.messages(),
-            (Fed::Input(..) | Fed::Timeout | Fed::Drain(_), _) => 0,
-        });
-        let items = 1 + self.fed.len() + self.outputs.len();
-        (items * ITEM + batches.sum::<usize>()) as u64
-    }
-}
-
-/// An input to be kept for a while: one that would keep a large read buffer alive is copied.
-fn compact(input: &Input) -> Input {
-    match input {
-        Input::Batch(batch) => Input::Batch(batch.clone().compact()),
-        Input::Opened
-        | Input::Role(_)
-        | Input::Written(_)
-        | Input::Broke(_)
-        | Input::PeerClosed
-        | Input::PeerReset
-        | Input::NothingToRead => input.clone(),
     }
 }
 
@@ -336,7 +316,8 @@ mod tests {
         let Record::Checkpoint(checkpoint) = &second[0] else {
             panic!("{second:?}");
         };
-        assert_eq!(checkpoint.connections.len(), 4);
+        let broker = Broker::restore(*checkpoint.clone());
+        assert_eq!(broker.stats().connections, 4);
         assert_eq!(second[2], Record::End);
     }
 }

@@ -1,12 +1,11 @@
 //! The writer: a thread that encodes what happened and writes it.
 
-use super::codec::Out;
 use super::file::{Header, Record, StopCause};
 use super::payload::{Kept, Payloads};
 use super::ring::Ring;
 use super::status::RecordingStatus;
-use super::step::{Fed, Outcome, Step};
-use message_queue_core::{Checkpoint, Now, Output};
+use super::step::Step;
+use message_queue_core::{self as core, Checkpoint};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -21,22 +20,16 @@ pub(super) enum Message {
     /// Begin a new file in this state.
     Begin(Box<Checkpoint>),
     /// The next step.
-    Step(Seen),
+    Step {
+        /// What happened. Its messages are shared with the broker.
+        step: Step<core::Write>,
+        /// The memory that it takes in the queue, in bytes.
+        cost: usize,
+    },
     /// End the file; what happens next is not recorded.
     Gap(StopCause),
     /// The broker has ended in an orderly way.
     End,
-}
-
-/// A step as it was seen. Its messages are shared with the broker.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    pub(super) now: Now,
-    pub(super) fed: Vec<Fed>,
-    pub(super) outputs: Vec<Output>,
-    pub(super) ended: bool,
-    /// The memory that it takes in the queue, in bytes.
-    pub(super) cost: usize,
 }
 
 /// Writes one recording.
@@ -51,7 +44,7 @@ pub(super) struct Writer {
     next_number: u64,
     /// Steps missed before the last file that was begun.
     missed_before: u64,
-    out: Out,
+    out: Vec<u8>,
 }
 
 impl Writer {
@@ -64,7 +57,7 @@ impl Writer {
             file: None,
             next_number: 0,
             missed_before: 0,
-            out: Out::default(),
+            out: Vec::new(),
         }
     }
 
@@ -99,25 +92,24 @@ impl Writer {
     fn take(&mut self, message: Message) -> io::Result<()> {
         match message {
             Message::Begin(checkpoint) => self.begin(checkpoint),
-            Message::Step(seen) => {
-                let cost = seen.cost;
-                let step = self.summed_up(seen);
-                self.write(&Record::Step(step))?;
+            Message::Step { step, cost } => {
+                let step = self.digested(step);
+                self.write(Record::Step(step))?;
                 self.status.dequeue(cost);
                 Ok(())
             }
             Message::Gap(cause) => {
                 warn!(%cause, "a gap in the recording");
-                self.close(&Record::Gap(cause))
+                self.close(Record::Gap(cause))
             }
-            Message::End => self.close(&Record::End),
+            Message::End => self.close(Record::End),
         }
     }
 
     /// Begins a new file.
     pub(super) fn begin(&mut self, checkpoint: Box<Checkpoint>) -> io::Result<()> {
         if self.file.is_some() {
-            self.close(&Record::Full)?;
+            self.close(Record::Full)?;
         }
         let missed = self.status.missed_steps();
         let header = Header {
@@ -134,28 +126,29 @@ impl Writer {
         let file = self.ring.create(&header)?;
         self.file = Some(BufWriter::with_capacity(BUFFER, file));
         self.write_bytes(header.to_string().as_bytes())?;
-        self.write(&Record::Checkpoint(checkpoint))
+        self.write(Record::Checkpoint(checkpoint))
     }
 
     /// With digests for messages in what the core asked for.
-    fn summed_up(&self, seen: Seen) -> Step {
-        let outputs = seen.outputs.iter();
+    fn digested(&self, step: Step<core::Write>) -> Step {
+        let outputs = step.outputs.into_iter();
+        let digest = |write| self.kept.digest(&write);
         Step {
-            now: seen.now,
-            outcomes: outputs.map(|it| Outcome::of(it, &self.kept)).collect(),
-            fed: seen.fed,
-            ended: seen.ended,
+            now: step.now,
+            calls: step.calls,
+            outputs: outputs.map(|output| output.map_write(digest)).collect(),
+            ended: step.ended,
         }
     }
 
-    fn write(&mut self, record: &Record) -> io::Result<()> {
+    fn write(&mut self, record: Record) -> io::Result<()> {
         let mut out = std::mem::take(&mut self.out);
-        self.kept.put_record(&mut out, record);
-        let written = self.write_bytes(&out.0);
-        self.out = out;
+        record.write(&self.kept, &mut out);
+        let written = self.write_bytes(&out);
         // One large checkpoint does not take its memory for ever.
-        self.out.0.truncate(0);
-        self.out.0.shrink_to(4 * BUFFER);
+        out.clear();
+        out.shrink_to(4 * BUFFER);
+        self.out = out;
         written
     }
 
@@ -169,7 +162,7 @@ impl Writer {
         Ok(())
     }
 
-    fn close(&mut self, last: &Record) -> io::Result<()> {
+    fn close(&mut self, last: Record) -> io::Result<()> {
         self.write(last)?;
         self.flush()?;
         self.file = None;

@@ -16,7 +16,7 @@ mod share;
 mod tally;
 mod timeouts;
 
-pub use effect::Effect;
+pub use effect::{Effect, effect};
 
 use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, Config, ConnId, Flow, GroupId, Input, Now, Stats};

@@ -33,7 +33,7 @@ impl Model {
             let conn = group.idle.remove(0);
             self.effects.push(Effect::Write {
                 conn,
-                messages: messages.iter().map(|it| it.body.clone()).collect(),
+                write: messages.iter().map(|it| it.body.clone()).collect(),
             });
             self.connection(conn).in_flight = Some(InFlight {
                 messages,

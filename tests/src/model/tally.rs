@@ -88,8 +88,7 @@ impl Model {
         self.effects.push(Effect::Dropped {
             group,
             reason,
-            messages: messages.len(),
-            bytes: bytes(messages),
+            count: count(messages),
         });
     }
 }

@@ -1,9 +1,9 @@
 //! A script is played to the core and to the model, and after every input they must agree.
 
 use super::socket::Socket;
-use super::text::seconds;
+use super::text::{seconds, told};
 use super::{Action, Script, Step};
-use crate::model::{Effect, Model};
+use crate::model::{Effect, Model, effect};
 use message_queue_core::{Broker, ConnId, GroupView, Input, Now};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,19 +13,19 @@ use std::fmt::Write;
 /// # Panics
 /// If the core and the model disagree, or an invariant of the core does not hold.
 pub fn play(script: &Script) -> String {
-    play_on(script, false)
+    play_on(script, None)
 }
 
-/// As [`play`], but after every input the broker is replaced by one that was restored from its
-/// checkpoint. The trace is the same if a checkpoint holds all that decides what a broker does.
+/// As [`play`], but after every input the broker is replaced by what `restored` makes of it. The
+/// trace is the same if that has all that decides what a broker does.
 ///
 /// # Panics
 /// As [`play`].
-pub fn play_restored(script: &Script) -> String {
-    play_on(script, true)
+pub fn play_restored(script: &Script, restored: fn(&Broker) -> Broker) -> String {
+    play_on(script, Some(restored))
 }
 
-fn play_on(script: &Script, restored: bool) -> String {
+fn play_on(script: &Script, restored: Option<fn(&Broker) -> Broker>) -> String {
     let mut lockstep = Lockstep {
         restored,
         broker: Broker::new(script.config.clone()),
@@ -54,8 +54,8 @@ struct Lockstep {
     now: Now,
     /// Whether what happens happens because of the time alone.
     passing: bool,
-    /// Whether the broker is replaced after every input.
-    restored: bool,
+    /// What the broker is replaced by after every input.
+    restored: Option<fn(&Broker) -> Broker>,
     trace: String,
 }
 
@@ -160,20 +160,23 @@ impl Lockstep {
     fn compare(&mut self, expected: &[Effect]) {
         let mut effects = Vec::new();
         while let Some(output) = self.broker.poll_output() {
-            effects.push(Effect::from(&output));
+            effects.push(effect(output));
         }
         for effect in &effects {
+            let told = told(effect);
             if self.passing {
                 let now = seconds(self.now.since_start());
-                self.say(format_args!("  -> at {now}: {effect}"));
+                self.say(format_args!("  -> at {now}: {told}"));
             } else {
-                self.say(format_args!("  -> {effect}"));
+                self.say(format_args!("  -> {told}"));
             }
             self.carry_out(effect);
         }
         if effects != expected {
             let lines = |effects: &[Effect]| {
-                let lines = effects.iter().map(|effect| format!("\n  -> {effect}"));
+                let lines = effects
+                    .iter()
+                    .map(|effect| format!("\n  -> {}", told(effect)));
                 lines.collect::<String>()
             };
             panic!(
@@ -183,10 +186,8 @@ impl Lockstep {
                 self.trace
             );
         }
-        if self.restored {
-            let checkpoint = self.broker.checkpoint();
-            self.broker = Broker::restore(checkpoint.clone()).expect("it was just made");
-            assert_eq!(self.broker.checkpoint(), checkpoint);
+        if let Some(restored) = self.restored {
+            self.broker = restored(&self.broker);
         }
         self.broker.check_invariants();
         assert_eq!(*self.broker.stats(), self.model.stats());
@@ -212,11 +213,11 @@ impl Lockstep {
             return;
         };
         let socket = self.sockets.get_mut(conn).expect("it was opened");
-        assert!(!socket.closed, "{conn} was closed: {effect}");
+        assert!(!socket.closed, "{conn} was closed: {}", told(effect));
         match effect {
-            Effect::Write { messages, .. } => {
+            Effect::Write { write, .. } => {
                 assert_eq!(socket.in_flight, 0, "one write at a time");
-                socket.in_flight = messages.iter().map(|body| 4 + body.len()).sum();
+                socket.in_flight = write.iter().map(|body| 4 + body.len()).sum();
             }
             Effect::Close { .. } => socket.closed = true,
             Effect::Pause { .. } => socket.paused = true,

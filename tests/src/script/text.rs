@@ -2,7 +2,7 @@
 
 use super::{Action, Bytes, Literal, Part, Reads, Script, Step};
 use crate::model::Effect;
-use message_queue_core::ConnId;
+use message_queue_core::{ConnId, Count};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -200,32 +200,25 @@ impl fmt::Display for Bytes {
     }
 }
 
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Write { conn, messages } => {
-                write!(f, "write to {conn}:")?;
-                for message in messages {
-                    write!(f, " {}", Literal::of(message))?;
-                }
-                Ok(())
-            }
-            Self::Close { conn, reason } => write!(f, "close {conn} ({reason})"),
-            Self::Pause { conn } => write!(f, "stop reading from {conn}"),
-            Self::Resume { conn } => write!(f, "read from {conn} again"),
-            Self::Registered { conn, role } => write!(f, "{conn} is a {role}"),
-            Self::Dropped {
-                group,
-                reason,
-                messages,
-                bytes,
-            } => {
-                write!(f, "drop {messages} ({bytes} bytes)")?;
-                if let Some(group) = group {
-                    write!(f, " of {group}")?;
-                }
-                write!(f, ": {reason}")
-            }
+/// An effect as text.
+pub(super) fn told(effect: &Effect) -> String {
+    match effect {
+        Effect::Write { conn, write } => {
+            let messages = write.iter().map(|it| format!(" {}", Literal::of(it)));
+            format!("write to {conn}:{}", messages.collect::<String>())
+        }
+        Effect::Close { conn, reason } => format!("close {conn} ({reason})"),
+        Effect::Pause { conn } => format!("stop reading from {conn}"),
+        Effect::Resume { conn } => format!("read from {conn} again"),
+        Effect::Registered { conn, role } => format!("{conn} is a {role}"),
+        Effect::Dropped {
+            group,
+            reason,
+            count: Count { messages, bytes },
+        } => {
+            let group = group.map(|group| format!(" of {group}"));
+            let group = group.unwrap_or_default();
+            format!("drop {messages} ({bytes} bytes){group}: {reason}")
         }
     }
 }
