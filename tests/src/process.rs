@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How long a test waits for something that must happen. Never a measure of speed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The level at which every connection has its lines, however many come in a second.
+const EVERY_LINE: &str = "debug";
+
 /// The binary, built from the sources as they are. Built once a test process, by the cargo and in
 /// the profile that built the test; `MESSAGE_QUEUE_BIN` names another.
 pub fn binary() -> &'static Path {
@@ -82,10 +85,12 @@ struct Log {
 impl Broker {
     /// Starts a broker with these settings, on ports of its own.
     pub fn start(settings: &[(&str, &str)]) -> Self {
-        Self::spawn(command(["serve"]), settings)
+        let mut command = command(["serve"]);
+        command.env("LOG_LEVEL", EVERY_LINE);
+        Self::spawn(command, settings)
     }
 
-    /// Starts a broker in a directory, whose `.env` it reads.
+    /// Starts a broker in a directory, whose `.env` it reads; its log is as it is by default.
     pub fn start_in(directory: &Path, settings: &[(&str, &str)]) -> Self {
         let mut command = command(["serve"]);
         command.current_dir(directory);
@@ -100,6 +105,7 @@ impl Broker {
             .arg(format!("ulimit -n {limit} && exec \"$0\" serve"))
             .arg(binary());
         isolate(&mut command);
+        command.env("LOG_LEVEL", EVERY_LINE);
         Self::spawn(command, settings)
     }
 

@@ -1,7 +1,7 @@
 //! The log must not hold up what it tells of.
 
 use message_queue_tests::frames::{frames, read_message};
-use message_queue_tests::process::{PATIENCE, command, get};
+use message_queue_tests::process::{Broker, PATIENCE, command, get};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
@@ -19,6 +19,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     broker.env("BIND_ADDRESS", "127.0.0.1");
     broker.env("TCP_PORT", tcp.port().to_string());
     broker.env("HTTP_PORT", http.port().to_string());
+    broker.env("LOG_LEVEL", "debug");
     let mut broker = broker.stderr(Stdio::piped()).spawn().expect("it starts");
     // Its first line says that it listens. After that the pipe fills up.
     let mut log = BufReader::with_capacity(1, broker.stderr.take().expect("it is piped"));
@@ -45,4 +46,37 @@ fn a_log_that_nobody_reads_stops_nothing() {
     assert_eq!(get(http, "/healthz").0, 200);
     broker.kill().expect("it was running");
     broker.wait().expect("it was started");
+}
+
+#[test]
+fn a_flood_of_connections_is_a_few_lines_and_each_end_tells_what_was_moved() {
+    let broker = Broker::start(&[("LOG_LEVEL", "info"), ("MAX_CONSUMERS", "1")]);
+    let mut consumer = broker.consumer();
+    for n in 0..200_u32 {
+        let mut producer = broker.producer();
+        producer
+            .write_all(&frames([n.to_be_bytes()]))
+            .expect("it reads");
+        assert_eq!(read_message(&mut consumer), Some(n.to_be_bytes().to_vec()));
+    }
+    drop(consumer);
+    let line =
+        broker.wait_for_log(|line| line["message"] == "closed" && line["role"] == "consumer");
+    assert_eq!(line["messages"], 200);
+    assert_eq!(line["bytes"], 200 * 8);
+    assert!(
+        line["seconds"]
+            .as_f64()
+            .is_some_and(|seconds| seconds > 0.0)
+    );
+    broker.wait_for_log(|line| line["message"] == "closed, without a line for each");
+    let log = broker.log();
+    let producers = log.iter().filter(|line| line["role"] == "producer");
+    // 400 lines if each had its own. They may come over several seconds.
+    assert!(producers.count() < 200, "{log:#?}");
+    let one = log
+        .iter()
+        .find(|line| line["message"] == "closed" && line["role"] == "producer")
+        .expect("the first few have lines");
+    assert_eq!((&one["messages"], &one["bytes"]), (&1.into(), &8.into()));
 }

@@ -1,30 +1,78 @@
 //! What the log says of connections and dropped messages, and how often.
+//!
+//! A few lines a second for each thing that can happen to a connection, then one line for the rest
+//! of that second: a flood of connections, orderly or not, is no flood of lines. At `LOG_LEVEL=debug`
+//! each has its line.
 
 use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, ConnId, Count, DropReason, GroupId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
+use tracing::field::display;
 use tracing::{debug, info, warn};
 
-/// The most lines a second about peers that were turned away or broke the protocol, for each
-/// reason. A flood of them would otherwise be a flood of log lines; and one limit for all of them
-/// would let a port scanner hide a consumer that stalled.
+/// The most lines a second about connections: for each role that they take up, and for each reason
+/// that those of a role end for. One limit for all of them would let a port scanner hide a consumer
+/// that stalled, and short producers hide a consumer that left.
 const LINES_A_SECOND: u32 = 5;
+
+/// The most groups that have a line of their own about what they lost within a second: the worst.
+const GROUPS_A_SECOND: usize = 5;
+
+/// The end of a connection.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) conn: ConnId,
+    pub(crate) peer: SocketAddr,
+    pub(crate) role: Option<Role>,
+    pub(crate) reason: CloseReason,
+    /// What came from it, or was taken by its socket.
+    pub(crate) moved: Count,
+    pub(crate) lived: Duration,
+}
 
 /// Gathers what is told at most once a second: [`tell`](Self::tell).
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// Drops since the last telling; for each group in one line. No larger than the number of
-    /// groups that lost something within that second.
-    dropped: BTreeMap<Option<GroupId>, BTreeMap<DropReason, Count>>,
-    /// Connections that ended by a fault since the last telling, by [`CloseReason::index`]; those
-    /// included that had no line.
-    faults: [u32; CloseReason::COUNT],
+    /// Drops since the last telling. No larger than the number of groups that lost something within
+    /// that second.
+    dropped: BTreeMap<Option<GroupId>, Reasons>,
+    /// Connections that took up a role since the last telling, by [`index`].
+    registered: [Told; ROLES.len()],
+    /// Connections that ended since the last telling, by [`CloseReason::index`] and [`index`].
+    closed: [[Told; ROLES.len()]; CloseReason::COUNT],
+}
+
+/// What a connection may be, one that has no role yet included.
+const ROLES: [Option<Role>; 3] = [None, Some(Role::Producer), Some(Role::Consumer)];
+
+type Reasons = BTreeMap<DropReason, Count>;
+
+/// How much of one kind was told in this second, and how much was not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    lines: u32,
+    /// Connections without a line, and what they had moved.
+    untold: u32,
+    moved: Count,
+}
+
+/// How loud a line is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Debug,
+    Info,
+    Warn,
 }
 
 impl Report {
-    pub(crate) fn registered(&self, conn: ConnId, peer: SocketAddr, role: Role) {
-        info!(conn = %conn, peer = %peer, role = %role, "registered");
+    pub(crate) fn registered(&mut self, conn: ConnId, peer: SocketAddr, role: Role) {
+        if self.registered[index(Some(role))].may_tell(Count::ZERO) {
+            info!(conn = %conn, peer = %peer, role = %role, "registered");
+        } else {
+            debug!(conn = %conn, peer = %peer, role = %role, "registered");
+        }
     }
 
     pub(crate) fn dropped(&mut self, group: Option<GroupId>, reason: DropReason, count: Count) {
@@ -36,68 +84,180 @@ impl Report {
             .or_default() += count;
     }
 
-    pub(crate) fn closed(
-        &mut self,
-        conn: ConnId,
-        peer: SocketAddr,
-        role: Option<Role>,
-        reason: CloseReason,
-    ) {
-        match reason {
-            CloseReason::PeerClosed | CloseReason::PeerReset | CloseReason::Drained => match role {
-                Some(role) => {
-                    info!(conn = %conn, peer = %peer, role = %role, reason = %reason, "closed")
-                }
-                // How load balancers and port scanners knock.
-                None => debug!(conn = %conn, peer = %peer, reason = %reason, "closed"),
-            },
-            CloseReason::Protocol(error) => {
-                if self.may_tell(reason) {
-                    warn!(conn = %conn, peer = %peer, reason = %reason, detail = %error, "closed");
-                }
-            }
-            CloseReason::RoleTimeout
-            | CloseReason::WriteTimeout
-            | CloseReason::TooManyConnections
-            | CloseReason::TooManyConsumers
-            | CloseReason::Draining
-            | CloseReason::DrainTimeout => {
-                if self.may_tell(reason) {
-                    warn!(conn = %conn, peer = %peer, reason = %reason, "closed");
-                }
-            }
+    pub(crate) fn closed(&mut self, ended: &Ended) {
+        let mut level = level_of(ended.reason);
+        if level == Level::Info && ended.role.is_none() {
+            // How load balancers and port scanners knock.
+            level = Level::Debug;
+        }
+        let told = &mut self.closed[ended.reason.index()][index(ended.role)];
+        if level == Level::Debug || told.may_tell(ended.moved) {
+            log_closed(level, ended);
+        } else {
+            log_closed(Level::Debug, ended);
         }
     }
 
     /// Tells what has gathered. To be called once a second, and at the end.
     pub(crate) fn tell(&mut self) {
-        for (group, reasons) in std::mem::take(&mut self.dropped) {
-            let mut sum = Count::ZERO;
-            let mut why = String::new();
-            for (reason, count) in reasons {
-                sum += count;
-                let space = if why.is_empty() { "" } else { " " };
-                why.push_str(&format!("{space}{reason}={}", count.messages));
-            }
-            let Count { messages, bytes } = sum;
-            let group = group.map(tracing::field::display);
-            warn!(group, messages, bytes, reasons = why, "dropped");
-        }
-        let faults = std::mem::take(&mut self.faults);
-        for reason in CloseReason::ALL {
-            let untold = faults[reason.index()].saturating_sub(LINES_A_SECOND);
+        let Self {
+            dropped,
+            registered,
+            closed,
+        } = std::mem::take(self);
+        log_dropped(dropped);
+        for role in ROLES {
+            let Told { untold, .. } = registered[index(role)];
             if untold > 0 {
-                warn!(reason = %reason, connections = untold, "closed, without a line for each");
+                let role = role.map(display);
+                info!(
+                    role,
+                    connections = untold,
+                    "registered, without a line for each"
+                );
+            }
+        }
+        for reason in CloseReason::ALL {
+            for role in ROLES {
+                log_untold(reason, role, closed[reason.index()][index(role)]);
             }
         }
     }
+}
 
-    /// Whether a connection that ended for `reason` gets a line of its own.
-    fn may_tell(&mut self, reason: CloseReason) -> bool {
-        let faults = &mut self.faults[reason.index()];
-        *faults = faults.saturating_add(1);
-        *faults <= LINES_A_SECOND
+impl Told {
+    /// Whether one more gets a line of its own; what does not is counted.
+    fn may_tell(&mut self, moved: Count) -> bool {
+        if self.lines < LINES_A_SECOND {
+            self.lines += 1;
+            return true;
+        }
+        self.untold = self.untold.saturating_add(1);
+        self.moved += moved;
+        false
     }
+}
+
+const fn index(role: Option<Role>) -> usize {
+    match role {
+        None => 0,
+        Some(Role::Producer) => 1,
+        Some(Role::Consumer) => 2,
+    }
+}
+
+/// An orderly end is no reason to worry; that of a peer which was turned away, stalled or broke the
+/// protocol is.
+const fn level_of(reason: CloseReason) -> Level {
+    match reason {
+        CloseReason::PeerClosed | CloseReason::PeerReset | CloseReason::Drained => Level::Info,
+        CloseReason::Protocol(_)
+        | CloseReason::RoleTimeout
+        | CloseReason::WriteTimeout
+        | CloseReason::TooManyConnections
+        | CloseReason::TooManyConsumers
+        | CloseReason::Draining
+        | CloseReason::DrainTimeout => Level::Warn,
+    }
+}
+
+fn log_closed(level: Level, ended: &Ended) {
+    let Ended {
+        conn,
+        peer,
+        role,
+        reason,
+        moved: Count { messages, bytes },
+        lived,
+    } = ended;
+    let role = role.as_ref().map(display);
+    let detail = match reason {
+        CloseReason::Protocol(error) => Some(display(error)),
+        CloseReason::PeerClosed
+        | CloseReason::PeerReset
+        | CloseReason::RoleTimeout
+        | CloseReason::WriteTimeout
+        | CloseReason::TooManyConnections
+        | CloseReason::TooManyConsumers
+        | CloseReason::Draining
+        | CloseReason::Drained
+        | CloseReason::DrainTimeout => None,
+    };
+    // To the millisecond.
+    let seconds = lived.as_millis() as f64 / 1000.0;
+    match level {
+        Level::Debug => {
+            debug!(conn = %conn, peer = %peer, role, reason = %reason, detail, messages, bytes, seconds, "closed");
+        }
+        Level::Info => {
+            info!(conn = %conn, peer = %peer, role, reason = %reason, detail, messages, bytes, seconds, "closed");
+        }
+        Level::Warn => {
+            warn!(conn = %conn, peer = %peer, role, reason = %reason, detail, messages, bytes, seconds, "closed");
+        }
+    }
+}
+
+/// One line for the connections that ended for `reason` and had none of their own.
+fn log_untold(reason: CloseReason, role: Option<Role>, told: Told) {
+    let Told {
+        untold: connections,
+        moved: Count { messages, bytes },
+        ..
+    } = told;
+    let role = role.map(display);
+    let text = "closed, without a line for each";
+    if connections == 0 {
+        // All had.
+    } else if level_of(reason) == Level::Warn {
+        warn!(role, reason = %reason, connections, messages, bytes, "{text}");
+    } else {
+        info!(role, reason = %reason, connections, messages, bytes, "{text}");
+    }
+}
+
+/// A line for each of the groups that lost the most, and one for all others together.
+fn log_dropped(dropped: BTreeMap<Option<GroupId>, Reasons>) {
+    let mut groups: Vec<_> = dropped
+        .into_iter()
+        .map(|(group, reasons)| (sum(&reasons), group, reasons))
+        .collect();
+    // The worst first; among equals the order is that of the groups.
+    groups.sort_by_key(|(lost, ..)| std::cmp::Reverse(lost.messages));
+    let others = groups.split_off(groups.len().min(GROUPS_A_SECOND));
+    for (Count { messages, bytes }, group, reasons) in groups {
+        let group = group.map(display);
+        warn!(group, messages, bytes, reasons = words(&reasons), "dropped");
+    }
+    if !others.is_empty() {
+        let mut reasons = Reasons::new();
+        for (reason, count) in others.iter().flat_map(|(.., reasons)| reasons) {
+            *reasons.entry(*reason).or_default() += *count;
+        }
+        let Count { messages, bytes } = sum(&reasons);
+        let (groups, reasons) = (others.len(), words(&reasons));
+        warn!(
+            groups,
+            messages, bytes, reasons, "dropped, without a line for each"
+        );
+    }
+}
+
+fn sum(reasons: &Reasons) -> Count {
+    let mut sum = Count::ZERO;
+    for count in reasons.values() {
+        sum += *count;
+    }
+    sum
+}
+
+/// `backlog_messages=3 broker_bytes=1`.
+fn words(reasons: &Reasons) -> String {
+    let words: Vec<_> = reasons
+        .iter()
+        .map(|(reason, count)| format!("{reason}={}", count.messages))
+        .collect();
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -108,6 +268,7 @@ mod tests {
     use std::io;
     use std::net::Ipv4Addr;
     use std::sync::{Arc, Mutex};
+    use tracing_subscriber::filter::LevelFilter;
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -123,12 +284,13 @@ mod tests {
     }
 
     /// The lines that a report logs.
-    fn lines(events: impl FnOnce(&mut Report)) -> Vec<Value> {
+    fn lines(level: LevelFilter, events: impl FnOnce(&mut Report)) -> Vec<Value> {
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
             .json()
             .flatten_event(true)
+            .with_max_level(level)
             .with_writer(move || writer.clone())
             .finish();
         tracing::subscriber::with_default(subscriber, || events(&mut Report::default()));
@@ -138,15 +300,41 @@ mod tests {
             .collect()
     }
 
+    const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+
+    fn ended(role: Option<Role>, reason: CloseReason) -> Ended {
+        Ended {
+            conn: ConnId(1),
+            peer: PEER,
+            role,
+            reason,
+            moved: Count::new(3, 30),
+            lived: Duration::from_micros(1_234_567),
+        }
+    }
+
     fn close(report: &mut Report, reason: CloseReason) {
-        let peer = (Ipv4Addr::LOCALHOST, 1).into();
-        report.closed(ConnId(1), peer, Some(Role::Consumer), reason);
+        report.closed(&ended(Some(Role::Consumer), reason));
+    }
+
+    #[test]
+    fn the_end_of_a_connection_tells_what_it_moved_and_how_long_it_lived() {
+        let lines = lines(LevelFilter::INFO, |report| {
+            close(report, CloseReason::PeerClosed);
+        });
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["level"], "INFO");
+        assert_eq!(lines[0]["role"], "consumer");
+        assert_eq!(lines[0]["reason"], "peer_closed");
+        assert_eq!(lines[0]["messages"], 3);
+        assert_eq!(lines[0]["bytes"], 30);
+        assert_eq!(lines[0]["seconds"], 1.234);
     }
 
     #[test]
     fn a_flood_of_one_fault_is_a_few_lines_and_hides_no_other() {
         let scan = CloseReason::Protocol(ProtocolError::UnknownRole);
-        let lines = lines(|report| {
+        let lines = lines(LevelFilter::INFO, |report| {
             for _ in 0..1000 {
                 close(report, scan);
             }
@@ -165,12 +353,44 @@ mod tests {
         assert_eq!(scans[0]["message"], "closed");
         assert!(scans[0]["detail"].is_string());
         assert_eq!(scans[LINES_A_SECOND as usize]["connections"], 995);
+        assert_eq!(scans[LINES_A_SECOND as usize]["level"], "WARN");
         assert_eq!(of(CloseReason::WriteTimeout).len(), 1);
+    }
+
+    /// 20,000 short producers were 40,002 lines.
+    #[test]
+    fn a_flood_of_orderly_connections_is_a_few_lines_too() {
+        let flood = |report: &mut Report| {
+            for n in 0..1000 {
+                report.registered(ConnId(n), PEER, Role::Producer);
+                report.closed(&ended(Some(Role::Producer), CloseReason::PeerClosed));
+                report.closed(&ended(None, CloseReason::PeerClosed));
+            }
+            report.registered(ConnId(1000), PEER, Role::Consumer);
+            report.tell();
+        };
+        let told = lines(LevelFilter::INFO, flood);
+        assert_eq!(told.len(), 2 * LINES_A_SECOND as usize + 3, "{told:?}");
+        let of = |message: &str| {
+            let of = told.iter().find(|it| it["message"] == message);
+            of.expect(message)
+        };
+        let registered = of("registered, without a line for each");
+        assert_eq!(registered["connections"], 995);
+        assert_eq!(registered["role"], "producer");
+        let closed = of("closed, without a line for each");
+        assert_eq!(closed["connections"], 995);
+        assert_eq!(closed["messages"], 3 * 995);
+        assert_eq!(closed["level"], "INFO");
+        assert!(told.iter().any(|it| it["role"] == "consumer"));
+
+        let each = lines(LevelFilter::DEBUG, flood);
+        assert_eq!(each.len(), 3001 + 2);
     }
 
     #[test]
     fn drops_are_one_line_for_each_consumer_or_queue_with_how_many_and_why() {
-        let lines = lines(|report| {
+        let lines = lines(LevelFilter::INFO, |report| {
             for _ in 0..1000 {
                 for (group, reason) in [
                     (GroupId::Shared, DropReason::BacklogMessages),
@@ -188,5 +408,24 @@ mod tests {
         assert_eq!(own["level"], "WARN");
         assert_eq!(own["bytes"], 40_000);
         assert_eq!(own["reasons"], "backlog_messages=2000 broker_bytes=2000");
+    }
+
+    /// 1,500 consumers that lag were 1,500 lines a second.
+    #[test]
+    fn of_many_groups_that_lose_messages_the_worst_are_named() {
+        let lines = lines(LevelFilter::INFO, |report| {
+            for n in 1..=1500_usize {
+                let group = Some(GroupId::Own(ConnId(n as u64)));
+                report.dropped(group, DropReason::BacklogBytes, Count::new(n, n));
+            }
+            report.tell();
+        });
+        assert_eq!(lines.len(), GROUPS_A_SECOND + 1, "{lines:?}");
+        let worst: Vec<_> = lines.iter().map(|it| &it["messages"]).collect();
+        assert_eq!(worst[..5], [1500, 1499, 1498, 1497, 1496]);
+        let others = &lines[GROUPS_A_SECOND];
+        assert_eq!(others["groups"], 1495);
+        assert_eq!(others["messages"], 1495 * 1496 / 2);
+        assert_eq!(others["reasons"], "backlog_bytes=1118260");
     }
 }

@@ -6,7 +6,7 @@ use super::pacing::Turn;
 use super::peer::Peer;
 use super::planted::{self, Bug};
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
-use message_queue_core::{Input, ProtocolError};
+use message_queue_core::{Count, Input, ProtocolError};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -176,7 +176,10 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                     self.role = Some(role);
                     self.driver.feed(conn, Input::Role(role));
                 }
-                Ok(Some(Decoded::Batch(batch))) => self.driver.feed(conn, Input::Batch(batch)),
+                Ok(Some(Decoded::Batch(batch))) => {
+                    self.peer.tally.add(Count::of(&batch));
+                    self.driver.feed(conn, Input::Batch(batch));
+                }
                 Ok(None) => break,
                 Err(error) => return self.broke(error),
             }

@@ -10,7 +10,7 @@
 use super::observe::{Observed, Observer};
 use super::pacing::Pacing;
 use super::peer::{Peer, Status};
-use crate::operate::report::Report;
+use crate::operate::report::{Ended, Report};
 use message_queue_core::wire::SpareBuffers;
 use message_queue_core::{
     Broker, CloseReason, Config, ConnId, Input, Now, Output, Overflow, Write,
@@ -297,7 +297,14 @@ impl Core {
 
     fn close(&mut self, conn: ConnId, reason: CloseReason) {
         if let Some(peer) = self.peers.remove(&conn) {
-            self.report.closed(conn, peer.addr, peer.role(), reason);
+            self.report.closed(&Ended {
+                conn,
+                peer: peer.addr,
+                role: peer.role(),
+                reason,
+                moved: peer.moved(),
+                lived: peer.tally.lived(),
+            });
             peer.set_closed(reason);
         }
     }

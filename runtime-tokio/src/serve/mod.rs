@@ -3,7 +3,7 @@
 //! In the order in which data flows: `net.rs` (where connections come from), `accept.rs` (takes
 //! them), `server.rs` (serves them and ends in an orderly way), `connection.rs` (one socket's task), `driver.rs` (the core
 //! behind a lock), `pacing.rs` (when a producer is read from), `peer.rs` (one socket's write side),
-//! `observe.rs` (a view of all that the core does).
+//! `tally.rs` (what it has moved), `observe.rs` (a view of all that the core does).
 
 mod accept;
 mod connection;
@@ -17,3 +17,4 @@ pub mod planted;
 #[cfg(not(planted_bugs))]
 mod planted;
 pub(crate) mod server;
+mod tally;

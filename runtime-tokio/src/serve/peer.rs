@@ -1,8 +1,9 @@
 //! The write side of one connection: shared by its own task and by whoever feeds the core.
 
 use super::planted::{self, Bug};
+use super::tally::{self, Tally};
 use message_queue_core::wire::Role;
-use message_queue_core::{CloseReason, ConnId, Write};
+use message_queue_core::{CloseReason, ConnId, Count, Write};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,6 +19,8 @@ pub(crate) struct Peer {
     pub(crate) conn: ConnId,
     pub(crate) addr: SocketAddr,
     role: OnceLock<Role>,
+    /// What came from it, and what its socket has taken of writes that are done.
+    pub(crate) tally: Tally,
     side: Mutex<WriteSide>,
 }
 
@@ -67,6 +70,7 @@ impl Peer {
             conn,
             addr,
             role: OnceLock::new(),
+            tally: Tally::new(),
             side: Mutex::new(side),
         }
     }
@@ -79,6 +83,15 @@ impl Peer {
     /// Notes its role, which is for life.
     pub(crate) fn set_role(&self, role: Role) {
         self.role.get_or_init(|| role);
+    }
+
+    /// The messages that came from it, or that its socket has taken whole.
+    pub(crate) fn moved(&self) -> Count {
+        let mut moved = self.tally.moved();
+        if let Some(unwritten) = &self.side().write {
+            moved += unwritten.whole();
+        }
+        moved
     }
 
     /// Starts a write and takes it as far as the socket goes without waiting; the connection's own
@@ -98,7 +111,7 @@ impl Peer {
         let Some(task) = side.task.clone() else {
             return 0;
         };
-        let taken = side.go_on(&mut Context::from_waker(&task));
+        let taken = side.go_on(&mut Context::from_waker(&task), &self.tally);
         if planted::is(Bug::FirstPartNotReported) && side.write.is_some() {
             return 0;
         }
@@ -116,7 +129,7 @@ impl Peer {
         {
             side.task = Some(cx.waker().clone());
         }
-        let taken = side.go_on(cx);
+        let taken = side.go_on(cx, &self.tally);
         (taken, side.status)
     }
 
@@ -166,7 +179,7 @@ impl Peer {
 
 impl WriteSide {
     /// Writes until the write is done or the socket would block. Returns the bytes taken.
-    fn go_on(&mut self, cx: &mut Context<'_>) -> usize {
+    fn go_on(&mut self, cx: &mut Context<'_>, tally: &Tally) -> usize {
         let mut taken = 0;
         while self.status.closed.is_none()
             && let Some(unwritten) = &mut self.write
@@ -181,10 +194,12 @@ impl WriteSide {
                         taken = if done { whole } else { 0 };
                     }
                     if done {
+                        tally.add(unwritten.write.count());
                         self.write = None;
                     }
                 }
                 Poll::Ready(Ok(_) | Err(_)) => {
+                    tally.add(unwritten.whole());
                     self.write = None;
                     self.status.failed = true;
                     cx.waker().wake_by_ref();
@@ -213,6 +228,11 @@ impl Unwritten {
         }
         let used = batches.len().min(MAX_SLICES);
         Pin::new(stream).poll_write_vectored(cx, &slices[..used])
+    }
+
+    /// What of it the socket has taken in whole messages.
+    fn whole(&self) -> Count {
+        tally::whole(self.write.batches(), self.batch, self.offset)
     }
 
     /// Notes that `bytes` more were taken. Returns whether that was all.
