@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::exit::Exit;
-use super::{run, say};
+use super::{container, run, say};
 use crate::client::connect_any;
 use crate::settings::{Settings, SettingsError, format_time, parse_seconds};
 
@@ -39,6 +39,10 @@ pub struct HealthArgs {
     /// Ask again until the answer is yes, for at most this long, such as 30 (seconds) or 1m; at most 1h
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = at_most_an_hour)]
     wait: Duration,
+
+    /// For an image's health check: say yes, and ask nobody, where process 1 is a client
+    #[arg(long)]
+    if_serving: bool,
 }
 
 /// Why the broker does not count as well.
@@ -110,6 +114,9 @@ pub fn run(args: &HealthArgs) -> ExitCode {
 
 /// The URL that answered yes.
 fn check(args: &HealthArgs) -> Result<String, HealthError> {
+    if args.if_serving && !container::may_serve() {
+        return Ok("process 1 is a client".to_owned());
+    }
     let addr = match &args.addr {
         Some(addr) => addr.clone(),
         None => reachable(Settings::load()?.http_address())?.to_string(),

@@ -4,6 +4,7 @@ pub mod bench;
 mod broker_args;
 pub mod completions;
 mod connector;
+mod container;
 pub mod consume;
 mod exit;
 mod feed;
