@@ -124,8 +124,9 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- end -}}
 
 {{- $labels := fromYaml (include "app.labels" (list . "broker")) -}}
-{{- $owned := dict "podLabels" $labels "serviceMonitor.labels" $labels "podAnnotations" (dict "checksum/settings" "") -}}
-{{- $given := dict "podLabels" .Values.podLabels "serviceMonitor.labels" .Values.serviceMonitor.labels "podAnnotations" .Values.podAnnotations -}}
+{{- $alert := dict "severity" "" "alertname" "" -}}
+{{- $owned := dict "podLabels" $labels "serviceMonitor.labels" $labels "prometheusRule.labels" $labels "prometheusRule.alertLabels" $alert "podAnnotations" (dict "checksum/settings" "") -}}
+{{- $given := dict "podLabels" .Values.podLabels "serviceMonitor.labels" .Values.serviceMonitor.labels "prometheusRule.labels" .Values.prometheusRule.labels "prometheusRule.alertLabels" .Values.prometheusRule.alertLabels "podAnnotations" .Values.podAnnotations -}}
 {{- range $where, $names := $owned -}}
 {{- range $name := keys (get $given $where) | sortAlpha -}}
 {{- if hasKey $names $name -}}
@@ -134,6 +135,9 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- end -}}
 {{- end -}}
 
+{{- if and .Values.prometheusRule.enabled (not .Values.serviceMonitor.enabled) -}}
+{{- fail "prometheusRule.enabled needs serviceMonitor.enabled: the alerts go by the names that it gives" -}}
+{{- end -}}
 {{- if regexMatch "(:[^/]*|@.*)$" .Values.image.repository -}}
 {{- fail (printf "image.repository is %s, which holds a tag or a digest: give these as image.tag and image.digest" .Values.image.repository) -}}
 {{- end -}}
