@@ -52,7 +52,7 @@ mod timers;
 mod topic;
 pub mod wire;
 
-pub use broker::{Broker, Checkpoint, ConsumerView, GroupView, Input, Output};
+pub use broker::{Broker, Checkpoint, ConnectionView, ConsumerView, GroupView, Input, Output};
 pub use config::{Config, ConfigError, DeliveryMode, Overflow};
 pub use error::{CloseReason, DropReason, ProtocolError};
 pub use id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};

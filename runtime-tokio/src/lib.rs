@@ -27,9 +27,10 @@ mod serve;
 pub mod settings;
 
 #[cfg(feature = "cli")]
-pub use operate::{http, logging, metrics};
+pub use operate::logging;
 pub use serve::net;
 pub use serve::observe::{Observed, Observer};
 #[cfg(planted_bugs)]
 pub use serve::planted;
-pub use serve::server::{ConsumerStatus, Handle, Server, Snapshot};
+pub use serve::server::{Handle, Overview, Server, Snapshot};
+pub use serve::survey::{ConsumerStatus, Detail, ProducerStatus};

@@ -14,7 +14,7 @@ mod lifecycle;
 mod views;
 
 pub use checkpoint::Checkpoint;
-pub use views::{ConsumerView, GroupView};
+pub use views::{ConnectionView, ConsumerView, GroupView};
 
 use crate::config::Config;
 use crate::error::{CloseReason, DropReason, ProtocolError};

@@ -2,9 +2,10 @@
 
 use super::Broker;
 use crate::group::Group;
-use crate::id::{ConnId, GroupId};
+use crate::id::{ConnId, GroupId, TopicId};
 use crate::stats::{Count, Flow};
 use crate::time::Now;
+use core::ops::Bound;
 
 /// One consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,21 @@ pub struct ConsumerView {
     pub delivered: Count,
     /// The write in flight to it.
     pub in_flight: Count,
+    /// Since when the oldest message of that write has been waiting.
+    pub waiting_since: Option<Now>,
+}
+
+/// One connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionView {
+    /// Its name.
+    pub conn: ConnId,
+    /// The topic that it sends to or receives from, once it has a role.
+    pub topic: TopicId,
+    /// When it was opened.
+    pub opened: Now,
+    /// What it is as a consumer, if it is one.
+    pub consumer: Option<ConsumerView>,
 }
 
 /// One group.
@@ -37,26 +53,60 @@ pub struct GroupView {
 impl Broker {
     /// The consumers, in the order of their connections.
     pub fn consumers(&self) -> impl Iterator<Item = ConsumerView> {
-        self.shared.sessions.iter().filter_map(|(conn, session)| {
-            let consumer = session.consumer.as_ref()?;
-            Some(ConsumerView {
+        self.connections_after(None).filter_map(|it| it.consumer)
+    }
+
+    /// The connections in their order, from the one that follows `after` on: whoever looks at a
+    /// part at a time goes on where the last part ended.
+    pub fn connections_after(&self, after: Option<ConnId>) -> impl Iterator<Item = ConnectionView> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let sessions = self.shared.sessions.range((after, Bound::Unbounded));
+        sessions.map(|(conn, session)| ConnectionView {
+            conn: *conn,
+            topic: session.topic,
+            opened: session.opened,
+            consumer: session.consumer.as_ref().map(|consumer| ConsumerView {
                 conn: *conn,
                 group: consumer.group,
                 opened: session.opened,
                 delivered: consumer.outbox.delivered,
                 in_flight: consumer.outbox.in_flight(),
-            })
+                waiting_since: consumer.outbox.waiting_since(),
+            }),
         })
     }
 
-    /// The groups, in the order of their names.
+    /// The groups, in the order of their topics and names.
     pub fn groups(&self) -> impl Iterator<Item = GroupView> {
-        self.all_groups().map(|group| GroupView {
-            id: group.id(),
-            members: group.members().len(),
-            flow: *group.flow(),
-            backlog: group.backlog().count(),
+        self.groups_after(None).map(|(_, group)| group)
+    }
+
+    /// The groups in their order, with their topics, from the one that follows `after` on.
+    pub fn groups_after(
+        &self,
+        after: Option<(TopicId, GroupId)>,
+    ) -> impl Iterator<Item = (TopicId, GroupView)> {
+        let first = after.map_or(Bound::Unbounded, |(topic, _)| Bound::Included(topic));
+        let topics = self.topics.range((first, Bound::Unbounded));
+        topics.flat_map(move |(topic, state)| {
+            let after = match after {
+                Some((first, group)) if first == *topic => Bound::Excluded(group),
+                Some(_) | None => Bound::Unbounded,
+            };
+            let groups = state.groups().range((after, Bound::Unbounded));
+            groups.map(|(_, group)| (*topic, group_view(group)))
         })
+    }
+
+    /// This group of this topic.
+    pub fn group_view(&self, topic: TopicId, id: GroupId) -> Option<GroupView> {
+        self.topics.get(&topic)?.groups().get(&id).map(group_view)
+    }
+
+    /// Since when the oldest message in the backlog of this group of this topic has been waiting.
+    pub fn group_waiting_since(&self, topic: TopicId, id: GroupId) -> Option<Now> {
+        let group = self.topics.get(&topic)?.groups().get(&id)?;
+        group.backlog().waiting_since()
     }
 
     /// What is in all backlogs together: waiting, and not in flight.
@@ -93,5 +143,14 @@ impl Broker {
         self.topics
             .values()
             .flat_map(|topic| topic.groups().values())
+    }
+}
+
+fn group_view(group: &Group) -> GroupView {
+    GroupView {
+        id: group.id(),
+        members: group.members().len(),
+        flow: *group.flow(),
+        backlog: group.backlog().count(),
     }
 }

@@ -13,44 +13,64 @@
 mod broker;
 mod exposition;
 mod format;
+mod http;
 #[cfg(target_os = "linux")]
 mod process;
 mod recording;
 #[cfg(test)]
 mod tests;
 
-pub use format::Format;
+pub(crate) use format::Format;
 
+use super::http::HttpStats;
 use crate::Snapshot;
 use crate::record::RecordingStatus;
+use broker::BrokerCollector;
+use http::HttpCollector;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// The prefix of every name but those of the process.
 const PREFIX: &str = "message_queue";
 
 /// What a scrape shows beside the broker's own figures.
 #[derive(Debug, Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
+    http: Option<Arc<HttpStats>>,
     recording: Option<RecordingStatus>,
 }
 
 impl Metrics {
+    /// The metrics of the HTTP port too.
+    #[must_use]
+    pub(crate) fn with_http(mut self, stats: Arc<HttpStats>) -> Self {
+        self.http = Some(stats);
+        self
+    }
+
     /// The metrics of a recording too.
     #[must_use]
-    pub fn with_recording(mut self, status: RecordingStatus) -> Self {
+    pub(crate) fn with_recording(mut self, status: RecordingStatus) -> Self {
         self.recording = Some(status);
         self
     }
 
-    /// One scrape, in this format: the figures of the broker in `snapshot`, and all others as they
-    /// are now.
+    /// One scrape, in this format: the figures of the broker in `snapshot`, which has this age, and
+    /// all others as they are now.
     ///
     /// # Errors
     /// None in practice: writing to a string does not fail.
-    pub fn encode(&self, snapshot: Snapshot, format: Format) -> Result<String, fmt::Error> {
+    pub(crate) fn encode(
+        &self,
+        snapshot: Snapshot,
+        age: Duration,
+        format: Format,
+    ) -> Result<String, fmt::Error> {
         let mut all = Registry::default();
         #[cfg(target_os = "linux")]
         all.register_collector(Box::new(process::ProcessCollector));
@@ -60,7 +80,14 @@ impl Metrics {
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        ours.register_collector(Box::new(snapshot));
+        ours.register_collector(Box::new(BrokerCollector { snapshot, age }));
+        if let Some(http) = &self.http {
+            ours.register_collector(Box::new(HttpCollector {
+                limit: http.limit,
+                counts: http.counts(),
+                accept_failures: http.accept_failures.load(Ordering::Relaxed),
+            }));
+        }
         if let Some(recording) = &self.recording {
             ours.register_collector(Box::new(recording.clone()));
         }

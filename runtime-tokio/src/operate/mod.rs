@@ -3,11 +3,11 @@
 #[cfg(feature = "cli")]
 mod descriptors;
 #[cfg(feature = "cli")]
-pub mod http;
+pub(crate) mod http;
 #[cfg(feature = "cli")]
 pub mod logging;
 #[cfg(feature = "cli")]
-pub mod metrics;
+mod metrics;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
 pub(crate) mod report;

@@ -1,14 +1,19 @@
 //! The broker as a process: clients on one port, operators on another, and signals.
 
 use super::descriptors::Descriptors;
+use super::http::HttpStats;
+use super::http::thread::HttpThread;
+use super::http::view::View;
 use super::logging::Log;
 use super::metrics::Metrics;
 use super::signals::{self, Signals};
-use super::{http, systemd};
+use super::systemd;
 use crate::Server;
 use crate::record::Recorder;
 use crate::settings::Settings;
 use message_queue_core::Stats;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
 use tracing::field::display;
 use tracing::{error, info, warn};
@@ -23,38 +28,48 @@ pub(crate) async fn run(
     recorder: Option<Recorder>,
 ) {
     let mut config = settings.broker_config();
-    let descriptors = Descriptors::allot(config.max_connections, 64);
+    let descriptors = Descriptors::allot(config.max_connections, settings.max_http_connections());
     config.max_connections = descriptors.connections;
     let mut server =
         Server::new(config, settings.decoder_config()).with_max_sockets(descriptors.sockets);
     let broker = server.handle();
-    let mut metrics = Metrics::default();
+    let http = Arc::new(HttpStats::new(descriptors.http));
+    let mut metrics = Metrics::default().with_http(Arc::clone(&http));
     if let Some(recorder) = recorder {
         metrics = metrics.with_recording(recorder.status());
         server = server.observed_by(recorder);
     }
 
     announce(settings, &clients, &operators);
-    let router = http::router_with(broker.clone(), metrics);
-    let serving_http = tokio::spawn(async move {
-        if let Err(error) = axum::serve(operators, router).await {
-            error!(%error, "HTTP is not served any more");
+    let heartbeats = Arc::<AtomicU64>::default();
+    let has_watchdog = systemd::has_watchdog();
+    server = server.with_heartbeat({
+        let heartbeats = Arc::clone(&heartbeats);
+        move || {
+            heartbeats.fetch_add(1, Ordering::Relaxed);
+            if has_watchdog {
+                systemd::alive();
+            }
         }
     });
+    let serving_http = operators.into_std().and_then(|it| {
+        let view = View::new(broker.clone(), heartbeats);
+        HttpThread::start(it, settings.http_timeout(), view, http, metrics)
+    });
+    if let Err(error) = &serving_http {
+        error!(%error, "HTTP is not served");
+    }
     let following_signals = tokio::spawn(signals::follow(
         signals,
         settings.clone(),
         log.filter(),
         broker,
     ));
-    if systemd::has_watchdog() {
-        server = server.with_heartbeat(systemd::alive);
-    }
 
     systemd::ready();
     let stats = server.serve(clients).await;
     following_signals.abort();
-    serving_http.abort();
+    drop(serving_http);
     sum_up(&stats);
 }
 

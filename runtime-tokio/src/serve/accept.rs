@@ -16,6 +16,8 @@ const BACKOFF: Duration = Duration::from_millis(100);
 
 /// Takes connections from a listener.
 pub(crate) struct Acceptor<L> {
+    /// Whose connections they are, for the log.
+    port: &'static str,
     /// None once nothing listens any more.
     listener: Option<L>,
     /// The most sockets open at a time, those included whose connections have ended and that are
@@ -30,8 +32,14 @@ pub(crate) struct Acceptor<L> {
 
 impl<L: Listener> Acceptor<L> {
     /// Takes connections while fewer than `max_sockets` are open, and counts its failures.
-    pub(crate) fn new(listener: L, max_sockets: usize, failures: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(
+        port: &'static str,
+        listener: L,
+        max_sockets: usize,
+        failures: Arc<AtomicU64>,
+    ) -> Self {
         Self {
+            port,
             listener: Some(listener),
             max_sockets,
             not_before: Instant::now(),
@@ -72,13 +80,13 @@ impl<L: Listener> Acceptor<L> {
     /// One line in the log for all failures since the last call. To be called once a second.
     pub(crate) fn log_failures(&mut self) {
         if let Some((failures, error)) = self.unlogged.take() {
-            warn!(%error, failures, "cannot accept connections; trying again");
+            warn!(port = self.port, %error, failures, "cannot accept connections; trying again");
         }
     }
 }
 
 /// Whether a connection could not be accepted because its peer is gone.
-pub(crate) fn is_peers_affair(error: &io::Error) -> bool {
+fn is_peers_affair(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
@@ -111,7 +119,7 @@ mod tests {
 
     fn acceptor(left: u32, kind: ErrorKind) -> (Acceptor<Failing>, Arc<AtomicU64>) {
         let failures = Arc::default();
-        let acceptor = Acceptor::new(Failing { left, kind }, 3, Arc::clone(&failures));
+        let acceptor = Acceptor::new("tcp", Failing { left, kind }, 3, Arc::clone(&failures));
         (acceptor, failures)
     }
 

@@ -10,6 +10,7 @@
 use super::observe::{Observed, Observer};
 use super::pacing::Pacing;
 use super::peer::{Peer, Status};
+use super::survey::{Detail, Findings, Surveyor};
 use crate::operate::report::{Ended, Report};
 use message_queue_core::wire::SpareBuffers;
 use message_queue_core::{
@@ -38,6 +39,8 @@ pub(crate) struct Driver {
     spares: Mutex<SpareBuffers>,
     /// Says when producers are to be read from.
     pub(crate) pacing: Arc<Pacing>,
+    /// Looks at the core for those who want to see it.
+    pub(crate) surveyor: Surveyor,
     /// The server is to look at the timers, at the end of the drain, or at the listener.
     pub(crate) attention: Notify,
 }
@@ -82,6 +85,7 @@ impl Driver {
             draining: AtomicBool::new(false),
             spares: Mutex::default(),
             pacing: Arc::new(pacing),
+            surveyor: Surveyor::default(),
             attention: Notify::new(),
         }
     }
@@ -149,6 +153,23 @@ impl Driver {
         };
         self.carry_out(writes);
         status
+    }
+
+    /// Has a survey made by whoever feeds the core, or by the server if nobody does. None if there is
+    /// no server any more.
+    pub(crate) async fn survey(&self, detail: Detail) -> Option<Findings> {
+        let findings = self.surveyor.ask(detail);
+        self.attention.notify_one();
+        findings.await.ok()
+    }
+
+    /// Goes on with a survey, where nobody feeds the core. Returns whether there is more to see.
+    pub(crate) fn advance_survey(&self) -> bool {
+        if self.surveyor.is_wanted() {
+            let core = self.core();
+            self.surveyor.advance(&core, self.now());
+        }
+        self.surveyor.is_wanted()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called. Should that become earlier,
@@ -224,6 +245,9 @@ impl Driver {
         let writes = core.follow(now);
         let blocked = !core.broker.stats().parked.is_zero();
         self.pacing.note(core.broker.held_bytes(), blocked);
+        if self.surveyor.is_wanted() {
+            self.surveyor.advance(&core, now);
+        }
         let due = core.broker.poll_timeout();
         let earlier = due.is_some_and(|due| core.alarm.is_none_or(|alarm| due < alarm));
         if earlier || core.broker.is_drained() {

@@ -3,9 +3,10 @@
 //! In the order in which data flows: `net.rs` (where connections come from), `accept.rs` (takes
 //! them), `server.rs` (serves them and ends in an orderly way), `connection.rs` (one socket's task), `driver.rs` (the core
 //! behind a lock), `pacing.rs` (when a producer is read from), `peer.rs` (one socket's write side),
-//! `tally.rs` (what it has moved), `observe.rs` (a view of all that the core does).
+//! `tally.rs` (what it has moved), `observe.rs` (a view of all that the core does), `survey.rs` (what
+//! there is to see of it).
 
-mod accept;
+pub(crate) mod accept;
 mod connection;
 pub(crate) mod driver;
 pub mod net;
@@ -17,4 +18,5 @@ pub mod planted;
 #[cfg(not(planted_bugs))]
 mod planted;
 pub(crate) mod server;
+pub(crate) mod survey;
 mod tally;

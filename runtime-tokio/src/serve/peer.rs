@@ -133,6 +133,11 @@ impl Peer {
         (taken, side.status)
     }
 
+    /// Whether the core has said that it is not to be read from.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.side().status.paused
+    }
+
     pub(crate) fn set_paused(&self, paused: bool) {
         if planted::is(Bug::ResumeWithoutWaking) {
             self.side().status.paused = paused;

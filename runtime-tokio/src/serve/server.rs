@@ -5,18 +5,18 @@ use super::connection::Connection;
 use super::driver::Driver;
 use super::net::Listener;
 use super::observe::Observer;
+use super::survey::{ConsumerStatus, ProducerStatus};
+use super::survey::{Detail, Findings, Survey};
 use message_queue_core::wire::DecoderConfig;
-use message_queue_core::{Config, ConnId, Count, DropReason, GroupId, Stats};
-use std::collections::BTreeMap;
+use message_queue_core::{Config, Count, Stats};
 use std::fmt;
 use std::future::pending;
-use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::split;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 /// A broker that is not serving yet.
@@ -59,23 +59,15 @@ pub struct Handle {
     accept_failures: Arc<AtomicU64>,
 }
 
-/// One consumer, as an operator sees it.
+/// The counters and gauges, and each connection.
 #[derive(Clone, Debug)]
-pub struct ConsumerStatus {
-    /// Its connection.
-    pub conn: ConnId,
-    /// Its address.
-    pub addr: SocketAddr,
-    /// For how long it has been connected.
-    pub connected: Duration,
-    /// What its socket has taken.
-    pub delivered: Count,
-    /// The write in flight to it.
-    pub in_flight: Count,
-    /// What waits for its group: for it alone in `broadcast`, for all of them in `queue`.
-    pub backlog: Count,
-    /// What was dropped for it alone (`broadcast`), by [`DropReason::index`]; nothing in `queue`.
-    pub dropped: [Count; DropReason::COUNT],
+pub struct Overview {
+    /// The counters and gauges.
+    pub snapshot: Snapshot,
+    /// Longest connected first.
+    pub consumers: Vec<ConsumerStatus>,
+    /// Likewise.
+    pub producers: Vec<ProducerStatus>,
 }
 
 /// The counters and gauges of a broker at one moment.
@@ -162,7 +154,7 @@ impl Server {
         } = self;
         let driver = &handle.driver;
         let failures = Arc::clone(&handle.accept_failures);
-        let mut acceptor = Acceptor::new(listener, max_sockets, failures);
+        let mut acceptor = Acceptor::new("tcp", listener, max_sockets, failures);
         let mut connections = JoinSet::new();
         let mut every_second = interval(Duration::from_secs(1));
         every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -176,7 +168,12 @@ impl Server {
             let open = connections.len();
             tokio::select! {
                 biased;
-                () = driver.attention.notified() => {}
+                () = driver.attention.notified() => {
+                    if driver.advance_survey() {
+                        driver.attention.notify_one();
+                        yield_now().await;
+                    }
+                }
                 Some(ended) = connections.join_next() => check(ended),
                 _ = every_second.tick() => {
                     driver.core().report.tell();
@@ -215,58 +212,42 @@ impl Handle {
         self.driver.drain(timeout);
     }
 
-    /// The counters and gauges now.
+    /// The counters and gauges now. Where there are many connections or groups, they are looked at
+    /// in parts, between which the broker goes on; the counters are those of one moment.
     pub fn snapshot(&self) -> Snapshot {
-        let core = self.driver.core();
-        let now = self.driver.now();
-        let oldest = core
-            .broker
-            .waiting_since()
-            .map_or(Duration::ZERO, |since| now - since);
-        let mut fullest_backlog = Count::ZERO;
-        for Count { messages, bytes } in core.broker.groups().map(|group| group.backlog) {
-            fullest_backlog.messages = fullest_backlog.messages.max(messages);
-            fullest_backlog.bytes = fullest_backlog.bytes.max(bytes);
-        }
-        Snapshot {
-            config: core.broker.config().clone(),
-            ready: self.is_ready(),
-            draining: self.driver.is_draining(),
-            accept_failures: self.accept_failures.load(Ordering::Relaxed),
-            fullest_backlog,
-            stats: core.broker.stats().clone(),
-            backlog: core.broker.backlog(),
-            oldest,
-            uptime: now.since_start(),
+        let mut survey = Survey::new(Detail::Sums);
+        loop {
+            let core = self.driver.core();
+            if let Some(findings) = survey.advance(&core, self.driver.now()) {
+                return self.snapshot_of(&findings);
+            }
         }
     }
 
-    /// The consumers now, longest connected first.
-    pub fn consumers(&self) -> Vec<ConsumerStatus> {
-        let core = self.driver.core();
-        let now = self.driver.now();
-        let groups: BTreeMap<_, _> = core
-            .broker
-            .groups()
-            .map(|group| (group.id, group))
-            .collect();
-        let consumers = core.broker.consumers().filter_map(|consumer| {
-            let group = groups.get(&consumer.group)?;
-            let dropped = match consumer.group {
-                GroupId::Own(_) => group.flow.dropped,
-                GroupId::Shared => Default::default(),
-            };
-            Some(ConsumerStatus {
-                conn: consumer.conn,
-                addr: core.peers.get(&consumer.conn)?.addr,
-                connected: now - consumer.opened,
-                delivered: consumer.delivered,
-                in_flight: consumer.in_flight,
-                backlog: group.backlog,
-                dropped,
-            })
-        });
-        consumers.collect()
+    /// The counters and gauges, and with [`Detail::Lists`] each connection, as the tasks that serve
+    /// find them from now on: whoever asks takes no lock from them. There is one answer at a time: if
+    /// another asks meanwhile, the first gets none. Nor is there one while nobody serves.
+    pub async fn overview(&self, detail: Detail) -> Option<Overview> {
+        let findings = self.driver.survey(detail).await?;
+        Some(Overview {
+            snapshot: self.snapshot_of(&findings),
+            consumers: findings.consumers,
+            producers: findings.producers,
+        })
+    }
+
+    fn snapshot_of(&self, findings: &Findings) -> Snapshot {
+        Snapshot {
+            config: findings.config.clone(),
+            ready: self.is_ready(),
+            draining: self.driver.is_draining(),
+            accept_failures: self.accept_failures.load(Ordering::Relaxed),
+            stats: findings.stats.clone(),
+            backlog: findings.backlog,
+            fullest_backlog: findings.fullest_backlog,
+            oldest: findings.oldest,
+            uptime: findings.uptime,
+        }
     }
 }
 

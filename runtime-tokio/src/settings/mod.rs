@@ -233,6 +233,16 @@ impl Settings {
         }
     }
 
+    /// `MAX_HTTP_CONNECTIONS`: the most HTTP connections at a time, at least 1.
+    pub fn max_http_connections(&self) -> usize {
+        self.values.max_http_connections
+    }
+
+    /// `HTTP_TIMEOUT_MS`: time in which an HTTP request must come.
+    pub fn http_timeout(&self) -> Duration {
+        Duration::from_millis(self.values.http_timeout_ms)
+    }
+
     /// `DRAIN_TIMEOUT_MS`: time to deliver, at shutdown, what was received.
     pub fn drain_timeout(&self) -> Duration {
         Duration::from_millis(self.values.drain_timeout_ms)

@@ -80,7 +80,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "HTTP_PORT",
         default: "8080",
         allowed: PORT,
-        help: "Port of /healthz, /ready, /metrics and /consumers; 0 takes any free port.",
+        help: "Port of /healthz, /ready, /metrics and more (GET / lists them); 0 takes any free port.",
         memory: None,
         secret: false,
     },
@@ -173,6 +173,27 @@ pub static SETTINGS: &[Setting] = &[
              says of small ones. One that waits for several consumers counts once for each, though \
              it is kept once.",
         ),
+        secret: false,
+    },
+    Setting {
+        name: "MAX_HTTP_CONNECTIONS",
+        default: "64",
+        allowed: Allowed::Number {
+            min: 1,
+            max: 10_000,
+            unit: "",
+        },
+        help: "HTTP connections at a time; one more gets the place of the one that has been idle for \
+               longest.",
+        memory: Some("For each a file descriptor, and up to 16 KiB while a request comes."),
+        secret: false,
+    },
+    Setting {
+        name: "HTTP_TIMEOUT_MS",
+        default: "10s",
+        allowed: DEADLINE,
+        help: "Time in which an HTTP request must come, or an idle HTTP connection be used again.",
+        memory: None,
         secret: false,
     },
     Setting {

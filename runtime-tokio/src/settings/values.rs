@@ -27,6 +27,8 @@ pub(super) struct Values {
     pub(super) queue_capacity: usize,
     pub(super) backlog_bytes: usize,
     pub(super) broker_bytes: usize,
+    pub(super) max_http_connections: usize,
+    pub(super) http_timeout_ms: u64,
     pub(super) role_timeout_ms: u64,
     pub(super) role_line_bytes: usize,
     pub(super) write_timeout_ms: u64,

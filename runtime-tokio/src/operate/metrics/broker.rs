@@ -6,14 +6,28 @@ use message_queue_core::{CloseReason, Count, DeliveryMode, DropReason};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use std::fmt;
+use std::time::Duration;
 
-impl Collector for Snapshot {
+/// The figures of the broker, and how old they are.
+#[derive(Debug)]
+pub(super) struct BrokerCollector {
+    pub(super) snapshot: Snapshot,
+    pub(super) age: Duration,
+}
+
+impl Collector for BrokerCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut exposition = Exposition::new(encoder);
-        state(&mut exposition, self)?;
-        limits(&mut exposition, self)?;
-        messages(&mut exposition, self)?;
-        connections(&mut exposition, self)
+        exposition.gauge(
+            "snapshot_age_seconds",
+            "Age of the broker's figures; more than a second if it did not answer",
+            self.age.as_secs_f64(),
+        )?;
+        let snapshot = &self.snapshot;
+        state(&mut exposition, snapshot)?;
+        limits(&mut exposition, snapshot)?;
+        messages(&mut exposition, snapshot)?;
+        connections(&mut exposition, snapshot)
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// A text format for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Prometheus' own, version 0.0.4: read by everything that scrapes.
     Prometheus,
     /// OpenMetrics 1.0, for those who ask for it.
@@ -13,7 +13,7 @@ impl Format {
     /// The format for a scraper that sends this `Accept` header, or none.
     ///
     /// Preferences (`q=`) are not weighed: whoever names OpenMetrics can read it.
-    pub fn accepted(accept: Option<&str>) -> Self {
+    pub(crate) fn accepted(accept: Option<&str>) -> Self {
         match accept {
             Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,
             Some(_) | None => Self::Prometheus,
@@ -21,7 +21,7 @@ impl Format {
     }
 
     /// Its media type.
-    pub const fn media_type(self) -> &'static str {
+    pub(crate) const fn media_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",

@@ -45,7 +45,7 @@ fn text(delivery: DeliveryMode) -> String {
         uptime: now.since_start(),
     };
     Metrics::default()
-        .encode(snapshot, Format::Prometheus)
+        .encode(snapshot, Duration::from_millis(3), Format::Prometheus)
         .unwrap()
 }
 
@@ -99,6 +99,7 @@ fn what_was_counted_is_shown() {
         ("fullest_backlog_messages", 2.0),
         ("fullest_backlog_bytes", 10.0),
         ("ready", 1.0),
+        ("snapshot_age_seconds", 0.003),
         ("connections_limit", 2.0),
         ("consumers_limit", 10.0),
         ("backlog_messages_limit", 2.0),
@@ -200,4 +201,46 @@ fn the_process_has_the_standard_names_and_figures_that_can_be() {
         let value = series.get(name).unwrap_or_else(|| panic!("{name}: {text}"));
         assert!(allowed.contains(value), "{name} {value}");
     }
+}
+
+/// What is exported, is documented, and the other way round.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_table_in_the_documents_is_complete() {
+    let page = include_str!("../../../../docs/OPERATIONS.md");
+    let names_in = |text: &str| -> Vec<String> {
+        let quoted = text.split('`').skip(1).step_by(2);
+        let names = quoted.map(|it| it.split('{').next().unwrap_or_default().to_owned());
+        names.collect()
+    };
+    let (_, table) = page
+        .split_once("\n| Name | Type | What it says |\n")
+        .unwrap();
+    let (table, process) = table.split_once("\n\n").unwrap();
+    let (process, _) = process.split_once("\n\n").unwrap();
+    let first_cells = table
+        .lines()
+        .skip(1)
+        .map(|line| line.split('|').nth(1).unwrap());
+    let documented: BTreeSet<String> = first_cells
+        .flat_map(names_in)
+        .map(|name| format!("message_queue_{name}"))
+        .chain(names_in(process))
+        .collect();
+
+    let metrics = Metrics::default()
+        .with_http(Arc::new(HttpStats::new(1)))
+        .with_recording(RecordingStatus::default());
+    let snapshot = crate::Server::new(Config::default(), Default::default())
+        .handle()
+        .snapshot();
+    let text = metrics
+        .encode(snapshot, Duration::ZERO, Format::Prometheus)
+        .unwrap();
+    let names = all_series(&text);
+    let exported: BTreeSet<String> = names
+        .keys()
+        .map(|name| name.split('{').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(documented, exported);
 }

@@ -1,0 +1,172 @@
+use super::pages::Consumer;
+use super::*;
+use crate::serve::survey::ConsumerStatus;
+use crate::{Handle, Server};
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, request};
+use message_queue_core::{ConnId, Count, DropReason};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+
+/// A broker that serves.
+async fn broker() -> Handle {
+    let server = Server::new(Default::default(), Default::default());
+    let broker = server.handle();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    tokio::spawn(server.serve(listener));
+    broker
+}
+
+/// Status, media type and body of the answer.
+async fn answer(
+    request: request::Builder,
+    broker: &Handle,
+) -> (StatusCode, Option<String>, String) {
+    let request = request.body(Body::empty()).unwrap();
+    let view = Arc::new(View::new(broker.clone(), Arc::default()));
+    let router = router(view, Arc::default());
+    let answer = router.oneshot(request).await.unwrap();
+    let kind = answer.headers().get(CONTENT_TYPE);
+    let kind = kind.map(|kind| kind.to_str().unwrap().to_owned());
+    let code = answer.status();
+    let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    (code, kind, String::from_utf8(body.into()).unwrap())
+}
+
+async fn code(path: &str, broker: &Handle) -> StatusCode {
+    answer(Request::get(path), broker).await.0
+}
+
+#[tokio::test]
+async fn ready_from_listening_to_draining_and_alive_throughout() {
+    let broker = broker().await;
+    assert_eq!(
+        code("/ready", &broker).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(code("/healthz", &broker).await, StatusCode::OK);
+    while !broker.is_ready() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(code("/ready", &broker).await, StatusCode::OK);
+    broker.drain(Duration::from_secs(1));
+    assert_eq!(
+        code("/ready", &broker).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(code("/healthz", &broker).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_format_that_is_asked_for_with_its_media_type() {
+    for (accept, media_type, end) in [
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8", "} 0\n"),
+        (
+            "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "# EOF\n",
+        ),
+    ] {
+        let request = Request::get("/metrics").header(ACCEPT, accept);
+        let (code, kind, body) = answer(request, &broker().await).await;
+        assert_eq!(code, StatusCode::OK);
+        assert_eq!(kind.as_deref(), Some(media_type));
+        assert!(body.contains("\nmessage_queue_consumers 0\n"), "{body}");
+        assert!(body.ends_with(end), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn consumers_are_a_json_list() {
+    let (code, kind, body) = answer(Request::get("/consumers"), &broker().await).await;
+    assert_eq!(code, StatusCode::OK);
+    assert_eq!(kind.as_deref(), Some("application/json"));
+    assert_eq!(body, "[]");
+}
+
+#[test]
+fn a_slow_consumer_shows() {
+    let mut dropped = [Count::ZERO; DropReason::COUNT];
+    dropped[DropReason::BacklogBytes.index()] = Count {
+        messages: 2,
+        bytes: 12,
+    };
+    let consumer = Consumer::from(ConsumerStatus {
+        conn: ConnId(7),
+        addr: (Ipv4Addr::LOCALHOST, 1234).into(),
+        connected: Duration::from_millis(3_500),
+        delivered: Count {
+            messages: 1,
+            bytes: 5,
+        },
+        in_flight: Count {
+            messages: 3,
+            bytes: 15,
+        },
+        backlog: Count {
+            messages: 4,
+            bytes: 20,
+        },
+        dropped,
+    });
+    assert_eq!(
+        serde_json::to_value(consumer).unwrap(),
+        serde_json::json!({
+            "id": 7,
+            "peer": "127.0.0.1:1234",
+            "connected_seconds": 3.5,
+            "delivered": { "messages": 1, "bytes": 5 },
+            "dropped": { "backlog_bytes": { "messages": 2, "bytes": 12 } },
+            "backlog": { "messages": 4, "bytes": 20 },
+            "in_flight": { "messages": 3, "bytes": 15 },
+        })
+    );
+}
+
+#[tokio::test]
+async fn the_index_lists_what_is_answered_in_the_form_that_is_asked_for() {
+    let broker = broker().await;
+    while !broker.is_ready() {
+        tokio::task::yield_now().await;
+    }
+    let (status, kind, text) = answer(Request::get("/"), &broker).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(kind.as_deref(), Some("text/plain; charset=utf-8"));
+    for (path, _) in PATHS {
+        assert!(text.contains(&format!("\n{path} ")), "{text}");
+        assert_eq!(code(path, &broker).await, StatusCode::OK, "{path}");
+    }
+    let request = Request::get("/").header(ACCEPT, "application/json");
+    let (_, kind, json) = answer(request, &broker).await;
+    assert_eq!(kind.as_deref(), Some("application/json"));
+    let paths: BTreeMap<String, String> = serde_json::from_str(&json).unwrap();
+    assert!(
+        paths
+            .keys()
+            .eq(PATHS.into_iter().collect::<BTreeMap<_, _>>().keys())
+    );
+}
+
+#[tokio::test]
+async fn the_queue_is_shown_while_nobody_consumes() {
+    let (code, _, body) = answer(Request::get("/queue"), &broker().await).await;
+    assert_eq!(code, StatusCode::OK);
+    let nothing = serde_json::json!({ "messages": 0, "bytes": 0 });
+    let queue: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(queue["delivery_mode"], "broadcast");
+    assert_eq!(queue["waiting"], nothing);
+    assert_eq!(queue["oldest_age_seconds"], 0.0);
+    assert_eq!(queue["backlog_limit"]["messages"], 10_000);
+}
+
+#[tokio::test]
+async fn whatever_else_is_asked_for_is_refused() {
+    assert_eq!(
+        code("/nothing", &broker().await).await,
+        StatusCode::NOT_FOUND
+    );
+    let (code, ..) = answer(Request::post("/ready"), &broker().await).await;
+    assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED);
+}

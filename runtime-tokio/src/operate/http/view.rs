@@ -1,0 +1,202 @@
+//! What HTTP shows of the broker: as fresh as it can be had, without ever holding the broker up.
+
+use crate::Handle;
+use crate::serve::server::{Overview, Snapshot};
+use crate::serve::survey::Detail;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+/// The least time from one survey to the next, however many ask.
+const LEAST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long to wait for the broker before what is known of it must do.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Seconds without a heartbeat after which the broker is taken for dead. Far more than load or a
+/// small share of a CPU make of one second.
+const DEAD_AFTER: u64 = 30;
+
+/// A broker, as HTTP sees it.
+pub(crate) struct View {
+    broker: Handle,
+    latest: Mutex<Latest>,
+    /// How often the loop that serves has come round to its timer, which is once a second.
+    heartbeats: Arc<AtomicU64>,
+    /// For how many seconds no heartbeat has been seen.
+    silent: AtomicU64,
+}
+
+struct Latest {
+    /// When the last survey was begun.
+    asked: Option<Instant>,
+    snapshot: Option<(Instant, Snapshot)>,
+}
+
+/// The broker has not answered in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker has not answered within {} s", PATIENCE.as_secs())]
+pub(super) struct Unanswered;
+
+impl View {
+    /// Shows `broker`, whose loop counts its `heartbeats`, one a second.
+    pub(crate) fn new(broker: Handle, heartbeats: Arc<AtomicU64>) -> Self {
+        Self {
+            broker,
+            heartbeats,
+            latest: Mutex::new(Latest {
+                asked: None,
+                snapshot: None,
+            }),
+            silent: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether new connections are taken.
+    pub(super) fn is_ready(&self) -> bool {
+        self.broker.is_ready()
+    }
+
+    /// Whether the loop that serves has come round lately.
+    pub(super) fn is_alive(&self) -> bool {
+        self.silent.load(Ordering::Relaxed) < DEAD_AFTER
+    }
+
+    /// Looks for heartbeats, for ever. Seconds are counted here, so that a process that was stopped
+    /// for a while is not dead when it goes on.
+    pub(super) async fn watch_heartbeats(&self) {
+        let mut every_second = interval(Duration::from_secs(1));
+        every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = self.heartbeats.load(Ordering::Relaxed);
+        loop {
+            every_second.tick().await;
+            let now = self.heartbeats.load(Ordering::Relaxed);
+            match now == seen {
+                true => self.silent.fetch_add(1, Ordering::Relaxed),
+                false => self.silent.swap(0, Ordering::Relaxed),
+            };
+            seen = now;
+        }
+    }
+
+    /// The counters and gauges, and how old they are: a moment, unless the broker does not answer.
+    pub(super) async fn snapshot(&self) -> Result<(Snapshot, Duration), Unanswered> {
+        let arrived = Instant::now();
+        // Where it runs out of time, the lock is free again.
+        let _ = timeout(PATIENCE, async {
+            let mut latest = self.latest.lock().await;
+            // Whoever was before may have had it looked up after this request came.
+            let is_fresh = latest
+                .snapshot
+                .as_ref()
+                .is_some_and(|(asked, _)| *asked >= arrived);
+            if !is_fresh {
+                self.survey(&mut latest, Detail::Sums).await;
+            }
+        })
+        .await;
+        let latest = timeout(PATIENCE, self.latest.lock()).await;
+        let latest = latest.map_err(|_| Unanswered)?;
+        let (asked, snapshot) = latest.snapshot.as_ref().ok_or(Unanswered)?;
+        let mut snapshot = snapshot.clone();
+        snapshot.ready = self.broker.is_ready();
+        Ok((snapshot, asked.elapsed()))
+    }
+
+    /// The counters and gauges, and each connection.
+    pub(super) async fn overview(&self) -> Result<Overview, Unanswered> {
+        let survey = async {
+            let mut latest = self.latest.lock().await;
+            self.survey(&mut latest, Detail::Lists).await
+        };
+        let found = timeout(PATIENCE, survey).await.ok().flatten();
+        found.ok_or(Unanswered)
+    }
+
+    async fn survey(&self, latest: &mut Latest, detail: Detail) -> Option<Overview> {
+        if let Some(asked) = latest.asked {
+            sleep_until(asked + LEAST_INTERVAL).await;
+        }
+        let asked = Instant::now();
+        latest.asked = Some(asked);
+        let overview = self.broker.overview(detail).await?;
+        latest.snapshot = Some((asked, overview.snapshot.clone()));
+        Some(overview)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+    use tokio::net::TcpListener;
+
+    fn server() -> Server {
+        Server::new(Default::default(), Default::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_does_not_answer_is_waited_for_no_longer_than_a_second() {
+        // It serves nobody: nobody comes round to answer.
+        let server = server();
+        let view = View::new(server.handle(), Arc::default());
+        let began = Instant::now();
+        assert!(view.snapshot().await.is_err());
+        assert!(view.overview().await.is_err());
+        assert!(began.elapsed() <= 3 * PATIENCE);
+    }
+
+    #[tokio::test]
+    async fn what_was_known_last_is_told_with_its_age() {
+        let server = server();
+        let view = View::new(server.handle(), Arc::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let serving = tokio::spawn(server.serve(listener));
+        let (snapshot, age) = view.snapshot().await.unwrap();
+        assert!(snapshot.ready && age < PATIENCE);
+        serving.abort();
+        assert!(serving.await.is_err());
+        // It does not answer any more.
+        let (_, older) = view.snapshot().await.unwrap();
+        assert!(older >= PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_come_round_for_long_is_taken_for_dead() {
+        let heartbeats = Arc::<AtomicU64>::default();
+        let view = Arc::new(View::new(server().handle(), Arc::clone(&heartbeats)));
+        let watching = Arc::clone(&view);
+        tokio::spawn(async move { watching.watch_heartbeats().await });
+        tokio::time::sleep(Duration::from_secs(DEAD_AFTER - 5)).await;
+        assert!(view.is_alive());
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(!view.is_alive());
+        heartbeats.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(view.is_alive());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_ask_it_looks_at_most_once_in_the_interval() {
+        let server = server();
+        let view = Arc::new(View::new(server.handle(), Arc::default()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        tokio::spawn(server.serve(listener));
+        view.snapshot().await.unwrap();
+        let began = Instant::now();
+        let asking = [(); 100].map(|()| {
+            let view = Arc::clone(&view);
+            tokio::spawn(async move { view.snapshot().await.is_ok() })
+        });
+        for asking in asking {
+            assert!(asking.await.unwrap());
+        }
+        assert!(began.elapsed() < 3 * LEAST_INTERVAL, "one for all of them");
+        for _ in 0..10 {
+            view.overview().await.unwrap();
+        }
+        assert!(began.elapsed() >= 10 * LEAST_INTERVAL);
+    }
+}
