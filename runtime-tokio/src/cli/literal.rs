@@ -1,6 +1,6 @@
 //! Messages from the command line, in place of an input.
 
-use super::input::{Chunk, InputError};
+use super::input::{Chunk, InputError, Skipped};
 use crate::client::BATCH_BYTES;
 use message_queue_core::wire::{Encoder, FrameBatch, MAX_FRAME_BODY};
 use std::ffi::OsString;
@@ -46,6 +46,7 @@ pub(super) fn spawn(batch: FrameBatch, rounds: u64) -> mpsc::Receiver<Result<Chu
             let chunk = Chunk {
                 frames: frames.take(),
                 position: 0,
+                skipped: Skipped::default(),
             };
             left = left.saturating_sub(together);
             // Where nobody listens any more the command has ended.

@@ -7,7 +7,6 @@ mod connector;
 pub mod consume;
 mod container;
 mod exit;
-mod feed;
 pub mod health;
 mod input;
 mod json;
@@ -17,7 +16,6 @@ mod pace;
 pub mod produce;
 mod progress;
 mod receiver;
-mod rows;
 mod run;
 mod say;
 mod sender;
@@ -33,6 +31,7 @@ Examples:
   message-queue                                     run a broker: TCP 9080, HTTP 8080
   message-queue consume                             print what is published, a line a message
   message-queue produce examples/telemetry.csv      publish the rows, a JSON object a row
+  message-queue produce export.csv --delimiter ';'  publish rows with semicolons between fields
   journalctl -f | message-queue produce             publish lines as they come
   message-queue produce big.txt --rate 1000         publish 1,000 messages a second
   message-queue produce -m hello -m world           publish two messages

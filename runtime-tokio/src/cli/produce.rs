@@ -3,7 +3,7 @@
 use super::broker_args::BrokerArgs;
 use super::connector::Connector;
 use super::exit::Exit;
-use super::input::{Chunk, Input, InputError, InputFormat};
+use super::input::{Chunk, Input, InputArgs, InputError};
 use super::literal;
 use super::pace::Rate;
 use super::progress::{Messages, Progress};
@@ -25,6 +25,11 @@ const GRACE: Duration = Duration::from_secs(5);
 ///
 /// An empty line is a message of 0 bytes. The largest message is 1 MiB.
 ///
+/// CSV rows become JSON objects. The file is checked before anything is sent: what is compressed,
+/// in UTF-16, or has another delimiter than a comma ends with an error that names the flag to use.
+/// `message-queue produce export.csv --delimiter ';' --encoding windows-1252 --on-bad-row skip`
+/// reads what a spreadsheet in much of Europe exports.
+///
 /// The broker confirms nothing: a message counts as handed over when the network has taken it,
 /// and what the broker has not read when it goes away is lost. With --retry the rest goes to the
 /// next broker, and no message is sent twice; how many may be missing is said at the end, and the
@@ -41,13 +46,12 @@ pub struct ProduceArgs {
         long = "message",
         value_name = "TEXT",
         allow_hyphen_values = true,
-        conflicts_with_all = ["file", "format"]
+        conflicts_with_all = ["file", "InputArgs"]
     )]
     messages: Vec<OsString>,
 
-    /// How messages stand in it [default: csv for *.csv, else lines]
-    #[arg(long, value_enum)]
-    format: Option<InputFormat>,
+    #[command(flatten)]
+    input: InputArgs,
 
     /// Send so many messages a second, such as 1000 or 0.5 [default: as many as the broker takes]
     #[arg(long, value_name = "N")]
@@ -94,9 +98,9 @@ pub fn run(args: &ProduceArgs) -> ExitCode {
             Err(error) => run::bad_usage(&error),
         };
     }
-    match Input::open(&args.file, args.format, args.repeat) {
+    match Input::open(&args.file, &args.input, args.repeat) {
         Ok(input) => run::run(produce(args, Source::Input(input))),
-        Err(error @ InputError::NotRepeatable { .. }) => run::bad_usage(&error),
+        Err(error) if error.is_bad_usage() => run::bad_usage(&error),
         Err(error) => run::failure(&error),
     }
 }
@@ -108,6 +112,9 @@ async fn produce(args: &ProduceArgs, source: Source) -> Result<Exit, ProduceErro
     let mut sender = Sender::new(connector, progress, args.rate);
     let outcome = send_and_finish(args, &mut sender, source, &mut stop).await;
     sender.clear_progress();
+    if sender.skipped() > 0 {
+        say::note(&format!("bad rows skipped: {}", sender.skipped()));
+    }
     let exit = outcome?;
     say::note(&format!("produced {}", sender.summary()));
     if matches!(exit, Exit::Interrupted | Exit::Terminated) {

@@ -72,6 +72,8 @@ pub(super) struct Sender<'a> {
     totals: Totals,
     /// The messages that were handed over through connections that were lost.
     at_risk: u64,
+    /// The rows of the input that were left out.
+    skipped: u64,
 }
 
 impl<'a> Sender<'a> {
@@ -85,6 +87,7 @@ impl<'a> Sender<'a> {
             counted: 0,
             totals: Totals::default(),
             at_risk: 0,
+            skipped: 0,
         }
     }
 
@@ -124,7 +127,12 @@ impl<'a> Sender<'a> {
         let Chunk {
             mut frames,
             position,
+            skipped,
         } = chunk;
+        self.skipped += skipped.rows;
+        for bad_row in &skipped.shown {
+            self.notices().print(&format!("skipped {bad_row}"));
+        }
         while !frames.is_empty() {
             let messages = self.allowance(frames.messages()).await;
             self.hand_over(frames.split_to(messages)).await?;
@@ -271,6 +279,11 @@ impl<'a> Sender<'a> {
     }
 
     /// What was handed over, and how fast.
+    /// How many rows of the input were left out.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
     pub(super) fn summary(&self) -> Summary {
         self.totals.over(self.progress.elapsed())
     }

@@ -1,8 +1,24 @@
 //! Messages out of a file or standard input, in batches.
 
-use super::feed::Feed;
-use message_queue_core::ProtocolError;
-use message_queue_core::wire::{FrameBatch, MAX_FRAME_BODY};
+mod args;
+mod csv;
+mod error;
+mod feed;
+mod frames;
+mod lines;
+mod reader;
+mod records;
+mod rows;
+mod sniff;
+mod text;
+
+pub(crate) use args::InputArgs;
+pub(crate) use error::{InputError, Skipped};
+pub(crate) use feed::Chunk;
+
+use args::Options;
+use feed::Feed;
+use reader::Reader;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -12,62 +28,11 @@ use tokio::sync::mpsc;
 /// How many batches may wait to be sent.
 const WAITING_BATCHES: usize = 4;
 
-/// How messages stand in the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum InputFormat {
-    /// One message a line, without its line end (a line feed, or carriage return and line feed)
-    Lines,
-    /// One message a row: a JSON object whose keys are the header's
-    Csv,
-    /// One message a frame: a length (4 bytes, big-endian) and so many bytes
-    Frames,
-}
-
-impl InputFormat {
-    /// The format that the ending of a file's name tells.
-    fn of(path: &Path) -> Self {
-        let csv = path
-            .extension()
-            .is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
-        if csv { Self::Csv } else { Self::Lines }
-    }
-}
-
-/// Why there is no input, or no more of it.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum InputError {
-    /// The caller's fault.
-    #[error("--repeat: {name} can be read only once; name a regular file, or leave --repeat out")]
-    NotRepeatable { name: String },
-    #[error("cannot read {name}: {source}")]
-    Read { name: String, source: io::Error },
-    #[error("{name}: line {line} makes a message of more than {MAX_FRAME_BODY} bytes")]
-    MessageTooLarge { name: String, line: u64 },
-    #[error("{name}: {source}")]
-    Csv { name: String, source: csv::Error },
-    #[error("{name}: the header names two columns {column:?}; a JSON object holds only one")]
-    RepeatedColumn { name: String, column: String },
-    #[error("{name}: after {frames} whole frames: {source}")]
-    Frames {
-        name: String,
-        frames: u64,
-        source: ProtocolError,
-    },
-}
-
-/// Messages that were read together.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    pub(crate) frames: FrameBatch,
-    /// How many bytes of input had been read when they were complete, all rounds together.
-    pub(crate) position: u64,
-}
-
 /// An input that is open.
 #[derive(Debug)]
 pub(crate) struct Input {
     name: String,
-    format: InputFormat,
+    options: Options,
     source: Source,
 }
 
@@ -87,13 +52,9 @@ enum Stream {
 
 impl Input {
     /// Opens the file at `path`, or standard input where it is `-`, to be read `rounds` times (0:
-    /// for ever). Without a `format`, the ending of the name decides.
-    pub(crate) fn open(
-        path: &Path,
-        format: Option<InputFormat>,
-        rounds: u64,
-    ) -> Result<Self, InputError> {
-        let format = format.unwrap_or_else(|| InputFormat::of(path));
+    /// for ever).
+    pub(crate) fn open(path: &Path, args: &InputArgs, rounds: u64) -> Result<Self, InputError> {
+        let options = Options::of(args, path)?;
         let stdin = path.as_os_str() == "-";
         let name = if stdin {
             "standard input".into()
@@ -117,7 +78,7 @@ impl Input {
         };
         Ok(Self {
             name,
-            format,
+            options,
             source,
         })
     }
@@ -148,15 +109,17 @@ impl Input {
     }
 
     fn read(self, chunks: mpsc::Sender<Result<Chunk, InputError>>) -> Result<(), InputError> {
+        let options = &self.options;
+        let mut feed = Feed::new(&self.name, options.on_bad_row, chunks);
         match self.source {
             Source::Stream(Stream::Stdin) => {
-                Feed::new(&self.name, io::stdin().lock(), chunks).read_as(self.format)
+                Reader::new(io::stdin().lock(), options).read(&mut feed, options)
             }
             Source::Stream(Stream::File(file)) => {
-                Feed::new(&self.name, file, chunks).read_as(self.format)
+                Reader::new(file, options).read(&mut feed, options)
             }
             Source::Repeated { file, rounds } => {
-                Feed::new(&self.name, file, chunks).read_rounds(self.format, rounds)
+                Reader::new(file, options).read_rounds(&mut feed, options, rounds)
             }
         }
     }
@@ -165,6 +128,19 @@ impl Input {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use args::InputFormat;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: InputArgs,
+    }
+
+    fn open(path: &Path, flags: &[&str], rounds: u64) -> Result<Input, InputError> {
+        let args = Command::parse_from([&["produce"], flags].concat()).args;
+        Input::open(path, &args, rounds)
+    }
 
     fn file(content: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::with_suffix(".CSV").expect("a file");
@@ -184,10 +160,13 @@ mod tests {
     #[test]
     fn a_file_can_be_read_again_and_its_ending_tells_the_format() {
         let rows = file("a\n1\n2\n");
-        let input = Input::open(rows.path(), None, 3).expect("a file");
-        assert_eq!((input.format, input.size()), (InputFormat::Csv, Some(18)));
+        let input = open(rows.path(), &[], 3).expect("a file");
+        assert_eq!(
+            (input.options.format, input.size()),
+            (InputFormat::Csv, Some(18))
+        );
         assert_eq!(messages(input), 6);
-        let lines = Input::open(rows.path(), Some(InputFormat::Lines), 1).expect("a file");
+        let lines = open(rows.path(), &["--format", "lines"], 1).expect("a file");
         assert_eq!(messages(lines), 3);
     }
 
@@ -195,7 +174,7 @@ mod tests {
     fn a_file_without_a_message_ends_even_for_ever() {
         let header_alone = file("a\n");
         assert_eq!(
-            messages(Input::open(header_alone.path(), None, 0).expect("a file")),
+            messages(open(header_alone.path(), &[], 0).expect("a file")),
             0
         );
     }
@@ -204,7 +183,7 @@ mod tests {
     fn standard_input_and_directories_are_not_repeated() {
         for path in ["-", "/"] {
             for rounds in [0, 2] {
-                let error = Input::open(Path::new(path), None, rounds).expect_err("not a file");
+                let error = open(Path::new(path), &[], rounds).expect_err("not a file");
                 assert!(matches!(error, InputError::NotRepeatable { .. }), "{error}");
             }
         }
