@@ -3,16 +3,16 @@
 use super::output::OutputFormat;
 use super::progress::Totals;
 use message_queue_core::wire::FrameBatch;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use tokio::io::Interest;
-use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How many batches may wait to be written. A slow reader then makes the broker hold back, and
 /// the broker's bounds are what counts.
@@ -109,8 +109,6 @@ impl Sink {
 
     /// Makes a file empty that is not to be appended to, and writes from now on: on a thread of
     /// its own, so that a reader that stops does not stop the rest.
-    ///
-    /// To be called in a runtime.
     pub(crate) fn begin(mut self) -> Result<Output, OutputError> {
         let name = self.name.clone();
         self.new.0 = None;
@@ -125,7 +123,11 @@ impl Sink {
         let (ended, outcome) = oneshot::channel();
         let written = Arc::<Written>::default();
         let name = self.name.clone();
-        let hang_up = self.file.as_fd().try_clone_to_owned()?;
+        // A file has no reader that could go.
+        let hang_up = match self.regular {
+            false => Some(watch_reader(self.file.as_fd().try_clone_to_owned()?)?),
+            true => None,
+        };
         thread::Builder::new().name("output".to_owned()).spawn({
             let written = Arc::clone(&written);
             move || {
@@ -137,8 +139,7 @@ impl Sink {
             name,
             batches,
             outcome,
-            // A file has no reader that could go, and cannot be watched.
-            hang_up: pipe::Sender::from_owned_fd_unchecked(hang_up).ok(),
+            hang_up,
             written,
         })
     }
@@ -165,6 +166,21 @@ impl Sink {
         }
         Ok(())
     }
+}
+
+/// Watches whether whoever reads `output` has gone: then what is returned is closed. On a thread of
+/// its own, which ends then or with the process.
+fn watch_reader(output: OwnedFd) -> io::Result<watch::Receiver<()>> {
+    let (reader, watched) = watch::channel(());
+    thread::Builder::new()
+        .name("hang-up".to_owned())
+        .spawn(move || {
+            // A hang-up and an error are told whatever is asked for.
+            let mut watched = [PollFd::new(&output, PollFlags::empty())];
+            while matches!(poll(&mut watched, None), Ok(0) | Err(Errno::INTR)) {}
+            drop(reader);
+        })?;
+    Ok(watched)
 }
 
 /// Opens the file at `path` as it is. Returns its path too if it was not there before.
@@ -233,8 +249,8 @@ pub(crate) struct Output {
     name: String,
     batches: mpsc::Sender<FrameBatch>,
     outcome: oneshot::Receiver<Result<(), OutputError>>,
-    /// Only watched; where it is a terminal or a socket, it is one all the same.
-    hang_up: Option<pipe::Sender>,
+    /// Ends when the reader has gone, if there is one.
+    hang_up: Option<watch::Receiver<()>>,
     written: Arc<Written>,
 }
 
@@ -256,8 +272,11 @@ impl Output {
     pub(crate) async fn ended(&self) -> Ended {
         let hang_up = async {
             match &self.hang_up {
-                Some(output) if output.ready(Interest::ERROR).await.is_ok() => {}
-                Some(_) | None => std::future::pending().await,
+                // Nothing is ever sent: it is closed.
+                Some(watched) => {
+                    let _ = watched.clone().changed().await;
+                }
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -291,7 +310,8 @@ impl Output {
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::os::fd::OwnedFd;
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
 
     fn batch(messages: &[&str]) -> FrameBatch {
         FrameBatch::encode(messages).expect("small")
@@ -350,15 +370,19 @@ mod tests {
     /// An output into a pipe that takes so many bytes, and the pipe's other end.
     fn pipe() -> (Output, io::PipeReader) {
         let (reader, writer) = io::pipe().expect("a pipe");
+        (unread(writer.into()), reader)
+    }
+
+    fn unread(output: OwnedFd) -> Output {
         let sink = Sink {
-            name: "pipe".to_owned(),
-            file: OwnedFd::from(writer).into(),
+            name: "output".to_owned(),
+            file: output.into(),
             format: OutputFormat::Lines,
             regular: false,
             append: false,
             new: NewFile(None),
         };
-        (sink.begin().expect("a thread"), reader)
+        sink.begin().expect("threads")
     }
 
     #[tokio::test]
@@ -366,6 +390,24 @@ mod tests {
         let (output, reader) = pipe();
         drop(reader);
         output.ended().await;
+    }
+
+    #[tokio::test]
+    async fn so_has_a_socket_and_one_that_is_only_half_closed_has_not() {
+        let (own, peer) = UnixStream::pair().expect("sockets");
+        // As systemd hands it over: nothing is to be read from it.
+        own.shutdown(Shutdown::Read).expect("it is open");
+        let mut output = unread(OwnedFd::from(own));
+        output.room().await.expect("room").send(batch(&["a"]));
+        assert_eq!((&peer).read(&mut [0; 9]).expect("a line"), 2);
+        tokio::select! {
+            biased;
+            Ended = output.ended() => panic!("somebody reads it"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(peer);
+        output.ended().await;
+        output.finish().await.expect("all was written");
     }
 
     #[tokio::test]
