@@ -41,7 +41,9 @@ pub struct Config {
     pub delivery: DeliveryMode,
     /// What happens to a message for which there is no room. Default: drop.
     pub overflow: Overflow,
-    /// The most connections at a time, in whatever role; at least 1. Default: 10,000.
+    /// The most connections at a time, in whatever role; at least 1, with `Overflow::Block` at least
+    /// 2. Default: 10,000. Some are reserved for consumers:
+    /// [`reserved_for_consumers`](Self::reserved_for_consumers).
     pub max_connections: usize,
     /// The most consumers at a time; at least 1. Default: 10.
     pub max_consumers: usize,
@@ -90,8 +92,13 @@ impl Config {
     /// # Errors
     /// The first bound that is not kept.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if self.max_connections < self.least_connections() {
+            return Err(ConfigError {
+                field: "max_connections",
+                at_least: self.least_connections(),
+            });
+        }
         let at_least_one = [
-            (self.max_connections, "max_connections"),
             (self.max_consumers, "max_consumers"),
             (self.consumer_backlog, "consumer_backlog"),
             (self.queue_capacity, "queue_capacity"),
@@ -114,6 +121,25 @@ impl Config {
             });
         }
         Ok(())
+    }
+
+    /// How many connections are never given to producers, so that a consumer can enter however many
+    /// producers are blocked: with `Overflow::Block` a tenth of `max_connections`, but no more than
+    /// `max_consumers`, and at least 1. With `Overflow::Drop` nobody waits for a consumer, and none
+    /// are reserved. (PROTOCOL.md, section 6.)
+    pub fn reserved_for_consumers(&self) -> usize {
+        match self.overflow {
+            Overflow::Drop => 0,
+            Overflow::Block => (self.max_connections / 10).clamp(1, self.max_consumers),
+        }
+    }
+
+    /// The least that `max_connections` may be: room for one producer beside what is reserved.
+    pub const fn least_connections(&self) -> usize {
+        match self.overflow {
+            Overflow::Drop => 1,
+            Overflow::Block => 2,
+        }
     }
 
     /// The least that `broker_bytes` may be: one full backlog and, where a producer waits until
@@ -186,6 +212,24 @@ mod tests {
                 at_least: 1_048_580
             })
         );
+    }
+
+    #[test]
+    fn where_producers_block_places_are_reserved_for_consumers() {
+        let reserved = |max_connections, max_consumers| {
+            let config = Config {
+                overflow: Overflow::Block,
+                max_connections,
+                max_consumers,
+                ..Config::default()
+            };
+            (config.check().is_ok(), config.reserved_for_consumers())
+        };
+        assert_eq!(reserved(1, 10), (false, 1));
+        assert_eq!(reserved(4, 10), (true, 1));
+        assert_eq!(reserved(50, 10), (true, 5));
+        assert_eq!(reserved(10_000, 10), (true, 10));
+        assert_eq!(Config::default().reserved_for_consumers(), 0);
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub enum Bug {
     ResumeForgotten,
     /// One consumer more than allowed is let in.
     ConsumerLimitOffByOne,
+    /// Producers are let in to the places that are reserved for consumers.
+    ReserveIgnored,
     /// When its buffer grows, the decoder goes on one byte too far.
     DecoderResumesTooFar,
     /// The decoder takes a partial length prefix at the end of a read for the end of the frames
@@ -50,7 +52,7 @@ pub enum Bug {
 #[cfg(planted_bugs)]
 impl Bug {
     /// Every bug there is.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::LostWakeup,
         Self::SplitOffByOne,
         Self::DropNotCounted,
@@ -64,6 +66,7 @@ impl Bug {
         Self::WriteTimerForgotten,
         Self::ResumeForgotten,
         Self::ConsumerLimitOffByOne,
+        Self::ReserveIgnored,
         Self::DecoderResumesTooFar,
         Self::DecoderForgetsPrefix,
     ];

@@ -101,6 +101,31 @@ fn one_connection_too_many_is_refused() {
     assert_closed(&broker, b"", "too_many_connections");
 }
 
+/// Producers that are blocked, also those that have died since, never keep the consumer out that
+/// would make room for them.
+#[test]
+fn however_many_producers_are_blocked_a_consumer_can_enter() {
+    let broker = Broker::start(&[
+        ("MAX_CONNECTIONS", "4"),
+        ("DELIVERY_MODE", "queue"),
+        ("OVERFLOW", "block"),
+        ("QUEUE_CAPACITY", "10"),
+    ]);
+    let mut blocked = Vec::new();
+    for _ in 0..3 {
+        let mut bytes = b"PRODUCER\n".to_vec();
+        bytes.extend(frames([b"x"; 20]));
+        blocked.push(broker.connect_with(&bytes));
+    }
+    broker.wait_for_metric("message_queue_producers", 3.0);
+    // The place that is left is not for a producer.
+    let fourth = broker.connect_with(b"PRODUCER\n");
+    assert_eq!(broker.wait_for_close(&fourth), "too_many_connections");
+    drop(blocked);
+    let mut consumer = broker.consumer();
+    assert_eq!(read_messages(&mut consumer, 60), vec![b"x"; 60]);
+}
+
 #[test]
 fn a_consumer_that_stalls_too_long_is_disconnected() {
     let broker = Broker::start(&[("WRITE_TIMEOUT_MS", "2000"), ("OVERFLOW", "block")]);

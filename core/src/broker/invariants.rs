@@ -89,7 +89,13 @@ impl Broker {
         assert_eq!(stats.connections, shared.sessions.len());
         assert_eq!(stats.producers, with(State::is_producer));
         assert_eq!(stats.consumers, with(State::is_consumer));
-        assert!(stats.connections <= shared.config.max_connections);
+        let most = shared.config.max_connections;
+        assert!(stats.connections <= most);
+        let reserved = shared.config.reserved_for_consumers();
+        assert!(
+            stats.producers + shared.departed + reserved <= most,
+            "producers keep consumers from entering"
+        );
         assert!(stats.consumers <= shared.config.max_consumers);
         let ended: u64 = stats.closed.iter().sum();
         assert_eq!(stats.opened, ended + stats.connections as u64);

@@ -43,6 +43,12 @@ impl Broker {
     pub(super) fn register(&mut self, conn: ConnId, role: Role, topic: TopicId) {
         match role {
             Role::Producer => {
+                let limit = self.shared.config.max_connections
+                    - self.shared.config.reserved_for_consumers();
+                let taken = self.shared.stats.producers + self.shared.departed;
+                if taken >= limit && !planted::is(Bug::ReserveIgnored) {
+                    return self.close(conn, CloseReason::TooManyConnections);
+                }
                 let session = self.shared.session(conn);
                 session.advance(Event::IsProducer);
                 session.topic = topic;

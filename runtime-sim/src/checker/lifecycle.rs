@@ -16,6 +16,7 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
         connections: BTreeMap::new(),
         due: BTreeSet::new(),
         consumers: 0,
+        producers: 0,
         open: 0,
         draining: false,
     };
@@ -32,6 +33,7 @@ struct Lifecycle<'a> {
     due: BTreeSet<(Micros, ConnId)>,
     /// Registered and not ended.
     consumers: usize,
+    producers: usize,
     /// Opened and not ended.
     open: usize,
     draining: bool,
@@ -40,6 +42,8 @@ struct Lifecycle<'a> {
 struct Connection {
     manners: Manners,
     stage: Stage,
+    /// The step in which it was opened.
+    opened: u64,
     /// When its role line, or the write in flight to it, must be over.
     due: Option<Micros>,
 }
@@ -60,6 +64,7 @@ impl Lifecycle<'_> {
                 let connection = Connection {
                     manners: *manners,
                     stage: Stage::Connecting,
+                    opened: 0,
                     due: None,
                 };
                 self.connections.insert(*conn, connection);
@@ -67,6 +72,9 @@ impl Lifecycle<'_> {
             Event::Opened { conn } => {
                 self.enter(*conn, Stage::Connecting, Stage::Opened, record, findings);
                 self.open += 1;
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.opened = record.step;
+                }
                 self.set_due(*conn, Some(record.at + self.settings.role_timeout_us));
             }
             Event::Registered { conn, role } => {
@@ -77,6 +85,7 @@ impl Lifecycle<'_> {
                 self.enter(*conn, Stage::Opened, stage, record, findings);
                 self.set_due(*conn, None);
                 self.consumers += usize::from(stage == Stage::Consumer);
+                self.producers += usize::from(stage == Stage::Producer);
                 self.check_limits(record, findings);
             }
             Event::WriteStarted { conn, .. } => {
@@ -91,7 +100,7 @@ impl Lifecycle<'_> {
             Event::Killed => {
                 self.connections.clear();
                 self.due.clear();
-                (self.consumers, self.open) = (0, 0);
+                (self.consumers, self.producers, self.open) = (0, 0, 0);
             }
             Event::Draining => self.draining = true,
             Event::WriteEnded { .. }
@@ -158,6 +167,27 @@ impl Lifecycle<'_> {
                 format!("{} consumers; {most} are allowed", self.consumers)
             });
         }
+        let most = self.settings.max_connections - self.reserved();
+        if self.producers > most {
+            findings.add(Invariant::Limits, record, || {
+                format!("{} producers; {most} are allowed", self.producers)
+            });
+        }
+    }
+
+    fn reserved(&self) -> usize {
+        self.settings.config().reserved_for_consumers()
+    }
+
+    /// Who is refused a place as soon as it comes may be a consumer, and producers alone must not
+    /// keep it out: there are as many other connections as places are reserved.
+    fn check_entry(&self, conn: ConnId, record: &Record, findings: &mut Findings) {
+        let others = self.open - 1 - self.producers;
+        if others < self.reserved() {
+            findings.add(Invariant::Limits, record, || {
+                format!("{conn} was kept out by {} producers", self.producers)
+            });
+        }
     }
 
     fn end(&mut self, conn: ConnId, reason: CloseReason, record: &Record, findings: &mut Findings) {
@@ -167,7 +197,7 @@ impl Lifecycle<'_> {
             });
         };
         let stage = std::mem::replace(&mut connection.stage, Stage::Ended);
-        let (due, manners) = (connection.due, connection.manners);
+        let (due, manners, opened) = (connection.due, connection.manners, connection.opened);
         self.set_due(conn, None);
         if stage == Stage::Ended || stage == Stage::Connecting {
             findings.add(Invariant::CloseReason, record, || {
@@ -182,7 +212,11 @@ impl Lifecycle<'_> {
                 format!("{conn} ended: {reason}; it had time until {due:?} us")
             });
         }
+        if reason == CloseReason::TooManyConnections && opened == record.step {
+            self.check_entry(conn, record, findings);
+        }
         self.open -= 1;
+        self.producers -= usize::from(stage == Stage::Producer);
         self.consumers -= usize::from(stage == Stage::Consumer);
     }
 
@@ -235,7 +269,7 @@ mod tests {
     use crate::checker::script::{Script, closed, write};
     use crate::history::{Event, Manners};
     use message_queue_core::wire::Role;
-    use message_queue_core::{CloseReason, ConnId, DeliveryMode, ProtocolError};
+    use message_queue_core::{CloseReason, ConnId, DeliveryMode, Overflow, ProtocolError};
 
     fn script() -> Script {
         Script::new(DeliveryMode::Queue)
@@ -329,5 +363,40 @@ mod tests {
         };
         assert_eq!(stuck(900_000), []);
         assert_eq!(stuck(1_200_000), [Invariant::Deadline]);
+    }
+
+    #[test]
+    fn producers_that_keep_a_consumer_out_are_caught() {
+        // Of four places one is reserved where producers block.
+        let finds = |producers: u64, others: u64| {
+            let mut script = Script::new(DeliveryMode::Queue);
+            script.settings().max_connections = 4;
+            script.settings().overflow = Overflow::Block;
+            for conn in 1..=producers + others {
+                let is_producer = conn <= producers;
+                let role = if is_producer {
+                    Role::Producer
+                } else {
+                    Role::Consumer
+                };
+                script = script.joins(conn, role);
+            }
+            let connected = Event::Connected {
+                conn: ConnId(9),
+                client: 0,
+                manners: Manners::Good,
+            };
+            let opened = Event::Opened { conn: ConnId(9) };
+            script
+                .step([
+                    connected,
+                    opened,
+                    closed(9, CloseReason::TooManyConnections),
+                ])
+                .finds()
+        };
+        assert_eq!(finds(3, 1), []);
+        assert_eq!(finds(3, 0), [Invariant::Limits]);
+        assert_eq!(finds(4, 0), [Invariant::Limits]);
     }
 }

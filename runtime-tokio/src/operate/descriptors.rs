@@ -51,7 +51,7 @@ impl Descriptors {
             };
         }
         let http = http.min((available / 8).max(1));
-        let sockets = available.saturating_sub(FILES + http).max(2);
+        let sockets = available.saturating_sub(FILES + http).max(3);
         let closing = (sockets / 8).clamp(1, CLOSING);
         Self {
             connections: connections.min(sockets - closing),

@@ -18,7 +18,7 @@ pub(super) struct Broken {
 
 /// Every rule that `values` break, at most one for each setting.
 pub(super) fn broken(values: &Values) -> Vec<Broken> {
-    [two_ports(values), room(values)]
+    [two_ports(values), places(values), room(values)]
         .into_iter()
         .flatten()
         .collect()
@@ -29,6 +29,16 @@ fn two_ports(values: &Values) -> Option<Broken> {
         name: "HTTP_PORT",
         others: &["TCP_PORT"],
         allowed: "a port other than TCP_PORT, or 0 for any free port".to_owned(),
+    })
+}
+
+/// Where producers block, a place is kept for a consumer.
+fn places(values: &Values) -> Option<Broken> {
+    let config = values.broker_config();
+    (config.max_connections < config.least_connections()).then(|| Broken {
+        name: "MAX_CONNECTIONS",
+        others: &["OVERFLOW"],
+        allowed: "at least 2 with OVERFLOW=block: one place is kept for a consumer".to_owned(),
     })
 }
 

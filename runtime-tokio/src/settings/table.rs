@@ -123,7 +123,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "MAX_CONNECTIONS",
         default: "10000",
         allowed: PLACES,
-        help: "Connections at a time, of producers and consumers together; one more is refused.",
+        help: "Connections at a time; with OVERFLOW=block a tenth is reserved for consumers.",
         memory: Some(
             "For each a file descriptor and, while it is idle, 1.5 KiB (measured: 10,000 idle \
              producers and the broker take 19 MiB, 39 MiB with half a message read from each); for \

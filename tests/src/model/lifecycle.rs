@@ -3,7 +3,9 @@
 use super::publish::bytes;
 use super::{Connection, Effect, Group, InFlight, Model};
 use message_queue_core::wire::Role;
-use message_queue_core::{CloseReason, ConnId, DeliveryMode, DropReason, GroupId};
+use message_queue_core::{
+    CloseReason, Config, ConnId, DeliveryMode, DropReason, GroupId, Overflow,
+};
 
 impl Model {
     /// The queue is there from the start and outlives its consumers.
@@ -16,9 +18,7 @@ impl Model {
     /// A connection that has left something parked keeps its place until that is published.
     pub(super) fn open(&mut self, conn: ConnId) {
         self.totals.opened += 1;
-        let has_left = |parked: &ConnId| !self.connections.contains_key(parked);
-        let left = self.parked.iter().filter(|(conn, _)| has_left(conn));
-        let places_taken = self.connections.len() + left.count();
+        let places_taken = self.connections.len() + self.departed();
         if self.drain_due.is_some() {
             self.refuse(conn, CloseReason::Draining);
         } else if places_taken >= self.config.max_connections {
@@ -34,6 +34,31 @@ impl Model {
         }
     }
 
+    /// Producers that have left something parked.
+    fn departed(&self) -> usize {
+        let parked = self.parked.iter();
+        parked
+            .filter(|(conn, _)| !self.connections.contains_key(conn))
+            .count()
+    }
+
+    /// Where producers are blocked for want of room, a tenth of the places, and one at least, are
+    /// not for producers: a consumer must be able to enter.
+    fn producers_are_full(&self) -> bool {
+        let Config {
+            overflow,
+            max_connections,
+            max_consumers,
+            ..
+        } = self.config;
+        let reserved = match overflow {
+            Overflow::Drop => 0,
+            Overflow::Block => max_consumers.min(1.max(max_connections / 10)),
+        };
+        let producers = self.with_role(Some(Role::Producer)).len() + self.departed();
+        producers + reserved >= max_connections
+    }
+
     fn refuse(&mut self, conn: ConnId, reason: CloseReason) {
         self.totals.closed[reason.index()] += 1;
         self.effects.push(Effect::Close { conn, reason });
@@ -41,6 +66,9 @@ impl Model {
 
     pub(super) fn take_role(&mut self, conn: ConnId, role: Role) {
         match role {
+            Role::Producer if self.producers_are_full() => {
+                self.close(conn, CloseReason::TooManyConnections);
+            }
             Role::Producer => {
                 self.connection(conn).role = Some(role);
                 self.totals.producers_registered += 1;

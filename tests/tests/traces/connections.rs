@@ -153,6 +153,35 @@ fn a_consumer_that_stalls_in_a_write_is_closed_and_its_messages_go_to_another() 
 }
 
 #[test]
+fn producers_that_are_blocked_leave_a_place_for_a_consumer() {
+    assert_trace!(
+        r#"
+        config delivery=queue overflow=block max_connections=4 queue_capacity=1
+        c1 opens
+        c1 sends "PRODUCER\n" frames "a" "b"
+        c2 opens
+        c2 sends "PRODUCER\n" frames "c"
+        c3 opens
+        c3 sends "PRODUCER\n" frames "d"
+        c4 opens
+        # The last place is not for a producer.
+        c4 sends "PRODUCER\n"
+        # One that has left something parked keeps its place.
+        c1 resets
+        c5 opens
+        c6 opens
+        c5 sends "PRODUCER\n"
+        c7 opens
+        c7 sends "CONSUMER\n"
+        c7's socket takes all
+        c7's socket takes all
+        c7's socket takes all
+        c7's socket takes all
+        "#
+    );
+}
+
+#[test]
 fn what_is_noticed_late_happens_in_the_order_in_which_it_was_due() {
     assert_trace!(
         r#"
