@@ -336,7 +336,7 @@ fn the_ports_differ_unless_the_kernel_picks_them() {
 fn the_broker_holds_at_least_one_full_backlog() {
     assert_eq!(
         error([("BROKER_BYTES", "2000000"), ("BACKLOG_BYTES", "2000001")]),
-        "BROKER_BYTES: \"2000000B\" is not allowed: \
+        "BROKER_BYTES: \"2MB\" is not allowed: \
          use at least BACKLOG_BYTES (2000001B), so that one full backlog fits"
     );
     let equal = [("BROKER_BYTES", "2000001"), ("BACKLOG_BYTES", "2000001")];
@@ -359,7 +359,7 @@ fn a_blocking_broadcast_has_room_for_a_largest_message_to_everyone() {
             .unwrap_err()
             .to_string(),
         "BROKER_BYTES: \"104857999B\" is not allowed: \
-         use at least MAX_CONSUMERS x 1048580 (104858000B) with OVERFLOW=block and \
+         use at least MAX_CONSUMERS x 1048580 (104858KB) with OVERFLOW=block and \
          DELIVERY_MODE=broadcast: a producer blocks until every consumer has room for its \
          message, so there must be room for one of the largest for each"
     );
@@ -376,7 +376,7 @@ fn a_setting_that_breaks_two_rules_is_told_once() {
         ("BACKLOG_BYTES", "5000000"),
         ("BROKER_BYTES", "2000000"),
     ]);
-    assert!(line.contains("BACKLOG_BYTES (5000000B)"), "{line}");
+    assert!(line.contains("BACKLOG_BYTES (5MB)"), "{line}");
     let line = error([
         ("OVERFLOW", "block"),
         ("MAX_CONSUMERS", "5"),

@@ -66,13 +66,17 @@ pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     parse_time(text, TimeUnit::Seconds)
 }
 
-/// `bytes` exactly, in the largest unit of which it is a whole number: `32MiB`, `1048580B`.
+/// `bytes` exactly, in the unit that makes it the smallest whole number: `32MiB`, `64MB`, `1048580B`.
 pub fn format_size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 5] = [
+    const UNITS: [(u64, &str); 9] = [
         (bytesize::TIB, "TiB"),
+        (bytesize::TB, "TB"),
         (bytesize::GIB, "GiB"),
+        (bytesize::GB, "GB"),
         (bytesize::MIB, "MiB"),
+        (bytesize::MB, "MB"),
         (bytesize::KIB, "KiB"),
+        (bytesize::KB, "KB"),
         (1, "B"),
     ];
     let unit = UNITS
@@ -158,6 +162,8 @@ mod tests {
             (1024, "1KiB"),
             (1_048_580, "1048580B"),
             (33_554_432, "32MiB"),
+            (64_000_000, "64MB"),
+            (1_024_000, "1000KiB"),
             (1 << 40, "1TiB"),
             (1 << 50, "1024TiB"),
         ] {
