@@ -1,19 +1,21 @@
 //! A message as one line of JSON.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::de::IgnoredAny;
+use std::io;
 
 /// Appends `message` to `out` as JSON on one line: JSON as it is, without the white space between
-/// its parts (keys keep their order, numbers their digits); anything else as a JSON string, in
-/// which bytes that are not UTF-8 become U+FFFD.
-pub(crate) fn write_line(out: &mut Vec<u8>, message: &[u8]) {
-    let json = str::from_utf8(message)
-        .ok()
-        .filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
-    match json {
-        Some(text) => write_compact(out, text),
-        None => write_string(out, &String::from_utf8_lossy(message)),
+/// its parts (keys keep their order, numbers their digits); other text as a JSON string; bytes that
+/// are not UTF-8 as an object with the one key `base64`.
+pub(crate) fn write_line(out: &mut Vec<u8>, message: &[u8]) -> io::Result<()> {
+    match str::from_utf8(message) {
+        Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => write_compact(out, text),
+        Ok(text) => serde_json::to_writer(&mut *out, text)?,
+        Err(_) => write_base64(out, message)?,
     }
     out.push(b'\n');
+    Ok(())
 }
 
 /// Appends valid JSON without the white space outside of its strings.
@@ -32,8 +34,15 @@ fn write_compact(out: &mut Vec<u8>, json: &str) {
     }
 }
 
-fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
+fn write_base64(out: &mut Vec<u8>, message: &[u8]) -> io::Result<()> {
+    out.extend_from_slice(b"{\"base64\":\"");
+    let start = out.len();
+    // Each three bytes that have begun take four characters.
+    out.resize(start + message.len().div_ceil(3) * 4, 0);
+    let encoded = BASE64_STANDARD.encode_slice(message, &mut out[start..]);
+    out.truncate(start + encoded.map_err(io::Error::other)?);
+    out.extend_from_slice(b"\"}");
+    Ok(())
 }
 
 #[cfg(test)]
@@ -42,7 +51,7 @@ mod tests {
 
     fn line(message: &[u8]) -> String {
         let mut out = Vec::new();
-        write_line(&mut out, message);
+        write_line(&mut out, message).expect("memory takes it");
         String::from_utf8(out).expect("JSON is UTF-8")
     }
 
@@ -68,7 +77,18 @@ mod tests {
         assert_eq!(line(b""), "\"\"\n");
         assert_eq!(line(b"two\n\"lines\""), "\"two\\n\\\"lines\\\"\"\n");
         assert_eq!(line(b"{} {}"), "\"{} {}\"\n");
-        assert_eq!(line(b"a\xffb"), "\"a\u{fffd}b\"\n");
-        assert_eq!(line(b"\"\xff\""), "\"\\\"\u{fffd}\\\"\"\n");
+    }
+
+    #[test]
+    fn what_is_not_utf_8_keeps_its_bytes() {
+        assert_eq!(line(b"\xff"), "{\"base64\":\"/w==\"}\n");
+        assert_eq!(line(b"\"\xff\""), "{\"base64\":\"Iv8i\"}\n");
+        let all: Vec<u8> = (0..=255).collect();
+        for size in 250..=256 {
+            let json = line(&all[256 - size..]);
+            let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+            let bytes = BASE64_STANDARD.decode(value["base64"].as_str().expect("text"));
+            assert_eq!(bytes.expect("base64"), all[256 - size..]);
+        }
     }
 }

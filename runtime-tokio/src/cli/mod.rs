@@ -21,6 +21,7 @@ mod say;
 mod sender;
 pub mod serve;
 mod sink;
+mod terminal;
 
 use crate::settings::settings_help;
 use clap::{Parser, Subcommand};

@@ -1,13 +1,15 @@
 //! How messages stand in the output.
 
-use super::json;
+use super::{json, terminal};
+use std::io;
 
 /// How a message is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// As it is, and a line feed
+    /// As it is, and a line feed. On a terminal control characters are escaped
     Lines,
-    /// As one line of JSON: JSON as it is, made compact; anything else as a JSON string
+    /// As one line of JSON: JSON as it is, made compact; other text as a JSON string; bytes that
+    /// are not UTF-8 as {"base64":"..."}
     Json,
     /// As one line of hexadecimal digits
     Hex,
@@ -15,22 +17,51 @@ pub(crate) enum OutputFormat {
     Frames,
 }
 
-impl OutputFormat {
+/// Prints messages in a format.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Printer {
+    format: OutputFormat,
+    /// Whether a terminal shows it, which must not take a message for commands.
+    terminal: bool,
+}
+
+impl Printer {
+    /// # Errors
+    /// The format is binary, and a terminal cannot show it.
+    pub(crate) fn new(format: OutputFormat, terminal: bool) -> io::Result<Self> {
+        if terminal && format == OutputFormat::Frames {
+            return Err(io::Error::other(
+                "--format frames is binary, and this is a terminal; use --output FILE or a pipe",
+            ));
+        }
+        Ok(Self { format, terminal })
+    }
+
     /// Appends `message` to `out`.
-    pub(crate) fn write(self, out: &mut Vec<u8>, message: &[u8]) {
-        match self {
-            Self::Lines => {
+    pub(crate) fn write(self, out: &mut Vec<u8>, message: &[u8]) -> io::Result<()> {
+        match (self.format, self.terminal) {
+            (OutputFormat::Lines, false) => {
                 out.extend_from_slice(message);
                 out.push(b'\n');
             }
-            Self::Json => json::write_line(out, message),
-            Self::Hex => write_hex_line(out, message),
-            Self::Frames => {
+            (OutputFormat::Lines, true) => {
+                terminal::escape_text(out, message);
+                out.push(b'\n');
+            }
+            (OutputFormat::Json, false) => json::write_line(out, message)?,
+            (OutputFormat::Json, true) => {
+                let start = out.len();
+                json::write_line(out, message)?;
+                terminal::escape_json(out, start);
+            }
+            (OutputFormat::Hex, _) => write_hex_line(out, message),
+            (OutputFormat::Frames, _) => {
                 // A body is never longer than a length can say.
                 out.extend_from_slice(&(message.len() as u32).to_be_bytes());
                 out.extend_from_slice(message);
             }
         }
+        Ok(())
     }
 }
 
@@ -48,11 +79,33 @@ mod tests {
     use super::*;
 
     fn written(format: OutputFormat, messages: &[&[u8]]) -> Vec<u8> {
+        print(format, false, messages)
+    }
+
+    fn print(format: OutputFormat, terminal: bool, messages: &[&[u8]]) -> Vec<u8> {
+        let printer = Printer::new(format, terminal).expect("it can show it");
         let mut out = Vec::new();
         for message in messages {
-            format.write(&mut out, message);
+            printer.write(&mut out, message).expect("memory takes it");
         }
         out
+    }
+
+    #[test]
+    fn a_terminal_gets_no_commands_and_anything_else_gets_every_byte() {
+        let message: &[&[u8]] = &[b"\x1b[2J\xff"];
+        assert_eq!(written(OutputFormat::Lines, message), b"\x1b[2J\xff\n");
+        assert_eq!(
+            print(OutputFormat::Lines, true, message),
+            b"\\x1b[2J\\xff\n"
+        );
+        let json: &[&[u8]] = &["\"\u{9b}2J\"".as_bytes(), b"\x1b"];
+        let raw = "\"\u{9b}2J\"\n\"\\u001b\"\n".as_bytes();
+        assert_eq!(written(OutputFormat::Json, json), raw);
+        let escaped = b"\"\\u009b2J\"\n\"\\u001b\"\n";
+        assert_eq!(print(OutputFormat::Json, true, json), escaped);
+        let error = Printer::new(OutputFormat::Frames, true).expect_err("binary");
+        assert!(error.to_string().contains("--output"), "{error}");
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Where messages go: a file or standard output, which a thread of its own writes.
 
-use super::output::OutputFormat;
+use super::output::{OutputFormat, Printer};
 use super::progress::Totals;
 use message_queue_core::wire::FrameBatch;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl OutputError {
 pub(crate) struct Sink {
     name: String,
     file: File,
-    format: OutputFormat,
+    printer: Printer,
     /// Whether it is a regular file.
     regular: bool,
     append: bool,
@@ -87,13 +87,14 @@ impl Sink {
                 // As a file, without the buffer that `io::stdout` has: each piece is one write.
                 None => (io::stdout().as_fd().try_clone_to_owned()?.into(), None),
             };
-            Ok((file.metadata()?.is_file(), file, NewFile(new)))
+            let printer = Printer::new(format, file.is_terminal())?;
+            Ok((file.metadata()?.is_file(), file, printer, NewFile(new)))
         };
         match open() {
-            Ok((regular, file, new)) => Ok(Self {
+            Ok((regular, file, printer, new)) => Ok(Self {
                 name,
                 file,
-                format,
+                printer,
                 regular,
                 append: append || path.is_none(),
                 new,
@@ -154,7 +155,7 @@ impl Sink {
         let piece = if self.regular { FILE_PIECE } else { PIPE_PIECE };
         let mut text = Vec::new();
         while let Some(batch) = batches.blocking_recv() {
-            let outcome = in_pieces(&mut text, piece, self.format, &batch, |text, totals| {
+            let outcome = in_pieces(&mut text, piece, self.printer, &batch, |text, totals| {
                 self.file.write_all(text)?;
                 written.add(totals);
                 Ok(())
@@ -202,7 +203,7 @@ fn open_file(path: &Path, append: bool) -> io::Result<(File, Option<PathBuf>)> {
 fn in_pieces(
     text: &mut Vec<u8>,
     most: usize,
-    format: OutputFormat,
+    printer: Printer,
     batch: &FrameBatch,
     mut write: impl FnMut(&[u8], Totals) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -210,7 +211,7 @@ fn in_pieces(
     let mut totals = Totals::default();
     for message in batch.bodies() {
         let before = text.len();
-        format.write(text, &message);
+        printer.write(text, &message)?;
         if before > 0 && text.len() > most {
             write(&text[..before], totals)?;
             text.drain(..before);
@@ -351,7 +352,7 @@ mod tests {
         in_pieces(
             &mut Vec::new(),
             5,
-            OutputFormat::Lines,
+            Printer::new(OutputFormat::Lines, false).expect("text"),
             &batch,
             |text, totals| {
                 let text = String::from_utf8(text.to_vec()).expect("text");
@@ -377,7 +378,7 @@ mod tests {
         let sink = Sink {
             name: "output".to_owned(),
             file: output.into(),
-            format: OutputFormat::Lines,
+            printer: Printer::new(OutputFormat::Lines, false).expect("text"),
             regular: false,
             append: false,
             new: NewFile(None),
