@@ -268,14 +268,18 @@ struct Driven {
 
 impl Driven {
     fn start(directory: &Path) -> Self {
+        Self::with(directory, Payloads::Hash, Config::default())
+    }
+
+    fn with(directory: &Path, payloads: Payloads, config: Config) -> Self {
         let options = Options {
             directory: directory.to_owned(),
             bytes: 16 << 20,
-            payloads: Payloads::Hash,
+            payloads,
         };
         Self {
-            core: message_queue_core::Broker::new(Config::default()),
-            recorder: Recorder::start(options, Config::default()).expect("the directory is ours"),
+            core: message_queue_core::Broker::new(config.clone()),
+            recorder: Recorder::start(options, config).expect("the directory is ours"),
         }
     }
 
@@ -289,6 +293,42 @@ impl Driven {
             self.recorder.observe(Observed::Output(output), now);
         }
         self.recorder.step_ended(&self.core, now);
+    }
+}
+
+/// However slow the disk is: all that waits for it here is less than what may.
+#[test]
+fn a_message_to_many_consumers_takes_memory_once() {
+    for payloads in [Payloads::Hash, Payloads::Full] {
+        for consumers in [64, 200] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let config = Config {
+                max_consumers: consumers,
+                ..Config::default()
+            };
+            let mut driven = Driven::with(directory.path(), payloads, config);
+            let consumers: Vec<u64> = (1..=consumers as u64).collect();
+            for conn in &consumers {
+                driven.step(*conn, &Input::Opened, 0);
+                driven.step(*conn, &Input::Role(Role::Consumer), 0);
+            }
+            driven.step(0, &Input::Opened, 0);
+            driven.step(0, &Input::Role(Role::Producer), 0);
+            for message in 0..40_u8 {
+                let batch = FrameBatch::encode([vec![message; 1 << 20]]).expect("it fits");
+                let bytes = batch.byte_len();
+                driven.step(0, &Input::Batch(batch), 0);
+                for conn in &consumers {
+                    driven.step(*conn, &Input::Written(bytes), 0);
+                }
+            }
+            assert_eq!(driven.recorder.status().gaps(), 0, "{payloads}");
+            drop(driven);
+            let (result, _) = replayed(directory.path());
+            assert_eq!(result.missed, 0, "{payloads}");
+            let few = payloads == Payloads::Hash;
+            assert!(few || result.files > 2, "{payloads}: {result}");
+        }
     }
 }
 

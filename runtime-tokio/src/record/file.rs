@@ -9,14 +9,17 @@
 //! ```
 //!
 //! `length` and `checksum` are big-endian; the checksum is the low half of the XXH3 (64 bits) of the
-//! body. The body is a [`Record`] as postcard writes it, each batch of messages as
-//! [`Kept`] has it.
+//! body. The body is, as postcard writes it, a list of batches of messages, each as [`Kept`] has it,
+//! and a [`Record`], in which a message of 4 bytes stands for each batch: its place in the list, from
+//! 0. So what many share is written once, and messages are in one place.
 
+use super::memory::Piece;
 use super::payload::{Kept, Payloads};
 use super::step::{Call, Step};
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::{Checkpoint, Input};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use twox_hash::XxHash3_64;
 
@@ -55,6 +58,9 @@ pub enum Malformed {
     /// A record goes on after its end.
     #[error("a record is {0} bytes longer than what it says")]
     TooLong(usize),
+    /// The place of a batch in the record is not there.
+    #[error("a batch of messages is missing")]
+    NoBatch,
     /// What stands for a message does not say what a message can be.
     #[error("what stands for a message stands for none")]
     StandIn,
@@ -173,10 +179,18 @@ pub(super) fn checksum(body: &[u8]) -> u32 {
 impl Record {
     /// Puts the record into `out` as it stands in a file, in place of what was there.
     pub(super) fn write(mut self, kept: &Kept, out: &mut Vec<u8>) {
-        self.each_batch(&mut |batch| *batch = kept.keep(batch));
+        let mut batches = Vec::new();
+        let mut places = BTreeMap::new();
+        self.each_batch(&mut |batch| {
+            let place = *places.entry(Piece::of(batch)).or_insert_with(|| {
+                batches.push(kept.keep(batch));
+                batches.len() as u32 - 1
+            });
+            *batch = FrameBatch::encode([place.to_be_bytes()]).expect("a place is short");
+        });
         out.clear();
         out.extend_from_slice(&[0; RECORD_HEAD]);
-        postcard::to_io(&self, &mut *out).expect("memory takes what every record has");
+        postcard::to_io(&(batches, self), &mut *out).expect("memory takes what every record has");
         let (head, body) = out.split_at_mut(RECORD_HEAD);
         head[..4].copy_from_slice(&(body.len() as u32).to_be_bytes());
         head[4..].copy_from_slice(&checksum(body).to_be_bytes());
@@ -184,14 +198,17 @@ impl Record {
 
     /// Reads a record's body.
     pub(super) fn read(body: &[u8], kept: &Kept) -> Result<Self, Malformed> {
-        let (mut record, rest) = postcard::take_from_bytes::<Self>(body)?;
+        let ((batches, mut record), rest) =
+            postcard::take_from_bytes::<(Vec<FrameBatch>, Self)>(body)?;
         if !rest.is_empty() {
             return Err(Malformed::TooLong(rest.len()));
         }
+        let batches = batches.iter().map(|batch| kept.replayed(batch));
+        let batches: Vec<FrameBatch> = batches.collect::<Result<_, _>>()?;
         let mut all = Ok(());
-        record.each_batch(&mut |batch| match kept.replayed(batch) {
-            Ok(replayed) => *batch = replayed,
-            Err(error) => all = Err(error),
+        record.each_batch(&mut |batch| match named(batch, &batches) {
+            Some(named) => *batch = named.clone(),
+            None => all = Err(Malformed::NoBatch),
         });
         all.map(|()| record)
     }
@@ -210,6 +227,13 @@ impl Record {
             Self::Full | Self::Gap(_) | Self::End => {}
         }
     }
+}
+
+/// The batch whose place in the record stands in for it.
+fn named<'a>(place: &FrameBatch, batches: &'a [FrameBatch]) -> Option<&'a FrameBatch> {
+    let place = place.bodies().next()?;
+    let place = u32::from_be_bytes(*place.first_chunk()?);
+    batches.get(place as usize)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@
 //! `docs/FLIGHT_RECORDER.md` is the page for operators.
 
 pub mod file;
+mod memory;
 mod payload;
 mod reader;
 mod recorder;

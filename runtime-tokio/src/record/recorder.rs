@@ -1,6 +1,7 @@
 //! The recorder: sees every step of the core and hands it to the writer.
 
 use super::file::StopCause;
+use super::memory::{Memory, Piece};
 use super::payload::Payloads;
 use super::ring::Ring;
 use super::size;
@@ -8,7 +9,8 @@ use super::status::RecordingStatus;
 use super::step::{Call, Step};
 use super::writer::{Message, Writer};
 use crate::serve::observe::{Observed, Observer};
-use message_queue_core::{Broker, Config, Input, Now, Output, Write};
+use message_queue_core::{Broker, Checkpoint, Config, Count, Input, Now, Write};
+use std::collections::BTreeSet;
 use std::io;
 use std::mem;
 use std::path::PathBuf;
@@ -20,12 +22,9 @@ use std::time::{Duration, UNIX_EPOCH};
 /// deleted is one of them.
 const FILES: u64 = 8;
 
-/// The most memory that steps may take while they wait for the writer, in bytes: what the disk may
-/// fall behind by. Messages in it may be the broker's too, and hold on to up to twice their size.
-const QUEUE_BYTES: usize = 64 << 20;
-
-/// The memory that one input or output takes in the queue beside its messages, in bytes, or more.
-const ITEM: usize = 128;
+/// A state that seems to be too large is looked at more closely, batch by batch, if no more messages
+/// wait: it is done under the lock of the core.
+const MOST_COUNTED: u64 = 10_000;
 
 /// A recording to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +54,9 @@ pub struct Recorder {
     state: State,
     /// What has happened in this step.
     step: Step<Write>,
-    /// The memory that it takes, in bytes.
-    cost: usize,
     options: Options,
     status: RecordingStatus,
+    memory: Memory,
     queue: Sender<Message>,
     writer: Option<JoinHandle<()>>,
 }
@@ -74,7 +72,10 @@ enum State {
         full: u64,
     },
     /// In a gap.
-    Paused,
+    Paused {
+        /// A checkpoint is tried again when no more than so many bytes seem to be needed for it.
+        most: u64,
+    },
     /// For good: a file could not be written.
     Over,
 }
@@ -103,20 +104,16 @@ impl Recorder {
         let thread = thread
             .spawn(move || writer.run(&messages))
             .map_err(failed)?;
-        let mut recorder = Self {
-            state: State::Paused,
+        let used = size::of_checkpoint(broker.stats(), options.payloads);
+        Ok(Self {
+            state: begun_with(used, &options),
             step: Step::default(),
-            cost: 0,
             options,
             status,
+            memory: Memory::default(),
             queue,
             writer: Some(thread),
-        };
-        recorder.state = recorder.begun(size::of_checkpoint(
-            broker.stats(),
-            recorder.options.payloads,
-        ));
-        Ok(recorder)
+        })
     }
 
     /// How the recording is doing.
@@ -124,56 +121,69 @@ impl Recorder {
         self.status.clone()
     }
 
-    /// In a file that has just begun with so many bytes. A checkpoint takes at most half of it.
-    fn begun(&self, used: u64) -> State {
-        let full = (self.options.bytes / FILES).max(2 * used);
-        State::Recording { used, full }
-    }
-
-    /// Begins a file if its checkpoint may be as large as it may become.
-    fn begin(&self, broker: &Broker) -> Result<State, StopCause> {
-        let most = size::of_checkpoint(broker.stats(), self.options.payloads);
-        if most > self.options.bytes / 4 {
-            return Err(StopCause::LargeState);
+    /// Begins a file, unless its checkpoint would be too large or there is no memory for it.
+    fn begin(&self, broker: &Broker) -> Result<State, (StopCause, State)> {
+        let quarter = self.options.bytes / 4;
+        let seems = size::of_checkpoint(broker.stats(), self.options.payloads);
+        let too_large = |most| Err((StopCause::LargeState, State::Paused { most }));
+        if seems > quarter && broker.stats().flow.waiting.messages > MOST_COUNTED {
+            return too_large(quarter);
         }
-        self.send(Message::Begin(Box::new(broker.checkpoint())));
-        Ok(self.begun(most))
+        let mut checkpoint = Box::new(broker.checkpoint());
+        let mut bytes = seems;
+        if seems > quarter {
+            bytes -= size::of_messages(shared(&mut checkpoint), self.options.payloads);
+        }
+        if bytes > quarter {
+            // As much is shared in a smaller state, in proportion.
+            return too_large(seems.saturating_mul(quarter) / bytes);
+        }
+        let hold = self.memory.hold_checkpoint(bytes);
+        let hold = hold.map_err(|cause| (cause, State::Paused { most: u64::MAX }))?;
+        self.send(Message::Begin(checkpoint, hold));
+        Ok(begun_with(bytes, &self.options))
     }
 
-    fn record(&mut self, broker: &Broker, used: u64, full: u64) -> Result<State, StopCause> {
-        let (mut step, cost) = self.take_step();
+    fn record(&mut self, broker: &Broker, used: u64, full: u64) -> State {
+        let mut step = mem::take(&mut self.step);
         step.ended = true;
         let bytes = size::of_step(&step, self.options.payloads);
-        if bytes > self.options.bytes / 2 {
-            return Err(StopCause::LargeStep);
-        }
-        if self.status.queued() + cost > QUEUE_BYTES {
-            return Err(StopCause::SlowDisk);
-        }
-        self.status.enqueue(cost);
-        self.send(Message::Step { step, cost });
-        let used = used + bytes;
-        if used < full {
-            Ok(State::Recording { used, full })
+        let hold = if bytes > self.options.bytes / 2 {
+            Err(StopCause::LargeStep)
         } else {
-            self.begin(broker)
-        }
+            self.memory.hold_step(&step)
+        };
+        let end = match hold {
+            Ok(hold) => {
+                self.send(Message::Step(step, Some(hold)));
+                let used = used + bytes;
+                if used < full {
+                    return State::Recording { used, full };
+                }
+                self.begin(broker)
+            }
+            Err(cause) => {
+                self.status.miss();
+                Err((cause, State::Paused { most: u64::MAX }))
+            }
+        };
+        end.unwrap_or_else(|(cause, paused)| {
+            self.status.gap();
+            self.send(Message::Gap(cause));
+            paused
+        })
     }
 
     /// In a gap: the end of it, if the disk has caught up by half and there is room for a
     /// checkpoint.
-    fn resume(&mut self, broker: &Broker) -> State {
-        self.take_step();
+    fn resume(&mut self, broker: &Broker, most: u64) -> State {
+        self.step = Step::default();
         self.status.miss();
-        if self.status.queued() > QUEUE_BYTES / 2 {
-            return State::Paused;
+        let seems = size::of_checkpoint(broker.stats(), self.options.payloads);
+        if seems > most || !self.memory.is_half_free() {
+            return State::Paused { most };
         }
-        self.begin(broker).unwrap_or(State::Paused)
-    }
-
-    /// The step that was seen, and what it costs.
-    fn take_step(&mut self) -> (Step<Write>, usize) {
-        (mem::take(&mut self.step), mem::take(&mut self.cost))
+        self.begin(broker).unwrap_or_else(|(_, paused)| paused)
     }
 
     fn send(&self, message: Message) {
@@ -188,25 +198,18 @@ impl Observer for Recorder {
             return;
         }
         self.step.now = now;
-        self.cost += ITEM;
         match observed {
             Observed::Input(conn, input) => {
                 let mut input = input.clone();
                 if let Input::Batch(batch) = &mut input {
                     // It is kept for a while, and must not keep a large read buffer alive.
                     *batch = batch.clone().compact();
-                    self.cost += batch.byte_len();
                 }
                 self.step.calls.push(Call::Input(conn, input));
             }
             Observed::Timeout => self.step.calls.push(Call::Timeout),
             Observed::Drain(timeout) => self.step.calls.push(Call::Drain(timeout)),
-            Observed::Output(output) => {
-                if let Output::Write { write, .. } = output {
-                    self.cost += write.count().bytes as usize;
-                }
-                self.step.outputs.push(output.clone());
-            }
+            Observed::Output(output) => self.step.outputs.push(output.clone()),
         }
     }
 
@@ -216,19 +219,13 @@ impl Observer for Recorder {
         }
         if self.status.has_failed() {
             self.state = State::Over;
-            self.take_step();
+            self.step = Step::default();
         }
-        let next = match self.state {
+        self.state = match self.state {
             State::Recording { used, full } => self.record(broker, used, full),
-            State::Paused => Ok(self.resume(broker)),
-            State::Over => Ok(State::Over),
+            State::Paused { most } => self.resume(broker, most),
+            State::Over => State::Over,
         };
-        self.state = next.unwrap_or_else(|cause| {
-            self.status.gap();
-            self.status.miss();
-            self.send(Message::Gap(cause));
-            State::Paused
-        });
     }
 }
 
@@ -237,9 +234,9 @@ impl Drop for Recorder {
         let recording = matches!(self.state, State::Recording { .. });
         if recording && !self.step.calls.is_empty() {
             // The core was told this and did not come back: it is what a replay is for.
-            let (step, cost) = self.take_step();
-            self.status.enqueue(cost);
-            self.send(Message::Step { step, cost });
+            let step = mem::take(&mut self.step);
+            let hold = self.memory.hold_step(&step).ok();
+            self.send(Message::Step(step, hold));
         } else if recording && !thread::panicking() {
             self.send(Message::End);
         }
@@ -250,6 +247,24 @@ impl Drop for Recorder {
             let _ = writer.join();
         }
     }
+}
+
+/// In a file that has just begun with so many bytes. A checkpoint takes at most half of it.
+fn begun_with(used: u64, options: &Options) -> State {
+    let full = (options.bytes / FILES).max(2 * used);
+    State::Recording { used, full }
+}
+
+/// What is not the first in a checkpoint to show a piece of memory: it is written once.
+fn shared(checkpoint: &mut Checkpoint) -> Count {
+    let mut pieces = BTreeSet::new();
+    let mut shared = Count::ZERO;
+    checkpoint.each_batch(&mut |batch| {
+        if !pieces.insert(Piece::of(batch)) {
+            shared += Count::of(batch);
+        }
+    });
+    shared
 }
 
 /// The time of day, in milliseconds since 1970.
@@ -297,12 +312,12 @@ mod tests {
         let mut recorder = Recorder::start(options, Config::default()).unwrap();
         open(&mut recorder, &mut broker, 1);
         // As if the writer had not come to this much.
-        recorder.status.enqueue(QUEUE_BYTES);
+        let full = recorder.memory.fill();
         open(&mut recorder, &mut broker, 2);
         open(&mut recorder, &mut broker, 3);
         let status = recorder.status();
         assert_eq!((status.gaps(), status.missed_steps()), (1, 2));
-        status.dequeue(QUEUE_BYTES);
+        drop(full);
         open(&mut recorder, &mut broker, 4);
         open(&mut recorder, &mut broker, 5);
         drop(recorder);

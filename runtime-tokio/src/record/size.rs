@@ -5,8 +5,8 @@ use super::step::{Call, Step};
 use message_queue_core::wire::LENGTH_PREFIX;
 use message_queue_core::{Count, Input, Stats, Write};
 
-/// What is around the messages of one batch, and its place in a backlog.
-const BATCH: u64 = 40;
+/// An input or output, or a batch with its place in a backlog, beside messages.
+const BATCH: u64 = 48;
 
 /// No checkpoint of a broker with these counters takes more bytes than this.
 pub(super) fn of_checkpoint(stats: &Stats, payloads: Payloads) -> u64 {
@@ -31,7 +31,8 @@ pub(super) fn of_step(step: &Step<Write>, payloads: Payloads) -> u64 {
     items as u64 * BATCH + batches.sum::<u64>()
 }
 
-fn of_messages(count: Count, payloads: Payloads) -> u64 {
+/// What is kept of these messages takes no more bytes than this.
+pub(super) fn of_messages(count: Count, payloads: Payloads) -> u64 {
     match payloads {
         Payloads::Full => count.bytes,
         Payloads::Hash => count.messages * (LENGTH_PREFIX + STAND_IN_MESSAGE) as u64,

@@ -1,7 +1,7 @@
 //! How a recording is doing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How a recording is doing. A clone shows the same.
 #[derive(Clone, Debug, Default)]
@@ -9,8 +9,6 @@ pub struct RecordingStatus(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
-    /// Bytes of memory that wait for the writer.
-    queued: AtomicUsize,
     written: AtomicU64,
     gaps: AtomicU64,
     missed: AtomicU64,
@@ -36,18 +34,6 @@ impl RecordingStatus {
     /// Whether a file could not be written, which has ended the recording.
     pub fn has_failed(&self) -> bool {
         self.0.failed.load(Ordering::Acquire)
-    }
-
-    pub(super) fn queued(&self) -> usize {
-        self.0.queued.load(Ordering::Acquire)
-    }
-
-    pub(super) fn enqueue(&self, bytes: usize) {
-        self.0.queued.fetch_add(bytes, Ordering::AcqRel);
-    }
-
-    pub(super) fn dequeue(&self, bytes: usize) {
-        self.0.queued.fetch_sub(bytes, Ordering::AcqRel);
     }
 
     pub(super) fn wrote(&self, bytes: u64) {

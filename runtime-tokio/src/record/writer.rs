@@ -1,10 +1,11 @@
 //! The writer: a thread that encodes what happened and writes it.
 
 use super::file::{Header, Record, StopCause};
+use super::memory::{Hold, Piece};
 use super::payload::{Kept, Payloads};
 use super::ring::Ring;
 use super::status::RecordingStatus;
-use super::step::Step;
+use super::step::{Digest, Step};
 use message_queue_core::{self as core, Checkpoint};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -18,14 +19,10 @@ const BUFFER: usize = 256 << 10;
 #[derive(Debug)]
 pub(super) enum Message {
     /// Begin a new file in this state.
-    Begin(Box<Checkpoint>),
-    /// The next step.
-    Step {
-        /// What happened. Its messages are shared with the broker.
-        step: Step<core::Write>,
-        /// The memory that it takes in the queue, in bytes.
-        cost: usize,
-    },
+    Begin(Box<Checkpoint>, Hold),
+    /// The next step. Its messages are shared with the broker. There may be no memory for the step
+    /// in which the broker ends.
+    Step(Step<core::Write>, Option<Hold>),
     /// End the file; what happens next is not recorded.
     Gap(StopCause),
     /// The broker has ended in an orderly way.
@@ -91,11 +88,15 @@ impl Writer {
 
     fn take(&mut self, message: Message) -> io::Result<()> {
         match message {
-            Message::Begin(checkpoint) => self.begin(checkpoint),
-            Message::Step { step, cost } => {
+            Message::Begin(checkpoint, hold) => {
+                self.begin(checkpoint)?;
+                drop(hold);
+                Ok(())
+            }
+            Message::Step(step, hold) => {
                 let step = self.digested(step);
                 self.write(Record::Step(step))?;
-                self.status.dequeue(cost);
+                drop(hold);
                 Ok(())
             }
             Message::Gap(cause) => {
@@ -129,14 +130,22 @@ impl Writer {
         self.write(Record::Checkpoint(checkpoint))
     }
 
-    /// With digests for messages in what the core asked for.
+    /// With digests for messages in what the core asked for. What goes to many in one step, which
+    /// may be much, is hashed once.
     fn digested(&self, step: Step<core::Write>) -> Step {
+        let mut last: Option<(Vec<Piece>, Digest)> = None;
+        let mut digest = |write: core::Write| {
+            let pieces = write.batches().iter().map(Piece::of).collect();
+            match &last {
+                Some((same, digest)) if *same == pieces => *digest,
+                _ => last.insert((pieces, self.kept.digest(&write))).1,
+            }
+        };
         let outputs = step.outputs.into_iter();
-        let digest = |write| self.kept.digest(&write);
         Step {
             now: step.now,
             calls: step.calls,
-            outputs: outputs.map(|output| output.map_write(digest)).collect(),
+            outputs: outputs.map(|it| it.map_write(&mut digest)).collect(),
             ended: step.ended,
         }
     }
