@@ -361,7 +361,8 @@ pub static SETTINGS: &[Setting] = &[
         help: "Directory for the flight recorder's files; none turns it off.",
         memory: Some(
             "While the disk is slower than the broker, up to 64 MiB of messages (128 MiB with \
-             what they keep from being freed); more than that is a gap in the recording.",
+             what they keep from being freed); more than that is a gap in the recording. The messages \
+             of checkpoints that wait are kept too: 64 MiB, or one larger checkpoint.",
         ),
         secret: false,
     },
