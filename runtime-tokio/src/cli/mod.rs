@@ -14,6 +14,7 @@ mod literal;
 mod output;
 mod pace;
 pub mod produce;
+mod produce_error;
 mod progress;
 mod receiver;
 mod run;

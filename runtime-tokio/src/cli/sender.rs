@@ -1,62 +1,14 @@
 //! From chunks of input to a broker, and the account of what it may not have read.
 
-use super::connector::{Connector, REFUSAL_HINT, REFUSAL_TIME, hint};
+use super::connector::{Connector, REFUSAL_TIME};
 use super::input::{Chunk, InputError};
 use super::pace::{Pace, Rate};
+use super::produce_error::{AtRisk, ProduceError};
 use super::progress::{Messages, Notices, Progress, Summary, Totals};
-use crate::client::{ConnectError, Producer, SendError};
+use crate::client::{Producer, SendError};
 use message_queue_core::wire::FrameBatch;
-use std::io;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-
-/// Why not everything was handed over.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ProduceError {
-    #[error("{source}; {}", hint(.source))]
-    Connect { source: ConnectError },
-    #[error("{source}; {REFUSAL_HINT}; {at_risk}")]
-    Refused { source: SendError, at_risk: AtRisk },
-    #[error("{source}; {at_risk}; --retry goes on when it is back")]
-    BrokerGone { source: SendError, at_risk: AtRisk },
-    /// After the last message: there is nothing left to send again.
-    #[error("{source}; {at_risk}")]
-    Unfinished { source: SendError, at_risk: AtRisk },
-    /// No broker at any time will take this.
-    #[error(transparent)]
-    Foreign(SendError),
-    #[error("{source}; {handed_over} had been handed over before that")]
-    Input {
-        source: InputError,
-        handed_over: Messages,
-    },
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-/// How many messages a broker that has gone may not have taken. In wire version 1 it confirms none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct AtRisk {
-    /// All that were handed over.
-    pub(super) handed_over: u64,
-    /// Those of them that were handed over through a connection that was lost.
-    pub(super) at_risk: u64,
-}
-
-impl std::fmt::Display for AtRisk {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let at_risk = Messages(self.at_risk);
-        let handed_over = Messages(self.handed_over);
-        if self.at_risk == self.handed_over {
-            write!(f, "{handed_over} had been handed over and may be missing")
-        } else {
-            write!(
-                f,
-                "{handed_over} had been handed over, of which up to {at_risk} may be missing"
-            )
-        }
-    }
-}
 
 /// Sends chunks, at the pace asked for, through one connection after another.
 pub(super) struct Sender<'a> {
@@ -409,6 +361,25 @@ mod tests {
         let (received, ()) = tokio::join!(broker, produce);
         assert_eq!(received, batch);
         assert_eq!(sender.at_risk().at_risk, 0);
+    }
+
+    #[tokio::test]
+    async fn without_retry_a_refusal_is_a_failure_whenever_it_comes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let args = args(&listener, &[]);
+        let mut sender = sender(&args);
+        let batch = FrameBatch::encode(["a", "b"]).expect("small");
+        // The network takes what a broker will not read.
+        sender.hand_over(batch).await.expect("the network");
+        let (refused, _) = listener.accept().await.expect("a producer");
+        let socket = socket2::SockRef::from(&refused);
+        socket.set_linger(Some(Duration::ZERO)).expect("a socket");
+        drop(refused);
+        let error = sender.finish().await.expect_err("nothing was read");
+        let ProduceError::Refused { at_risk, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!((at_risk.handed_over, at_risk.at_risk), (2, 2));
     }
 
     #[tokio::test]
