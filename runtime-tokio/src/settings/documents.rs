@@ -118,11 +118,13 @@ fn settings_md() -> String {
          `MAX_CONSUMERS` x 1048580 (the largest message and its length): a producer blocks until\n  \
          every consumer has room for its message.\n\
          - In broadcast mode, where `BROKER_BYTES` is less than `MAX_CONSUMERS` x `BACKLOG_BYTES`, the\n  \
-         broker warns at the start: consumers that are stuck can use up the room of those that are not.\n\n\
+         broker warns at the start: consumers that are stuck can use up the room of those that are not.\n\
+         - Where `TCP_USER_TIMEOUT_MS` is less than `WRITE_TIMEOUT_MS`, the broker warns at the start: the\n  \
+         kernel ends a consumer that is stuck before the broker would.\n\n\
+         Colours are used for text on a terminal only, and not where `NO_COLOR` is set.\n\n\
          {MEMORY}\n\
          {PEERS}\n\
          {RELOAD}\n\
-         Colours are used for text on a terminal only, and not where `NO_COLOR` is set.\n\n\
          Made from `runtime-tokio/src/settings/table.rs`. To update this page:\n\
          `{UPDATE}`.\n"
     )

@@ -110,3 +110,124 @@ fn cut_short(values: &Values) -> Option<String> {
 fn size(bytes: usize) -> String {
     format_size(bytes as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::super::tests::{error, errors, settings};
+
+    #[test]
+    fn the_ports_differ_unless_the_kernel_picks_them() {
+        assert_eq!(
+            error([("TCP_PORT", "8080")]),
+            "HTTP_PORT: \"8080\" (the default) is not allowed: \
+             use a port other than TCP_PORT, or 0 for any free port"
+        );
+        assert_eq!(
+            settings([("TCP_PORT", "0"), ("HTTP_PORT", "0")])
+                .http_address()
+                .port(),
+            0
+        );
+    }
+
+    #[test]
+    fn the_broker_holds_at_least_one_full_backlog() {
+        assert_eq!(
+            error([("BROKER_BYTES", "2000000"), ("BACKLOG_BYTES", "2000001")]),
+            "BROKER_BYTES: \"2MB\" is not allowed: \
+             use at least BACKLOG_BYTES (2000001B), so that one full backlog fits"
+        );
+        let equal = [("BROKER_BYTES", "2000001"), ("BACKLOG_BYTES", "2000001")];
+        assert_eq!(settings(equal).broker_config().broker_bytes, 2_000_001);
+    }
+
+    #[test]
+    fn a_blocking_broadcast_has_room_for_a_largest_message_to_everyone() {
+        let blocking = |broker_bytes, delivery_mode, overflow| {
+            Settings::from_variables([
+                ("BACKLOG_BYTES", "1048580"),
+                ("MAX_CONSUMERS", "100"),
+                ("BROKER_BYTES", broker_bytes),
+                ("DELIVERY_MODE", delivery_mode),
+                ("OVERFLOW", overflow),
+            ])
+        };
+        assert_eq!(
+            blocking("104857999", "broadcast", "block")
+                .unwrap_err()
+                .to_string(),
+            "BROKER_BYTES: \"104857999B\" is not allowed: \
+             use at least MAX_CONSUMERS x 1048580 (104858KB) with OVERFLOW=block and \
+             DELIVERY_MODE=broadcast: a producer blocks until every consumer has room for its \
+             message, so there must be room for one of the largest for each"
+        );
+        assert!(blocking("104858000", "broadcast", "block").is_ok());
+        assert!(blocking("104857999", "queue", "block").is_ok());
+        assert!(blocking("104857999", "broadcast", "drop").is_ok());
+    }
+
+    #[test]
+    fn a_setting_that_breaks_two_rules_is_told_once() {
+        let line = error([
+            ("OVERFLOW", "block"),
+            ("MAX_CONSUMERS", "2"),
+            ("BACKLOG_BYTES", "5000000"),
+            ("BROKER_BYTES", "2000000"),
+        ]);
+        assert!(line.contains("BACKLOG_BYTES (5MB)"), "{line}");
+        let line = error([
+            ("OVERFLOW", "block"),
+            ("MAX_CONSUMERS", "5"),
+            ("BACKLOG_BYTES", "5000000"),
+            ("BROKER_BYTES", "2000000"),
+        ]);
+        assert!(line.contains("(5242900B)"), "{line}");
+    }
+
+    #[test]
+    fn no_rule_is_applied_to_a_bad_value_and_every_rule_to_the_rest() {
+        let lines = errors([
+            ("BACKLOG_BYTES", "lots"),
+            ("BROKER_BYTES", "1048580"),
+            ("TCP_PORT", "8080"),
+        ]);
+        let names: Vec<_> = lines
+            .iter()
+            .filter_map(|line| line.split(':').next())
+            .collect();
+        assert_eq!(names, ["BACKLOG_BYTES", "HTTP_PORT"]);
+    }
+
+    #[test]
+    fn one_that_is_stuck_could_cost_others_is_a_warning() {
+        let tight = |delivery_mode| {
+            settings([("MAX_CONSUMERS", "17"), ("DELIVERY_MODE", delivery_mode)]).warnings()
+        };
+        assert_eq!(
+            tight("broadcast"),
+            [
+                "BROKER_BYTES (512MiB) is less than MAX_CONSUMERS x BACKLOG_BYTES (544MiB): \
+              consumers that are stuck can use up the room of those that are not"
+            ]
+        );
+        assert!(tight("queue").is_empty());
+        assert!(settings([("MAX_CONSUMERS", "16")]).warnings().is_empty());
+    }
+
+    #[test]
+    fn a_kernel_that_is_less_patient_than_the_broker_is_a_warning() {
+        let patient = settings([("WRITE_TIMEOUT_MS", "2m")]);
+        assert_eq!(
+            patient.warnings(),
+            [
+                "TCP_USER_TIMEOUT_MS (1m) is less than WRITE_TIMEOUT_MS (2m): \
+              the kernel ends a consumer that is stuck before the broker would"
+            ]
+        );
+        for kernel in ["0", "2m"] {
+            let both = [("WRITE_TIMEOUT_MS", "2m"), ("TCP_USER_TIMEOUT_MS", kernel)];
+            assert!(settings(both).warnings().is_empty());
+        }
+    }
+}
