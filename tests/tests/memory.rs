@@ -3,11 +3,12 @@
 #![cfg(target_os = "linux")]
 
 use message_queue_tests::frames::frames;
-use message_queue_tests::process::Broker;
+use message_queue_tests::process::{Broker, PATIENCE};
 use message_queue_tests::usage::Memory;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
+use tokio::time::Instant;
 
 const MIB: usize = 1 << 20;
 
@@ -211,6 +212,47 @@ fn many_busy_producers_share_a_few_buffers() {
     let bound = 2 * (BACKLOG + 4 * READ);
     println!("{taken} bytes, {bound} allowed");
     assert!(taken <= bound, "{taken} bytes, more than {bound}");
+}
+
+/// What a long queue took, the system has again when the queue is empty.
+#[test]
+fn a_queue_that_was_drained_gives_its_memory_back() {
+    const MESSAGES: usize = 80_000;
+    const SIZE: usize = 3_000;
+    let broker = Broker::start(&[
+        ("DELIVERY_MODE", "queue"),
+        ("QUEUE_CAPACITY", &MESSAGES.to_string()),
+        ("BACKLOG_BYTES", "512MiB"),
+        ("BROKER_BYTES", "512MiB"),
+    ]);
+    let idle = Memory::of(broker.pid()).anonymous;
+    let batch = frames(vec![vec![7; SIZE]; 1000]);
+    let mut producer = broker.producer();
+    for _ in 0..MESSAGES / 1000 {
+        producer.write_all(&batch).expect("the broker reads");
+    }
+    broker.wait_for_metric("message_queue_waiting_messages", MESSAGES as f64);
+    let full = Memory::of(broker.pid()).anonymous;
+    assert!(full > MESSAGES * SIZE, "{full} bytes");
+    let mut consumer = broker.consumer();
+    let all = (MESSAGES * (SIZE + 4)) as u64;
+    let mut received = Read::by_ref(&mut consumer).take(all);
+    let received = io::copy(&mut received, &mut io::sink()).expect("the broker writes");
+    assert_eq!(received, all);
+    let began = Instant::now();
+    loop {
+        // It goes on with other work meanwhile, if little.
+        assert_eq!(broker.get("/healthz").0, 200);
+        let now = Memory::of(broker.pid()).anonymous;
+        if now < idle + 16 * MIB {
+            println!(
+                "{idle} idle, {full} full, {now} after {:?}",
+                began.elapsed()
+            );
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{now} bytes, {idle} when idle");
+    }
 }
 
 /// Writes these bytes, again and again, until a producer waits for room and none gets in any more
