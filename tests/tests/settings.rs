@@ -224,3 +224,26 @@ fn the_first_line_tells_what_differs_from_the_defaults() {
     );
     assert!(!settings.contains("QUEUE_CAPACITY"), "{settings}");
 }
+
+/// The kernel asks idle peers whether they are still there, unless it is told not to.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_connection_is_kept_alive_unless_that_is_turned_off() {
+    for (keepalive, timer) in [("", "02"), ("0", "00")] {
+        let broker = Broker::start(&[("KEEPALIVE_MS", keepalive)]);
+        let consumer = broker.consumer();
+        // 02 is the keepalive timer: proc(5). Addresses there are hexadecimal.
+        let port = |port: u16| format!(":{port:04X}");
+        let local = port(broker.tcp().port());
+        let remote = port(consumer.local_addr().expect("an address").port());
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+        let mut rows = table
+            .lines()
+            .map(|row| row.split_whitespace().collect::<Vec<_>>());
+        let row = rows
+            .find(|row| row[1].ends_with(&local) && row[2].ends_with(&remote))
+            .expect("the connection");
+        let running = row[5].split(':').next();
+        assert_eq!(running, Some(timer), "{row:?}");
+    }
+}
