@@ -245,6 +245,8 @@ mod tests {
         Broker, CloseReason, Config, ConnId, Count, DeliveryMode, DropReason, GroupId, Now, Output,
         Overflow, ProtocolError,
     };
+    use proptest::prelude::*;
+    use proptest::sample::Index;
     use std::time::Duration;
 
     fn header() -> Header {
@@ -422,6 +424,28 @@ mod tests {
                 let bytes = body(&record, &Kept::recording(payloads)).len() as u64;
                 assert!(bytes <= size::of_checkpoint(broker.stats(), payloads));
             }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn any_bytes_are_a_record_or_are_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..100),
+            change in any::<(Index, u8)>(),
+            payloads in prop_oneof![Just(Payloads::Full), Just(Payloads::Hash)],
+        ) {
+            let kept = Kept::replaying(payloads);
+            let _ = Record::read(&bytes, &kept);
+            let busy = busy(DeliveryMode::Broadcast).checkpoint();
+            let mut body = body(&Record::Checkpoint(Box::new(busy)), &kept);
+            let place = change.0.index(body.len());
+            body[place] = change.1;
+            let _ = Record::read(&body, &kept);
         }
     }
 }
