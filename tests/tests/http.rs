@@ -160,6 +160,8 @@ fn answered_connections_that_stay_open_leave_clients_their_descriptors() {
             stream
         })
         .collect();
+    // Many at once, too.
+    let _burst: Vec<_> = (0..300).map(|_| connect(&broker)).collect();
     let (mut consumer, mut producer) = (broker.consumer(), broker.producer());
     producer
         .write_all(&frames(["served"]))
@@ -169,6 +171,35 @@ fn answered_connections_that_stay_open_leave_clients_their_descriptors() {
         broker.metric("message_queue_http_accept_failures_total", ""),
         0.0
     );
+}
+
+#[test]
+fn what_waits_is_shown_while_nobody_consumes() {
+    let broker = Broker::start(&[("DELIVERY_MODE", "queue"), ("QUEUE_CAPACITY", "2")]);
+    let mut producer = broker.producer();
+    producer
+        .write_all(&frames(["a", "b", "lost"]))
+        .expect("the broker reads");
+    broker.wait_for_metric("message_queue_received_messages_total", 3.0);
+    assert_eq!(broker.get("/consumers"), (200, "[]".to_owned()));
+    let page = |path: &str| -> serde_json::Value {
+        let (status, page) = broker.get(path);
+        assert_eq!(status, 200, "{page}");
+        serde_json::from_str(&page).expect("JSON")
+    };
+    let queue = page("/queue");
+    assert_eq!(queue["delivery_mode"], "queue");
+    assert_eq!(queue["waiting"]["messages"], 2);
+    assert_eq!(queue["waiting"]["bytes"], 10);
+    assert_eq!(queue["dropped"]["backlog_messages"]["messages"], 1);
+    assert_eq!(queue["backlog_limit"]["messages"], 2);
+    let producers = page("/producers");
+    assert_eq!(producers[0]["received"]["messages"], 3, "{producers}");
+    assert_eq!(producers[0]["waits_for_room"], false);
+    // It is there in the form that was asked for, and to the millisecond.
+    let connected = producers[0]["connected_seconds"].to_string();
+    let decimals = connected.split_once('.').map_or(0, |(_, it)| it.len());
+    assert!(decimals <= 3, "{connected}");
 }
 
 #[test]

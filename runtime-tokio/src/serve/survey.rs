@@ -47,6 +47,8 @@ pub struct ProducerStatus {
     pub addr: SocketAddr,
     /// For how long it has been connected.
     pub connected: Duration,
+    /// What it has sent, whole messages.
+    pub received: Count,
     /// Whether it waits for room: what it sent last is held back, and it is not read from.
     pub waits_for_room: bool,
 }
@@ -164,6 +166,7 @@ impl Survey {
                 conn: view.conn,
                 addr: peer.addr,
                 connected,
+                received: peer.tally.moved(),
                 waits_for_room: peer.is_paused(),
             });
         }

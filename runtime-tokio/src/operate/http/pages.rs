@@ -60,6 +60,8 @@ pub(super) struct Producer {
     id: u64,
     peer: SocketAddr,
     connected_seconds: f64,
+    /// What it has sent, whole messages.
+    received: Messages,
     /// Whether it is not read from until there is room.
     waits_for_room: bool,
 }
@@ -70,6 +72,7 @@ impl From<ProducerStatus> for Producer {
             id: status.conn.0,
             peer: status.addr,
             connected_seconds: seconds(status.connected),
+            received: status.received.into(),
             waits_for_room: status.waits_for_room,
         }
     }

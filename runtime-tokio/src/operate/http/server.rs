@@ -65,11 +65,13 @@ impl HttpServer {
 
     pub(super) async fn serve(mut self, listener: TcpListener) {
         let failures = Arc::clone(&self.stats.accept_failures);
-        let mut acceptor = Acceptor::new("http", listener, usize::MAX, failures);
+        // One more than there are places: whoever makes room has to be told, and then gone.
+        let mut acceptor = Acceptor::new("http", listener, self.stats.limit + 1, failures);
         let mut every_second = interval(Duration::from_secs(1));
         every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unlogged = 0;
         loop {
+            let sockets = self.tasks.len();
             tokio::select! {
                 biased;
                 Some(ended) = self.tasks.join_next() => {
@@ -91,7 +93,7 @@ impl HttpServer {
                         unlogged = 0;
                     }
                 }
-                (stream, _) = acceptor.accept(0) => {
+                (stream, _) = acceptor.accept(sockets) => {
                     self.stats.opened();
                     if self.open.len() < self.stats.limit {
                         self.admit(stream);
