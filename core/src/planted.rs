@@ -44,6 +44,8 @@ pub enum Bug {
     ReserveIgnored,
     /// When its buffer grows, the decoder goes on one byte too far.
     DecoderResumesTooFar,
+    /// What a connection that is closing has not taken goes to others before its socket is sealed.
+    SealNotAwaited,
     /// The decoder takes a partial length prefix at the end of a read for the end of the frames
     /// and forgets it.
     DecoderForgetsPrefix,
@@ -69,6 +71,7 @@ impl Bug {
         Self::ReserveIgnored,
         Self::DecoderResumesTooFar,
         Self::DecoderForgetsPrefix,
+        Self::SealNotAwaited,
     ];
 }
 

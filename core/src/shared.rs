@@ -112,6 +112,13 @@ impl Shared {
         }
     }
 
+    /// A connection that is closing is given no more time.
+    pub(crate) fn clear_write_timer(&mut self, conn: ConnId) {
+        if let Some(due) = self.consumer(conn).outbox.timer.take() {
+            self.timers.clear(due, Timeout::Write(conn));
+        }
+    }
+
     /// Tells of messages that are lost.
     pub(crate) fn report_drop(&mut self, group: Option<GroupId>, count: Count, reason: DropReason) {
         self.outputs.push_back(Output::Dropped {

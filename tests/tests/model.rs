@@ -101,6 +101,8 @@ fn event(large: bool) -> impl Strategy<Value = Event> {
         1 => (1..400_000_usize).prop_map(Action::Takes),
         1 => Just(Action::Closes),
         1 => Just(Action::Resets),
+        1 => Just(Action::IsSealedLate),
+        3 => Just(Action::IsSealed),
         1 => Just(Action::HasNothingToRead),
     ];
     prop_oneof![

@@ -371,11 +371,11 @@ fn the_panic_that_ended_a_broker_is_come_to_again() {
     drop(driven);
     let mut trace = Vec::new();
     let result = replay(directory.path(), &mut trace).expect("a recording");
-    let said = "bytes were written and no write is in flight";
+    let said = "more was written than was in flight";
     assert_eq!(result.panic.as_deref(), Some(said));
     assert!(!result.is_sound());
     let trace = String::from_utf8(trace).expect("text");
-    assert!(trace.contains("c1 takes 5 bytes"), "{trace}");
+    assert!(trace.contains("c1 has taken 5 bytes in all"), "{trace}");
 }
 
 /// A small recording: its first line, and the bodies of its records.

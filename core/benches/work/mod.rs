@@ -12,6 +12,8 @@ pub(crate) struct Delivery {
     broker: Broker,
     batch: FrameBatch,
     stuck: Vec<ConnId>,
+    /// What each consumer's socket has taken in all, by the number of its connection.
+    taken: Vec<u64>,
 }
 
 const PRODUCER: ConnId = ConnId(0);
@@ -54,6 +56,7 @@ impl Delivery {
             broker: Broker::new(config),
             batch,
             stuck: Vec::new(),
+            taken: vec![0; consumers + 1],
         };
         delivery.open(PRODUCER, Role::Producer);
         for number in 1..=consumers as u64 {
@@ -92,9 +95,10 @@ impl Delivery {
             if let Output::Write { conn, write } = output
                 && !self.stuck.contains(&conn)
             {
-                let bytes = write.batches().iter().map(FrameBatch::byte_len).sum();
+                let taken = &mut self.taken[conn.0 as usize];
+                *taken += write.count().bytes;
                 self.broker
-                    .handle_input(conn, Input::Written(bytes), Now::START);
+                    .handle_input(conn, Input::Written(*taken), Now::START);
             }
         }
     }

@@ -17,15 +17,15 @@ impl Broker {
         self.admit_parked(topic);
     }
 
-    /// A consumer's socket took this many more bytes.
-    pub(super) fn written(&mut self, conn: ConnId, bytes: usize) {
+    /// A consumer's socket has taken this many bytes in all.
+    pub(super) fn written(&mut self, conn: ConnId, total: u64) {
         let session = self.shared.session(conn);
         let topic = session.topic;
         let consumer = session
             .consumer
             .as_mut()
             .expect("only consumers are written to");
-        let Some(count) = consumer.outbox.written(bytes) else {
+        let Some(count) = consumer.outbox.written(total) else {
             return;
         };
         let group = consumer.group;

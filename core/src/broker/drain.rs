@@ -124,8 +124,6 @@ impl Broker {
         let everybody: Vec<ConnId> = self.shared.sessions.keys().copied().collect();
         for topic in self.topics.values_mut() {
             topic.discard_parked(&mut self.shared);
-            // What the first to go hand back must not go out to the others.
-            topic.stop_serving();
         }
         for conn in everybody {
             self.close(conn, CloseReason::DrainTimeout);

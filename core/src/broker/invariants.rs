@@ -112,6 +112,14 @@ impl Broker {
         let mut set =
             usize::from(drain.is_some_and(|drain| timers.is_set(drain.due, Timeout::Drain)));
         for (conn, session) in &self.shared.sessions {
+            if session.is_closing() {
+                let consumer = session.consumer.as_ref();
+                assert!(
+                    consumer.is_none_or(|consumer| consumer.outbox.timer.is_none()),
+                    "{conn} is closing and has a timer"
+                );
+                continue;
+            }
             if session.state() == State::AwaitingRole {
                 let due = session.opened + config.role_timeout;
                 assert!(

@@ -92,15 +92,42 @@ impl Broker {
         self.shared.stats.consumers_registered += 1;
     }
 
-    /// Ends a connection. What it has parked stays; what was on its way to it does not get lost
-    /// without being counted.
+    /// Begins to end a connection: it is handed nothing more, and asked for nothing but
+    /// [`Input::Sealed`](crate::Input::Sealed). If it is closing already, the first reason stands.
     pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
-        if self.shared.session(conn).state() == State::AwaitingRole {
+        let session = self.shared.session(conn);
+        if session.is_closing() {
+            return;
+        }
+        session.begin_closing(reason);
+        let topic = session.topic;
+        if session.state() == State::AwaitingRole {
             self.clear_role_timer(conn);
+        }
+        if self.shared.session(conn).consumer.is_some() {
+            self.shared.clear_write_timer(conn);
+            self.with_topic(topic, |it, shared| it.withdraw(conn, shared.consumer(conn)));
+        }
+        self.shared
+            .outputs
+            .push_back(Output::Close { conn, reason });
+        if planted::is(Bug::SealNotAwaited) {
+            // What it has taken and not reported is not looked at.
+            self.sealed(conn, 0);
+        }
+    }
+
+    /// Ends a connection whose socket has taken `written` bytes in all and takes nothing more. What
+    /// it has parked stays; what was on its way to it does not get lost without being counted.
+    pub(super) fn sealed(&mut self, conn: ConnId, written: u64) {
+        if self.shared.session(conn).consumer.is_some() {
+            self.written(conn, written);
         }
         let Some(session) = self.shared.sessions.remove(&conn) else {
             return;
         };
+        let reason = session.closing();
+        let reason = reason.expect("sealed before it was to be closed");
         let stats = &mut self.shared.stats;
         stats.connections -= 1;
         stats.closed[reason.index()] += 1;
@@ -113,9 +140,6 @@ impl Broker {
             }
             State::Idle | State::Writing => stats.consumers -= 1,
         }
-        self.shared
-            .outputs
-            .push_back(Output::Close { conn, reason });
         if let Some(consumer) = session.consumer {
             self.leave(conn, session.topic, consumer, reason);
         }
@@ -123,9 +147,6 @@ impl Broker {
 
     /// Takes a consumer out of its topic.
     fn leave(&mut self, conn: ConnId, topic: TopicId, consumer: Consumer, reason: CloseReason) {
-        if let Some(due) = consumer.outbox.timer {
-            self.shared.timers.clear(due, Timeout::Write(conn));
-        }
         self.with_topic(topic, |it, shared| it.leave(conn, consumer, reason, shared));
         self.admit_parked(topic);
     }

@@ -36,12 +36,17 @@ pub enum Input {
     Role(Role),
     /// A producer sent these messages. Not between [`Output::Pause`] and [`Output::Resume`].
     Batch(FrameBatch),
-    /// A consumer's socket took this many more bytes of the write in flight.
+    /// A consumer's socket has taken this many bytes in all since the connection was opened.
     ///
-    /// Due as the socket takes it, and before the next input or call that may end the connection
-    /// ([`Broker::handle_timeout`] and [`Broker::drain`] may): what was taken whole is delivered,
-    /// and the rest goes to another consumer.
-    Written(usize),
+    /// A total that is not above the last one changes nothing, so reports may come late, twice and
+    /// in any order.
+    Written(u64),
+    /// The answer to [`Output::Close`]: the socket takes nothing more, and has taken this many
+    /// bytes in all. What it was not given whole goes to another consumer, and its place is free.
+    Sealed {
+        /// As in [`Input::Written`]; 0 for a connection that is not a consumer's.
+        written: u64,
+    },
     /// The peer broke the protocol: what its [`Decoder`](crate::wire::Decoder) returned.
     Broke(ProtocolError),
     /// The peer ended its side of the stream, between frames.
@@ -58,15 +63,20 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Output<W = Write> {
-    /// Write this to the consumer's socket, then report [`Input::Written`]. Until that has been
-    /// reported for the whole of it, no other write is asked for on this connection.
+    /// Write this to the consumer's socket, and report [`Input::Written`] as it is taken. Until
+    /// the whole of it was reported, no other write is asked for on this connection.
     Write {
         /// The consumer.
         conn: ConnId,
         /// What to write.
         write: W,
     },
-    /// Close the connection; the broker has forgotten it. Comes exactly once for each connection.
+    /// Close the connection: make sure that its socket takes nothing more, then answer with
+    /// [`Input::Sealed`]. Comes exactly once for each connection, and is the last output for it.
+    ///
+    /// Until the answer the connection keeps its place, and what is in flight to it stays there:
+    /// only the answer says what the socket has taken. What the runtime does with the socket after
+    /// that (send an error, linger) is its own affair.
     Close {
         /// The connection.
         conn: ConnId,
@@ -193,19 +203,23 @@ impl Broker {
 
     /// Takes note of what happened on a connection.
     ///
-    /// Input for a connection that has already ended is a normal race and is ignored.
+    /// Input for a connection that has ended, and any but [`Input::Written`] and
+    /// [`Input::Sealed`] for one that is closing, is a normal race and is ignored.
     ///
     /// # Panics
-    /// If the caller broke the contract: time ran backwards, a connection was opened twice, or the
-    /// input cannot happen in the state that the connection is in.
+    /// If the caller broke the contract: time ran backwards, a connection was opened twice or sealed
+    /// before it was to be closed, more was written than was in flight, or the input cannot happen
+    /// in the state that the connection is in.
     pub fn handle_input(&mut self, conn: ConnId, input: Input, now: Now) {
         self.advance_to(now);
         match input {
             Input::Opened => self.open(conn),
             _ if !self.shared.sessions.contains_key(&conn) => {}
+            Input::Written(total) => self.written(conn, total),
+            Input::Sealed { written } => self.sealed(conn, written),
+            _ if self.shared.session(conn).is_closing() => {}
             Input::Role(role) => self.register(conn, role, DEFAULT_TOPIC),
             Input::Batch(batch) => self.publish(conn, batch),
-            Input::Written(bytes) => self.written(conn, bytes),
             Input::Broke(error) => self.close(conn, CloseReason::Protocol(error)),
             Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),

@@ -82,6 +82,13 @@ impl Group {
         self.wait_turn(member)
     }
 
+    /// Hands nothing more to a member whose turn, if it is idle, is this.
+    pub(crate) fn withdraw(&mut self, member: ConnId, turn: u64) {
+        if self.idle.get(&turn) == Some(&member) {
+            self.idle.remove(&turn);
+        }
+    }
+
     /// Lets a member go that is as `consumer` says. What it was not given whole goes back to where
     /// it was.
     pub(crate) fn leave(
@@ -92,7 +99,6 @@ impl Group {
         shared: &mut Shared,
     ) {
         self.members.remove(&member);
-        self.idle.remove(&consumer.turn);
         let Some(abandoned) = consumer.outbox.abandon() else {
             return;
         };
@@ -136,6 +142,9 @@ impl Group {
         shared: &mut Shared,
     ) {
         self.post(Entry::Delivered(count), topic, shared);
+        if shared.session(member).is_closing() {
+            return;
+        }
         shared.consumer(member).turn = self.wait_turn(member);
         if !planted::is(Bug::LostWakeup) {
             self.dispatch(shared);
@@ -182,11 +191,6 @@ impl Group {
         let count = self.backlog.clear();
         shared.budget.give_back(count.bytes as usize);
         self.lose(count, reason, topic, shared);
-    }
-
-    /// What waits will not be handed to the members that are now idle.
-    pub(crate) fn stop_serving(&mut self) {
-        self.idle.clear();
     }
 
     /// Whether nothing waits, in flight or not.
@@ -254,7 +258,7 @@ impl Group {
             assert_eq!(consumer.group, id, "{member} is a member of another group");
             let in_flight = consumer.outbox.in_flight();
             waiting += in_flight;
-            if in_flight.is_zero() {
+            if in_flight.is_zero() && !shared.sessions[member].is_closing() {
                 assert_eq!(
                     self.idle.get(&consumer.turn),
                     Some(member),

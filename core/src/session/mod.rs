@@ -6,6 +6,7 @@ mod state;
 pub(crate) use outbox::Outbox;
 pub(crate) use state::{Event, State};
 
+use crate::error::CloseReason;
 use crate::id::{DEFAULT_TOPIC, GroupId, TopicId};
 use crate::time::Now;
 
@@ -15,6 +16,9 @@ use crate::time::Now;
 pub(crate) struct Session {
     /// Where it stands. Changed by [`Session::advance`] alone.
     state: State,
+    /// Why it is closing, once it is: its socket is being sealed, and until the answer it stays in
+    /// its state, holds its place and is handed nothing more.
+    closing: Option<CloseReason>,
     /// When it was opened.
     pub(crate) opened: Now,
     /// The topic that it sends to or receives from, once it has a role.
@@ -39,6 +43,7 @@ impl Session {
     pub(crate) const fn new(opened: Now) -> Self {
         Self {
             state: State::AwaitingRole,
+            closing: None,
             opened,
             topic: DEFAULT_TOPIC,
             consumer: None,
@@ -47,6 +52,19 @@ impl Session {
 
     pub(crate) const fn state(&self) -> State {
         self.state
+    }
+
+    /// Why it is closing, if it is.
+    pub(crate) const fn closing(&self) -> Option<CloseReason> {
+        self.closing
+    }
+
+    pub(crate) const fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    pub(crate) const fn begin_closing(&mut self, reason: CloseReason) {
+        self.closing = Some(reason);
     }
 
     /// Moves on by the table in `state.rs`.

@@ -73,21 +73,27 @@ impl Outbox {
         });
     }
 
-    /// The socket took `bytes` more. Returns what the write held if that was the last of it.
+    /// The socket has taken `total` bytes in all; no more than was known already changes nothing.
+    /// Returns what the write in flight held if that was the last of it.
     ///
     /// # Panics
     /// If that is more than was in flight.
-    pub(crate) fn written(&mut self, bytes: usize) -> Option<Count> {
-        let flight = self
-            .in_flight
-            .as_mut()
-            .expect("bytes were written and no write is in flight");
-        flight.taken += bytes;
+    pub(crate) fn written(&mut self, total: u64) -> Option<Count> {
+        // A write ends with its last byte, so those before this one were taken whole.
+        let of_this_write = total.checked_sub(self.delivered.bytes)?;
+        let Some(flight) = self.in_flight.as_mut() else {
+            assert!(of_this_write == 0, "more was written than was in flight");
+            return None;
+        };
+        if of_this_write <= flight.taken as u64 {
+            return None;
+        }
         let count = flight.write.count();
         assert!(
-            flight.taken as u64 <= count.bytes,
-            "more was written than the write held"
+            of_this_write <= count.bytes,
+            "more was written than was in flight"
         );
+        flight.taken = of_this_write as usize;
         if (flight.taken as u64) < count.bytes && !planted::is(Bug::WriteBeforeWritten) {
             return None;
         }
@@ -147,20 +153,23 @@ mod tests {
     }
 
     /// A write of these batches, of which the first begins at 7 and each other after a gap of 1.
-    fn in_flight(batches: Vec<FrameBatch>) -> Outbox {
+    fn taken(batches: Vec<FrameBatch>) -> Taken {
         let mut end = 6;
         let mut gaps = Vec::new();
         for (place, batch) in batches.iter().enumerate() {
             gaps.push((place, end + 1));
             end += 1 + batch.messages() as u64;
         }
-        let taken = Taken {
+        Taken {
             write: Write::new(batches),
             sequences: Sequences { first: 7, gaps },
             since: Now::START,
-        };
+        }
+    }
+
+    fn in_flight(batches: Vec<FrameBatch>) -> Outbox {
         let mut outbox = Outbox::default();
-        outbox.start(taken, Now::START);
+        outbox.start(taken(batches), Now::START);
         outbox
     }
 
@@ -168,8 +177,21 @@ mod tests {
     fn a_write_is_done_with_its_last_byte() {
         let mut outbox = in_flight(vec![batch(&["a", "b"]), batch(&["c"])]);
         assert_eq!(outbox.written(14), None);
-        assert_eq!(outbox.written(1), Some(Count::new(3, 15)));
+        assert_eq!(outbox.written(15), Some(Count::new(3, 15)));
         assert!(outbox.abandon().is_none());
+    }
+
+    #[test]
+    fn a_total_that_is_known_changes_nothing_and_totals_go_on_over_writes() {
+        let mut outbox = in_flight(vec![batch(&["a"])]);
+        assert_eq!(outbox.written(3), None);
+        assert_eq!(outbox.written(3), None);
+        assert_eq!(outbox.written(2), None);
+        assert_eq!(outbox.written(5), Some(Count::new(1, 5)));
+        assert_eq!(outbox.written(5), None);
+        outbox.start(taken(vec![batch(&["b"])]), Now::START);
+        assert_eq!(outbox.written(4), None);
+        assert_eq!(outbox.written(10), Some(Count::new(1, 5)));
     }
 
     #[test]

@@ -7,7 +7,8 @@
 ///     AwaitingRole ──┤
 ///                    └────────▶ Idle      ◀──────▶ Writing
 /// ```
-/// Any of them may end at any time; a connection that has ended is no longer there.
+/// Any of them may begin to close at any time ([`Session::closing`](super::Session::closing)), and
+/// is gone when its socket has been sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum State {

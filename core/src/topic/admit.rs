@@ -178,7 +178,7 @@ impl Topic {
             match shared.sessions.get_mut(&conn) {
                 Some(session) => {
                     session.advance(Event::Admitted);
-                    if !planted::is(Bug::ResumeForgotten) {
+                    if !session.is_closing() && !planted::is(Bug::ResumeForgotten) {
                         shared.outputs.push_back(Output::Resume { conn });
                     }
                 }

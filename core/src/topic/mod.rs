@@ -132,6 +132,11 @@ impl Topic {
         }
     }
 
+    /// Hands a consumer nothing more: it is closing.
+    pub(crate) fn withdraw(&mut self, conn: ConnId, consumer: &Consumer) {
+        self.group(consumer.group).withdraw(conn, consumer.turn);
+    }
+
     /// Lets a consumer go.
     pub(crate) fn leave(
         &mut self,
@@ -174,13 +179,6 @@ impl Topic {
     pub(crate) fn finished_groups(&self) -> impl Iterator<Item = (TopicId, GroupId)> {
         let finished = self.groups.values().filter(|group| group.is_finished());
         finished.map(|group| (self.id, group.id()))
-    }
-
-    /// What waits will not be handed to the members that are now idle.
-    pub(crate) fn stop_serving(&mut self) {
-        for group in self.groups.values_mut() {
-            group.stop_serving();
-        }
     }
 
     fn group(&mut self, id: GroupId) -> &mut Group {

@@ -8,7 +8,7 @@ use crate::message::{Named, name};
 use crate::plan::{Micros, Settings};
 use bytes::Bytes;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, SpareBuffers};
-use message_queue_core::{Broker, ConnId, Count, Input, Now, Output, Write};
+use message_queue_core::{Broker, CloseReason, ConnId, Count, Input, Now, Output, Write};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub(super) struct Host {
     /// Whether the broker's own invariants are being checked at this moment.
     pub(super) checking: bool,
     sockets: BTreeMap<ConnId, Socket>,
+    /// What the core has closed and is to be sealed.
+    closed: VecDeque<(ConnId, CloseReason)>,
     /// The read buffers of sockets that have nothing to read.
     spares: SpareBuffers,
     /// The broker's counter of messages received, when it was last looked at.
@@ -33,8 +35,8 @@ struct Socket {
     paused: bool,
     /// The writes that the core asked for: one, unless it has a bug.
     writes: VecDeque<InFlight>,
-    /// Bytes that the socket took and the core was not told of.
-    unreported: usize,
+    /// Bytes that the socket has taken in all; the core may not have been told of the last.
+    taken: u64,
 }
 
 struct InFlight {
@@ -55,6 +57,7 @@ impl Host {
             check_invariants,
             checking: false,
             sockets: BTreeMap::new(),
+            closed: VecDeque::new(),
             spares: SpareBuffers::default(),
             received: Count::ZERO,
         }
@@ -83,7 +86,7 @@ impl Host {
             decoder: Decoder::new(self.decoders),
             paused: false,
             writes: VecDeque::new(),
-            unreported: 0,
+            taken: 0,
         };
         self.sockets.insert(conn, socket);
         self.input(conn, Input::Opened, world, Some(Event::Opened { conn }));
@@ -93,20 +96,18 @@ impl Host {
     }
 
     pub(super) fn timeout(&mut self, world: &mut World) {
-        self.report_all_progress(world);
         world.begin_step();
         self.broker.handle_timeout(now(world));
-        self.carry_out(world);
+        self.execute(world);
     }
 
     pub(super) fn drain(&mut self, world: &mut World) {
-        self.report_all_progress(world);
         world.begin_step();
         world.draining = true;
         world.record(Event::Draining);
         let timeout = Duration::from_micros(self.drain_timeout);
         self.broker.drain(timeout, now(world));
-        self.carry_out(world);
+        self.execute(world);
         for conn in self.sockets.keys() {
             world.soon(Happening::BrokerReadable(*conn));
         }
@@ -114,7 +115,7 @@ impl Host {
 
     /// The connection was reset.
     pub(super) fn reset(&mut self, conn: ConnId, world: &mut World) {
-        self.end(conn, Input::PeerReset, world);
+        self.input(conn, Input::PeerReset, world, None);
     }
 
     /// Reads once, if there is something to read.
@@ -154,7 +155,7 @@ impl Host {
                     self.input(conn, Input::Batch(batch), world, Some(accepted));
                 }
                 Ok(None) => return,
-                Err(error) => return self.end(conn, Input::Broke(error), world),
+                Err(error) => return self.input(conn, Input::Broke(error), world, None),
             }
         }
     }
@@ -169,17 +170,9 @@ impl Host {
                 Ok(()) => Input::PeerClosed,
                 Err(error) => Input::Broke(error),
             };
-            self.end(conn, input, world);
+            self.input(conn, input, world, None);
         } else if world.draining {
             self.input(conn, Input::NothingToRead, world, None);
-        }
-    }
-
-    /// Ends a connection from the peer's side; what its socket took comes first.
-    fn end(&mut self, conn: ConnId, input: Input, world: &mut World) {
-        self.report_progress(conn, world);
-        if self.sockets.contains_key(&conn) {
-            self.input(conn, input, world, None);
         }
     }
 
@@ -200,42 +193,19 @@ impl Host {
         }
         let bytes = flight.next(most.min(room));
         flight.taken += bytes.len();
-        socket.unreported += bytes.len();
+        socket.taken += bytes.len() as u64;
         world.send_down(conn, bytes);
         if flight.is_done() {
             let ended = flight.ended(conn);
             socket.writes.pop_front();
-            let written = Input::Written(std::mem::take(&mut socket.unreported));
+            let written = Input::Written(socket.taken);
             self.input(conn, written, world, Some(ended));
         } else {
             if self.reports_progress {
-                self.report_progress(conn, world);
+                let written = Input::Written(socket.taken);
+                self.input(conn, written, world, None);
             }
             world.soon(Happening::BrokerWritable(conn));
-        }
-    }
-
-    fn report_progress(&mut self, conn: ConnId, world: &mut World) {
-        let Some(socket) = self.sockets.get_mut(&conn) else {
-            return;
-        };
-        let unreported = std::mem::take(&mut socket.unreported);
-        if unreported > 0 {
-            self.input(conn, Input::Written(unreported), world, None);
-        }
-    }
-
-    /// Before the core may close connections by itself it must know what their sockets took: what
-    /// it does not know of, it would give to another consumer.
-    fn report_all_progress(&mut self, world: &mut World) {
-        let partly: Vec<ConnId> = self
-            .sockets
-            .iter()
-            .filter(|(_, socket)| socket.unreported > 0)
-            .map(|(conn, _)| *conn)
-            .collect();
-        for conn in partly {
-            self.report_progress(conn, world);
         }
     }
 
@@ -245,13 +215,41 @@ impl Host {
             world.record(event);
         }
         self.broker.handle_input(conn, input, now(world));
-        self.carry_out(world);
+        self.execute(world);
     }
 
-    /// Does all that the core asks for, and checks it.
-    fn carry_out(&mut self, world: &mut World) {
+    /// Does all that the core asks for, and checks it. What it closes is sealed in a step of its
+    /// own.
+    fn execute(&mut self, world: &mut World) {
+        self.poll_outputs(world);
+        while !self.closed.is_empty() {
+            world.begin_step();
+            for (conn, reason) in std::mem::take(&mut self.closed) {
+                self.seal(conn, reason, world);
+            }
+            self.poll_outputs(world);
+        }
+    }
+
+    /// Ends a connection: its socket takes nothing more, and the core is told what it has taken.
+    fn seal(&mut self, conn: ConnId, reason: CloseReason, world: &mut World) {
+        let mut written = 0;
+        if let Some(socket) = self.sockets.remove(&conn) {
+            written = socket.taken;
+            for flight in &socket.writes {
+                world.record(flight.ended(conn));
+            }
+        }
+        world.record(Event::Closed { conn, reason });
+        world.end_down(conn);
+        world.broker_left(conn);
+        let sealed = Input::Sealed { written };
+        self.broker.handle_input(conn, sealed, now(world));
+    }
+
+    fn poll_outputs(&mut self, world: &mut World) {
         while let Some(output) = self.broker.poll_output() {
-            self.carry_out_one(output, world);
+            self.execute_one(output, world);
         }
         let received = self.broker.stats().received;
         if received != self.received {
@@ -266,7 +264,7 @@ impl Host {
         }
     }
 
-    fn carry_out_one(&mut self, output: Output, world: &mut World) {
+    fn execute_one(&mut self, output: Output, world: &mut World) {
         match output {
             Output::Write { conn, write } => {
                 let count = write.count();
@@ -276,16 +274,7 @@ impl Host {
                     world.soon(Happening::BrokerWritable(conn));
                 }
             }
-            Output::Close { conn, reason } => {
-                if let Some(socket) = self.sockets.remove(&conn) {
-                    for flight in &socket.writes {
-                        world.record(flight.ended(conn));
-                    }
-                }
-                world.record(Event::Closed { conn, reason });
-                world.end_down(conn);
-                world.broker_left(conn);
-            }
+            Output::Close { conn, reason } => self.closed.push_back((conn, reason)),
             Output::Pause { conn } => {
                 world.record(Event::Paused { conn });
                 self.set_paused(conn, true);

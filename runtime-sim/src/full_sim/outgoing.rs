@@ -8,8 +8,6 @@ use message_queue_core::{ConnId, Count, Write};
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     write: Option<Write>,
-    /// Bytes of the write in flight that the driver has reported.
-    reported: u64,
     /// Bytes that the socket took in all.
     took: u64,
     /// Bytes of the writes that are over.
@@ -43,18 +41,17 @@ impl Ended {
 impl Outgoing {
     pub(super) fn start(&mut self, write: Write) {
         self.write = Some(write);
-        self.reported = 0;
     }
 
     pub(super) const fn took(&mut self, bytes: usize) {
         self.took += bytes as u64;
     }
 
-    /// The driver reported so many bytes. Returns the end of the write if that was the last of it.
-    pub(super) fn reported(&mut self, bytes: usize) -> Option<Ended> {
-        self.reported += bytes as u64;
+    /// The driver reported so many bytes in all. Returns the end of the write if that was the last
+    /// of it.
+    pub(super) fn reported(&mut self, total: u64) -> Option<Ended> {
         let whole = self.write.as_ref()?.count().bytes;
-        if self.reported < whole {
+        if total < self.over + whole {
             return None;
         }
         self.give_up()

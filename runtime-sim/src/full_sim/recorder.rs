@@ -6,7 +6,7 @@ use crate::checker::{Invariant, Violation};
 use crate::history::{Event, Held, History, Manners, Record};
 use crate::message::{MessageId, Named};
 use crate::plan::{Micros, Settings};
-use message_queue_core::{Broker, ConnId, Count, GroupId, Input, Now, Output};
+use message_queue_core::{Broker, CloseReason, ConnId, Count, GroupId, Input, Now, Output};
 use message_queue_tokio::{Observed, Observer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -34,6 +34,8 @@ struct State {
     conns: BTreeMap<SocketAddr, ConnId>,
     /// Those that it does not know yet.
     early: BTreeMap<SocketAddr, Early>,
+    /// What the core has closed and was not told the end of, and why.
+    closing: BTreeMap<ConnId, CloseReason>,
     /// Connections that the broker turned away.
     refused: BTreeSet<ConnId>,
     /// Consumers' sockets, as they see it themselves.
@@ -80,6 +82,7 @@ impl Recorder {
             accepted: VecDeque::new(),
             conns: BTreeMap::new(),
             early: BTreeMap::new(),
+            closing: BTreeMap::new(),
             refused: BTreeSet::new(),
             sockets: BTreeMap::new(),
             received: Count::ZERO,
@@ -145,6 +148,7 @@ impl Recorder {
         state.brokers += 1;
         state.accepted.clear();
         state.sockets.clear();
+        state.closing.clear();
         state.received = Count::ZERO;
         state.held = Held::default();
         state.in_step = false;
@@ -258,16 +262,27 @@ impl State {
                 let count = Count::of(batch);
                 self.record(Event::Accepted { conn, count });
             }
-            Input::Written(bytes) => {
-                if let Some(ended) = self.sockets.entry(conn).or_default().reported(*bytes) {
+            Input::Written(total) => {
+                if let Some(ended) = self.sockets.entry(conn).or_default().reported(*total) {
                     self.record(ended.on(conn));
                 }
             }
+            Input::Sealed { .. } => self.sealed(conn),
             Input::Role(_)
             | Input::Broke(_)
             | Input::PeerClosed
             | Input::PeerReset
             | Input::NothingToRead => {}
+        }
+    }
+
+    /// A connection is over: what its socket has not taken by now it never will.
+    fn sealed(&mut self, conn: ConnId) {
+        if let Some(ended) = self.sockets.get_mut(&conn).and_then(Outgoing::give_up) {
+            self.record(ended.on(conn));
+        }
+        if let Some(reason) = self.closing.remove(&conn) {
+            self.record(Event::Closed { conn, reason });
         }
     }
 
@@ -303,13 +318,10 @@ impl State {
             }
             Output::Close { conn, reason } => {
                 let (conn, reason) = (self.name(*conn), *reason);
-                if let Some(ended) = self.sockets.get_mut(&conn).and_then(Outgoing::give_up) {
-                    self.record(ended.on(conn));
-                }
                 if reason.is_refusal() {
                     self.refused.insert(conn);
                 }
-                self.record(Event::Closed { conn, reason });
+                self.closing.insert(conn, reason);
             }
             Output::Pause { conn } => {
                 let conn = self.name(*conn);

@@ -51,7 +51,10 @@ impl<'a> Trace<'a> {
             Input::Opened => writeln!(self.out, "connects"),
             Input::Role(role) => writeln!(self.out, "says it is a {role}"),
             Input::Batch(batch) => writeln!(self.out, "sends {}", amount(Count::of(batch))),
-            Input::Written(bytes) => writeln!(self.out, "takes {bytes} bytes"),
+            Input::Written(bytes) => writeln!(self.out, "has taken {bytes} bytes in all"),
+            Input::Sealed { written } => {
+                writeln!(self.out, "is sealed, with {written} bytes taken in all")
+            }
             Input::Broke(error) => writeln!(self.out, "breaks the protocol: {error}"),
             Input::PeerClosed => writeln!(self.out, "closes"),
             Input::PeerReset => writeln!(self.out, "is reset"),

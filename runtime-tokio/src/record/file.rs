@@ -341,6 +341,7 @@ mod tests {
             Input::Role(Role::Producer),
             Input::Batch(batch),
             Input::Written(70_000),
+            Input::Sealed { written: 1 << 40 },
             Input::Broke(ProtocolError::FrameTooLarge { length: 1 << 30 }),
             Input::PeerClosed,
         ];

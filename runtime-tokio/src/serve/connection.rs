@@ -84,21 +84,21 @@ impl<R: AsyncRead + Unpin> Connection<R> {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut reads = 0;
         loop {
-            let status = self.driver.go_on_writing(&self.peer, cx);
+            let status = self.driver.flush(&self.peer, cx);
             if status.closed.is_some() {
                 // Others may stand in line behind it.
                 self.turn = None;
                 return Poll::Ready(());
             }
             if status.failed {
-                self.driver.end(self.peer.conn, Input::PeerReset);
+                self.driver.feed(self.peer.conn, Input::PeerReset);
                 continue;
             }
             if status.paused && !planted::is(Bug::PauseIgnored) {
                 return Poll::Pending;
             }
-            if self.had_its_time() {
-                self.driver.end(self.peer.conn, Input::NothingToRead);
+            if self.reads_expired() {
+                self.driver.feed(self.peer.conn, Input::NothingToRead);
                 continue;
             }
             if reads == READS_A_TURN {
@@ -109,10 +109,10 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             reads += 1;
             match self.poll_read(cx) {
                 Poll::Ready(Ok(bytes)) => self.received(bytes),
-                Poll::Ready(Err(_)) => self.driver.end(self.peer.conn, Input::PeerReset),
+                Poll::Ready(Err(_)) => self.driver.feed(self.peer.conn, Input::PeerReset),
                 Poll::Pending => {
                     ready!(self.poll_quiet(cx));
-                    self.driver.end(self.peer.conn, Input::NothingToRead);
+                    self.driver.feed(self.peer.conn, Input::NothingToRead);
                 }
             }
         }
@@ -147,7 +147,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
     }
 
     /// While draining: whether this producer has been read from for long enough.
-    fn had_its_time(&mut self) -> bool {
+    fn reads_expired(&mut self) -> bool {
         if !self.driver.is_draining() || self.role == Some(Role::Consumer) {
             return false;
         }
@@ -186,13 +186,13 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         }
         if bytes == 0 {
             match self.decoder.finish() {
-                Ok(()) => self.driver.end(conn, Input::PeerClosed),
+                Ok(()) => self.driver.feed(conn, Input::PeerClosed),
                 Err(error) => self.broke(error),
             }
         }
     }
 
     fn broke(&self, error: ProtocolError) {
-        self.driver.end(self.peer.conn, Input::Broke(error));
+        self.driver.feed(self.peer.conn, Input::Broke(error));
     }
 }

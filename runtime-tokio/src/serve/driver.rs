@@ -5,21 +5,27 @@
 //! message reaches its consumers' sockets without a hand-over between tasks. Only where a socket
 //! would block does the consumer's own task take over (`peer.rs`).
 //!
-//! Locks, always taken in this order: the gate, the core, a peer.
+//! A connection is closed in two phases. The core says so; its socket is then sealed under its
+//! own lock, so that it takes nothing more; and the core is told how much that was. Until then it
+//! hands nothing of the write in flight to anybody else. So it does not matter in which order
+//! threads report what sockets took, or that one of them has yet to.
+//!
+//! Locks, always taken in this order: the core, a peer; the log's by itself.
 
 use super::observe::{Observed, Observer};
 use super::pacing::Pacing;
 use super::peer::{Peer, Status};
 use super::survey::{Detail, Findings, Surveyor};
 use crate::operate::report::{Ended, Report};
-use message_queue_core::wire::SpareBuffers;
+use message_queue_core::wire::{Role, SpareBuffers};
 use message_queue_core::{
-    Broker, CloseReason, Config, ConnId, Input, Now, Output, Overflow, Write,
+    Broker, CloseReason, Config, ConnId, Count, DropReason, GroupId, Input, Now, Output, Overflow,
+    Write,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Duration;
 use tokio::io::AsyncWrite;
@@ -29,10 +35,8 @@ use tokio::time::Instant;
 /// The core, its connections, and the way between them.
 pub(crate) struct Driver {
     core: Mutex<Core>,
-    /// Keeps what sockets took and the ends of connections in order: shared by whoever writes and
-    /// then reports it, exclusive for whatever may end a connection. Without it a message that a
-    /// socket has just taken could be handed to another consumer.
-    gate: RwLock<()>,
+    /// What the log has yet to say.
+    report: Mutex<Report>,
     started: Instant,
     draining: AtomicBool,
     /// What connections that have nothing to read leave to those that have.
@@ -50,7 +54,6 @@ pub(crate) struct Core {
     pub(crate) broker: Broker,
     /// Connections that have not ended.
     pub(crate) peers: BTreeMap<ConnId, Arc<Peer>>,
-    pub(crate) report: Report,
     next_conn: u64,
     /// The moment that the server sleeps until.
     alarm: Option<Now>,
@@ -61,8 +64,18 @@ pub(crate) struct Core {
 /// messages are not.
 const PACE_RATIO: usize = 4;
 
-/// Writes that the core has asked for.
-type Writes = Vec<(Arc<Peer>, Write)>;
+/// What a step of the core has asked for, to be done without its lock.
+#[derive(Default)]
+struct Actions {
+    writes: Vec<(Arc<Peer>, Write)>,
+    closes: Vec<Closed>,
+    registered: Vec<Registered>,
+    dropped: Vec<Dropped>,
+}
+
+type Closed = (Arc<Peer>, CloseReason);
+type Registered = (Arc<Peer>, Role);
+type Dropped = (Option<GroupId>, DropReason, Count);
 
 impl Driver {
     pub(crate) fn new(config: Config) -> Self {
@@ -73,14 +86,13 @@ impl Driver {
         let core = Core {
             broker: Broker::new(config),
             peers: BTreeMap::new(),
-            report: Report::default(),
             next_conn: 1,
             alarm: None,
             observer: None,
         };
         Self {
             core: Mutex::new(core),
-            gate: RwLock::new(()),
+            report: Mutex::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
             spares: Mutex::default(),
@@ -108,51 +120,45 @@ impl Driver {
         peer
     }
 
-    /// Tells the core something that does not end the connection.
+    /// Tells the core what happened on a connection.
     pub(crate) fn feed(&self, conn: ConnId, input: Input) {
         self.run(|core, now| core.handle_input(conn, input, now));
     }
 
-    /// Tells the core that a connection has ended.
-    pub(crate) fn end(&self, conn: ConnId, input: Input) {
-        self.run_alone(|core, now| core.handle_input(conn, input, now));
-    }
-
     /// Lets the core do what is due.
     pub(crate) fn handle_timeout(&self) {
-        self.run_alone(Core::handle_timeout);
+        self.run(Core::handle_timeout);
     }
 
     /// Begins the orderly end, or leaves less time for it.
     pub(crate) fn drain(&self, timeout: Duration) {
-        self.run_alone(|core, now| {
+        self.run(|core, now| {
             core.drain(timeout, now);
             // After the core, under its lock: a connection that sees this may tell the core at once
             // that there is nothing more to read, and the core must have been told why.
             self.draining.store(true, Ordering::Release);
         });
-        for peer in self.core().peers.values() {
+        let peers: Vec<_> = self.core().peers.values().cloned().collect();
+        for peer in peers {
             peer.wake();
         }
         self.attention.notify_one();
     }
 
     /// Goes on with the write in flight on a connection, from that connection's own task.
-    pub(crate) fn go_on_writing(&self, peer: &Peer, cx: &mut Context<'_>) -> Status {
-        let (status, writes) = {
-            let _open = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-            let (taken, status) = peer.go_on(cx);
-            if taken == 0 {
-                return status;
-            }
-            let input = Input::Written(taken);
-            (
-                status,
-                self.step(|core, now| core.handle_input(peer.conn, input, now)),
-            )
-        };
-        self.carry_out(writes);
+    pub(crate) fn flush(&self, peer: &Peer, cx: &mut Context<'_>) -> Status {
+        let (written, status) = peer.flush(cx);
+        if let Some(total) = written {
+            self.feed(peer.conn, Input::Written(total));
+        }
         status
+    }
+
+    /// Logs what has gathered since the last time. To be called once a second, and at the end.
+    pub(crate) fn log_summary(&self) {
+        // Whoever has something to report meanwhile does not wait for the log.
+        let mut gathered = std::mem::take(&mut *self.report());
+        gathered.tell();
     }
 
     /// Has a survey made by whoever feeds the core, or by the server if nobody does. None if there is
@@ -204,45 +210,69 @@ impl Driver {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn report(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One step of the core after the other, until it asks for nothing more.
     fn run(&self, act: impl FnOnce(&mut Core, Now)) {
-        let writes = self.step(act);
-        self.carry_out(writes);
-    }
-
-    fn run_alone(&self, act: impl FnOnce(&mut Core, Now)) {
-        let writes = {
-            let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-            self.step(act)
-        };
-        self.carry_out(writes);
-    }
-
-    /// Writes what the core has asked for, as far as the sockets go, and reports it; and again,
-    /// until the core asks for nothing more.
-    fn carry_out(&self, mut writes: Writes) {
-        while !writes.is_empty() {
-            let _open = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-            let taken: Vec<_> = writes
-                .into_iter()
-                .map(|(peer, write)| (peer.conn, peer.start(write)))
-                .collect();
-            writes = self.step(|core, now| {
-                for (conn, bytes) in taken {
-                    if bytes > 0 {
-                        core.handle_input(conn, Input::Written(bytes), now);
-                    }
+        let mut inputs = self.execute(self.step(act));
+        while !inputs.is_empty() {
+            inputs = self.execute(self.step(|core, now| {
+                for (conn, input) in inputs {
+                    core.handle_input(conn, input, now);
                 }
+            }));
+        }
+    }
+
+    /// Does what the core has asked for, as far as the sockets go without waiting. Returns what it
+    /// is to be told of that.
+    fn execute(&self, actions: Actions) -> Vec<(ConnId, Input)> {
+        let mut inputs = Vec::with_capacity(actions.writes.len() + actions.closes.len());
+        for (peer, write) in actions.writes {
+            if let Some(total) = peer.start(write) {
+                inputs.push((peer.conn, Input::Written(total)));
+            }
+        }
+        for (peer, reason) in &actions.closes {
+            let written = peer.seal(*reason);
+            inputs.push((peer.conn, Input::Sealed { written }));
+        }
+        self.log(&actions.closes, &actions.registered, &actions.dropped);
+        inputs
+    }
+
+    fn log(&self, closes: &[Closed], registered: &[Registered], dropped: &[Dropped]) {
+        if closes.is_empty() && registered.is_empty() && dropped.is_empty() {
+            return;
+        }
+        let mut report = self.report();
+        for (peer, role) in registered {
+            report.registered(peer.conn, peer.addr, *role);
+        }
+        for (group, reason, count) in dropped {
+            report.dropped(*group, *reason, *count);
+        }
+        for (peer, reason) in closes {
+            report.closed(&Ended {
+                conn: peer.conn,
+                peer: peer.addr,
+                role: peer.role(),
+                reason: *reason,
+                moved: peer.moved(),
+                lived: peer.tally.lived(),
             });
         }
     }
 
-    /// One step of the core: something happens, and all that follows from it but the writes.
-    fn step(&self, act: impl FnOnce(&mut Core, Now)) -> Writes {
+    /// One step of the core: something happens. Returns what it then asks for.
+    fn step(&self, act: impl FnOnce(&mut Core, Now)) -> Actions {
         let mut core = self.core();
         // Read under the lock, so that time never runs backwards.
         let now = self.now();
         act(&mut core, now);
-        let writes = core.follow(now);
+        let actions = core.poll_outputs(now);
         let blocked = !core.broker.stats().parked.is_zero();
         self.pacing.note(core.broker.held_bytes(), blocked);
         if self.surveyor.is_wanted() {
@@ -253,7 +283,7 @@ impl Driver {
         if earlier || core.broker.is_drained() {
             self.attention.notify_one();
         }
-        writes
+        actions
     }
 }
 
@@ -284,24 +314,28 @@ impl Core {
         }
     }
 
-    /// Does what the core has asked for, and returns the writes.
-    fn follow(&mut self, now: Now) -> Writes {
-        let mut writes = Vec::new();
+    /// Gathers what the core asks for. What takes no time is done at once.
+    fn poll_outputs(&mut self, now: Now) -> Actions {
+        let mut actions = Actions::default();
         while let Some(output) = self.broker.poll_output() {
             self.show(Observed::Output(&output), now);
             match output {
                 Output::Write { conn, write } => {
                     if let Some(peer) = self.peers.get(&conn) {
-                        writes.push((Arc::clone(peer), write));
+                        actions.writes.push((Arc::clone(peer), write));
                     }
                 }
-                Output::Close { conn, reason } => self.close(conn, reason),
+                Output::Close { conn, reason } => {
+                    if let Some(peer) = self.peers.remove(&conn) {
+                        actions.closes.push((peer, reason));
+                    }
+                }
                 Output::Pause { conn } => self.set_paused(conn, true),
                 Output::Resume { conn } => self.set_paused(conn, false),
                 Output::Registered { conn, role } => {
                     if let Some(peer) = self.peers.get(&conn) {
-                        self.report.registered(conn, peer.addr, role);
                         peer.set_role(role);
+                        actions.registered.push((Arc::clone(peer), role));
                     }
                 }
                 Output::Dropped {
@@ -309,28 +343,14 @@ impl Core {
                     reason,
                     count,
                 } => {
-                    self.report.dropped(group, reason, count);
+                    actions.dropped.push((group, reason, count));
                 }
             }
         }
         if let Some(observer) = &mut self.observer {
             observer.step_ended(&self.broker, now);
         }
-        writes
-    }
-
-    fn close(&mut self, conn: ConnId, reason: CloseReason) {
-        if let Some(peer) = self.peers.remove(&conn) {
-            self.report.closed(&Ended {
-                conn,
-                peer: peer.addr,
-                role: peer.role(),
-                reason,
-                moved: peer.moved(),
-                lived: peer.tally.lived(),
-            });
-            peer.set_closed(reason);
-        }
+        actions
     }
 
     fn set_paused(&self, conn: ConnId, paused: bool) {

@@ -9,7 +9,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// The longest that the orderly end of a stream may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most slices passed to the kernel in one call.
 const MAX_SLICES: usize = 64;
@@ -28,6 +33,8 @@ struct WriteSide {
     stream: Box<dyn AsyncWrite + Unpin + Send>,
     /// The write in flight, as far as the socket has not taken it.
     write: Option<Unwritten>,
+    /// How many bytes the socket has taken in all.
+    written: u64,
     /// Wakes the connection's own task.
     task: Option<Waker>,
     status: Status,
@@ -38,7 +45,7 @@ struct WriteSide {
 pub(crate) struct Status {
     /// The producer is not to be read from.
     pub(crate) paused: bool,
-    /// The connection has ended.
+    /// The connection has ended: its socket is sealed.
     pub(crate) closed: Option<CloseReason>,
     /// A write failed; the core has yet to be told.
     pub(crate) failed: bool,
@@ -63,6 +70,7 @@ impl Peer {
         let side = WriteSide {
             stream,
             write: None,
+            written: 0,
             task: None,
             status: Status::default(),
         };
@@ -95,12 +103,13 @@ impl Peer {
     }
 
     /// Starts a write and takes it as far as the socket goes without waiting; the connection's own
-    /// task goes on with it when the socket is ready again. Returns the bytes taken.
-    pub(crate) fn start(&self, write: Write) -> usize {
+    /// task goes on with it when the socket is ready again. Returns how many bytes the socket has
+    /// taken in all, if it took any.
+    pub(crate) fn start(&self, write: Write) -> Option<u64> {
         let mut side = self.side();
         debug_assert!(side.write.is_none(), "one write at a time");
         if side.status.closed.is_some() || side.status.failed {
-            return 0;
+            return None;
         }
         side.write = Some(Unwritten {
             write,
@@ -108,19 +117,20 @@ impl Peer {
             offset: 0,
         });
         // It is the connection's task that waits for the socket, not whoever is here now.
-        let Some(task) = side.task.clone() else {
-            return 0;
-        };
-        let taken = side.go_on(&mut Context::from_waker(&task), &self.tally);
-        if planted::is(Bug::FirstPartNotReported) && side.write.is_some() {
-            return 0;
+        let task = side.task.clone()?;
+        let before = side.written;
+        let written = side.flush(&mut Context::from_waker(&task), &self.tally);
+        if planted::is(Bug::FirstPartNotCounted) && side.write.is_some() {
+            side.written = before;
+            return None;
         }
-        taken
+        written
     }
 
     /// Goes on with the write in flight. For the connection's own task, which is woken when the
-    /// socket is ready or its status changes. Returns the bytes taken, and the status.
-    pub(crate) fn go_on(&self, cx: &mut Context<'_>) -> (usize, Status) {
+    /// socket is ready or its status changes. Returns how many bytes the socket has taken in all,
+    /// if it took any now, and the status.
+    pub(crate) fn flush(&self, cx: &mut Context<'_>) -> (Option<u64>, Status) {
         let mut side = self.side();
         if side
             .task
@@ -129,8 +139,24 @@ impl Peer {
         {
             side.task = Some(cx.waker().clone());
         }
-        let taken = side.go_on(cx, &self.tally);
-        (taken, side.status)
+        let written = side.flush(cx, &self.tally);
+        (written, side.status)
+    }
+
+    /// Makes sure that the socket takes nothing more. Returns how many bytes it has taken in all.
+    pub(crate) fn seal(&self, reason: CloseReason) -> u64 {
+        let (written, task) = {
+            let mut side = self.side();
+            side.status.closed = Some(reason);
+            if let Some(unwritten) = side.write.take() {
+                self.tally.add(unwritten.whole());
+            }
+            (side.written, side.task.clone())
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+        written
     }
 
     /// Whether the core has said that it is not to be read from.
@@ -146,23 +172,20 @@ impl Peer {
         self.change(|status| status.paused = paused);
     }
 
-    pub(crate) fn set_closed(&self, reason: CloseReason) {
-        self.change(|status| status.closed = Some(reason));
-    }
-
     /// Wakes the connection's task, so that it looks again.
     pub(crate) fn wake(&self) {
         self.change(|_| ());
     }
 
-    /// Ends the stream in an orderly way: what the socket has taken still goes out.
+    /// Ends the stream in an orderly way: what the socket has taken still goes out. A peer that
+    /// does not let it come to its end within [`CLOSE_TIMEOUT`] is not waited for.
     pub(crate) async fn shutdown(&self) {
         let mut stream = {
             let closed: Box<dyn AsyncWrite + Unpin + Send> = Box::new(tokio::io::sink());
             std::mem::replace(&mut self.side().stream, closed)
         };
         // The peer may be gone already; then there is nobody to be orderly with.
-        let _ = stream.shutdown().await;
+        let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
     }
 
     fn change(&self, change: impl FnOnce(&mut Status)) {
@@ -183,21 +206,22 @@ impl Peer {
 }
 
 impl WriteSide {
-    /// Writes until the write is done or the socket would block. Returns the bytes taken.
-    fn go_on(&mut self, cx: &mut Context<'_>, tally: &Tally) -> usize {
-        let mut taken = 0;
+    /// Writes until the write is done or the socket would block. Returns how many bytes the socket
+    /// has taken in all, if it took any now.
+    fn flush(&mut self, cx: &mut Context<'_>, tally: &Tally) -> Option<u64> {
+        let before = self.written;
         while self.status.closed.is_none()
             && let Some(unwritten) = &mut self.write
         {
             match unwritten.poll_write(&mut self.stream, cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
-                    taken += bytes;
                     let done = unwritten.advance(bytes);
-                    if planted::is(Bug::ReportedWhenDone) {
-                        let whole = unwritten.write.count().bytes as usize;
-                        taken = if done { whole } else { 0 };
-                    }
+                    self.written += match planted::is(Bug::CountedWhenDone) {
+                        false => bytes as u64,
+                        true if done => unwritten.write.count().bytes,
+                        true => 0,
+                    };
                     if done {
                         tally.add(unwritten.write.count());
                         self.write = None;
@@ -211,7 +235,7 @@ impl WriteSide {
                 }
             }
         }
-        taken
+        (self.written > before).then_some(self.written)
     }
 }
 

@@ -12,11 +12,11 @@
 )]
 #[repr(u8)]
 pub enum Bug {
-    /// Bytes that a socket took at once, but not all of a write, are not reported.
-    FirstPartNotReported = 1,
-    /// A write is reported when it is done and not before, so that of one that fails in between
-    /// nothing counts as taken.
-    ReportedWhenDone,
+    /// Bytes that a socket took at once, but not all of a write, are not counted.
+    FirstPartNotCounted = 1,
+    /// What a socket took of a write is counted when it is done and not before, so that of one that
+    /// fails in between nothing counts as taken.
+    CountedWhenDone,
     /// After a partial write the same bytes are written again.
     OffsetNotAdvanced,
     /// The offset into one batch is kept for the next.
@@ -33,8 +33,8 @@ pub enum Bug {
 impl Bug {
     /// Every bug there is.
     pub const ALL: [Self; 7] = [
-        Self::FirstPartNotReported,
-        Self::ReportedWhenDone,
+        Self::FirstPartNotCounted,
+        Self::CountedWhenDone,
         Self::OffsetNotAdvanced,
         Self::OffsetKept,
         Self::PauseIgnored,

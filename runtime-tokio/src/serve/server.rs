@@ -176,7 +176,7 @@ impl Server {
                 }
                 Some(ended) = connections.join_next() => check(ended),
                 _ = every_second.tick() => {
-                    driver.core().report.tell();
+                    driver.log_summary();
                     acceptor.log_failures();
                     heartbeat.0();
                 }
@@ -189,9 +189,8 @@ impl Server {
                 }
             }
         }
-        let mut core = driver.core();
-        core.report.tell();
-        core.broker.stats().clone()
+        driver.log_summary();
+        driver.core().broker.stats().clone()
     }
 }
 

@@ -67,9 +67,6 @@ impl Model {
             self.count_received(&messages);
             self.lose_without_a_group(&messages, DropReason::Shutdown);
         }
-        for group in self.groups.values_mut() {
-            group.idle.clear();
-        }
         let everybody: Vec<ConnId> = self.connections.keys().copied().collect();
         for conn in everybody {
             self.close(conn, CloseReason::DrainTimeout);

@@ -26,9 +26,11 @@ impl Model {
         } else {
             let connection = Connection {
                 opened: self.now,
+                closing: None,
                 role: None,
                 group: None,
                 in_flight: None,
+                taken: 0,
             };
             self.connections.insert(conn, connection);
         }
@@ -100,12 +102,26 @@ impl Model {
         self.offer_parked();
     }
 
+    /// A connection that is closing is given nothing more; the first reason stands.
     pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
-        let connection = self.connections.remove(&conn).expect("it is connected");
-        self.totals.closed[reason.index()] += 1;
+        let connection = self.connection(conn);
+        if connection.closing.is_some() {
+            return;
+        }
+        connection.closing = Some(reason);
+        if let Some(id) = connection.group {
+            self.group(id).idle.retain(|idle| *idle != conn);
+        }
         self.effects.push(Effect::Close { conn, reason });
+    }
+
+    /// Now it is known what its socket has taken, and its place is free.
+    pub(super) fn socket_is_sealed(&mut self, conn: ConnId, total: u64) {
+        self.socket_has_taken(conn, total);
+        let connection = self.connections.remove(&conn).expect("it is connected");
+        let reason = connection.closing.expect("it was to be closed");
+        self.totals.closed[reason.index()] += 1;
         let Some(id) = connection.group else { return };
-        self.group(id).idle.retain(|idle| *idle != conn);
         if let Some(in_flight) = connection.in_flight {
             self.take_back(id, in_flight);
         }

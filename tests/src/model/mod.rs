@@ -45,10 +45,14 @@ pub struct Model {
 #[derive(Debug)]
 struct Connection {
     opened: Now,
+    /// Why it is closing, if it is. Until its socket is sealed it keeps its place.
+    closing: Option<CloseReason>,
     role: Option<Role>,
     /// The group it is a member of, if it is a consumer.
     group: Option<GroupId>,
     in_flight: Option<InFlight>,
+    /// How many bytes its socket has taken in all.
+    taken: u64,
 }
 
 /// The one write on its way to a consumer.
@@ -110,11 +114,13 @@ impl Model {
         match input {
             Input::Opened => self.open(conn),
             _ if !self.connections.contains_key(&conn) => {}
+            Input::Written(total) => self.socket_has_taken(conn, *total),
+            Input::Sealed { written } => self.socket_is_sealed(conn, *written),
+            _ if self.connections[&conn].closing.is_some() => {}
             Input::Role(role) => self.take_role(conn, *role),
             Input::Batch(batch) => {
                 self.publish(conn, batch.bodies().map(|body| body.to_vec()).collect());
             }
-            Input::Written(bytes) => self.socket_took(conn, *bytes),
             Input::Broke(error) => self.close(conn, CloseReason::Protocol(*error)),
             Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),

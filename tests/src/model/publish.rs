@@ -109,7 +109,8 @@ impl Model {
             if !waits.is_empty() {
                 return self.parked.insert(0, (conn, waits));
             }
-            if self.connections.contains_key(&conn) {
+            let connection = self.connections.get(&conn);
+            if connection.is_some_and(|connection| connection.closing.is_none()) {
                 self.effects.push(Effect::Resume { conn });
             }
         }

@@ -43,17 +43,27 @@ impl Model {
         }
     }
 
-    /// A socket took more of the write in flight. When it has taken all, its consumer is idle.
-    pub(super) fn socket_took(&mut self, conn: ConnId, more: usize) {
+    /// A socket has taken so much in all. When it has taken all of the write in flight, its consumer
+    /// is idle, unless it is closing. What is known already is no news.
+    pub(super) fn socket_has_taken(&mut self, conn: ConnId, total: u64) {
         let connection = self.connection(conn);
+        let more = total.saturating_sub(connection.taken);
+        if more == 0 {
+            return;
+        }
+        connection.taken = total;
+        let closing = connection.closing.is_some();
         let id = connection.group.expect("only consumers are written to");
         let mut in_flight = connection.in_flight.take().expect("a write is in flight");
-        in_flight.taken += more;
+        in_flight.taken += more as usize;
         if in_flight.taken < bytes(&in_flight.messages) {
             connection.in_flight = Some(in_flight);
             return;
         }
         self.deliver(id, &in_flight.messages);
+        if closing {
+            return;
+        }
         self.group(id).idle.push(conn);
         self.share_out(id);
         self.offer_parked();

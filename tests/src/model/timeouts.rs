@@ -37,7 +37,8 @@ impl Model {
 
     fn next_due(&self) -> Option<(Now, Due)> {
         let mut due = Vec::new();
-        for (conn, connection) in &self.connections {
+        let open = self.connections.iter();
+        for (conn, connection) in open.filter(|(_, connection)| connection.closing.is_none()) {
             if connection.role.is_none() {
                 let at = connection.opened + self.config.role_timeout;
                 due.push((at, Due::Role(*conn)));

@@ -5,7 +5,7 @@ use super::text::{seconds, told};
 use super::{Action, Script, Step};
 use crate::model::{Effect, Model, effect};
 use message_queue_core::{Broker, ConnId, GroupView, Input, Now};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
 /// Plays a script. Returns it with what the broker did under each step, and the counts at the end.
@@ -31,6 +31,7 @@ fn play_on(script: &Script, restored: Option<fn(&Broker) -> Broker>) -> String {
         broker: Broker::new(script.config.clone()),
         model: Model::new(script.config.clone()),
         sockets: BTreeMap::new(),
+        to_seal: VecDeque::new(),
         now: Now::START,
         passing: false,
         trace: String::new(),
@@ -51,6 +52,8 @@ struct Lockstep {
     broker: Broker,
     model: Model,
     sockets: BTreeMap<ConnId, Socket>,
+    /// Closed, and to be sealed as soon as all else that came of it is done.
+    to_seal: VecDeque<ConnId>,
     now: Now,
     /// Whether what happens happens because of the time alone.
     passing: bool,
@@ -69,6 +72,7 @@ impl Lockstep {
                 self.broker.drain(*time, self.now);
                 let expected = self.model.drain(*time, self.now);
                 self.compare(&expected);
+                self.seal_closed();
             }
             Step::On(conn, action) => self.act(script, *conn, action),
         }
@@ -91,6 +95,8 @@ impl Lockstep {
             Action::HasNothingToRead => self.input(conn, &Input::NothingToRead),
             Action::Takes(bytes) => self.takes(conn, *bytes),
             Action::TakesAll => self.takes(conn, usize::MAX),
+            Action::IsSealedLate => socket.sealed_late = true,
+            Action::IsSealed => self.seal(conn),
         }
     }
 
@@ -104,15 +110,39 @@ impl Lockstep {
             Action::Resets => true,
             Action::HasNothingToRead => self.broker.is_draining() && socket.would_wait(),
             Action::Takes(_) | Action::TakesAll => socket.in_flight > 0,
+            Action::IsSealedLate => !socket.closed,
+            Action::IsSealed => socket.closed && !socket.sealed,
         }
     }
 
-    /// What is in flight to a socket that has been closed may still be reported as taken.
+    /// What is in flight to a socket that has been closed may still be taken, until it is sealed.
+    /// What is reported twice, or late, is no news.
     fn takes(&mut self, conn: ConnId, bytes: usize) {
         let socket = self.sockets.get_mut(&conn).expect("it was opened");
         let bytes = bytes.min(socket.in_flight);
         socket.in_flight -= bytes;
-        self.input(conn, &Input::Written(bytes));
+        socket.taken += bytes as u64;
+        let total = socket.taken;
+        self.input(conn, &Input::Written(total));
+        for known in [total, total.saturating_sub(1)] {
+            self.input(conn, &Input::Written(known));
+        }
+    }
+
+    /// The socket takes nothing more.
+    fn seal(&mut self, conn: ConnId) {
+        let socket = self.sockets.get_mut(&conn).expect("it was opened");
+        socket.in_flight = 0;
+        socket.sealed = true;
+        let written = socket.taken;
+        self.input(conn, &Input::Sealed { written });
+    }
+
+    /// Seals what was closed, unless that is to be late.
+    fn seal_closed(&mut self) {
+        while let Some(conn) = self.to_seal.pop_front() {
+            self.seal(conn);
+        }
     }
 
     /// Reads from every socket that has something to read and may be read.
@@ -143,6 +173,7 @@ impl Lockstep {
             );
             let expected = self.model.handle_timeout(self.now);
             self.compare(&expected);
+            self.seal_closed();
             self.read_all();
         }
         self.passing = false;
@@ -154,6 +185,7 @@ impl Lockstep {
         self.broker.handle_input(conn, input.clone(), now);
         let expected = self.model.handle_input(conn, input, now);
         self.compare(&expected);
+        self.seal_closed();
     }
 
     /// What the core did must be what the model said, and so must all that the core counted.
@@ -219,7 +251,12 @@ impl Lockstep {
                 assert_eq!(socket.in_flight, 0, "one write at a time");
                 socket.in_flight = write.iter().map(|body| 4 + body.len()).sum();
             }
-            Effect::Close { .. } => socket.closed = true,
+            Effect::Close { .. } => {
+                socket.closed = true;
+                if !socket.sealed_late {
+                    self.to_seal.push_back(*conn);
+                }
+            }
             Effect::Pause { .. } => socket.paused = true,
             Effect::Resume { .. } => socket.paused = false,
             Effect::Registered { .. } | Effect::Dropped { .. } => {}

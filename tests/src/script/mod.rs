@@ -88,6 +88,10 @@ pub enum Action {
     Takes(usize),
     /// The same, all there is.
     TakesAll,
+    /// When the broker closes the connection, the socket is not sealed at once, as it is otherwise.
+    IsSealedLate,
+    /// The socket that was closed takes nothing more, and the broker is told what it has taken.
+    IsSealed,
     /// While draining: a read would wait.
     HasNothingToRead,
     /// The peer ends its side of the stream. Everything it sent arrives first.

@@ -19,6 +19,12 @@ pub(super) struct Socket {
     pub(super) closed: bool,
     /// How many bytes were written to it that the peer's side has not taken.
     pub(super) in_flight: usize,
+    /// How many it has taken in all.
+    pub(super) taken: u64,
+    /// Whether it is not sealed at once when it is closed.
+    pub(super) sealed_late: bool,
+    /// Whether it takes nothing more.
+    pub(super) sealed: bool,
 }
 
 #[derive(Debug)]
@@ -40,6 +46,9 @@ impl Socket {
             paused: false,
             closed: false,
             in_flight: 0,
+            taken: 0,
+            sealed_late: false,
+            sealed: false,
         }
     }
 

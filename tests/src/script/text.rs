@@ -71,6 +71,8 @@ impl Action {
         Some(match text {
             "opens" => Self::Opens,
             "s socket takes all" => Self::TakesAll,
+            "s socket is sealed late" => Self::IsSealedLate,
+            "s socket is sealed" => Self::IsSealed,
             "has nothing to read" => Self::HasNothingToRead,
             "closes" => Self::Closes,
             "resets" => Self::Resets,
@@ -170,6 +172,8 @@ impl fmt::Display for Step {
                 write!(f, "{conn}'s socket takes {bytes} bytes")
             }
             Self::On(conn, Action::TakesAll) => write!(f, "{conn}'s socket takes all"),
+            Self::On(conn, Action::IsSealedLate) => write!(f, "{conn}'s socket is sealed late"),
+            Self::On(conn, Action::IsSealed) => write!(f, "{conn}'s socket is sealed"),
             Self::On(conn, Action::HasNothingToRead) => write!(f, "{conn} has nothing to read"),
             Self::On(conn, Action::Closes) => write!(f, "{conn} closes"),
             Self::On(conn, Action::Resets) => write!(f, "{conn} resets"),
@@ -238,6 +242,8 @@ c2 sends frames "c" frame by frame
 c2 sends "x" byte by byte
 c1's socket takes 9 bytes
 c1's socket takes all
+c1's socket is sealed late
+c1's socket is sealed
 1.5s pass
 0.25s pass unnoticed
 drain 5s

@@ -27,6 +27,8 @@ pub(super) struct BrokerTask {
     connections: BTreeMap<ConnId, Connection>,
     /// Connections with a write that has just been asked for.
     to_write: VecDeque<ConnId>,
+    /// Connections that were closed, and what each has taken in all.
+    sealed: VecDeque<(ConnId, u64)>,
     last_conn: u64,
     executor: Rc<LocalExecutor<'static>>,
     /// The way back to this task, for those that it starts.
@@ -48,6 +50,7 @@ impl BrokerTask {
             started: clock(),
             connections: BTreeMap::new(),
             to_write: VecDeque::new(),
+            sealed: VecDeque::new(),
             last_conn: 0,
             executor,
             events,
@@ -63,7 +66,7 @@ impl BrokerTask {
             let due = self.broker.poll_timeout();
             if due.is_some_and(|due| due <= self.now()) {
                 self.broker.handle_timeout(self.now());
-                self.follow();
+                self.execute();
             } else if let Some(event) = self.next(&inbox, due).await {
                 if let Event::Drain(_) = event {
                     // Ends the task, and with it the listener.
@@ -72,7 +75,7 @@ impl BrokerTask {
                 self.take(event);
             }
             while let Some(conn) = self.to_write.pop_front() {
-                self.go_on_writing(conn);
+                self.flush(conn);
             }
         }
         drop(accepting);
@@ -107,7 +110,7 @@ impl BrokerTask {
             Event::Drain(timeout) => {
                 self.draining.0.close();
                 self.broker.drain(timeout, self.now());
-                self.follow();
+                self.execute();
             }
             // Whoever asked may have gone.
             Event::Stats(answer) => drop(answer.try_send(self.broker.stats().clone())),
@@ -133,12 +136,21 @@ impl BrokerTask {
 
     fn feed(&mut self, conn: ConnId, input: Input) {
         self.broker.handle_input(conn, input, self.now());
-        self.follow();
+        self.execute();
     }
 
     /// Does what the core asks for, except for writing: a write that is done at once is news for
     /// the core, and the core is to be listened to before it is told more.
-    fn follow(&mut self) {
+    fn execute(&mut self) {
+        self.poll_outputs();
+        while let Some((conn, written)) = self.sealed.pop_front() {
+            let sealed = Input::Sealed { written };
+            self.broker.handle_input(conn, sealed, self.now());
+            self.poll_outputs();
+        }
+    }
+
+    fn poll_outputs(&mut self) {
         while let Some(output) = self.broker.poll_output() {
             match output {
                 Output::Write { conn, write } => {
@@ -149,7 +161,7 @@ impl BrokerTask {
                 }
                 Output::Close { conn, reason: _ } => {
                     if let Some(connection) = self.connections.remove(&conn) {
-                        connection.close();
+                        self.sealed.push_back((conn, connection.close()));
                     }
                 }
                 Output::Pause { conn } => self.set_paused(conn, true),
@@ -166,11 +178,11 @@ impl BrokerTask {
     }
 
     /// Writes what the socket takes and tells the core.
-    fn go_on_writing(&mut self, conn: ConnId) {
+    fn flush(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(&conn) else {
             return;
         };
-        let (taken, progress) = connection.write();
+        let (written, progress) = connection.write();
         if let Progress::WouldBlock = progress {
             let (socket, events) = (connection.socket(), self.events.clone());
             connection.set_waiting(self.executor.spawn(async move {
@@ -180,9 +192,7 @@ impl BrokerTask {
                 let _ = events.send(Event::Writable(conn)).await;
             }));
         }
-        if taken > 0 {
-            self.feed(conn, Input::Written(taken));
-        }
+        self.feed(conn, Input::Written(written));
         if let Progress::Failed = progress {
             self.feed(conn, Input::PeerReset);
         }

@@ -14,6 +14,8 @@ pub(super) struct Connection {
     socket: Socket,
     /// What the socket has not taken of the write in flight. No piece is empty.
     unwritten: VecDeque<bytes::Bytes>,
+    /// How many bytes it has taken in all.
+    written: u64,
     /// Waits until the socket takes bytes again. Dropped, it waits no more.
     waiting: Option<Task<()>>,
     /// Reads. Dropped, it ends, wherever it stands.
@@ -41,6 +43,7 @@ impl Connection {
         Self {
             socket,
             unwritten: VecDeque::new(),
+            written: 0,
             waiting: None,
             _reading: reading,
             go_on,
@@ -63,21 +66,20 @@ impl Connection {
             .collect();
     }
 
-    /// Writes what the socket takes without waiting. Returns how many bytes those were.
-    pub(super) fn write(&mut self) -> (usize, Progress) {
-        let mut taken = 0;
+    /// Writes what the socket takes without waiting. Returns how many bytes it has taken in all.
+    pub(super) fn write(&mut self) -> (u64, Progress) {
         while !self.unwritten.is_empty() {
             match self.write_once() {
-                Ok(0) => return (taken, Progress::Failed),
-                Ok(bytes) => taken += bytes,
+                Ok(0) => return (self.written, Progress::Failed),
+                Ok(bytes) => self.written += bytes as u64,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return (taken, Progress::WouldBlock);
+                    return (self.written, Progress::WouldBlock);
                 }
-                Err(_) => return (taken, Progress::Failed),
+                Err(_) => return (self.written, Progress::Failed),
             }
         }
-        (taken, Progress::Done)
+        (self.written, Progress::Done)
     }
 
     fn write_once(&mut self) -> io::Result<usize> {
@@ -122,9 +124,11 @@ impl Connection {
         }
     }
 
-    /// Ends the connection; what the socket has taken still goes out.
-    pub(super) fn close(self) {
+    /// Ends the connection; what the socket has taken still goes out. Returns how much that was in
+    /// all.
+    pub(super) fn close(self) -> u64 {
         // It fails if the peer is gone, and then there is nobody to be orderly with.
         let _ = self.socket.get_ref().shutdown(Shutdown::Write);
+        self.written
     }
 }
