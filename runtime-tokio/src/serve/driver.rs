@@ -359,3 +359,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

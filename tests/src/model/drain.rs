@@ -63,6 +63,7 @@ impl Model {
 
     /// The time is up: everything that is left is lost, and everybody goes.
     pub(super) fn end_draining(&mut self) {
+        self.drain_has_ended = true;
         for (_, messages) in std::mem::take(&mut self.parked) {
             self.count_received(&messages);
             self.lose_without_a_group(&messages, DropReason::Shutdown);

@@ -32,6 +32,8 @@ pub struct Model {
     parked: Vec<(ConnId, Vec<Message>)>,
     /// When the orderly end must be over, once it has begun.
     drain_due: Option<Now>,
+    /// Whether that time was up, and everybody was sent away.
+    drain_has_ended: bool,
     /// How many messages there have been.
     messages: u64,
     /// How many batches there have been.
@@ -97,6 +99,7 @@ impl Model {
             groups: BTreeMap::new(),
             parked: Vec::new(),
             drain_due: None,
+            drain_has_ended: false,
             messages: 0,
             batches: 0,
             totals: Stats::default(),

@@ -48,9 +48,8 @@ impl Model {
                 due.push((at, Due::Write(*conn)));
             }
         }
-        if !self.is_drained()
-            && let Some(at) = self.drain_due
-        {
+        let ended = self.drain_has_ended || self.is_drained();
+        if let Some(at) = self.drain_due.filter(|_| !ended) {
             due.push((at, Due::DrainEnd));
         }
         due.into_iter().min()

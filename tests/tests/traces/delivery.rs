@@ -140,3 +140,26 @@ fn in_broadcast_what_waited_for_a_leaving_consumer_is_counted() {
         "#
     );
 }
+
+#[test]
+fn what_a_closed_socket_takes_until_it_is_sealed_goes_to_nobody_else() {
+    assert_trace!(
+        r#"
+        config delivery=queue max_consumers=2
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        c2 sends "PRODUCER\n" frames "a" "b" "c"
+        c3 opens
+        c3 sends "CONSUMER\n"
+        c1's socket takes 3 bytes
+        c1's socket is sealed late
+        c1 resets
+        # It keeps its place, and what is in flight to it.
+        c4 opens
+        c4 sends "CONSUMER\n"
+        c1's socket takes 9 bytes
+        c1's socket is sealed
+        "#
+    );
+}
