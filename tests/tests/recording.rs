@@ -317,12 +317,13 @@ fn a_message_to_many_consumers_takes_memory_once() {
             }
             driven.step(0, &Input::Opened, 0);
             driven.step(0, &Input::Role(Role::Producer), 0);
+            let mut taken = 0;
             for message in 0..40_u8 {
                 let batch = FrameBatch::encode([vec![message; 1 << 20]]).expect("it fits");
-                let bytes = batch.byte_len();
+                taken += batch.byte_len() as u64;
                 driven.step(0, &Input::Batch(batch), 0);
                 for conn in &consumers {
-                    driven.step(*conn, &Input::Written(bytes), 0);
+                    driven.step(*conn, &Input::Written(taken), 0);
                 }
             }
             assert_eq!(driven.recorder.status().gaps(), 0, "{payloads}");
