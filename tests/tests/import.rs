@@ -67,8 +67,8 @@ fn bad_rows_stop_the_import_or_are_skipped_and_counted() {
         rows,
     );
     let says = [
-        "skipped line 4 has 1 field where the first row has 2",
-        "skipped line 5 is not UTF-8",
+        "skipped: line 4 has 1 field where the first row has 2",
+        "skipped: line 5 is not UTF-8",
         "bad rows skipped: 2",
         "produced 2 messages",
     ];

@@ -83,7 +83,7 @@ impl<'a> Sender<'a> {
         } = chunk;
         self.skipped += skipped.rows;
         for bad_row in &skipped.shown {
-            self.notices().print(&format!("skipped {bad_row}"));
+            self.notices().print(&format!("skipped: {bad_row}"));
         }
         while !frames.is_empty() {
             let messages = self.allowance(frames.messages()).await;
@@ -230,12 +230,12 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// What was handed over, and how fast.
     /// How many rows of the input were left out.
-    pub(super) fn skipped(&self) -> u64 {
+    pub(super) const fn skipped(&self) -> u64 {
         self.skipped
     }
 
+    /// What was handed over, and how fast.
     pub(super) fn summary(&self) -> Summary {
         self.totals.over(self.progress.elapsed())
     }

@@ -51,15 +51,18 @@ impl NotText {
 
     /// The kind of compression that begins with these bytes.
     pub(super) fn compressed(bytes: &[u8]) -> Option<Self> {
-        const KINDS: [(&[u8], &str, &str); 5] = [
-            (b"\x1f\x8b\x08", "gzip", "gzip -dc"),
-            (b"\x28\xb5\x2f\xfd", "zstd", "zstd -dc"),
-            (b"\xfd7zXZ\0", "xz", "xz -dc"),
-            (b"BZh91AY&SY", "bzip2", "bzip2 -dc"),
-            (b"PK\x03\x04", "zip", "unzip -p"),
-        ];
-        let kind = KINDS.iter().find(|(magic, ..)| bytes.starts_with(magic));
-        kind.map(|&(_, format, command)| Self::Compressed { format, command })
+        let (format, command) = match bytes {
+            [0x1f, 0x8b, 0x08, ..] => ("gzip", "gzip -dc"),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => ("zstd", "zstd -dc"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => ("xz", "xz -dc"),
+            // The level, and a number that no text begins with.
+            [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] if rest.starts_with(b"1AY&SY") => {
+                ("bzip2", "bzip2 -dc")
+            }
+            [b'P', b'K', 3, 4, ..] => ("zip", "unzip -p"),
+            _ => return None,
+        };
+        Some(Self::Compressed { format, command })
     }
 }
 
@@ -137,6 +140,7 @@ mod tests {
             (b"\x28\xb5\x2f\xfd\x04", "zstd"),
             (b"\xfd7zXZ\0\0", "xz"),
             (b"BZh91AY&SYabc", "bzip2"),
+            (b"BZh11AY&SY", "bzip2"),
             (b"PK\x03\x04\x14", "zip"),
         ] {
             let Some(NotText::Compressed { format: found, .. }) = NotText::of(bytes, true) else {
