@@ -35,6 +35,8 @@ pub struct Plan {
     pub rate: Option<f64>,
     /// What consumers do with what they receive.
     pub reading: Reading,
+    /// How much the relay reads at a time, in bytes; at least 1.
+    pub relay_read: usize,
 }
 
 /// When producers stop.
@@ -195,6 +197,7 @@ mod tests {
             volume: Volume::Messages(11),
             rate: None,
             reading: Reading::Walk,
+            relay_read: 1 << 20,
         }
     }
 

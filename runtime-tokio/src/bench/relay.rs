@@ -1,7 +1,7 @@
 //! The relay: copies bytes from producers to consumers and parses nothing but the role line. What
 //! it does in a second is what sockets allow, and so the yardstick for a broker.
 //!
-//! One thread, reads of up to 256 KiB. Each read goes whole to every consumer, or to one of them
+//! One thread. Each read goes whole to every consumer, or to one of them
 //! in turn; the next read comes when all of it is written.
 
 use super::reading::{PAGE, next_start};
@@ -17,9 +17,6 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, watch};
 
-/// How much is read in one go, in bytes.
-const READ_BYTES: usize = 256 << 10;
-
 /// The consumers, and whose turn it is.
 #[derive(Debug, Default)]
 struct Consumers {
@@ -28,13 +25,14 @@ struct Consumers {
 }
 
 /// Relays until the process is ended, on a port that it tells to `listening`. Producers are not
-/// read from before there are `consumers` consumers.
+/// read from before there are `consumers` consumers, and then up to `read_bytes` at a time.
 ///
 /// # Errors
 /// If it cannot listen.
 pub async fn relay(
     delivery: DeliveryMode,
     consumers: usize,
+    read_bytes: usize,
     listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -55,7 +53,7 @@ pub async fn relay(
             tokio::spawn(async move {
                 // Ends with the process that measures.
                 let _ = counted.wait_for(|count| *count >= consumers).await;
-                let _ = copy(stream, delivery, &outputs).await;
+                let _ = copy(stream, delivery, read_bytes, &outputs).await;
             });
         }
     }
@@ -64,13 +62,14 @@ pub async fn relay(
 async fn copy(
     mut producer: TcpStream,
     delivery: DeliveryMode,
+    read_bytes: usize,
     outputs: &Mutex<Consumers>,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; READ_BYTES + PAGE];
+    let mut buffer = vec![0; read_bytes + PAGE];
     let mut start = 0;
     loop {
         start = next_start(start);
-        let buffer = &mut buffer[start..start + READ_BYTES];
+        let buffer = &mut buffer[start..start + read_bytes];
         let size = producer.read(buffer).await?;
         if size == 0 {
             return Ok(());

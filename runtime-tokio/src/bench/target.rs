@@ -147,7 +147,8 @@ fn broker_command(command: &mut Command, plan: &Plan) {
 fn relay_command(command: &mut Command, plan: &Plan) {
     command
         .args(["bench-relay", "--mode", delivery_name(plan.delivery)])
-        .args(["--consumers", &plan.consumers.to_string()]);
+        .args(["--consumers", &plan.consumers.to_string()])
+        .args(["--read", &plan.relay_read.to_string()]);
 }
 
 /// Waits for the line of the log that tells the address, and reads on: a log that nobody reads

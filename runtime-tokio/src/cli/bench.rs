@@ -10,6 +10,7 @@ use crate::bench::{
 use crate::settings::{broker_address_in_dotenv, parse_seconds, parse_size};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use message_queue_core::wire::DecoderConfig;
 use message_queue_core::{DeliveryMode, Overflow};
 use serde_json::json;
 use std::env;
@@ -19,6 +20,9 @@ use std::time::Duration;
 
 /// What ends a run where nothing is said, in seconds.
 const SECONDS: f64 = 5.0;
+
+/// The most that the relay reads at a time, in bytes.
+const MAX_RELAY_READ: usize = 16 << 20;
 
 /// How many ticks a progress bar has.
 const TICKS: u64 = 1000;
@@ -83,6 +87,11 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
 
+    /// With --relay or --matrix: how much the relay reads at a time, up to 16MiB [default: as much as the broker]
+    #[arg(long, value_name = "SIZE", value_parser = read_size, env = "READ_BYTES", hide_env = true,
+        default_value_t = DecoderConfig::default().read_bytes, hide_default_value = true)]
+    relay_read: usize,
+
     /// Print the figures as JSON
     #[arg(long, conflicts_with = "matrix")]
     json: bool,
@@ -96,6 +105,9 @@ pub struct BenchRelayArgs {
 
     #[arg(long)]
     consumers: usize,
+
+    #[arg(long, value_parser = read_size)]
+    read: usize,
 }
 
 /// Measures, and prints the figures. Exit codes: 0 if something was measured, 2 where a flag is
@@ -113,7 +125,7 @@ pub fn run_relay(args: &BenchRelayArgs) -> ExitCode {
     let relaying = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
-        .and_then(|runtime| runtime.block_on(relay(args.mode, args.consumers, tell)));
+        .and_then(|runtime| runtime.block_on(relay(args.mode, args.consumers, args.read, tell)));
     match relaying {
         Ok(()) => Exit::Done.into(),
         Err(error) => command::failure(&error),
@@ -211,6 +223,7 @@ fn plan(args: &BenchArgs) -> Result<Plan, PlanError> {
         } else {
             Reading::Walk
         },
+        relay_read: args.relay_read,
     };
     plan.check()?;
     Ok(plan)
@@ -219,6 +232,14 @@ fn plan(args: &BenchArgs) -> Result<Plan, PlanError> {
 fn message_size(text: &str) -> Result<usize, String> {
     let size = parse_size(text)?;
     usize::try_from(size).map_err(|_| "it is larger than memory".to_owned())
+}
+
+/// What the relay may read at a time: the bounds are those of READ_BYTES.
+fn read_size(text: &str) -> Result<usize, String> {
+    match message_size(text)? {
+        size @ 4096..=MAX_RELAY_READ => Ok(size),
+        _ => Err("use 4KiB to 16MiB".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
