@@ -91,8 +91,8 @@ fn settings_md() -> String {
          that was probably meant, and exit code 2 under `--check-config`. What else `.env` holds for\n\
          other programs is named in a warning and ignored. `produce`, `consume` and `health` read the\n\
          same file: `BROKER_ADDR` and `HTTP_PORT`.\n\n\
-         | Name | Default | Allowed | What it does | Memory |\n\
-         |---|---|---|---|---|\n",
+         | Name | Default | Allowed | What it does |\n\
+         |---|---|---|---|\n",
     );
     for setting in SETTINGS {
         let default = match setting.default {
@@ -101,17 +101,20 @@ fn settings_md() -> String {
         };
         writeln!(
             text,
-            "| `{}` | {default} | {} | {} | {} |",
-            setting.name,
-            setting.allowed,
-            setting.help,
-            setting.memory.unwrap_or("-"),
+            "| `{}` | {default} | {} | {} |",
+            setting.name, setting.allowed, setting.help,
         )
         .unwrap();
     }
+    text.push_str("\n## What a setting costs\n\nMemory, for those that have a cost.\n\n");
+    for setting in SETTINGS {
+        if let Some(memory) = setting.memory {
+            writeln!(text, "- **`{}`**. {memory}", setting.name).unwrap();
+        }
+    }
     write!(
         text,
-        "\nRules between settings:\n\n\
+        "\n## Rules between settings\n\n\
          - `HTTP_PORT` differs from `TCP_PORT`, unless both are 0.\n\
          - `BROKER_BYTES` is at least `BACKLOG_BYTES`.\n\
          - With `OVERFLOW=block` and `DELIVERY_MODE=broadcast`, `BROKER_BYTES` is at least\n  \
