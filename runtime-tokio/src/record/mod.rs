@@ -26,6 +26,7 @@
 //! `docs/FLIGHT_RECORDER.md` is the page for operators.
 
 pub mod file;
+mod header;
 mod memory;
 mod payload;
 mod reader;
@@ -36,7 +37,8 @@ mod status;
 mod step;
 mod writer;
 
-pub use file::{Header, Malformed, Record, StopCause};
+pub use file::{Malformed, Record, StopCause};
+pub use header::{FORMAT, Header};
 pub use payload::{Kept, Payloads};
 pub use reader::{ReadError, Reader};
 pub use recorder::{Options, Recorder, StartError};

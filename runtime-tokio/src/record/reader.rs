@@ -1,6 +1,7 @@
 //! Reading a recording.
 
-use super::file::{Header, Malformed, RECORD_HEAD, Record, checksum};
+use super::file::{Malformed, RECORD_HEAD, Record, checksum};
+use super::header::Header;
 use super::payload::Kept;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};

@@ -1,6 +1,6 @@
 //! The files of a recording on disk: named in order, the oldest deleted to make room.
 
-use super::file::Header;
+use super::header::Header;
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};

@@ -1,6 +1,7 @@
 //! The writer: a thread that encodes what happened and writes it.
 
-use super::file::{Header, Record, StopCause};
+use super::file::{Record, StopCause};
+use super::header::Header;
 use super::memory::{Hold, Piece};
 use super::payload::{Kept, Payloads};
 use super::ring::Ring;
