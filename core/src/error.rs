@@ -147,6 +147,12 @@ impl CloseReason {
         }
     }
 
+    /// Whether the peer sees the end of the stream, and may take it for success. Every other end is
+    /// a reset (PROTOCOL.md, section 5).
+    pub const fn is_orderly(self) -> bool {
+        matches!(self, Self::PeerClosed | Self::Drained)
+    }
+
     /// Whether the connection was refused: turned away for want of a place, not for what it did.
     pub const fn is_refusal(self) -> bool {
         matches!(

@@ -1,9 +1,9 @@
 //! Limits and bad input, on the real binary: whoever goes too far is closed with a named reason, and
 //! nobody else notices.
 
-use message_queue_tests::frames::{frames, read_bytes_to_end, read_messages};
+use message_queue_tests::frames::{frames, read_bytes_to_end, read_messages, reset};
 use message_queue_tests::process::Broker;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Shutdown;
 
 /// The broker closes a connection that sends these bytes, for this reason.
@@ -91,6 +91,56 @@ fn one_consumer_too_many_is_refused_and_a_freed_place_can_be_taken() {
         .write_all(&frames(["x"]))
         .expect("the broker reads");
     assert_eq!(read_messages(&mut third, 1), [b"x"]);
+}
+
+/// Whether a producer that sends this, shuts down its sending side and reads until the end of the
+/// stream may think that all of it was taken (PROTOCOL.md, section 5).
+fn sees_success(broker: &Broker, bytes: &[u8]) -> bool {
+    let mut stream = broker.connect();
+    stream.write_all(bytes).is_ok()
+        && stream.shutdown(Shutdown::Write).is_ok()
+        && stream.read(&mut [0]).is_ok()
+}
+
+#[test]
+fn a_producer_of_which_not_all_was_taken_never_sees_success() {
+    let broker = Broker::start(&[("MAX_CONNECTIONS", "3")]);
+    let taken = [&b"PRODUCER\n"[..], &frames(["whole"])].concat();
+    let cut = [&taken[..], b"\0\0\0\x05cu"].concat();
+    let oversize = [&taken[..], b"\0\x10\0\x01"].concat();
+    for _ in 0..20 {
+        assert!(sees_success(&broker, &taken));
+        for rejected in [&b"PRODUCERS\n"[..], b"PRODU", &cut, &oversize] {
+            assert!(!sees_success(&broker, rejected), "{rejected:?}");
+        }
+    }
+    let _places = [(); 3].map(|()| broker.consumer());
+    for _ in 0..20 {
+        assert!(!sees_success(&broker, &taken));
+    }
+}
+
+#[test]
+fn a_producer_that_is_reset_while_it_is_blocked_is_noticed() {
+    let broker = Broker::start(&[
+        ("DELIVERY_MODE", "queue"),
+        ("OVERFLOW", "block"),
+        ("QUEUE_CAPACITY", "10"),
+    ]);
+    let bytes = [&b"PRODUCER\n"[..], &frames([b"x"; 20])].concat();
+    let blocked = [(); 3].map(|()| broker.connect_with(&bytes));
+    broker.wait_for_metric("message_queue_producers", 3.0);
+    for producer in blocked {
+        let addr = producer.local_addr().expect("it is connected");
+        reset(producer);
+        let closed = broker
+            .wait_for_log(|line| line["message"] == "closed" && line["peer"] == addr.to_string());
+        assert_eq!(closed["reason"], "peer_reset");
+    }
+    broker.wait_for_metric("message_queue_producers", 0.0);
+    // What they had parked is still delivered.
+    let mut consumer = broker.consumer();
+    assert_eq!(read_messages(&mut consumer, 60), vec![b"x"; 60]);
 }
 
 #[test]

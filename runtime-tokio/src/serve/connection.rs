@@ -2,19 +2,20 @@
 //! wait for the socket.
 
 use super::driver::Driver;
+use super::net::Listener;
 use super::pacing::Turn;
 use super::peer::Peer;
 use super::planted::{self, Bug};
+use super::stream::Stream;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
-use message_queue_core::{Count, Input, ProtocolError};
+use message_queue_core::{CloseReason, Count, Input, ProtocolError};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::AsyncRead;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
 /// While draining: a producer silent for so long has nothing more on its way.
@@ -27,16 +28,22 @@ const LAST_READS: Duration = Duration::from_millis(500);
 /// have their turn. The runtime's own limit is 128, which is 128 MiB.
 const READS_A_TURN: usize = 4;
 
+/// How often it is looked whether a producer that is not read from is still there.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
 /// One connection's task.
-pub(crate) struct Connection<R> {
+pub(crate) struct Connection<L: Listener> {
     driver: Arc<Driver>,
     peer: Arc<Peer>,
-    reader: R,
+    stream: Stream<L::Stream>,
     decoder: Decoder,
     role: Option<Role>,
     /// What it waits for before the next read, where its consumers are behind.
     turn: Option<Turn>,
     last_reads: Option<LastReads>,
+    /// Goes off when it is to be looked whether the peer is still there. None until it was once not
+    /// read from.
+    watch: Option<Pin<Box<Sleep>>>,
 }
 
 /// The end of a producer while draining.
@@ -47,32 +54,38 @@ struct LastReads {
     quiet: Pin<Box<Sleep>>,
 }
 
-impl<R: AsyncRead + Unpin> Connection<R> {
+impl<L: Listener> Connection<L> {
     pub(crate) fn new(
         driver: Arc<Driver>,
         peer: Arc<Peer>,
-        reader: R,
+        stream: Stream<L::Stream>,
         config: DecoderConfig,
     ) -> Self {
         let decoder = Decoder::new(config);
         Self {
             driver,
             peer,
-            reader,
+            stream,
             decoder,
             role: None,
             turn: None,
             last_reads: None,
+            watch: None,
         }
     }
 
     /// Serves the connection until it has ended.
     pub(crate) async fn run(mut self) {
-        poll_fn(|cx| self.poll(cx)).await;
-        self.peer.shutdown().await;
+        let reason = poll_fn(|cx| self.poll(cx)).await;
+        if reason.is_orderly() {
+            self.peer.shutdown().await;
+        } else {
+            L::reset(&self.stream.lock());
+            drop(self.peer.take_stream());
+        }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let end = self.poll_end(cx);
         if end.is_pending() {
             // While it waits, whoever reads next may do so into its buffer.
@@ -81,21 +94,23 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         end
     }
 
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut reads = 0;
         loop {
             let status = self.driver.flush(&self.peer, cx);
-            if status.closed.is_some() {
+            if let Some(reason) = status.closed {
                 // Others may stand in line behind it.
                 self.turn = None;
-                return Poll::Ready(());
+                return Poll::Ready(reason);
             }
             if status.failed {
                 self.driver.feed(self.peer.conn, Input::PeerReset);
                 continue;
             }
             if status.paused && !planted::is(Bug::PauseIgnored) {
-                return Poll::Pending;
+                ready!(self.poll_failure(cx));
+                self.driver.feed(self.peer.conn, Input::PeerReset);
+                continue;
             }
             if self.reads_expired() {
                 self.driver.feed(self.peer.conn, Input::NothingToRead);
@@ -105,7 +120,11 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            ready!(self.poll_turn(cx));
+            if self.poll_turn(cx).is_pending() {
+                ready!(self.poll_failure(cx));
+                self.driver.feed(self.peer.conn, Input::PeerReset);
+                continue;
+            }
             reads += 1;
             match self.poll_read(cx) {
                 Poll::Ready(Ok(bytes)) => self.received(bytes),
@@ -134,9 +153,24 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         Poll::Ready(())
     }
 
+    /// For a producer that is not read from: ready when its connection has failed, which no read
+    /// would tell.
+    fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let watch = self
+            .watch
+            .get_or_insert_with(|| Box::pin(sleep(WATCH_EVERY)));
+        while watch.as_mut().poll(cx).is_ready() {
+            if L::has_failed(&self.stream.lock()) {
+                return Poll::Ready(());
+            }
+            watch.as_mut().reset(Instant::now() + WATCH_EVERY);
+        }
+        Poll::Pending
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let bytes = ready!(poll_read_buf(
-            Pin::new(&mut self.reader),
+            Pin::new(&mut self.stream),
             cx,
             self.decoder.recv_buf_from(&mut self.driver.spares())
         ))?;

@@ -183,7 +183,9 @@ impl Driver {
     pub(crate) fn alarm(&self) -> Option<Instant> {
         let mut core = self.core();
         core.alarm = core.broker.poll_timeout();
-        core.alarm.map(|due| self.started + due.since_start())
+        // What is due beyond the end of time never is.
+        let due = core.alarm?;
+        self.started.checked_add(due.since_start())
     }
 
     /// Whether the orderly end has begun.

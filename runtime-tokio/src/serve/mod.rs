@@ -18,5 +18,6 @@ pub mod planted;
 #[cfg(not(planted_bugs))]
 mod planted;
 pub(crate) mod server;
+mod stream;
 pub(crate) mod survey;
 mod tally;

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 const ACCEPT_QUEUE: u32 = 1024;
 
 /// A source of connections: real TCP, or a simulated network.
-pub trait Listener: Send {
+pub trait Listener: Send + 'static {
     /// One connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -22,6 +22,17 @@ pub trait Listener: Send {
     /// # Errors
     /// Whatever the network reports. The broker waits a little and tries again.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+
+    /// Makes the end of a connection a reset: when `stream` is dropped, its peer reads an error and
+    /// not the end of the stream, and what the socket still holds is lost. On a network without
+    /// resets the stream just ends.
+    fn reset(_stream: &Self::Stream) {}
+
+    /// Whether a connection was reset or has failed, without reading from it. A network that
+    /// cannot tell says no.
+    fn has_failed(_stream: &Self::Stream) -> bool {
+        false
+    }
 }
 
 /// What is asked of the kernel for each connection; `None` leaves it to the kernel.
@@ -113,6 +124,15 @@ pub(crate) fn keep_alive(socket: &impl AsFd, silence: Duration) -> io::Result<()
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
+
+    fn reset(stream: &TcpStream) {
+        // It fails only for a peer that is gone already.
+        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    }
+
+    fn has_failed(stream: &TcpStream) -> bool {
+        !matches!(stream.take_error(), Ok(None))
+    }
 
     async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, addr) = TcpListener::accept(self).await?;

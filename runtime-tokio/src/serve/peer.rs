@@ -180,12 +180,14 @@ impl Peer {
     /// Ends the stream in an orderly way: what the socket has taken still goes out. A peer that
     /// does not let it come to its end within [`CLOSE_TIMEOUT`] is not waited for.
     pub(crate) async fn shutdown(&self) {
-        let mut stream = {
-            let closed: Box<dyn AsyncWrite + Unpin + Send> = Box::new(tokio::io::sink());
-            std::mem::replace(&mut self.side().stream, closed)
-        };
+        let mut stream = self.take_stream();
         // The peer may be gone already; then there is nobody to be orderly with.
         let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
+    }
+
+    /// Gives up the write side of the stream, as it is.
+    pub(crate) fn take_stream(&self) -> Box<dyn AsyncWrite + Unpin + Send> {
+        std::mem::replace(&mut self.side().stream, Box::new(tokio::io::sink()))
     }
 
     fn change(&self, change: impl FnOnce(&mut Status)) {

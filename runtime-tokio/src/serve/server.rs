@@ -5,6 +5,7 @@ use super::connection::Connection;
 use super::driver::Driver;
 use super::net::Listener;
 use super::observe::Observer;
+use super::stream::Stream;
 use super::survey::{ConsumerStatus, ProducerStatus};
 use super::survey::{Detail, Findings, Survey};
 use message_queue_core::wire::DecoderConfig;
@@ -15,7 +16,6 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::io::split;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -182,10 +182,11 @@ impl Server {
                 }
                 () = sleep_until_some(alarm) => driver.handle_timeout(),
                 (stream, addr) = acceptor.accept(open) => {
-                    let (reader, writer) = split(stream);
-                    let peer = driver.open(addr, writer);
+                    let stream = Stream::new(stream);
+                    let peer = driver.open(addr, stream.clone());
                     let driver = Arc::clone(driver);
-                    connections.spawn(Connection::new(driver, peer, reader, decoder).run());
+                    let connection = Connection::<L>::new(driver, peer, stream, decoder);
+                    connections.spawn(connection.run());
                 }
             }
         }

@@ -159,9 +159,9 @@ impl BrokerTask {
                         self.to_write.push_back(conn);
                     }
                 }
-                Output::Close { conn, reason: _ } => {
+                Output::Close { conn, reason } => {
                     if let Some(connection) = self.connections.remove(&conn) {
-                        self.sealed.push_back((conn, connection.close()));
+                        self.sealed.push_back((conn, connection.close(reason)));
                     }
                 }
                 Output::Pause { conn } => self.set_paused(conn, true),

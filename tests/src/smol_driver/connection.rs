@@ -1,13 +1,15 @@
 //! One connection, as the broker's task holds it: the write side, and the leash of its reader.
 
 use super::Socket;
-use message_queue_core::Write;
+use message_queue_core::{CloseReason, Write};
 use smol::Task;
 use smol::channel::Sender;
+use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One connection.
 pub(super) struct Connection {
@@ -124,11 +126,15 @@ impl Connection {
         }
     }
 
-    /// Ends the connection; what the socket has taken still goes out. Returns how much that was in
-    /// all.
-    pub(super) fn close(self) -> u64 {
-        // It fails if the peer is gone, and then there is nobody to be orderly with.
-        let _ = self.socket.get_ref().shutdown(Shutdown::Write);
+    /// Ends the connection. In an orderly end what the socket has taken still goes out; every other
+    /// is a reset. Returns how much it has taken in all.
+    pub(super) fn close(self, reason: CloseReason) -> u64 {
+        // It fails if the peer is gone, and then there is nobody to be told.
+        if reason.is_orderly() {
+            let _ = self.socket.get_ref().shutdown(Shutdown::Write);
+        } else {
+            let _ = SockRef::from(self.socket.get_ref()).set_linger(Some(Duration::ZERO));
+        }
         self.written
     }
 }

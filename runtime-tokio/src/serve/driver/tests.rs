@@ -105,3 +105,13 @@ async fn a_socket_that_is_sealed_takes_nothing_more() {
     assert_eq!(peer.start(Write::new(vec![batch])), None);
     assert_eq!(*taken.lock().unwrap(), b"");
 }
+
+#[tokio::test]
+async fn an_orderly_end_may_take_for_ever() {
+    let driver = Driver::new(Config::default());
+    let (_consumer, _) = connect(&driver, Role::Consumer, 0, None);
+    driver.drain(Duration::MAX);
+    assert_eq!(driver.alarm(), None);
+    driver.drain(Duration::from_secs(1));
+    assert!(driver.alarm().is_some());
+}
