@@ -8,7 +8,7 @@ use std::process::ExitCode;
 #[cfg(target_os = "linux")]
 use tikv_jemallocator::Jemalloc;
 
-/// Gives memory that is not used any more back to the system, within some ten seconds. That of glibc
+/// Gives memory that is not used any more back to the system, within twenty seconds. That of glibc
 /// keeps what a long queue took for as long as anything behind it in the heap is in use.
 #[cfg(target_os = "linux")]
 #[global_allocator]
