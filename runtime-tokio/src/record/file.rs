@@ -22,6 +22,7 @@ use message_queue_core::{Checkpoint, Input};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use twox_hash::XxHash3_64;
 
 /// The bytes of a record before its body.
@@ -116,7 +117,8 @@ impl Record {
         });
         out.clear();
         out.extend_from_slice(&[0; RECORD_HEAD]);
-        postcard::to_io(&(batches, self), &mut *out).expect("memory takes what every record has");
+        *out = postcard::to_extend(&(batches, self), mem::take(out))
+            .expect("memory takes what every record has");
         let (head, body) = out.split_at_mut(RECORD_HEAD);
         head[..4].copy_from_slice(&(body.len() as u32).to_be_bytes());
         head[4..].copy_from_slice(&checksum(body).to_be_bytes());
