@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     /// How many producers have left and still have something parked. Each keeps its place as a
     /// connection until that is admitted.
     pub(crate) departed: usize,
+    /// How many connections without a role were opened while draining.
+    pub(crate) late: usize,
     pub(crate) budget: Budget,
     pub(crate) timers: Timers,
     #[cfg_attr(feature = "serde", serde(skip))]
@@ -53,6 +55,8 @@ pub(crate) enum DrainPhase {
         /// Groups for which nothing waits any more, and whose members have yet to be let go.
         finished: Vec<(TopicId, GroupId)>,
     },
+    /// The time ran out: whatever comes back is dropped.
+    Ended,
 }
 
 impl Shared {
@@ -60,6 +64,7 @@ impl Shared {
         Self {
             sessions: BTreeMap::new(),
             departed: 0,
+            late: 0,
             budget: Budget::new(config.broker_bytes),
             timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -68,6 +73,19 @@ impl Shared {
             now: Now::START,
             config,
         }
+    }
+
+    pub(crate) const fn drain_has_ended(&self) -> bool {
+        match &self.drain {
+            Some(drain) => matches!(drain.phase, DrainPhase::Ended),
+            None => false,
+        }
+    }
+
+    /// Whether anybody may still send, or something is parked.
+    pub(crate) const fn is_receiving(&self) -> bool {
+        let stats = &self.stats;
+        stats.connections > stats.consumers + self.late || !stats.parked.is_zero()
     }
 
     /// The session of a connection that is known to be there.

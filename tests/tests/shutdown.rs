@@ -61,6 +61,42 @@ fn while_it_ends_it_is_alive_and_not_ready_and_takes_no_connections() {
     assert!(std::panic::catch_unwind(|| get(http, "/healthz")).is_err());
 }
 
+/// A queue that is full waits for a consumer while the broker ends; meanwhile producers that are
+/// held back are not all read from at once.
+#[test]
+fn a_consumer_may_come_while_a_full_queue_is_drained() {
+    const READ: usize = 16 << 10;
+    let broker = Broker::start(&[
+        ("DELIVERY_MODE", "queue"),
+        ("OVERFLOW", "block"),
+        ("QUEUE_CAPACITY", "1"),
+        ("READ_BYTES", "16384"),
+        ("DRAIN_TIMEOUT_MS", "600000"),
+    ]);
+    let messages = vec![[7; 1020]; READ / 1024];
+    let mut producers: Vec<TcpStream> = (0..100).map(|_| broker.producer()).collect();
+    broker.wait_for_metric("message_queue_producers", producers.len() as f64);
+    for producer in &mut producers {
+        producer
+            .write_all(&frames(&messages))
+            .expect("the socket takes it");
+    }
+    broker.signal("TERM");
+    broker.wait_for_log(|line| line["message"] == "draining");
+    for _ in 0..20 {
+        let parked = broker.metric("message_queue_parked_bytes", "");
+        assert!(parked <= 2.0 * READ as f64, "{parked} bytes are parked");
+    }
+    let mut consumer = broker.consumer();
+    // At least one read of each.
+    let received = read_to_end(&mut consumer);
+    assert!(received.len() >= producers.len(), "{}", received.len());
+    let (status, log) = broker.wait();
+    assert_eq!(status.code(), Some(0));
+    let dropped = log.iter().find(|line| line["message"] == "dropped");
+    assert_eq!(dropped, None);
+}
+
 #[test]
 fn what_cannot_be_delivered_in_time_is_counted_and_a_second_signal_ends_it_now() {
     let broker = Broker::start(&[("DRAIN_TIMEOUT_MS", "3600000")]);

@@ -1,8 +1,9 @@
 //! The orderly end: what was received is delivered, then everybody is let go.
 
 use super::Broker;
+use crate::config::DeliveryMode;
 use crate::error::CloseReason;
-use crate::id::{ConnId, TopicId};
+use crate::id::ConnId;
 use crate::shared::{Drain, DrainPhase};
 use crate::timers::Timeout;
 use crate::topic::Topic;
@@ -11,11 +12,11 @@ use core::mem;
 use core::time::Duration;
 
 impl Broker {
-    /// Begins the orderly end. From now on new connections and new consumers are refused. Each
-    /// producer (and each connection without a role) is read until
-    /// [`Input::NothingToRead`](crate::Input::NothingToRead) and let go; when the last is gone, each
-    /// consumer is let go as soon as nothing more waits for it. Once there is no consumer, what
-    /// waits is dropped and counted, and so is whatever is left after `timeout`.
+    /// Begins the orderly end. From now on no producer is let in, and a consumer only while
+    /// [`admits_consumers`](Self::admits_consumers) says so. Each producer (and each connection
+    /// that had no role) is read until [`Input::NothingToRead`](crate::Input::NothingToRead) and let
+    /// go; when the last is gone, each consumer is let go as soon as nothing more waits for it.
+    /// What is left after `timeout` is dropped and counted. (PROTOCOL.md, section 5.)
     ///
     /// Calling it again can only shorten the time.
     ///
@@ -54,27 +55,54 @@ impl Broker {
             && self.shared.stats.flow.waiting.is_zero()
     }
 
+    /// Whether a consumer that comes now is let in (if there is a place for it). Always, but while
+    /// draining: then in `queue` mode as long as something waits that it could be given, or may
+    /// still come; in `broadcast` mode nothing is for one that comes now.
+    pub fn admits_consumers(&self) -> bool {
+        let Some(drain) = &self.shared.drain else {
+            return true;
+        };
+        let has_time = self.shared.now < drain.due;
+        let anything_comes =
+            self.shared.is_receiving() || !self.shared.stats.flow.waiting.is_zero();
+        match self.shared.config.delivery {
+            DeliveryMode::Broadcast => false,
+            DeliveryMode::Queue => has_time && anything_comes,
+        }
+    }
+
     pub(super) fn nothing_to_read(&mut self, conn: ConnId) {
         assert!(
             self.is_draining(),
             "only while draining is there an end to what is read"
         );
-        if !self.shared.session(conn).state().is_consumer() {
+        let session = self.shared.session(conn);
+        // One that came late has sent nothing that could be lost, and may yet become a consumer.
+        if !session.state().is_consumer() && !session.late {
             self.close(conn, CloseReason::Drained);
         }
     }
 
     /// Lets go whoever has nothing more to send or to receive.
     pub(super) fn proceed_with_drain(&mut self) {
-        if !self.is_draining() {
+        if !self.is_draining() || self.shared.is_receiving() || self.shared.drain_has_ended() {
             return;
         }
-        let stats = &self.shared.stats;
-        if stats.consumers == 0 {
-            return self.give_up_delivering();
+        self.release_finished();
+        if self.shared.stats.flow.waiting.is_zero() && self.shared.late > 0 {
+            self.release_late();
         }
-        if stats.connections == stats.consumers && stats.parked.is_zero() {
-            self.release_finished();
+    }
+
+    /// Lets go whoever came late and is no consumer yet: nothing waits for it.
+    fn release_late(&mut self) {
+        let sessions = self.shared.sessions.iter();
+        let late: Vec<ConnId> = sessions
+            .filter(|(_, session)| session.late)
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in late {
+            self.close(conn, CloseReason::Drained);
         }
     }
 
@@ -94,6 +122,7 @@ impl Broker {
                 finished
             }
             DrainPhase::Delivering { finished } => mem::take(finished),
+            DrainPhase::Ended => return,
         };
         for (topic, group) in finished {
             let group = self.topics[&topic].groups().get(&group);
@@ -106,21 +135,11 @@ impl Broker {
         }
     }
 
-    /// No consumer is left and none will come: nothing that waits can be delivered. Producers that
-    /// wait for room go on, so that they come to their end.
-    fn give_up_delivering(&mut self) {
-        self.discard_backlogs();
-        while !self.shared.stats.parked.is_zero() {
-            let topics: Vec<TopicId> = self.topics.keys().copied().collect();
-            for topic in topics {
-                self.admit_parked(topic);
-            }
-            self.discard_backlogs();
-        }
-    }
-
     /// The time for an orderly end ran out.
     pub(super) fn end_draining(&mut self) {
+        if let Some(drain) = &mut self.shared.drain {
+            drain.phase = DrainPhase::Ended;
+        }
         let everybody: Vec<ConnId> = self.shared.sessions.keys().copied().collect();
         for topic in self.topics.values_mut() {
             topic.discard_parked(&mut self.shared);

@@ -32,8 +32,14 @@ impl Broker {
         let sessions = &self.shared.sessions;
         let departed = parked.keys().filter(|conn| !sessions.contains_key(conn));
         assert_eq!(self.shared.departed, departed.count());
+        let late = sessions.values().filter(|session| session.late);
+        assert_eq!(self.shared.late, late.count());
         for (conn, session) in sessions {
             let state = session.state();
+            assert!(
+                !session.late || (state == State::AwaitingRole && self.is_draining()),
+                "{conn} is {state:?} and came late"
+            );
             let blocked = (state == State::Blocked).then_some(&session.topic);
             assert_eq!(parked.get(conn).copied(), blocked, "{conn} is {state:?}");
             assert_eq!(

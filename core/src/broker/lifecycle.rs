@@ -13,14 +13,15 @@ impl Broker {
         let known = self.shared.sessions.contains_key(&conn);
         assert!(!known, "{conn} was opened twice");
         self.shared.stats.opened += 1;
-        if self.is_draining() {
+        if !self.admits_consumers() {
             return self.refuse(conn, CloseReason::Draining);
         }
         if self.places_taken() >= self.shared.config.max_connections {
             return self.refuse(conn, CloseReason::TooManyConnections);
         }
-        let now = self.shared.now;
-        self.shared.sessions.insert(conn, Session::new(now));
+        let (now, late) = (self.shared.now, self.is_draining());
+        self.shared.sessions.insert(conn, Session::new(now, late));
+        self.shared.late += usize::from(late);
         self.shared.stats.connections += 1;
         let due = now + self.shared.config.role_timeout;
         self.shared.timers.set(due, Timeout::Role(conn));
@@ -43,6 +44,9 @@ impl Broker {
     pub(super) fn register(&mut self, conn: ConnId, role: Role, topic: TopicId) {
         match role {
             Role::Producer => {
+                if self.shared.session(conn).late {
+                    return self.close(conn, CloseReason::Draining);
+                }
                 let limit = self.shared.config.max_connections
                     - self.shared.config.reserved_for_consumers();
                 let taken = self.shared.stats.producers + self.shared.departed;
@@ -56,7 +60,7 @@ impl Broker {
                 self.shared.stats.producers_registered += 1;
             }
             Role::Consumer => {
-                if self.is_draining() {
+                if !self.admits_consumers() {
                     return self.close(conn, CloseReason::Draining);
                 }
                 let limit = self.shared.config.max_consumers
@@ -82,12 +86,14 @@ impl Broker {
         let (group, turn) = self.with_topic(topic, |it, shared| it.join(conn, shared));
         let session = self.shared.session(conn);
         session.advance(Event::IsConsumer);
+        let late = core::mem::take(&mut session.late);
         session.topic = topic;
         session.consumer = Some(Consumer {
             group,
             turn,
             outbox: Outbox::default(),
         });
+        self.shared.late -= usize::from(late);
         self.shared.stats.consumers += 1;
         self.shared.stats.consumers_registered += 1;
     }
@@ -132,7 +138,7 @@ impl Broker {
         stats.connections -= 1;
         stats.closed[reason.index()] += 1;
         match session.state() {
-            State::AwaitingRole => {}
+            State::AwaitingRole => self.shared.late -= usize::from(session.late),
             State::Producing => stats.producers -= 1,
             State::Blocked => {
                 stats.producers -= 1;

@@ -21,6 +21,8 @@ pub(crate) struct Session {
     closing: Option<CloseReason>,
     /// When it was opened.
     pub(crate) opened: Now,
+    /// Whether it was opened while the broker was draining. It may become a consumer, and no producer.
+    pub(crate) late: bool,
     /// The topic that it sends to or receives from, once it has a role.
     pub(crate) topic: TopicId,
     /// What it is as a consumer. Some in the consumers' states, none in the others.
@@ -40,11 +42,12 @@ pub(crate) struct Consumer {
 }
 
 impl Session {
-    pub(crate) const fn new(opened: Now) -> Self {
+    pub(crate) const fn new(opened: Now, late: bool) -> Self {
         Self {
             state: State::AwaitingRole,
             closing: None,
             opened,
+            late,
             topic: DEFAULT_TOPIC,
             consumer: None,
         }

@@ -150,6 +150,9 @@ impl Topic {
         group.leave(conn, consumer, &mut self.flow, shared);
         match id {
             GroupId::Shared => {
+                if shared.drain_has_ended() {
+                    group.discard(DropReason::Shutdown, &mut self.flow, shared);
+                }
                 group.dispatch(shared);
                 if group.is_finished() {
                     shared.note_finished(self.id, id);

@@ -44,6 +44,8 @@ pub(crate) struct Connection<L: Listener> {
     /// Goes off when it is to be looked whether the peer is still there. None until it was once not
     /// read from.
     watch: Option<Pin<Box<Sleep>>>,
+    /// Whether it came while the broker was draining: then only a consumer's role is awaited.
+    late: bool,
 }
 
 /// The end of a producer while draining.
@@ -52,6 +54,8 @@ struct LastReads {
     until: Instant,
     /// Goes off when it has been silent for long enough.
     quiet: Pin<Box<Sleep>>,
+    /// Whether it has been read from since. Where it had to wait for room it may be late.
+    has_read: bool,
 }
 
 impl<L: Listener> Connection<L> {
@@ -60,6 +64,7 @@ impl<L: Listener> Connection<L> {
         peer: Arc<Peer>,
         stream: Stream<L::Stream>,
         config: DecoderConfig,
+        late: bool,
     ) -> Self {
         let decoder = Decoder::new(config);
         Self {
@@ -71,6 +76,7 @@ impl<L: Listener> Connection<L> {
             turn: None,
             last_reads: None,
             watch: None,
+            late,
         }
     }
 
@@ -112,6 +118,11 @@ impl<L: Listener> Connection<L> {
                 self.driver.feed(self.peer.conn, Input::PeerReset);
                 continue;
             }
+            if self.poll_turn(cx).is_pending() {
+                ready!(self.poll_failure(cx));
+                self.driver.feed(self.peer.conn, Input::PeerReset);
+                continue;
+            }
             if self.reads_expired() {
                 self.driver.feed(self.peer.conn, Input::NothingToRead);
                 continue;
@@ -119,11 +130,6 @@ impl<L: Listener> Connection<L> {
             if reads == READS_A_TURN {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
-            }
-            if self.poll_turn(cx).is_pending() {
-                ready!(self.poll_failure(cx));
-                self.driver.feed(self.peer.conn, Input::PeerReset);
-                continue;
             }
             reads += 1;
             match self.poll_read(cx) {
@@ -138,9 +144,10 @@ impl<L: Listener> Connection<L> {
     }
 
     /// Ready when this connection is to be read from: a producer waits for its turn where its
-    /// consumers are behind. Not while draining: what it has sent is read soon, or is lost.
+    /// consumers are behind. While draining, too: if all were read from at once, each would have a
+    /// read in memory, outside of all bounds.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let waits = !self.driver.is_draining() && !planted::is(Bug::PauseIgnored);
+        let waits = !planted::is(Bug::PauseIgnored);
         if waits && self.role == Some(Role::Producer) {
             if self.turn.is_none() {
                 self.turn = self.driver.pacing.turn();
@@ -176,21 +183,23 @@ impl<L: Listener> Connection<L> {
         ))?;
         if let Some(last_reads) = &mut self.last_reads {
             last_reads.quiet.as_mut().reset(Instant::now() + QUIET);
+            last_reads.has_read = true;
         }
         Poll::Ready(Ok(bytes))
     }
 
     /// While draining: whether this producer has been read from for long enough.
     fn reads_expired(&mut self) -> bool {
-        if !self.driver.is_draining() || self.role == Some(Role::Consumer) {
+        if !self.driver.is_draining() || self.late || self.role == Some(Role::Consumer) {
             return false;
         }
         let now = Instant::now();
         let last_reads = self.last_reads.get_or_insert_with(|| LastReads {
             until: now + LAST_READS,
             quiet: Box::pin(sleep_until(now + QUIET)),
+            has_read: false,
         });
-        last_reads.until <= now
+        last_reads.has_read && last_reads.until <= now
     }
 
     /// While draining: ready when this producer has been silent for long enough.

@@ -102,12 +102,13 @@ impl Driver {
         }
     }
 
-    /// Takes in a new connection, of which this is the write side.
+    /// Takes in a new connection, of which this is the write side. Returns whether the orderly end had
+    /// begun before it came.
     pub(crate) fn open(
         &self,
         addr: SocketAddr,
         stream: impl AsyncWrite + Unpin + Send + 'static,
-    ) -> Arc<Peer> {
+    ) -> (Arc<Peer>, bool) {
         let peer = {
             let mut core = self.core();
             let conn = ConnId(core.next_conn);
@@ -116,8 +117,12 @@ impl Driver {
             core.peers.insert(conn, Arc::clone(&peer));
             peer
         };
-        self.feed(peer.conn, Input::Opened);
-        peer
+        let mut late = false;
+        self.run(|core, now| {
+            core.handle_input(peer.conn, Input::Opened, now);
+            late = core.broker.is_draining();
+        });
+        (peer, late)
     }
 
     /// Tells the core what happened on a connection.
@@ -191,6 +196,11 @@ impl Driver {
     /// Whether the orderly end has begun.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether a consumer that came now would be let in: without an end, until the orderly end begins.
+    pub(crate) fn admits_consumers(&self) -> bool {
+        !self.is_draining() || self.core().broker.admits_consumers()
     }
 
     /// Whether the orderly end is over.

@@ -161,7 +161,7 @@ impl Server {
         handle.set_ready(true);
 
         while !(driver.is_drained() && connections.is_empty()) {
-            if driver.is_draining() {
+            if !driver.admits_consumers() {
                 acceptor.close();
             }
             let alarm = driver.alarm();
@@ -183,9 +183,9 @@ impl Server {
                 () = sleep_until_some(alarm) => driver.handle_timeout(),
                 (stream, addr) = acceptor.accept(open) => {
                     let stream = Stream::new(stream);
-                    let peer = driver.open(addr, stream.clone());
+                    let (peer, late) = driver.open(addr, stream.clone());
                     let driver = Arc::clone(driver);
-                    let connection = Connection::<L>::new(driver, peer, stream, decoder);
+                    let connection = Connection::<L>::new(driver, peer, stream, decoder, late);
                     connections.spawn(connection.run());
                 }
             }
@@ -206,8 +206,9 @@ impl Handle {
         self.ready.store(ready, Ordering::Release);
     }
 
-    /// Begins the orderly end: no new connections; what was received is delivered for up to
-    /// `timeout`; what is left then is dropped and counted. Called again it leaves less time.
+    /// Begins the orderly end: no new connections, but, in `queue` mode, consumers of what waits;
+    /// what was received is delivered for up to `timeout`; what is left then is dropped and counted.
+    /// Called again it leaves less time.
     pub fn drain(&self, timeout: Duration) {
         self.driver.drain(timeout);
     }

@@ -1,8 +1,8 @@
 //! The orderly end.
 
-use super::{Effect, Model};
+use super::{Connection, Effect, Model};
 use message_queue_core::wire::Role;
-use message_queue_core::{CloseReason, ConnId, DropReason, GroupId, Now};
+use message_queue_core::{CloseReason, ConnId, DeliveryMode, DropReason, GroupId, Now};
 use std::time::Duration;
 
 impl Model {
@@ -28,34 +28,58 @@ impl Model {
             && self.groups.values().all(|group| group.waiting.is_empty())
     }
 
+    /// A consumer that comes while the broker is draining is let in if there is, or may yet come,
+    /// something in the queue that it could be given.
+    pub(super) fn admits_consumers(&self) -> bool {
+        match self.drain_due {
+            None => true,
+            Some(due) if due <= self.now => false,
+            Some(_) => {
+                let waits = self.groups.keys().any(|id| self.waiting(*id).messages > 0);
+                self.config.delivery == DeliveryMode::Queue && (waits || self.is_receiving())
+            }
+        }
+    }
+
+    /// Whether anybody may still send, or waits for room.
+    fn is_receiving(&self) -> bool {
+        let mut all = self.connections.values();
+        let sends = |it: &Connection| match it.role {
+            Some(Role::Producer) => true,
+            Some(Role::Consumer) => false,
+            None => !it.late,
+        };
+        !self.parked.is_empty() || all.any(sends)
+    }
+
     /// Whoever may still send is let go when there is nothing to read from it.
     pub(super) fn nothing_to_read(&mut self, conn: ConnId) {
-        if self.connection(conn).role != Some(Role::Consumer) {
+        let connection = self.connection(conn);
+        if connection.role != Some(Role::Consumer) && !connection.late {
             self.close(conn, CloseReason::Drained);
         }
     }
 
-    /// When all that was sent is in, each consumer goes when nothing more waits for it. When there
-    /// is no consumer, what waits is lost, and producers that wait for room go on.
+    /// When all that was sent is in, each consumer goes when nothing more waits for it, and when
+    /// nothing waits at all, so does whoever has come late and said no role.
     pub(super) fn go_on_draining(&mut self) {
-        if self.drain_due.is_none() {
+        if self.drain_has_ended {
+            return self.lose_all_backlogs();
+        }
+        if self.drain_due.is_none() || self.is_receiving() {
             return;
         }
-        let consumers = self.with_role(Some(Role::Consumer));
-        while consumers.is_empty() {
-            self.lose_all_backlogs();
-            if self.parked.is_empty() {
-                return;
-            }
-            self.offer_parked();
+        let waits = |conn: &ConnId| {
+            let id = self.connections[conn].group.expect("a consumer");
+            self.waiting(id).messages > 0
+        };
+        let consumers = self.with_role(Some(Role::Consumer)).into_iter();
+        let done: Vec<ConnId> = consumers.filter(|conn| !waits(conn)).collect();
+        for conn in done {
+            self.close(conn, CloseReason::Drained);
         }
-        if consumers.len() == self.connections.len() && self.parked.is_empty() {
-            let waits = |conn: &ConnId| {
-                let id = self.connections[conn].group.expect("a consumer");
-                self.waiting(id).messages > 0
-            };
-            let done: Vec<ConnId> = consumers.into_iter().filter(|conn| !waits(conn)).collect();
-            for conn in done {
+        if self.groups.keys().all(|id| self.waiting(*id).messages == 0) {
+            for conn in self.with_role(None) {
                 self.close(conn, CloseReason::Drained);
             }
         }

@@ -19,7 +19,7 @@ impl Model {
     pub(super) fn open(&mut self, conn: ConnId) {
         self.totals.opened += 1;
         let places_taken = self.connections.len() + self.departed();
-        if self.drain_due.is_some() {
+        if !self.admits_consumers() {
             self.refuse(conn, CloseReason::Draining);
         } else if places_taken >= self.config.max_connections {
             self.refuse(conn, CloseReason::TooManyConnections);
@@ -27,6 +27,7 @@ impl Model {
             let connection = Connection {
                 opened: self.now,
                 closing: None,
+                late: self.drain_due.is_some(),
                 role: None,
                 group: None,
                 in_flight: None,
@@ -68,6 +69,9 @@ impl Model {
 
     pub(super) fn take_role(&mut self, conn: ConnId, role: Role) {
         match role {
+            Role::Producer if self.connections[&conn].late => {
+                self.close(conn, CloseReason::Draining);
+            }
             Role::Producer if self.producers_are_full() => {
                 self.close(conn, CloseReason::TooManyConnections);
             }
@@ -76,7 +80,7 @@ impl Model {
                 self.totals.producers_registered += 1;
                 self.effects.push(Effect::Registered { conn, role });
             }
-            Role::Consumer if self.drain_due.is_some() => self.close(conn, CloseReason::Draining),
+            Role::Consumer if !self.admits_consumers() => self.close(conn, CloseReason::Draining),
             Role::Consumer
                 if self.with_role(Some(Role::Consumer)).len() >= self.config.max_consumers =>
             {

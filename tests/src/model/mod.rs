@@ -49,6 +49,8 @@ struct Connection {
     opened: Now,
     /// Why it is closing, if it is. Until its socket is sealed it keeps its place.
     closing: Option<CloseReason>,
+    /// Whether it came while the broker was draining.
+    late: bool,
     role: Option<Role>,
     /// The group it is a member of, if it is a consumer.
     group: Option<GroupId>,

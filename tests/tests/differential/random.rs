@@ -263,8 +263,12 @@ impl Generator {
     /// Whoever is blocked is freed by a consumer or by the drain itself. Where there is room, the
     /// last messages are sent in the moment before the drain.
     fn end(&mut self) {
-        if !self.blocked.is_empty() && self.random.one_in(2) {
+        if !self.blocked.is_empty() && (self.consumers.is_empty() || self.random.one_in(2)) {
             self.consumer_comes();
+        }
+        // The drain of a queue waits for a consumer, if need be to its end.
+        if self.consumers.is_empty() {
+            self.script.drain = std::time::Duration::from_secs(1);
         }
         if !self.tight
             && let Some((client, rest)) = self.producers.pop()

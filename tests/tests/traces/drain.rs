@@ -63,14 +63,64 @@ fn a_drain_keeps_a_consumer_until_what_is_parked_has_been_published() {
 }
 
 #[test]
-fn a_drain_without_consumers_does_not_wait_for_room() {
+fn the_drain_of_a_queue_waits_for_a_consumer() {
+    assert_trace!(
+        r#"
+        config delivery=queue
+        c1 opens
+        c1 sends "PRODUCER\n" frames "a" "b"
+        c2 opens
+        drain 5s
+        c1 has nothing to read
+        # It was there before, and may say what it likes.
+        c2 sends "PRODUCER\n" frames "c"
+        c2 has nothing to read
+        c3 opens
+        c3 sends "PRODUCER\n" frames "d"
+        # Whoever comes now is waited for: it may be a consumer.
+        c4 opens
+        c5 opens
+        c4 has nothing to read
+        4s pass
+        c4 sends "CONSUMER\n"
+        c4's socket takes all
+        # Nothing waits any more.
+        c6 opens
+        "#
+    );
+}
+
+#[test]
+fn the_drain_of_a_queue_waits_for_a_consumer_no_longer_than_it_may() {
     assert_trace!(
         r#"
         config delivery=queue overflow=block queue_capacity=1
         c1 opens
         c1 sends "PRODUCER\n" frames "a" "b" "c"
         drain 5s
+        4s pass
+        c2 opens
+        1s pass
+        c3 opens
+        "#
+    );
+}
+
+#[test]
+fn who_is_blocked_in_a_drain_goes_on_when_a_consumer_comes() {
+    assert_trace!(
+        r#"
+        config delivery=queue overflow=block queue_capacity=1
+        c1 opens
+        c1 sends "PRODUCER\n" frames "a" "b"
+        drain 5s
+        c1 sends frames "c"
+        c2 opens
+        c2 sends "CONSUMER\n"
         c1 has nothing to read
+        c2's socket takes all
+        c2's socket takes all
+        c2's socket takes all
         "#
     );
 }

@@ -55,7 +55,7 @@ fn connect(
         taken: Arc::clone(&taken),
         meanwhile,
     };
-    let peer = driver.open(([127, 0, 0, 1], 1).into(), socket);
+    let (peer, _) = driver.open(([127, 0, 0, 1], 1).into(), socket);
     // Its task has looked once, and would be woken.
     driver.flush(&peer, &mut Context::from_waker(Waker::noop()));
     driver.feed(peer.conn, Input::Role(role));
