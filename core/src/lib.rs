@@ -42,8 +42,6 @@ mod ledger;
 pub mod names;
 #[cfg(planted_bugs)]
 pub mod planted;
-#[cfg(not(planted_bugs))]
-mod planted;
 mod session;
 mod shared;
 mod stats;

@@ -25,6 +25,7 @@ pub mod kit;
 pub mod message;
 pub mod net;
 pub mod plan;
+pub mod planted;
 pub mod recording;
 pub mod rng;
 pub mod scenario;

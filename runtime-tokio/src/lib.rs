@@ -30,7 +30,5 @@ pub mod settings;
 pub use operate::logging;
 pub use serve::net;
 pub use serve::observe::{Observed, Observer};
-#[cfg(planted_bugs)]
-pub use serve::planted;
 pub use serve::server::{Handle, Overview, Server, Snapshot};
 pub use serve::survey::{ConsumerStatus, Detail, ProducerStatus};

@@ -3,7 +3,6 @@
 use super::Broker;
 use crate::error::CloseReason;
 use crate::id::ConnId;
-use crate::planted::{self, Bug};
 use crate::time::Now;
 use crate::timers::Timeout;
 
@@ -33,7 +32,6 @@ impl Broker {
             Some(started) if started + timeout <= due => {
                 self.close(conn, CloseReason::WriteTimeout);
             }
-            Some(_) if planted::is(Bug::WriteTimerForgotten) => {}
             Some(_) => self.shared.arm_write_timer(conn),
             None => {}
         }

@@ -3,7 +3,6 @@
 use super::{Broker, Output};
 use crate::error::CloseReason;
 use crate::id::{ConnId, TopicId};
-use crate::planted::{self, Bug};
 use crate::session::{Consumer, Event, Outbox, Session, State};
 use crate::timers::Timeout;
 use crate::wire::Role;
@@ -50,7 +49,7 @@ impl Broker {
                 let limit = self.shared.config.max_connections
                     - self.shared.config.reserved_for_consumers();
                 let taken = self.shared.stats.producers + self.shared.departed;
-                if taken >= limit && !planted::is(Bug::ReserveIgnored) {
+                if taken >= limit {
                     return self.close(conn, CloseReason::TooManyConnections);
                 }
                 let session = self.shared.session(conn);
@@ -63,9 +62,7 @@ impl Broker {
                 if !self.admits_consumers() {
                     return self.close(conn, CloseReason::Draining);
                 }
-                let limit = self.shared.config.max_consumers
-                    + usize::from(planted::is(Bug::ConsumerLimitOffByOne));
-                if self.shared.stats.consumers >= limit {
+                if self.shared.stats.consumers >= self.shared.config.max_consumers {
                     return self.close(conn, CloseReason::TooManyConsumers);
                 }
                 self.join(conn, topic);
@@ -117,10 +114,6 @@ impl Broker {
         self.shared
             .outputs
             .push_back(Output::Close { conn, reason });
-        if planted::is(Bug::SealNotAwaited) {
-            // What it has taken and not reported is not looked at.
-            self.sealed(conn, 0);
-        }
     }
 
     /// Ends a connection whose socket has taken `written` bytes in all and takes nothing more. What

@@ -1,7 +1,6 @@
 //! What waits for the members of one group, in order.
 
 use crate::error::DropReason;
-use crate::planted::{self, Bug};
 use crate::stats::Count;
 use crate::time::Now;
 use crate::wire::{FrameBatch, MAX_BATCHES, Write};
@@ -152,22 +151,14 @@ impl Backlog {
         if let Some(front) = self.entries.front_mut() {
             front.batch = front.batch.clone().compact();
         }
-        for (order, mut back) in batches.into_iter().enumerate() {
+        for mut back in batches {
             back.batch = back.batch.compact();
-            if planted::is(Bug::RequeueAtTheBack) {
-                let end = self.entries.back().map_or(back.sequence, Waiting::end);
-                self.push_back(back.batch, back.sequence.max(end), back.since);
-                continue;
-            }
             self.messages += back.batch.messages();
             self.bytes += back.batch.byte_len();
             self.handed_back += back.batch.messages();
-            let place = if planted::is(Bug::RequeueAtTheFront) {
-                order
-            } else {
-                self.entries
-                    .partition_point(|entry| entry.sequence < back.sequence)
-            };
+            let place = self
+                .entries
+                .partition_point(|entry| entry.sequence < back.sequence);
             self.entries.insert(place, back);
         }
     }
@@ -206,12 +197,6 @@ impl Backlog {
             bytes_left = bytes_left.saturating_sub(part.1);
             end = front.sequence + part.0 as u64;
             batches.push(front.batch.split_at(part));
-            if planted::is(Bug::SplitOffByOne) && front.batch.messages() == 1 {
-                self.messages -= 1;
-                self.bytes -= front.batch.byte_len();
-                self.entries.pop_front();
-                break;
-            }
             if !front.batch.is_empty() {
                 front.sequence = end;
                 break;
@@ -237,8 +222,7 @@ impl Backlog {
         let newest = self.entries.back_mut()?;
         let older_messages = self.messages - newest.batch.messages();
         let older_bytes = self.bytes - newest.batch.byte_len();
-        let capacity = self.capacity + usize::from(planted::is(Bug::CapacityOffByOne));
-        let room_messages = capacity.saturating_sub(older_messages);
+        let room_messages = self.capacity.saturating_sub(older_messages);
         let room_bytes = self.capacity_bytes.saturating_sub(older_bytes);
         let kept = newest
             .batch

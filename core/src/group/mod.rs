@@ -8,7 +8,6 @@ use crate::config::Config;
 use crate::error::DropReason;
 use crate::id::{ConnId, GroupId};
 use crate::ledger::{Entry, post};
-use crate::planted::{self, Bug};
 use crate::session::Consumer;
 use crate::shared::Shared;
 use crate::stats::{Count, Flow};
@@ -146,9 +145,7 @@ impl Group {
             return;
         }
         shared.consumer(member).turn = self.wait_turn(member);
-        if !planted::is(Bug::LostWakeup) {
-            self.dispatch(shared);
-        }
+        self.dispatch(shared);
     }
 
     /// Gives the idle members their share of what waits.
@@ -159,30 +156,16 @@ impl Group {
             shared
                 .budget
                 .give_back(run.taken.write.count().bytes as usize);
-            if planted::is(Bug::RunServedTwice)
-                && let Some((_, other)) = self.idle.pop_first()
-            {
-                shared.start_write(Run {
-                    member: other,
-                    ..run.clone()
-                });
-            }
             shared.start_write(run);
         }
     }
 
     /// Drops what there is no room for.
     fn trim(&mut self, topic: &mut Flow, shared: &mut Shared) {
-        let broker_room = if planted::is(Bug::BrokerBytesIgnored) {
-            usize::MAX
-        } else {
-            shared.budget.room_without(self.backlog.newest_bytes())
-        };
+        let broker_room = shared.budget.room_without(self.backlog.newest_bytes());
         if let Some((count, reason)) = self.backlog.trim(broker_room) {
             shared.budget.give_back(count.bytes as usize);
-            if !planted::is(Bug::DropNotCounted) {
-                self.lose(count, reason, topic, shared);
-            }
+            self.lose(count, reason, topic, shared);
         }
     }
 

@@ -1,7 +1,6 @@
 //! What is on its way to one consumer's socket: at most one write.
 
 use crate::group::{Sequences, Taken, Waiting};
-use crate::planted::{self, Bug};
 use crate::stats::Count;
 use crate::time::Now;
 use crate::wire::{FrameBatch, Write};
@@ -94,7 +93,7 @@ impl Outbox {
             "more was written than was in flight"
         );
         flight.taken = of_this_write as usize;
-        if (flight.taken as u64) < count.bytes && !planted::is(Bug::WriteBeforeWritten) {
+        if (flight.taken as u64) < count.bytes {
             return None;
         }
         self.in_flight = None;
@@ -123,9 +122,6 @@ impl Outbox {
             let (messages, bytes) = batch.prefix(usize::MAX, taken);
             batch.split_at((messages, bytes));
             delivered += Count::new(messages, bytes);
-            if planted::is(Bug::PartialCountsAsDelivered) && taken > bytes && !batch.is_empty() {
-                delivered += Count::of(&batch.split_to(1));
-            }
             if batch.is_empty() {
                 taken -= bytes;
             } else {

@@ -12,7 +12,6 @@ use crate::broker::Output;
 use crate::error::DropReason;
 use crate::group::Group;
 use crate::id::{ConnId, GroupId, TopicId};
-use crate::planted::{self, Bug};
 use crate::session::Event;
 use crate::shared::Shared;
 use crate::stats::Count;
@@ -178,7 +177,7 @@ impl Topic {
             match shared.sessions.get_mut(&conn) {
                 Some(session) => {
                     session.advance(Event::Admitted);
-                    if !session.is_closing() && !planted::is(Bug::ResumeForgotten) {
+                    if !session.is_closing() {
                         shared.outputs.push_back(Output::Resume { conn });
                     }
                 }

@@ -1,11 +1,10 @@
 //! Bytes into a role, then into batches. One decoder a connection, run by the runtime.
 
 use super::batch::FrameBatch;
-use super::frame::{self, Front, LENGTH_PREFIX};
+use super::frame::{self, Front};
 use super::read_buffer::{ReadBuffer, SpareBuffers};
 use super::role::Role;
 use crate::error::ProtocolError;
-use crate::planted::{self, Bug};
 use bytes::BytesMut;
 
 /// The bounds of a [`Decoder`].
@@ -178,9 +177,6 @@ impl Decoder {
             return Ok(None);
         }
         let batch = self.buffer.take(messages, end);
-        if planted::is(Bug::DecoderForgetsPrefix) && self.buffer.as_bytes().len() < LENGTH_PREFIX {
-            self.buffer.clear();
-        }
         Ok(Some(Decoded::Batch(batch)))
     }
 

@@ -2,7 +2,6 @@
 //! next connection while this one has nothing to read.
 
 use super::batch::FrameBatch;
-use crate::planted::{self, Bug};
 use bytes::{Buf, BytesMut};
 use core::mem;
 
@@ -108,8 +107,7 @@ impl ReadBuffer {
         let allocated = other.capacity();
         other.resize(start, 0);
         other.advance(start);
-        let from = usize::from(planted::is(Bug::DecoderResumesTooFar) && filled > 0);
-        other.extend_from_slice(&self.bytes[from..]);
+        other.extend_from_slice(&self.bytes);
         self.replace(other, allocated, spares);
     }
 

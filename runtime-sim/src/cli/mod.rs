@@ -5,6 +5,7 @@
 
 mod determinism;
 mod failure;
+mod plant;
 #[cfg(planted_bugs)]
 mod planted;
 mod replay;
@@ -14,6 +15,7 @@ mod shrink;
 
 use clap::{Args, Parser, Subcommand};
 use message_queue_sim::plan::PlanError;
+use message_queue_sim::planted::PlantError;
 use message_queue_sim::recording::ReplayError;
 use message_queue_sim::scenario::{Options, Scenario};
 use std::io;
@@ -39,6 +41,9 @@ enum Command {
     Shrink(shrink::ShrinkArgs),
     /// List the scenarios.
     List,
+    /// Copy the source tree, with a bug planted in every place of the list. Built with `--cfg planted_bugs`, the copy
+    /// has the command `planted`.
+    Plant(plant::PlantArgs),
     /// Show that each of the bugs planted in this build is caught, and by what.
     #[cfg(planted_bugs)]
     Planted(planted::PlantedArgs),
@@ -74,6 +79,8 @@ enum CliError {
     Spawn { seed: u64, error: io::Error },
     #[error(transparent)]
     Recording(ReplayError),
+    #[error(transparent)]
+    Plant(#[from] PlantError),
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
 }
@@ -99,9 +106,11 @@ impl CliError {
         match self {
             Self::Plan(_) => ExitCode::from(2),
             Self::Output(_) if self.is_closed_pipe() => ExitCode::SUCCESS,
-            Self::File { .. } | Self::Spawn { .. } | Self::Recording(_) | Self::Output(_) => {
-                ExitCode::FAILURE
-            }
+            Self::File { .. }
+            | Self::Spawn { .. }
+            | Self::Recording(_)
+            | Self::Plant(_)
+            | Self::Output(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -119,6 +128,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
         Command::Shrink(args) => shrink::shrink(&args),
         Command::List => list(),
+        Command::Plant(args) => plant::plant(&args),
         #[cfg(planted_bugs)]
         Command::Planted(args) => planted::planted(&args),
     };

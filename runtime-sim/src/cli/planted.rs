@@ -1,13 +1,13 @@
-//! `planted`: each bug planted in the core (or in the driver, if that is run) is switched on, and the seeds are run until one finds
-//! it. First by the checker alone, then with the broker checking its own invariants.
+//! `planted`: each bug that the scenario has to catch is switched on, and the seeds are run until one finds it.
+//! First by the checker alone, then with the broker checking its own invariants.
 
 use super::seeds::Seeds;
 use super::{CliError, Verdict};
 use clap::Args;
-use message_queue_core::planted as in_core;
+use message_queue_core::planted::select;
 use message_queue_sim::checker::Invariant;
+use message_queue_sim::planted::bugs;
 use message_queue_sim::scenario::{Options, Scenario};
-use message_queue_tokio::planted as in_driver;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,37 +21,6 @@ pub(super) struct PlantedArgs {
     /// What to run; see `list`.
     #[arg(long, default_value_t)]
     scenario: Scenario,
-}
-
-/// A bug, wherever it is planted.
-#[derive(Clone, Copy)]
-enum Bug {
-    Core(in_core::Bug),
-    Driver(in_driver::Bug),
-}
-
-impl Bug {
-    fn name(self) -> String {
-        match self {
-            Self::Core(bug) => format!("{bug:?}"),
-            Self::Driver(bug) => format!("{bug:?}"),
-        }
-    }
-
-    fn select(self, on: bool) {
-        match self {
-            Self::Core(bug) => in_core::select(on.then_some(bug)),
-            Self::Driver(bug) => in_driver::select(on.then_some(bug)),
-        }
-    }
-}
-
-/// The bugs that a scenario is there to find.
-fn bugs_for(scenario: Scenario) -> Vec<Bug> {
-    match scenario {
-        Scenario::Core => in_core::Bug::ALL.map(Bug::Core).to_vec(),
-        Scenario::Full => in_driver::Bug::ALL.map(Bug::Driver).to_vec(),
-    }
 }
 
 /// How a bug was caught.
@@ -70,13 +39,16 @@ pub(super) fn planted(args: &PlantedArgs) -> Result<Verdict, CliError> {
         "{:26} {:46} with the broker's own checks",
         "bug", "by the checker alone"
     )?;
-    for bug in bugs_for(args.scenario) {
-        bug.select(true);
+    for (number, bug) in bugs().iter().enumerate() {
+        if bug.scenario != args.scenario {
+            continue;
+        }
+        select(Some(number));
         let [alone, with] = [false, true].map(|check_invariants| search(args, check_invariants));
-        bug.select(false);
+        select(None);
         all_caught &= alone.is_some() && with.is_some();
         let (alone, with) = (describe(alone), describe(with));
-        writeln!(out, "{:26} {alone:46} {with}", bug.name())?;
+        writeln!(out, "{:26} {alone:46} {with}", bug.name)?;
         out.flush()?;
     }
     Ok(if all_caught {

@@ -5,7 +5,6 @@ use super::driver::Driver;
 use super::net::Listener;
 use super::pacing::Turn;
 use super::peer::Peer;
-use super::planted::{self, Bug};
 use super::stream::Stream;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
 use message_queue_core::{CloseReason, Count, Input, ProtocolError};
@@ -113,7 +112,7 @@ impl<L: Listener> Connection<L> {
                 self.driver.feed(self.peer.conn, Input::PeerReset);
                 continue;
             }
-            if status.paused && !planted::is(Bug::PauseIgnored) {
+            if status.paused {
                 ready!(self.poll_failure(cx));
                 self.driver.feed(self.peer.conn, Input::PeerReset);
                 continue;
@@ -147,8 +146,7 @@ impl<L: Listener> Connection<L> {
     /// consumers are behind. While draining, too: if all were read from at once, each would have a
     /// read in memory, outside of all bounds.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let waits = !planted::is(Bug::PauseIgnored);
-        if waits && self.role == Some(Role::Producer) {
+        if self.role == Some(Role::Producer) {
             if self.turn.is_none() {
                 self.turn = self.driver.pacing.turn();
             }

@@ -13,10 +13,6 @@ pub mod net;
 pub(crate) mod observe;
 mod pacing;
 mod peer;
-#[cfg(planted_bugs)]
-pub mod planted;
-#[cfg(not(planted_bugs))]
-mod planted;
 pub(crate) mod server;
 mod stream;
 pub(crate) mod survey;

@@ -1,6 +1,5 @@
 //! The write side of one connection: shared by its own task and by whoever feeds the core.
 
-use super::planted::{self, Bug};
 use super::tally::{self, Tally};
 use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, ConnId, Count, Write};
@@ -118,13 +117,7 @@ impl Peer {
         });
         // It is the connection's task that waits for the socket, not whoever is here now.
         let task = side.task.clone()?;
-        let before = side.written;
-        let written = side.flush(&mut Context::from_waker(&task), &self.tally);
-        if planted::is(Bug::FirstPartNotCounted) && side.write.is_some() {
-            side.written = before;
-            return None;
-        }
-        written
+        side.flush(&mut Context::from_waker(&task), &self.tally)
     }
 
     /// Goes on with the write in flight. For the connection's own task, which is woken when the
@@ -165,10 +158,6 @@ impl Peer {
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {
-        if planted::is(Bug::ResumeWithoutWaking) {
-            self.side().status.paused = paused;
-            return;
-        }
         self.change(|status| status.paused = paused);
     }
 
@@ -219,11 +208,7 @@ impl WriteSide {
                 Poll::Pending => break,
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     let done = unwritten.advance(bytes);
-                    self.written += match planted::is(Bug::CountedWhenDone) {
-                        false => bytes as u64,
-                        true if done => unwritten.write.count().bytes,
-                        true => 0,
-                    };
+                    self.written += bytes as u64;
                     if done {
                         tally.add(unwritten.write.count());
                         self.write = None;
@@ -272,16 +257,12 @@ impl Unwritten {
         while let Some(batch) = batches.get(self.batch) {
             let left = batch.byte_len() - self.offset;
             if bytes < left {
-                if !planted::is(Bug::OffsetNotAdvanced) {
-                    self.offset += bytes;
-                }
+                self.offset += bytes;
                 return false;
             }
             bytes -= left;
             self.batch += 1;
-            if !planted::is(Bug::OffsetKept) {
-                self.offset = 0;
-            }
+            self.offset = 0;
         }
         true
     }
