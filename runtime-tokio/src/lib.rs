@@ -3,14 +3,18 @@
 //! All behaviour lives in [`message_queue_core`]; this crate gives it sockets, a clock, settings, a
 //! log and an HTTP port.
 //!
-//! - `serve/`: the way of a byte. [`Server`] serves a broker, [`Handle`] looks at it and ends it.
-//! - [`client`]: the other end of the wire.
-//! - [`record`]: the flight recorder, which writes down all that the core does.
-//! - `operate/`: what an operator sees.
+//! | module | holds |
+//! |---|---|
+//! | `serve/` | the path of a byte: sockets, connections, and the core behind a lock. [`Server`] runs a broker; its [`Handle`] observes it and shuts it down |
+//! | [`client`] | the client library: producers and consumers |
+//! | [`record`] | the flight recorder, which records every input and output of the core |
+//! | `operate/` | what an operator sees: log, metrics, HTTP port, signals, systemd |
+//! | [`settings`] | the settings: environment variables and `.env` |
+//! | [`bench`](mod@bench) | measures a broker |
+//! | [`cli`] | the `message-queue` command |
 //!
-//! With the feature `cli`, which is on by default, there are also [`settings`], the HTTP port and the
-//! metrics, [`bench`](mod@bench) (measures a broker) and [`cli`]. Who embeds the server or the client needs
-//! none of them.
+//! The last three, and most of `operate/`, need the feature `cli`, which is on by default. An application that
+//! embeds the server or the client needs none of them.
 
 // What cannot be said must not end the work: `println!` and `eprintln!` panic. See `cli/say.rs`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
