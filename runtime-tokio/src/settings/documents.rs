@@ -17,41 +17,43 @@ Beyond what it takes when idle (some 6 MiB) the broker takes at most the sum of:
 | for | bytes |
 |---|---|
 | all backlogs together | 2 x `BROKER_BYTES` |
-| each message that waits | 256, if each came in a read of its own; else so much for each read |
+| each message that waits | 256, if each came in a read of its own; otherwise 256 for each read |
 | each consumer | 2 x the larger of `WRITE_BYTES` and 1048580 |
 | each producer that sends | 2 x (`READ_BYTES` + 1048580) |
 | each producer that waits for room | `READ_BYTES` |
 | each connection | 16384 |
 
-Messages that wait are as many as `MAX_CONSUMERS` x `CONSUMER_CHANNEL_BUFFER_SIZE` (broadcast) or
-`QUEUE_CAPACITY` (queue) at the most. The kernel's socket buffers come on top, and what is recorded
-where recording is on (`docs/FLIGHT_RECORDER.md`). `tests/tests/memory.rs` holds the real process to
-this; `docs/BENCHMARKS.md` has what was measured.
+At most `MAX_CONSUMERS` x `CONSUMER_CHANNEL_BUFFER_SIZE` (broadcast) or `QUEUE_CAPACITY` (queue)
+messages wait. The kernel's socket buffers come on top, and the flight recorder's memory if it is on
+(`docs/FLIGHT_RECORDER.md`). `tests/tests/memory.rs` checks the real process against these bounds;
+`docs/BENCHMARKS.md` has measurements.
 ";
 
 const PEERS: &str = "\
 ## Peers that vanish
 
-A peer whose machine or network is gone sends no end of its stream, and a broker that only waits would
-keep its place for ever. So the kernel asks a peer that has been silent for `KEEPALIVE_MS` whether it
-is still there, again after each third of that, and ends the connection when `TCP_USER_TIMEOUT_MS` have
-passed without an answer (or, where that is 0, with the third question). At the defaults a vanished
-peer has left its place within about a minute; the log and the metrics say `peer_reset`.
+A peer whose machine or network is gone does not end its stream. Without a check its place would stay
+taken for ever. So the kernel sends a TCP keepalive probe to a peer that has been silent for
+`KEEPALIVE_MS`, and further probes after each third of that time. It ends the connection when
+`TCP_USER_TIMEOUT_MS` have passed without an answer (or, if that is 0, after the third probe). With the
+defaults the place of a vanished peer is free within about a minute; the log and the metrics say
+`peer_reset`.
 
-`TCP_USER_TIMEOUT_MS` counts two more things as silence: data that is not acknowledged, and, on Linux, a
-consumer whose receive buffer stays full. A consumer that may pause for longer than that without being
-disconnected needs a larger value, and a larger `WRITE_TIMEOUT_MS`.
+`TCP_USER_TIMEOUT_MS` also limits how long data may stay unacknowledged and, on Linux, how long the
+receive buffer of a consumer may stay full. If a consumer may pause for longer than that, raise it, and
+`WRITE_TIMEOUT_MS` too.
 
-`produce` and `consume` have the kernel ask in the same way: after 30 s, and every 10 s.
+`produce` and `consume` use keepalive in the same way: a probe after 30 s, then every 10 s.
 ";
 
 const RELOAD: &str = "\
 ## Settings that change while the broker runs
 
 On SIGHUP (`systemctl reload`) the broker reads `.env` again. `LOG_LEVEL`, `RUST_LOG`,
-`DRAIN_TIMEOUT_MS` and `DRAIN_DELAY_MS` are applied at once; the log says what has changed, and names
-what has changed in the file and needs a restart. A file that is not allowed changes nothing. A variable
-of the environment still wins over `.env`: nobody can change the environment of a process that runs.
+`DRAIN_TIMEOUT_MS` and `DRAIN_DELAY_MS` are applied at once. The log names the settings that have
+changed, and those that have changed in the file but need a restart. A file with an error changes
+nothing. A variable of the environment still wins over `.env`: the environment of a running process
+cannot be changed.
 ";
 
 fn in_repository(path: &str) -> PathBuf {
@@ -87,10 +89,10 @@ fn settings_md() -> String {
          `message-queue --help` lists the settings, `message-queue serve --print-config` shows the\n\
          values in force and where each comes from, `message-queue serve --check-config` only checks\n\
          them. `.env.example` is a file to start from.\n\n\
-         A variable that is one or two letters from a setting is a warning at the start with the name\n\
-         that was probably meant, and exit code 2 under `--check-config`. What else `.env` holds for\n\
-         other programs is named in a warning and ignored. `produce`, `consume` and `health` read the\n\
-         same file: `BROKER_ADDR` and `HTTP_PORT`.\n\n\
+         If the name of a variable differs from a setting by one or two letters, the broker warns at the\n\
+         start and names the setting; with `--check-config` the exit code is 2. Other variables in `.env`\n\
+         are ignored with a warning. `produce`, `consume` and `health` read `BROKER_ADDR` and `HTTP_PORT`\n\
+         from the same file.\n\n\
          | Name | Default | Allowed | What it does |\n\
          |---|---|---|---|\n",
     );

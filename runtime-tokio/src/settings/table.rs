@@ -114,8 +114,9 @@ pub static SETTINGS: &[Setting] = &[
         allowed: PLACES,
         help: "Consumers at a time; one more is refused.",
         memory: Some(
-            "In broadcast mode one backlog for each, so up to MAX_CONSUMERS x BACKLOG_BYTES, and \
-             never more than BROKER_BYTES. Consumers that wait for the same messages share them.",
+            "In broadcast mode one backlog for each consumer: up to MAX_CONSUMERS x \
+             BACKLOG_BYTES, and never more than BROKER_BYTES. Consumers that wait for the same \
+             messages share them.",
         ),
         secret: false,
     },
@@ -125,9 +126,9 @@ pub static SETTINGS: &[Setting] = &[
         allowed: PLACES,
         help: "Connections at a time; with OVERFLOW=block a tenth is reserved for consumers.",
         memory: Some(
-            "For each a file descriptor and, while it is idle, 1.5 KiB (measured: 10,000 idle \
-             producers and the broker take 19 MiB, 39 MiB with half a message read from each); for \
-             each that sends also what READ_BYTES says.",
+            "For each connection a file descriptor and, while it is idle, 1.5 KiB (measured: the \
+             broker takes 19 MiB with 10,000 idle producers, 39 MiB with half a message read from \
+             each). Each producer that sends also costs what READ_BYTES says.",
         ),
         secret: false,
     },
@@ -137,8 +138,9 @@ pub static SETTINGS: &[Setting] = &[
         allowed: MESSAGES,
         help: "Messages that may wait for one consumer in broadcast mode.",
         memory: Some(
-            "The messages themselves; BACKLOG_BYTES bounds their bytes. One that came alone takes \
-             up to 150 bytes beside them (measured: 90); those that came together share that.",
+            "The messages themselves; BACKLOG_BYTES bounds their bytes. A message that arrived \
+             alone takes up to 150 bytes more (measured: 90); messages that arrived together \
+             share that.",
         ),
         secret: false,
     },
@@ -148,8 +150,9 @@ pub static SETTINGS: &[Setting] = &[
         allowed: MESSAGES,
         help: "Messages that may wait in the queue in queue mode.",
         memory: Some(
-            "The messages themselves; BACKLOG_BYTES bounds their bytes. One that came alone takes \
-             up to 150 bytes beside them (measured: 90); those that came together share that.",
+            "The messages themselves; BACKLOG_BYTES bounds their bytes. A message that arrived \
+             alone takes up to 150 bytes more (measured: 90); messages that arrived together \
+             share that.",
         ),
         secret: false,
     },
@@ -169,9 +172,9 @@ pub static SETTINGS: &[Setting] = &[
         allowed: BACKLOG,
         help: "Bytes that may wait in all backlogs together; at least BACKLOG_BYTES.",
         memory: Some(
-            "At most twice this many bytes for all messages that wait, beside what QUEUE_CAPACITY \
-             says of small ones. One that waits for several consumers counts once for each, though \
-             it is kept once.",
+            "At most twice this many bytes for all messages that wait, and the overhead that \
+             QUEUE_CAPACITY names. A message that waits for several consumers counts once for \
+             each, though it is kept once.",
         ),
         secret: false,
     },
@@ -230,10 +233,10 @@ pub static SETTINGS: &[Setting] = &[
         allowed: IO_SIZE,
         help: "Most bytes in one write to a consumer; one larger message goes alone.",
         memory: Some(
-            "This many bytes in flight for each consumer. In queue mode it is also what a \
-             consumer that stops reading keeps from the others on the broker's side; the \
-             kernels' socket buffers take more. Where a quarter of this or more waits in a queue, \
-             at most eight free consumers share it, or more if each then gets an eighth of this.",
+            "This many bytes in flight for each consumer. In queue mode a consumer that stops \
+             reading withholds this many bytes from the others, and what the kernels' socket \
+             buffers hold. If a quarter of this or more waits in a queue, at most eight free \
+             consumers share it, or more if each then gets an eighth of this.",
         ),
         secret: false,
     },
