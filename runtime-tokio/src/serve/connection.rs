@@ -108,6 +108,11 @@ impl<L: Listener> Connection<L> {
                 self.turn = None;
                 return Poll::Ready(reason);
             }
+            if status.overdue {
+                let write_now = |bytes: &[u8]| L::write_now(&self.stream.lock(), bytes);
+                self.driver.flush_overdue(&self.peer, write_now);
+                continue;
+            }
             if status.failed {
                 self.driver.feed(self.peer.conn, Input::PeerReset);
                 continue;
