@@ -3,11 +3,12 @@
 use crate::id::TopicId;
 use alloc::collections::VecDeque;
 
-/// The bytes of all backlogs, within one bound.
+/// The bytes of all backlogs and partial frames, within one bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Budget {
-    /// The most; what was handed back by members that left may exceed it.
+    /// The most; what was handed back by members that left, and the partial frames' reserve, may
+    /// exceed it.
     limit: usize,
     used: usize,
     /// The topics that wait for bytes, first come first, and how many each waits for.
@@ -38,6 +39,11 @@ impl Budget {
     /// How much more may be taken.
     pub(crate) const fn room(&self) -> usize {
         self.limit.saturating_sub(self.used)
+    }
+
+    /// Whether more has been taken than there is.
+    pub(crate) const fn is_overdrawn(&self) -> bool {
+        self.used > self.limit
     }
 
     /// The room that there would be if `bytes` had not been taken.

@@ -29,7 +29,7 @@ pub enum Overflow {
 /// The settings of a [`Broker`](crate::Broker).
 ///
 /// # Memory
-/// Messages at rest take at most `2 * broker_bytes`, plus one read for each group, plus, for each
+/// Messages at rest and partial frames take at most `2.25 * broker_bytes`, plus one read for each group, plus, for each
 /// consumer, the write in flight (`write_bytes`, or one larger message) and, for each producer
 /// that waits for room, one batch. A batch shared by many consumers is counted for each and kept
 /// once, so in `broadcast` the real figure is lower. Beside its frames each batch takes some 150
@@ -54,7 +54,9 @@ pub struct Config {
     /// The most bytes that one backlog holds, length prefixes included; at least one largest
     /// frame. Default: 32 MiB.
     pub backlog_bytes: usize,
-    /// The most bytes that all backlogs hold together; at least `backlog_bytes`. Default: 512 MiB.
+    /// The most bytes that all backlogs and partial frames hold together; at least `backlog_bytes`.
+    /// An eighth of it (at least one largest frame) partial frames may hold in any case, beyond it
+    /// if backlogs have filled it; where they hold more, the largest is given up. Default: 512 MiB.
     pub broker_bytes: usize,
     /// The time from a connection's opening to the end of its role line. Default: 10 s.
     pub role_timeout: Duration,

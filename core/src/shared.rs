@@ -7,12 +7,14 @@ use crate::config::Config;
 use crate::error::DropReason;
 use crate::group::Run;
 use crate::id::{ConnId, GroupId, TopicId};
+use crate::partial::PartialFrames;
 use crate::session::{Consumer, Event, Session};
 use crate::stats::{Count, Stats};
 use crate::time::Now;
 use crate::timers::{Timeout, Timers};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::mem;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -26,6 +28,8 @@ pub(crate) struct Shared {
     /// How many connections without a role were opened while draining.
     pub(crate) late: usize,
     pub(crate) budget: Budget,
+    /// The frames that are not whole. Their bytes are taken from the budget.
+    pub(crate) partial: PartialFrames,
     pub(crate) timers: Timers,
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) outputs: VecDeque<Output>,
@@ -66,6 +70,7 @@ impl Shared {
             departed: 0,
             late: 0,
             budget: Budget::new(config.broker_bytes),
+            partial: PartialFrames::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -99,6 +104,25 @@ impl Shared {
     pub(crate) fn consumer(&mut self, conn: ConnId) -> &mut Consumer {
         let consumer = self.session(conn).consumer.as_mut();
         consumer.expect("the connection is a consumer")
+    }
+
+    /// Notes how many bytes of a frame that is not whole a connection holds. Returns how many it
+    /// held before.
+    pub(crate) fn set_partial(&mut self, conn: ConnId, bytes: usize) -> usize {
+        let session = self.session(conn);
+        let before = mem::replace(&mut session.partial, bytes);
+        if before != bytes {
+            self.partial.replace(conn, before, bytes);
+            self.budget.give_back(before);
+            self.budget.take(bytes);
+        }
+        before
+    }
+
+    /// The connection to let go because there is no room for the partial frames; none if there is.
+    pub(crate) fn partial_without_room(&self) -> Option<ConnId> {
+        let no_room = self.budget.is_overdrawn() && self.partial.exceed_reserve(&self.config);
+        no_room.then(|| self.partial.largest()).flatten()
     }
 
     /// Hands out a write.

@@ -121,6 +121,7 @@ impl Writer {
             25 => self.on(place, Action::Takes(1 + amount * 4096)),
             26 => self.on(place, Action::Closes),
             27 => self.on(place, Action::Resets),
+            28 if much % 2 == 0 => self.on(place, Action::Stalls),
             28 => self.on(place, Action::HasNothingToRead),
             29 => self.steps.push(Step::PassUnnoticed(time(much))),
             30 => self.steps.push(Step::Pass(time(much))),

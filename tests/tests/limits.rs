@@ -3,8 +3,10 @@
 
 use message_queue_tests::frames::{frames, read_bytes_to_end, read_messages, reset};
 use message_queue_tests::process::Broker;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The broker closes a connection that sends these bytes, for this reason.
 fn assert_closed(broker: &Broker, bytes: &[u8], reason: &str) {
@@ -174,6 +176,47 @@ fn however_many_producers_are_blocked_a_consumer_can_enter() {
     drop(blocked);
     let mut consumer = broker.consumer();
     assert_eq!(read_messages(&mut consumer, 60), vec![b"x"; 60]);
+}
+
+#[test]
+fn a_frame_that_has_begun_and_does_not_go_on_is_closed() {
+    let broker = Broker::start(&[("FRAME_TIMEOUT_MS", "300")]);
+    for begun in [&b"\0"[..], b"\0\0\0\x05four", &[0, 0, 0, 1, 7, 0]] {
+        let bytes = [b"PRODUCER\n", begun].concat();
+        let stream = broker.connect_with(&bytes);
+        assert_eq!(broker.wait_for_close(&stream), "frame_timeout");
+    }
+    // One that says nothing has begun nothing.
+    let label = "reason=\"frame_timeout\"";
+    let mut quiet = broker.producer();
+    let stalled = broker.connect_with(b"PRODUCER\n\0");
+    assert_eq!(broker.wait_for_close(&stalled), "frame_timeout");
+    assert_eq!(
+        broker.metric("message_queue_connections_closed_total", label),
+        4.0
+    );
+    quiet.write_all(&frames([b"x"])).expect("it is open");
+    broker.wait_for_metric("message_queue_received_messages_total", 2.0);
+}
+
+#[test]
+fn a_frame_that_is_slow_and_goes_on_is_not_closed() {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let broker = Broker::start(&[("FRAME_TIMEOUT_MS", "3s")]);
+    let mut slow = broker.producer();
+    // A byte comes well within the time.
+    slow.set_read_timeout(Some(Duration::from_millis(10)))
+        .expect("a timeout");
+    let message = frames([vec![7; 1 << 20]]);
+    let (began, mut sent) = (Instant::now(), 0);
+    while began.elapsed() < TIMEOUT * 2 {
+        slow.write_all(&message[sent..=sent]).expect("it is open");
+        sent += 1;
+        let nothing = slow.read(&mut [0]).expect_err("nothing is answered");
+        assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+    }
+    slow.write_all(&message[sent..]).expect("it is open");
+    broker.wait_for_metric("message_queue_received_messages_total", 1.0);
 }
 
 #[test]

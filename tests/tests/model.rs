@@ -85,11 +85,13 @@ fn lengths(large: bool) -> impl Strategy<Value = Vec<usize>> {
 }
 
 /// Half a frame, or a quarter, or none.
-fn babble() -> impl Strategy<Value = Vec<u8>> {
+fn babble(large: bool) -> impl Strategy<Value = Vec<u8>> {
+    let begun = |length| [&b"\0\x10\0\0"[..], &vec![7; length]].concat();
     prop_oneof![
-        Just(b"\0\0\0\x05ab".to_vec()),
-        Just(b"\0\0".to_vec()),
-        prop::collection::vec(any::<u8>(), 1..9),
+        u32::from(large) * 6 => (MAX_FRAME / 2..MAX_FRAME - 4).prop_map(begun),
+        2 => Just(b"\0\0\0\x05ab".to_vec()),
+        2 => Just(b"\0\0".to_vec()),
+        2 => prop::collection::vec(any::<u8>(), 1..9),
     ]
 }
 
@@ -104,13 +106,14 @@ fn event(large: bool) -> impl Strategy<Value = Event> {
         1 => Just(Action::IsSealedLate),
         3 => Just(Action::IsSealed),
         1 => Just(Action::HasNothingToRead),
+        1 => Just(Action::Stalls),
     ];
     prop_oneof![
         12 => (place(), first_line(), reads())
             .prop_map(|(place, line, reads)| Event::Arrives(place, line, reads)),
         20 => (place(), lengths(large), reads())
             .prop_map(|(place, lengths, reads)| Event::Publishes(place, lengths, reads)),
-        1 => (place(), babble(), any::<bool>())
+        1 + 14 * u32::from(large) => (place(), babble(large), prop::bool::weighted(0.3))
             .prop_map(|(place, bytes, leaves)| Event::Babbles(place, bytes, leaves)),
         20 => (place(), action).prop_map(|(place, action)| Event::Does(place, action)),
         3 => (1..4_000_u64).prop_map(Event::Passes),
@@ -229,7 +232,10 @@ fn steps(events: Vec<Event>) -> Vec<Step> {
                 ));
             }
             Event::Babbles(place, bytes, leaves) => {
-                let (parts, reads) = (vec![Part::Raw(Literal::of(&bytes))], Reads::Whole);
+                // The rest of a long one is a repetition, and short as text.
+                let (head, rest) = bytes.split_at(bytes.len().min(4));
+                let parts = [head, rest].map(|it| Part::Raw(Literal::of(it))).to_vec();
+                let reads = Reads::Whole;
                 let sends = Action::Sends(Bytes { parts, reads });
                 steps.push(Step::On(places[place], sends));
                 if leaves {

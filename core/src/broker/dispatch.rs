@@ -1,6 +1,7 @@
 //! What connections bring goes to their topics.
 
 use super::Broker;
+use crate::error::CloseReason;
 use crate::id::{ConnId, TopicId};
 use crate::session::Event;
 use crate::shared::Shared;
@@ -13,8 +14,21 @@ impl Broker {
         let session = self.shared.session(conn);
         session.advance(Event::Sent);
         let topic = session.topic;
+        // Its frame is whole: it is part of the batch.
+        self.shared.set_partial(conn, 0);
         self.with_topic(topic, |it, shared| it.publish(conn, batch, shared));
         self.admit_parked(topic);
+    }
+
+    /// A producer's decoder holds this much of a frame that is not whole. If there is no room for
+    /// it, whoever holds most is let go.
+    pub(super) fn hold_partial(&mut self, conn: ConnId, bytes: usize) {
+        self.shared.session(conn).advance(Event::Sent);
+        self.shared.set_partial(conn, bytes);
+        while let Some(largest) = self.shared.partial_without_room() {
+            self.close(largest, CloseReason::BrokerBytes);
+        }
+        self.admit_within_budget();
     }
 
     /// A consumer's socket has taken this many bytes in all.
@@ -38,6 +52,11 @@ impl Broker {
     /// and in those that wait for bytes, if there are now enough.
     pub(super) fn admit_parked(&mut self, topic: TopicId) {
         self.with_topic(topic, Topic::retry);
+        self.admit_within_budget();
+    }
+
+    /// Admits what is parked in the topics that wait for bytes, if there are now enough.
+    pub(super) fn admit_within_budget(&mut self) {
         while let Some(topic) = self.shared.budget.next_with_room() {
             self.with_topic(topic, Topic::retry_with_budget);
         }

@@ -107,6 +107,7 @@ impl Broker {
         if session.state() == State::AwaitingRole {
             self.clear_role_timer(conn);
         }
+        let held_partial = self.shared.set_partial(conn, 0) > 0;
         if self.shared.session(conn).consumer.is_some() {
             self.shared.clear_write_timer(conn);
             self.with_topic(topic, |it, shared| it.withdraw(conn, shared.consumer(conn)));
@@ -114,6 +115,9 @@ impl Broker {
         self.shared
             .outputs
             .push_back(Output::Close { conn, reason });
+        if held_partial {
+            self.admit_within_budget();
+        }
     }
 
     /// Ends a connection whose socket has taken `written` bytes in all and takes nothing more. What

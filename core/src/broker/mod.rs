@@ -55,6 +55,15 @@ pub enum Input {
     PeerReset,
     /// While draining: a read of this producer (or of a connection without a role) would wait.
     NothingToRead,
+    /// A producer's decoder holds this many bytes of a frame that is not whole: what
+    /// [`Decoder::partial`](crate::wire::Decoder::partial) returned. Stands until the next report
+    /// or the next [`Input::Batch`]. Not between [`Output::Pause`] and [`Output::Resume`].
+    Partial {
+        /// The bytes that it takes in memory, more or less.
+        bytes: usize,
+    },
+    /// No byte of a frame that has begun has come for as long as is allowed.
+    FrameStalled,
 }
 
 /// What the runtime has to do, or may want to tell. See [`Broker::poll_output`].
@@ -224,6 +233,8 @@ impl Broker {
             Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),
             Input::NothingToRead => self.nothing_to_read(conn),
+            Input::Partial { bytes } => self.hold_partial(conn, bytes),
+            Input::FrameStalled => self.close(conn, CloseReason::FrameTimeout),
         }
         self.proceed_with_drain();
     }

@@ -120,7 +120,7 @@ impl Broker {
 
     /// The bytes of [`backlog`](Self::backlog), at no cost.
     pub const fn held_bytes(&self) -> usize {
-        self.shared.budget.used()
+        self.shared.budget.used() - self.shared.partial.bytes()
     }
 
     /// Since when the message that has waited longest has been waiting; one in flight is waiting.

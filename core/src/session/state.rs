@@ -31,7 +31,7 @@ pub(crate) enum Event {
     IsProducer,
     /// Its role line said `CONSUMER`, and there was a place.
     IsConsumer,
-    /// It sent a batch.
+    /// It sent a batch, or part of a frame.
     Sent,
     /// There is no room for all that it sent.
     Parked,

@@ -28,6 +28,9 @@ impl Default for DecoderConfig {
     }
 }
 
+/// Partial frames are reported in steps of so many bytes, and shorter ones not at all.
+const PARTIAL_STEP: usize = 16 * 1024;
+
 /// What a decoder found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
@@ -53,6 +56,8 @@ pub struct Decoder {
     phase: Phase,
     /// Outside of [`next`](Self::next) it begins at a frame (or the role line) that is not whole.
     buffer: ReadBuffer,
+    /// What [`partial`](Self::partial) returned last; 0 after a batch.
+    reported: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +81,7 @@ impl Decoder {
             config,
             phase: Phase::Role,
             buffer: ReadBuffer::new(config.read_bytes),
+            reported: 0,
         }
     }
 
@@ -102,6 +108,31 @@ impl Decoder {
     /// if any, is kept: in memory of its own if it is short, else the buffer stays.
     pub fn park(&mut self, spares: &mut SpareBuffers) {
         self.buffer.park(spares);
+    }
+
+    /// Whether part of a frame has arrived and the rest has not, after the last
+    /// [`next`](Self::next).
+    pub fn is_mid_frame(&self) -> bool {
+        matches!(self.phase, Phase::Frames) && !self.buffer.as_bytes().is_empty()
+    }
+
+    /// What [`Input::Partial`](crate::Input::Partial) is to say when a read would wait; `None` if
+    /// what was said last, or that there is nothing after a batch, is still true to within 16 KiB.
+    ///
+    /// A partial frame takes the bytes that have arrived, or half the buffer that it keeps if that
+    /// is more. Shorter ones than 16 KiB are not counted: see the memory of a connection.
+    pub fn partial(&mut self) -> Option<usize> {
+        let held = if self.is_mid_frame() {
+            self.buffer.held().min(frame::MAX_FRAME)
+        } else {
+            0
+        };
+        let held = if held < PARTIAL_STEP { 0 } else { held };
+        let is_news = held.abs_diff(self.reported) >= PARTIAL_STEP;
+        is_news.then(|| {
+            self.reported = held;
+            held
+        })
     }
 
     /// What has arrived and was not reported yet: the role, then a batch of all the whole frames.
@@ -176,6 +207,7 @@ impl Decoder {
         if messages == 0 {
             return Ok(None);
         }
+        self.reported = 0;
         let batch = self.buffer.take(messages, end);
         Ok(Some(Decoded::Batch(batch)))
     }

@@ -81,6 +81,22 @@ impl ReadBuffer {
         &self.bytes
     }
 
+    /// The bytes that a partial frame costs: its own, where it moves out of the buffer
+    /// ([`park`](Self::park)), else half the buffer if that is more.
+    pub(super) fn held(&self) -> usize {
+        let filled = self.bytes.len();
+        if self.is_short() {
+            filled
+        } else {
+            filled.max(self.allocated / 2)
+        }
+    }
+
+    /// Whether what is left takes little of the buffer.
+    fn is_short(&self) -> bool {
+        SHORT_RATIO * self.bytes.len() <= self.allocated
+    }
+
     /// The buffer to append to. It has room for at least one byte.
     pub(super) fn room(&mut self, spares: &mut SpareBuffers) -> &mut BytesMut {
         if self.bytes.capacity() - self.bytes.len() < self.target.div_ceil(2) {
@@ -164,7 +180,7 @@ impl ReadBuffer {
     /// Leaves the memory, if there is any, to `spares`, unless a good part of it holds part of a
     /// frame.
     pub(super) fn park(&mut self, spares: &mut SpareBuffers) {
-        if self.allocated > 0 && SHORT_RATIO * self.bytes.len() <= self.allocated {
+        if self.allocated > 0 && self.is_short() {
             let partial = BytesMut::from(self.as_bytes());
             let allocated = partial.capacity();
             self.replace(partial, allocated, spares);

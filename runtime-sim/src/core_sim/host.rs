@@ -138,6 +138,9 @@ impl Host {
             }
             None => {
                 socket.decoder.park(&mut self.spares);
+                if let Some(bytes) = socket.decoder.partial() {
+                    self.input(conn, Input::Partial { bytes }, world, None);
+                }
                 self.nothing_to_read(conn, world);
             }
         }

@@ -272,7 +272,9 @@ impl State {
             | Input::Broke(_)
             | Input::PeerClosed
             | Input::PeerReset
-            | Input::NothingToRead => {}
+            | Input::NothingToRead
+            | Input::Partial { .. }
+            | Input::FrameStalled => {}
         }
     }
 

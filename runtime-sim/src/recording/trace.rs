@@ -59,6 +59,10 @@ impl<'a> Trace<'a> {
             Input::PeerClosed => writeln!(self.out, "closes"),
             Input::PeerReset => writeln!(self.out, "is reset"),
             Input::NothingToRead => writeln!(self.out, "has nothing more to read"),
+            Input::Partial { bytes } => {
+                writeln!(self.out, "holds {bytes} bytes of a partial frame")
+            }
+            Input::FrameStalled => writeln!(self.out, "sends no more of a frame"),
         }
     }
 

@@ -153,7 +153,9 @@ const fn level_of(reason: CloseReason) -> Level {
         CloseReason::PeerClosed | CloseReason::PeerReset | CloseReason::Drained => Level::Info,
         CloseReason::Protocol(_)
         | CloseReason::RoleTimeout
+        | CloseReason::FrameTimeout
         | CloseReason::WriteTimeout
+        | CloseReason::BrokerBytes
         | CloseReason::TooManyConnections
         | CloseReason::TooManyConsumers
         | CloseReason::Draining
@@ -176,7 +178,9 @@ fn log_closed(level: Level, ended: &Ended) {
         CloseReason::PeerClosed
         | CloseReason::PeerReset
         | CloseReason::RoleTimeout
+        | CloseReason::FrameTimeout
         | CloseReason::WriteTimeout
+        | CloseReason::BrokerBytes
         | CloseReason::TooManyConnections
         | CloseReason::TooManyConsumers
         | CloseReason::Draining

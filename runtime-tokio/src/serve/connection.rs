@@ -5,6 +5,7 @@ use super::driver::Driver;
 use super::net::Listener;
 use super::pacing::Turn;
 use super::peer::Peer;
+use super::stall::StallWatch;
 use super::stream::Stream;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
 use message_queue_core::{CloseReason, Count, Input, ProtocolError};
@@ -40,6 +41,7 @@ pub(crate) struct Connection<L: Listener> {
     /// What it waits for before the next read, where its consumers are behind.
     turn: Option<Turn>,
     last_reads: Option<LastReads>,
+    stall: StallWatch,
     /// Goes off when it is to be looked whether the peer is still there. None until it was once not
     /// read from.
     watch: Option<Pin<Box<Sleep>>>,
@@ -64,6 +66,7 @@ impl<L: Listener> Connection<L> {
         stream: Stream<L::Stream>,
         config: DecoderConfig,
         late: bool,
+        frame_timeout: Duration,
     ) -> Self {
         let decoder = Decoder::new(config);
         Self {
@@ -74,6 +77,7 @@ impl<L: Listener> Connection<L> {
             role: None,
             turn: None,
             last_reads: None,
+            stall: StallWatch::new(frame_timeout),
             watch: None,
             late,
         }
@@ -134,6 +138,7 @@ impl<L: Listener> Connection<L> {
             match self.poll_read(cx) {
                 Poll::Ready(Ok(bytes)) => self.received(bytes),
                 Poll::Ready(Err(_)) => self.driver.feed(self.peer.conn, Input::PeerReset),
+                Poll::Pending if self.decoder.is_mid_frame() && self.mid_frame(cx) => {}
                 Poll::Pending => {
                     ready!(self.poll_quiet(cx));
                     self.driver.feed(self.peer.conn, Input::NothingToRead);
@@ -179,11 +184,26 @@ impl<L: Listener> Connection<L> {
             cx,
             self.decoder.recv_buf_from(&mut self.driver.spares())
         ))?;
+        self.stall.progressed();
         if let Some(last_reads) = &mut self.last_reads {
             last_reads.quiet.as_mut().reset(Instant::now() + QUIET);
             last_reads.has_read = true;
         }
         Poll::Ready(Ok(bytes))
+    }
+
+    /// The rest of a frame has yet to come. Returns whether the core was told of that.
+    fn mid_frame(&mut self, cx: &mut Context<'_>) -> bool {
+        self.decoder.park(&mut self.driver.spares());
+        let input = if let Some(bytes) = self.decoder.partial() {
+            Input::Partial { bytes }
+        } else if self.stall.poll_stalled(cx).is_ready() {
+            Input::FrameStalled
+        } else {
+            return false;
+        };
+        self.driver.feed(self.peer.conn, input);
+        true
     }
 
     /// While draining: whether this producer has been read from for long enough.

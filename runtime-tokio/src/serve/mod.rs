@@ -14,6 +14,7 @@ pub(crate) mod observe;
 mod pacing;
 mod peer;
 pub(crate) mod server;
+mod stall;
 mod stream;
 pub(crate) mod survey;
 mod tally;

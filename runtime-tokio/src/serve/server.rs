@@ -19,6 +19,9 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+/// The default of [`Server::with_frame_timeout`].
+const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A broker that is not serving yet.
 ///
 /// ```
@@ -43,6 +46,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 pub struct Server {
     handle: Handle,
     decoder: DecoderConfig,
+    frame_timeout: Duration,
     /// The most sockets open at a time.
     max_sockets: usize,
     heartbeat: Heartbeat,
@@ -107,6 +111,7 @@ impl Server {
                 accept_failures: Arc::default(),
             },
             decoder,
+            frame_timeout: FRAME_TIMEOUT,
             max_sockets: usize::MAX,
             heartbeat: Heartbeat(Box::new(|| ())),
         }
@@ -121,6 +126,13 @@ impl Server {
     #[must_use]
     pub fn observed_by(self, observer: impl Observer + 'static) -> Self {
         self.handle.driver.core().set_observer(Box::new(observer));
+        self
+    }
+
+    /// Closes a producer of which no byte of a frame that has begun comes for so long. Default: 30 s.
+    #[must_use]
+    pub const fn with_frame_timeout(mut self, timeout: Duration) -> Self {
+        self.frame_timeout = timeout;
         self
     }
 
@@ -149,6 +161,7 @@ impl Server {
         let Self {
             handle,
             decoder,
+            frame_timeout,
             max_sockets,
             mut heartbeat,
         } = self;
@@ -185,7 +198,7 @@ impl Server {
                     let stream = Stream::new(stream);
                     let (peer, late) = driver.open(addr, stream.clone());
                     let driver = Arc::clone(driver);
-                    let connection = Connection::<L>::new(driver, peer, stream, decoder, late);
+                    let connection = Connection::<L>::new(driver, peer, stream, decoder, late, frame_timeout);
                     connections.spawn(connection.run());
                 }
             }

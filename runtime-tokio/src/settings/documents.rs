@@ -16,7 +16,8 @@ Beyond what it takes when idle (some 6 MiB) the broker takes at most the sum of:
 
 | for | bytes |
 |---|---|
-| all backlogs together | 2 x `BROKER_BYTES` |
+| all backlogs and unfinished messages | 2 x `BROKER_BYTES` |
+| unfinished messages where backlogs are full | a quarter of `BROKER_BYTES`, 2097160 at least |
 | each message that waits | 256, if each came in a read of its own; else so much for each read |
 | each consumer | 2 x the larger of `WRITE_BYTES` and 1048580 |
 | each producer that sends | 2 x (`READ_BYTES` + 1048580) |

@@ -167,11 +167,13 @@ pub static SETTINGS: &[Setting] = &[
         name: "BROKER_BYTES",
         default: "512MiB",
         allowed: BACKLOG,
-        help: "Bytes that may wait in all backlogs together; at least BACKLOG_BYTES.",
+        help: "Bytes that may wait in all backlogs and unfinished messages together; at least BACKLOG_BYTES.",
         memory: Some(
             "At most twice this many bytes for all messages that wait, beside what QUEUE_CAPACITY \
              says of small ones. One that waits for several consumers counts once for each, though \
-             it is kept once.",
+             it is kept once. Of a message that has not come whole yet, 16 KiB or more count; where \
+             they have no room the producer that holds most is disconnected, but an eighth of this \
+             (1048580 bytes at least) they may hold in any case, beyond the limit if need be.",
         ),
         secret: false,
     },
@@ -217,6 +219,14 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
     },
     Setting {
+        name: "FRAME_TIMEOUT_MS",
+        default: "30s",
+        allowed: DEADLINE,
+        help: "Time in which some byte more of a message that has begun must come from a producer.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
         name: "WRITE_TIMEOUT_MS",
         default: "30s",
         allowed: DEADLINE,
@@ -245,7 +255,7 @@ pub static SETTINGS: &[Setting] = &[
         memory: Some(
             "Producers take turns in two buffers of this many bytes (measured: 100 that flood and \
              the broker take 10 MiB). One that pauses in the middle of a message keeps a buffer of \
-             its own: this many bytes, or up to 2 MiB if that is more. With OVERFLOW=block another \
+             its own, which counts within BROKER_BYTES: this many bytes, or up to 2 MiB if that is more. With OVERFLOW=block another \
              read for each producer that waits for room.",
         ),
         secret: false,

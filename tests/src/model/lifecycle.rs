@@ -32,6 +32,7 @@ impl Model {
                 group: None,
                 in_flight: None,
                 taken: 0,
+                partial: 0,
             };
             self.connections.insert(conn, connection);
         }
@@ -113,10 +114,14 @@ impl Model {
             return;
         }
         connection.closing = Some(reason);
+        let held = std::mem::take(&mut connection.partial);
         if let Some(id) = connection.group {
             self.group(id).idle.retain(|idle| *idle != conn);
         }
         self.effects.push(Effect::Close { conn, reason });
+        if held > 0 {
+            self.offer_parked();
+        }
     }
 
     /// Now it is known what its socket has taken, and its place is free.

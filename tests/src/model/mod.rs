@@ -11,6 +11,7 @@
 mod drain;
 mod effect;
 mod lifecycle;
+mod partial;
 mod publish;
 mod share;
 mod tally;
@@ -57,6 +58,8 @@ struct Connection {
     in_flight: Option<InFlight>,
     /// How many bytes its socket has taken in all.
     taken: u64,
+    /// How many bytes of a frame that is not whole are held for it.
+    partial: usize,
 }
 
 /// The one write on its way to a consumer.
@@ -124,12 +127,17 @@ impl Model {
             _ if self.connections[&conn].closing.is_some() => {}
             Input::Role(role) => self.take_role(conn, *role),
             Input::Batch(batch) => {
+                // Its frame is whole. Whoever waited first has the room that it held.
+                self.connection(conn).partial = 0;
                 self.publish(conn, batch.bodies().map(|body| body.to_vec()).collect());
+                self.offer_parked();
             }
             Input::Broke(error) => self.close(conn, CloseReason::Protocol(*error)),
             Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),
             Input::NothingToRead => self.nothing_to_read(conn),
+            Input::Partial { bytes } => self.hold_partial(conn, *bytes),
+            Input::FrameStalled => self.close(conn, CloseReason::FrameTimeout),
         }
         self.go_on_draining();
         std::mem::take(&mut self.effects)

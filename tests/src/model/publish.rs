@@ -116,12 +116,11 @@ impl Model {
         }
     }
 
-    /// Bytes that wait in all groups.
-    fn held_bytes(&self) -> usize {
-        self.groups
-            .values()
-            .map(|group| bytes(&group.waiting))
-            .sum()
+    /// Bytes that wait in all groups, and those of frames that are not whole.
+    pub(super) fn held_bytes(&self) -> usize {
+        let groups = self.groups.values();
+        let waiting: usize = groups.map(|group| bytes(&group.waiting)).sum();
+        waiting + self.partial_bytes()
     }
 }
 

@@ -15,6 +15,7 @@
 //! 1.5s pass unnoticed
 //! drain 5s
 //! c2 has nothing to read
+//! c2 stalls
 //! c2 resets
 //! c1 closes
 //! ```
@@ -94,6 +95,8 @@ pub enum Action {
     IsSealed,
     /// While draining: a read would wait.
     HasNothingToRead,
+    /// It has begun a frame, and nothing more of it has come for too long.
+    Stalls,
     /// The peer ends its side of the stream. Everything it sent arrives first.
     Closes,
     /// The connection is reset. What it sent and was not read yet is lost.

@@ -74,12 +74,20 @@ impl Socket {
         !self.paused && self.arrived.is_empty() && !self.decoding
     }
 
+    /// Whether part of a frame has come and the rest has not.
+    pub(super) fn is_mid_frame(&self) -> bool {
+        !self.closed && self.decoder.is_mid_frame()
+    }
+
     /// Reads and decodes until there is an input for the broker; none if it takes more to go on,
     /// or if the broker wants none.
     pub(super) fn next_input(&mut self) -> Option<Input> {
         while !self.paused && !self.closed {
             if !self.decoding {
-                match self.arrived.front_mut()? {
+                let Some(arrival) = self.arrived.front_mut() else {
+                    return self.decoder.partial().map(|bytes| Input::Partial { bytes });
+                };
+                match arrival {
                     Arrival::Bytes { bytes, read } => {
                         *read += receive(&bytes[*read..], &mut self.decoder);
                         if *read == bytes.len() {

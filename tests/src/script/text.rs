@@ -74,6 +74,7 @@ impl Action {
             "s socket is sealed late" => Self::IsSealedLate,
             "s socket is sealed" => Self::IsSealed,
             "has nothing to read" => Self::HasNothingToRead,
+            "stalls" => Self::Stalls,
             "closes" => Self::Closes,
             "resets" => Self::Resets,
             _ => {
@@ -175,6 +176,7 @@ impl fmt::Display for Step {
             Self::On(conn, Action::IsSealedLate) => write!(f, "{conn}'s socket is sealed late"),
             Self::On(conn, Action::IsSealed) => write!(f, "{conn}'s socket is sealed"),
             Self::On(conn, Action::HasNothingToRead) => write!(f, "{conn} has nothing to read"),
+            Self::On(conn, Action::Stalls) => write!(f, "{conn} stalls"),
             Self::On(conn, Action::Closes) => write!(f, "{conn} closes"),
             Self::On(conn, Action::Resets) => write!(f, "{conn} resets"),
         }

@@ -46,6 +46,11 @@ impl Reader {
                 },
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if let Some(bytes) = decoder.partial()
+                        && self.tell(Input::Partial { bytes }).await.is_err()
+                    {
+                        return;
+                    }
                     if self.readable_in_time(is_consumer).await {
                         continue;
                     }

@@ -108,6 +108,46 @@ fn with_block_a_producer_is_not_read_from_until_there_is_room() {
 }
 
 #[test]
+fn a_frame_that_is_not_whole_counts_and_the_largest_goes_where_there_is_no_room() {
+    assert_trace!(
+        r#"
+        config delivery=queue backlog_bytes=1048580 broker_bytes=1048580
+        c1 opens
+        c1 sends "PRODUCER\n" bytes "\0\x10\0\0" "x"*600000
+        c2 opens
+        # c1's share and this are more than there is.
+        c2 sends "PRODUCER\n" frames "y"*600000
+        # Together they hold more than they may in any case, and c2 holds most.
+        c2 sends bytes "\0\x10\0\0" "y"*700000
+        # Of those that hold as much the one that came last goes.
+        c3 opens
+        c3 sends "PRODUCER\n" bytes "\0\x10\0\0" "z"*600000
+        # What is whole is a message, and no part of one any more.
+        c1 sends bytes "x"*448576
+        c4 opens
+        c4 sends "PRODUCER\n" frames "w"*40
+        "#
+    );
+}
+
+#[test]
+fn a_frame_that_is_not_whole_takes_room_from_those_that_wait_for_it() {
+    assert_trace!(
+        r#"
+        config delivery=queue overflow=block backlog_bytes=1048580 broker_bytes=1048580
+        c1 opens
+        c1 sends "PRODUCER\n" bytes "\0\x10\0\0" "x"*600000
+        c2 opens
+        c2 sends "PRODUCER\n" frames "y"*600000
+        # Nothing more of it comes: c2 has room.
+        c1 stalls
+        c3 opens
+        c3 sends "PRODUCER\n" frames "z"*600000
+        "#
+    );
+}
+
+#[test]
 fn with_block_in_broadcast_a_message_waits_until_every_consumer_has_room() {
     assert_trace!(
         r#"
