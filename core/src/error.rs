@@ -4,6 +4,7 @@
 //! counter for each. It is never an `Err` out of the [`Broker`](crate::Broker) and never a panic.
 //! What the caller does wrong (time that runs backwards, a connection opened twice) is an assertion.
 
+use crate::wire::FirstBytes;
 use core::fmt;
 
 /// What a peer sent that the wire format does not allow. Final: a [`Decoder`](crate::wire::Decoder)
@@ -11,8 +12,9 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ProtocolError {
-    /// The role line is neither `PRODUCER` nor `CONSUMER` (PROTOCOL.md, section 2).
-    UnknownRole,
+    /// The role line is neither `PRODUCER` nor `CONSUMER`, or cannot become either (PROTOCOL.md,
+    /// section 2). Carries what had come; how much that is depends on how the bytes arrived.
+    UnknownRole(FirstBytes),
     /// No line feed within the allowed length of the role line (PROTOCOL.md, section 2).
     RoleLineTooLong {
         /// The longest role line allowed, in bytes, its line feed not counted.
@@ -34,7 +36,9 @@ pub enum ProtocolError {
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownRole => f.write_str("the role line is neither PRODUCER nor CONSUMER"),
+            Self::UnknownRole(first) => {
+                write!(f, "the role line is neither PRODUCER nor CONSUMER: {first}")
+            }
             Self::RoleLineTooLong { limit } => {
                 write!(
                     f,
@@ -90,7 +94,7 @@ impl CloseReason {
     pub const ALL: [Self; 15] = [
         Self::PeerClosed,
         Self::PeerReset,
-        Self::Protocol(ProtocolError::UnknownRole),
+        Self::Protocol(ProtocolError::UnknownRole(FirstBytes::NONE)),
         Self::Protocol(ProtocolError::RoleLineTooLong { limit: 0 }),
         Self::Protocol(ProtocolError::TruncatedRoleLine),
         Self::Protocol(ProtocolError::FrameTooLarge { length: 0 }),
@@ -110,7 +114,7 @@ impl CloseReason {
         match self {
             Self::PeerClosed => 0,
             Self::PeerReset => 1,
-            Self::Protocol(ProtocolError::UnknownRole) => 2,
+            Self::Protocol(ProtocolError::UnknownRole(_)) => 2,
             Self::Protocol(ProtocolError::RoleLineTooLong { .. }) => 3,
             Self::Protocol(ProtocolError::TruncatedRoleLine) => 4,
             Self::Protocol(ProtocolError::FrameTooLarge { .. }) => 5,
@@ -131,7 +135,7 @@ impl CloseReason {
         match self {
             Self::PeerClosed => "peer_closed",
             Self::PeerReset => "peer_reset",
-            Self::Protocol(ProtocolError::UnknownRole) => "unknown_role",
+            Self::Protocol(ProtocolError::UnknownRole(_)) => "unknown_role",
             Self::Protocol(ProtocolError::RoleLineTooLong { .. }) => "role_line_too_long",
             Self::Protocol(ProtocolError::TruncatedRoleLine) => "truncated_role_line",
             Self::Protocol(ProtocolError::FrameTooLarge { .. }) => "frame_too_large",

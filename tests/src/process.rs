@@ -194,10 +194,14 @@ impl Broker {
 
     /// The reason in the log for which the broker closed, or closes, the connection of `stream`.
     pub fn wait_for_close(&self, stream: &TcpStream) -> String {
-        let own = stream.local_addr().expect("an address").to_string();
-        let line =
-            self.wait_for_log(|line| line["peer"] == own.as_str() && line.get("reason").is_some());
+        let line = self.wait_for_close_line(stream);
         line["reason"].as_str().expect("a name").to_owned()
+    }
+
+    /// The line in the log that says that the broker closed, or closes, the connection of `stream`.
+    pub fn wait_for_close_line(&self, stream: &TcpStream) -> Value {
+        let own = stream.local_addr().expect("an address").to_string();
+        self.wait_for_log(|line| line["peer"] == own.as_str() && line.get("reason").is_some())
     }
 
     /// Every line of its log so far.

@@ -24,18 +24,51 @@ fn an_unknown_role_is_closed() {
     assert_closed(&Broker::start(&[]), b"GET / HTTP/1.1\r\n", "unknown_role");
 }
 
+/// It was closed after `ROLE_TIMEOUT_MS`, or never where what followed had a line feed to come.
+#[test]
+fn what_cannot_become_a_role_line_is_closed_at_once_and_the_log_says_what_it_is() {
+    let broker = Broker::start(&[("ROLE_TIMEOUT_MS", "600000")]);
+    let firsts: [(&[u8], &str); 4] = [
+        (b"GET / HTTP/1.1", "this is HTTP"),
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc", "this is TLS"),
+        (
+            b"PROXY TCP4 192.0.2.1 192.0.2.2",
+            "this is the PROXY protocol",
+        ),
+        (b"producer", "it begins with \"producer\""),
+    ];
+    for (bytes, what) in firsts {
+        let mut stream = broker.connect_with(bytes);
+        assert_eq!(read_bytes_to_end(&mut stream), b"", "nothing is answered");
+        let closed = broker.wait_for_close_line(&stream);
+        assert_eq!(closed["reason"], "unknown_role");
+        let detail = format!("the role line is neither PRODUCER nor CONSUMER: {what}");
+        assert_eq!(closed["detail"], detail);
+    }
+}
+
+#[test]
+fn one_byte_may_be_enough() {
+    let broker = Broker::start(&[("ROLE_TIMEOUT_MS", "600000")]);
+    assert_closed(&broker, b"G", "unknown_role");
+}
+
 #[test]
 fn a_role_line_that_does_not_end_is_closed() {
-    assert_closed(&Broker::start(&[]), &[b'P'; 1025], "role_line_too_long");
+    assert_closed(
+        &Broker::start(&[]),
+        &[&b"PRODUCER "[..], &[b'x'; 1016]].concat(),
+        "role_line_too_long",
+    );
 }
 
 #[test]
 fn silence_is_closed_and_a_dripping_role_line_is_silence() {
     let broker = Broker::start(&[("ROLE_TIMEOUT_MS", "200")]);
     assert_closed(&broker, b"", "role_timeout");
-    let mut dripping = broker.connect();
+    let mut dripping = broker.connect_with(b"PRODUCER ");
     // It is closed while it drips; then a write fails.
-    while dripping.write_all(b"P").is_ok() {}
+    while dripping.write_all(b"x").is_ok() {}
     let reason = broker.wait_for_close(&dripping);
     assert!(
         ["role_timeout", "role_line_too_long"].contains(&reason.as_str()),

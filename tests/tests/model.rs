@@ -59,7 +59,11 @@ fn first_line() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(b"PRODUCER\n\x00\x10\x00\x01".to_vec()),
         1 => Just(b"PRODUCER".to_vec()),
         1 => Just(b"GET / HTTP/1.1\r\n".to_vec()),
-        1 => (1..60_usize).prop_map(|length| vec![b'x'; length]),
+        1 => (9..60_usize).prop_map(|length| {
+            let mut line = b"CONSUMER ".to_vec();
+            line.resize(length, b'x');
+            line
+        }),
     ]
 }
 

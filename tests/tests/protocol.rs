@@ -43,7 +43,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 #[test]
 fn the_role_lines_are_answered_as_the_specification_says() {
     let rows = rows("2");
-    assert_eq!(rows.len(), 5, "{rows:?}");
+    assert_eq!(rows.len(), 9, "{rows:?}");
     for row in rows {
         let broker = Broker::start(&[]);
         let mut stream = broker.connect_with(&bytes(code(row[0])));

@@ -1,7 +1,7 @@
 //! The wire format, version 1: a role line, then frames (PROTOCOL.md).
 //!
 //! ```text
-//! bytes ─▶ Decoder ─▶ Role, then FrameBatch …            (read_buffer.rs, decoder.rs, role.rs, frame.rs, batch.rs)
+//! bytes ─▶ Decoder ─▶ Role, then FrameBatch …            (read_buffer.rs, decoder.rs, role.rs, first_bytes.rs, frame.rs, batch.rs)
 //!          messages ─▶ Encoder ─▶ FrameBatch ─▶ bytes    (encoder.rs)
 //!          FrameBatch … ─▶ Write ─▶ bytes                (write.rs)
 //! ```
@@ -10,6 +10,7 @@ mod batch;
 pub mod control;
 mod decoder;
 mod encoder;
+mod first_bytes;
 mod frame;
 pub mod handshake;
 mod read_buffer;
@@ -20,6 +21,7 @@ mod write;
 pub use batch::{Bodies, FrameBatch};
 pub use decoder::{Decoded, Decoder, DecoderConfig};
 pub use encoder::{Encoder, MessageTooLarge};
+pub use first_bytes::{FirstBytes, Signature};
 pub use frame::{LENGTH_PREFIX, MAX_FRAME, MAX_FRAME_BODY};
 pub use read_buffer::SpareBuffers;
 pub use reader::{BadStream, FrameReader, Received};

@@ -1,5 +1,6 @@
 //! The role line: the first line a client sends (PROTOCOL.md, section 2).
 
+use super::first_bytes::FirstBytes;
 use crate::error::ProtocolError;
 use core::fmt;
 
@@ -33,23 +34,43 @@ impl Role {
     /// Finds the role line at the front of `bytes`: the role, and the bytes that its line takes.
     /// `None` if the line has not ended yet. `limit` is the longest line allowed, in bytes, its
     /// line feed not counted.
+    ///
+    /// What cannot become a role line is an error at once, however the bytes are cut.
     pub(super) fn parse(
         bytes: &[u8],
         limit: usize,
     ) -> Result<Option<(Self, usize)>, ProtocolError> {
         let window = &bytes[..bytes.len().min(limit.saturating_add(1))];
-        let Some(end) = window.iter().position(|&byte| byte == b'\n') else {
-            return if bytes.len() > limit {
-                Err(ProtocolError::RoleLineTooLong { limit })
-            } else {
-                Ok(None)
-            };
+        let unknown = || ProtocolError::UnknownRole(FirstBytes::of(bytes));
+        let role = Self::begun(window).ok_or_else(unknown)?;
+        let size = match window.get(role.as_word().len()..).unwrap_or(&[]) {
+            [b'\n', ..] => Some(role.as_word().len() + 1),
+            [b'\r', b'\n', ..] => Some(role.as_word().len() + 2),
+            // Options, which version 1 does not have: their line is refused when it is whole.
+            [b' ', options @ ..] if !options.contains(&b'\n') => None,
+            [] | [b'\r'] => None,
+            [_, ..] => return Err(unknown()),
         };
-        let line = &bytes[..end];
-        match line.strip_suffix(b"\r").unwrap_or(line) {
-            b"PRODUCER" => Ok(Some((Self::Producer, end + 1))),
-            b"CONSUMER" => Ok(Some((Self::Consumer, end + 1))),
-            _ => Err(ProtocolError::UnknownRole),
+        match size {
+            Some(size) => Ok(Some((role, size))),
+            None if bytes.len() > limit => Err(ProtocolError::RoleLineTooLong { limit }),
+            None => Ok(None),
+        }
+    }
+
+    /// The role whose word `bytes` begin with, or may yet begin with.
+    fn begun(bytes: &[u8]) -> Option<Self> {
+        [Self::Producer, Self::Consumer].into_iter().find(|role| {
+            let pairs = role.as_word().iter().zip(bytes);
+            pairs.into_iter().all(|(expected, byte)| expected == byte)
+        })
+    }
+
+    /// The word that announces this role.
+    const fn as_word(self) -> &'static [u8] {
+        match self {
+            Self::Producer => b"PRODUCER",
+            Self::Consumer => b"CONSUMER",
         }
     }
 }
@@ -64,6 +85,47 @@ impl fmt::Display for Role {
 mod tests {
     use super::*;
 
+    type Parsed = Result<Option<(Role, usize)>, ProtocolError>;
+
+    fn unknown(first: &[u8]) -> Parsed {
+        Err(ProtocolError::UnknownRole(FirstBytes::of(first)))
+    }
+
+    /// What comes of these bytes when they arrive one by one, and after how many.
+    fn byte_by_byte(bytes: &[u8]) -> (usize, Parsed) {
+        let parse = |length| (length, Role::parse(&bytes[..length], 1024));
+        let mut steps = (0..=bytes.len()).map(parse);
+        let settled = steps.find(|(_, parsed)| *parsed != Ok(None));
+        settled.unwrap_or((bytes.len(), Ok(None)))
+    }
+
+    #[test]
+    fn the_first_byte_that_no_role_line_has_there_is_an_error_at_once() {
+        for (bytes, length) in [
+            (&b"GET / HTTP/1.1\r\n"[..], 1),
+            (b"\x16\x03\x01", 1),
+            (b"\n", 1),
+            (b"PROXY TCP4", 4),
+            (b"POST / HTTP/1.1", 2),
+            (b"CONNECT example.org:443", 4),
+            (b"PRODUCERS", 9),
+            (b"CONSUMER\t", 9),
+            (b"CONSUMER\rx", 10),
+            (b"PRODUCER\0", 9),
+        ] {
+            let expected = (length, unknown(&bytes[..length]));
+            assert_eq!(byte_by_byte(bytes), expected, "{bytes:?}");
+            assert_eq!(Role::parse(bytes, 1024), unknown(bytes), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn options_after_one_space_are_an_error_once_their_line_is_whole() {
+        let line = b"PRODUCER topic=a\n";
+        assert_eq!(byte_by_byte(line), (line.len(), unknown(line)));
+        assert_eq!(byte_by_byte(&line[..16]), (16, Ok(None)));
+    }
+
     #[test]
     fn a_line_feed_ends_the_line_and_one_carriage_return_may_stand_before_it() {
         assert_eq!(
@@ -76,7 +138,7 @@ mod tests {
         );
         assert_eq!(
             Role::parse(b"CONSUMER\r\r\n", 1024),
-            Err(ProtocolError::UnknownRole)
+            unknown(b"CONSUMER\r\r\n")
         );
         assert_eq!(Role::parse(b"", 1024), Ok(None));
         assert_eq!(Role::parse(b"PRODUCER", 1024), Ok(None));
@@ -94,7 +156,7 @@ mod tests {
         ] {
             assert_eq!(
                 Role::parse(line.as_bytes(), 1024),
-                Err(ProtocolError::UnknownRole),
+                unknown(line.as_bytes()),
                 "{line:?}"
             );
         }
@@ -105,7 +167,12 @@ mod tests {
         let too_long = Err(ProtocolError::RoleLineTooLong { limit: 8 });
         assert_eq!(Role::parse(b"PRODUCER\n", 8), Ok(Some((Role::Producer, 9))));
         assert_eq!(Role::parse(b"PRODUCER\r\n", 8), too_long);
-        assert_eq!(Role::parse(b"12345678", 8), Ok(None));
-        assert_eq!(Role::parse(b"123456789", 8), too_long);
+        assert_eq!(Role::parse(b"PRODUCER", 8), Ok(None));
+        assert_eq!(Role::parse(b"PRODUCER ", 8), too_long);
+        // What lies behind the limit is not looked at.
+        assert_eq!(Role::parse(b"PRODUCER \n", 8), too_long);
+        assert_eq!(Role::parse(b"PRODUCERS", 8), unknown(b"PRODUCERS"));
+        let too_long = Err(ProtocolError::RoleLineTooLong { limit: 3 });
+        assert_eq!(Role::parse(b"PRODX", 3), too_long);
     }
 }

@@ -268,7 +268,7 @@ mod tests {
     use crate::checker::Invariant;
     use crate::checker::script::{Script, closed, write};
     use crate::history::{Event, Manners};
-    use message_queue_core::wire::Role;
+    use message_queue_core::wire::{FirstBytes, Role};
     use message_queue_core::{CloseReason, ConnId, DeliveryMode, Overflow, ProtocolError};
 
     fn script() -> Script {
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_reason_must_fit_what_the_client_did() {
-        let unknown_role = CloseReason::Protocol(ProtocolError::UnknownRole);
+        let unknown_role = CloseReason::Protocol(ProtocolError::UnknownRole(FirstBytes::NONE));
         let truncated = CloseReason::Protocol(ProtocolError::TruncatedFrame);
         let ends = |manners, reason| {
             let script = script().step(connects(1, manners));

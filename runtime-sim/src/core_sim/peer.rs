@@ -7,9 +7,10 @@ use crate::message::{MessageId, NAMED, Reassembly, body, frame, name};
 use crate::plan::{Client, Conduct, Hostile, MILLISECOND, Micros, SECOND, Settings};
 use crate::rng::Rng;
 use bytes::Bytes;
-use message_queue_core::wire::Role;
+use message_queue_core::wire::{FirstBytes, Role};
 use message_queue_core::{CloseReason, ConnId, ProtocolError};
 use std::collections::VecDeque;
+use std::iter::repeat;
 
 /// A producer that has so many bytes unsent publishes no more for the moment.
 const UNSENT: usize = 64 << 10;
@@ -134,7 +135,11 @@ impl<'a> Peer<'a> {
             Hostile::DripsRole { .. } => world.soon(Happening::Act(self.place, conn)),
             Hostile::UnknownRole => self.push(b"GET / HTTP/1\r\n"),
             Hostile::EndlessRole => {
-                let line = vec![b'P'; self.settings.role_line_bytes + 1];
+                let line = b"PRODUCER ".iter().chain(repeat(&b'x'));
+                let line: Vec<u8> = line
+                    .take(self.settings.role_line_bytes + 1)
+                    .copied()
+                    .collect();
                 self.push(&line);
             }
             Hostile::TruncatesFrame { messages } => {
@@ -163,7 +168,7 @@ impl<'a> Peer<'a> {
             Conduct::Producer(_) | Conduct::Consumer(_) => Manners::Good,
             Conduct::Hostile(hostile) => match hostile {
                 Hostile::Silent | Hostile::DripsRole { .. } => Manners::NoRole,
-                Hostile::UnknownRole => breaks(ProtocolError::UnknownRole),
+                Hostile::UnknownRole => breaks(ProtocolError::UnknownRole(FirstBytes::NONE)),
                 Hostile::EndlessRole => breaks(ProtocolError::RoleLineTooLong {
                     limit: self.settings.role_line_bytes,
                 }),

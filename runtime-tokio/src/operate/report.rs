@@ -264,6 +264,7 @@ fn words(reasons: &Reasons) -> String {
 mod tests {
     use super::*;
     use message_queue_core::ProtocolError;
+    use message_queue_core::wire::FirstBytes;
     use serde_json::Value;
     use std::io;
     use std::net::Ipv4Addr;
@@ -333,7 +334,9 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_fault_is_a_few_lines_and_hides_no_other() {
-        let scan = CloseReason::Protocol(ProtocolError::UnknownRole);
+        let scan = CloseReason::Protocol(ProtocolError::UnknownRole(FirstBytes::of(
+            b"GET / HTTP/1.1",
+        )));
         let lines = lines(LevelFilter::INFO, |report| {
             for _ in 0..1000 {
                 close(report, scan);
@@ -351,7 +354,8 @@ mod tests {
         let scans = of(scan);
         assert_eq!(scans.len(), LINES_A_SECOND as usize + 2, "{lines:?}");
         assert_eq!(scans[0]["message"], "closed");
-        assert!(scans[0]["detail"].is_string());
+        let detail = "the role line is neither PRODUCER nor CONSUMER: this is HTTP";
+        assert_eq!(scans[0]["detail"], detail);
         assert_eq!(scans[LINES_A_SECOND as usize]["connections"], 995);
         assert_eq!(scans[LINES_A_SECOND as usize]["level"], "WARN");
         assert_eq!(of(CloseReason::WriteTimeout).len(), 1);

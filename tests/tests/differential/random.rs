@@ -228,8 +228,8 @@ impl Generator {
         let mut actions = vec![Action::Connect];
         let (mut frames_taken, mut outcomes) = (0, 1);
         match self.random.below(6) {
-            0 => actions.push(Action::send(client, "GET / HTTP/1.1\r\n")),
-            1 => actions.push(Action::send(client, [b'P'; 65])),
+            0 => actions.push(Action::send(client, "PRODUCERS")),
+            1 => actions.push(Action::send(client, format!("PRODUCER {:x>56}", ""))),
             2 => actions.extend([Action::send(client, "CONSU"), Action::HalfClose(client)]),
             3 if self.consumers.is_empty() => actions.push(Action::Reset(client)),
             3 => {

@@ -62,8 +62,9 @@ fn a_role_line_that_does_not_end_is_closed_at_its_limit() {
         r#"
         config role_line_bytes=16
         c1 opens
-        c1 sends "A"*16
-        c1 sends "A"
+        c1 sends "CONSUMER "
+        c1 sends "x"*7
+        c1 sends "x"
         "#
     );
 }

@@ -5,7 +5,7 @@ mod reference;
 
 use super::*;
 use crate::wire::read_buffer::MIN_READ;
-use crate::wire::{Encoder, LENGTH_PREFIX, MAX_FRAME, MAX_FRAME_BODY};
+use crate::wire::{Encoder, FirstBytes, LENGTH_PREFIX, MAX_FRAME, MAX_FRAME_BODY};
 use alloc::vec;
 use alloc::vec::Vec;
 use proptest::collection::vec as vec_of;
@@ -86,10 +86,17 @@ fn role_line() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(b"CONSUMER\r\n".to_vec()),
         1 => Just(b"PRODUCER\r\r\n".to_vec()),
         1 => vec_of(any::<u8>(), 0..2 * ROLE_LINE_BYTES),
-        // Lengths on both sides of the limit.
-        1 => (ROLE_LINE_BYTES - 2..ROLE_LINE_BYTES + 3).prop_map(|length| {
-            let mut line = vec![b'x'; length];
+        // Options, in lengths on both sides of the limit.
+        1 => (9..ROLE_LINE_BYTES + 3).prop_map(|length| {
+            let mut line = b"PRODUCER ".to_vec();
+            line.resize(length, b'x');
             line.push(b'\n');
+            line
+        }),
+        // A role line with one wrong byte.
+        1 => (0..10_usize, any::<u8>()).prop_map(|(at, byte)| {
+            let mut line = b"CONSUMER\r\n".to_vec();
+            line[at] = byte;
             line
         }),
     ]

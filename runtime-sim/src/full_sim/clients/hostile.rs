@@ -5,7 +5,9 @@ use super::session::{End, Session};
 use crate::history::Manners;
 use crate::message::{MessageId, body, frame};
 use crate::plan::Hostile;
+use message_queue_core::wire::FirstBytes;
 use message_queue_core::{CloseReason, ProtocolError};
+use std::iter::repeat;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -31,12 +33,15 @@ impl Puppet {
                 session
             }
             Hostile::UnknownRole => {
-                Session::open(self, breaks(ProtocolError::UnknownRole), b"OBSERVER\n").await?
+                let error = ProtocolError::UnknownRole(FirstBytes::NONE);
+                Session::open(self, breaks(error), b"OBSERVER\n").await?
             }
             Hostile::EndlessRole => {
                 let limit = self.role_line_bytes;
                 let error = ProtocolError::RoleLineTooLong { limit };
-                Session::open(self, breaks(error), &vec![b'P'; limit + 2]).await?
+                let line = b"PRODUCER ".iter().chain(repeat(&b'x'));
+                let line: Vec<u8> = line.take(limit + 2).copied().collect();
+                Session::open(self, breaks(error), &line).await?
             }
             Hostile::TruncatesFrame { messages } => {
                 let error = ProtocolError::TruncatedFrame;

@@ -2,7 +2,7 @@
 //! decoder makes of the same stream in reads. Public interface only: the fuzz targets use this
 //! file too, and say with `super::` where the decoder is to be found.
 
-use super::{Decoded, Decoder, DecoderConfig, ProtocolError, Role, SpareBuffers};
+use super::{Decoded, Decoder, DecoderConfig, FirstBytes, ProtocolError, Role, SpareBuffers};
 use alloc::vec::Vec;
 
 /// The most memory that a decoder asks for before anything has arrived, in bytes.
@@ -38,27 +38,34 @@ impl Account {
 /// role line allowed.
 pub(super) fn specified(stream: &[u8], limit: usize) -> Account {
     let mut account = Account::new();
-    let line = stream.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
-    if line.len() > limit {
+    let line = stream.split_inclusive(|&byte| byte == b'\n').next();
+    let line = line.unwrap_or(&[]);
+    let looked_at = line.len().min(limit.saturating_add(1));
+    for length in 1..=looked_at {
+        if !may_become_a_role_line(&line[..length]) {
+            return account.ended(ProtocolError::UnknownRole(FirstBytes::NONE));
+        }
+    }
+    let is_whole = line.ends_with(b"\n");
+    if line.len() - usize::from(is_whole) > limit {
         return account.ended(ProtocolError::RoleLineTooLong { limit });
     }
     if stream.is_empty() {
         return account;
     }
-    if line.len() == stream.len() {
+    if !is_whole {
         return account.ended(ProtocolError::TruncatedRoleLine);
     }
-    let mut rest = &stream[line.len() + 1..];
-    match line {
-        b"PRODUCER" | b"PRODUCER\r" => account.role = Some(Role::Producer),
-        b"CONSUMER" | b"CONSUMER\r" => {
-            account.role = Some(Role::Consumer);
-            return match rest {
-                [] => account,
-                _ => account.ended(ProtocolError::UnexpectedData),
-            };
-        }
-        _ => return account.ended(ProtocolError::UnknownRole),
+    let mut rest = &stream[line.len()..];
+    account.role = Some(match line[0] {
+        b'P' => Role::Producer,
+        _ => Role::Consumer,
+    });
+    if account.role == Some(Role::Consumer) {
+        return match rest {
+            [] => account,
+            _ => account.ended(ProtocolError::UnexpectedData),
+        };
     }
     while let Some((prefix, after)) = rest.split_first_chunk() {
         let length = u32::from_be_bytes(*prefix);
@@ -77,6 +84,16 @@ pub(super) fn specified(stream: &[u8], limit: usize) -> Account {
         [] => account,
         _ => account.ended(ProtocolError::TruncatedFrame),
     }
+}
+
+/// Whether `bytes` are a role line, or more bytes can make one of them: in this version, or in a
+/// later one that has options.
+fn may_become_a_role_line(bytes: &[u8]) -> bool {
+    [&b"PRODUCER"[..], b"CONSUMER"].into_iter().any(|word| {
+        let line = |end: &[u8]| [word, end].concat().starts_with(bytes);
+        let has_options = bytes.starts_with(&[word, b" "].concat());
+        line(b"\n") || line(b"\r\n") || line(b" ") || has_options && !bytes.ends_with(b"\n")
+    })
 }
 
 /// What a decoder makes of `stream`, read in pieces of these sizes (over and over).
@@ -109,7 +126,7 @@ pub(super) fn decoded(stream: &[u8], sizes: &[usize], config: DecoderConfig) -> 
             decoder.recv_buf().extend_from_slice(rest);
             assert_eq!(decoder.next(), Err(error), "the error stays");
             assert_eq!(decoder.finish(), Err(error), "the error stays");
-            return account.ended(error);
+            return account.ended(without_first_bytes(error, stream));
         }
         if size % 2 == 0 {
             decoder.park(&mut spares);
@@ -117,6 +134,16 @@ pub(super) fn decoded(stream: &[u8], sizes: &[usize], config: DecoderConfig) -> 
     }
     account.end = decoder.finish();
     account
+}
+
+/// The error without the bytes that it carries, which depend on the cut of the stream. They are those
+/// that it begins with.
+fn without_first_bytes(error: ProtocolError, stream: &[u8]) -> ProtocolError {
+    let ProtocolError::UnknownRole(first) = error else {
+        return error;
+    };
+    assert!(!first.as_bytes().is_empty() && stream.starts_with(first.as_bytes()));
+    ProtocolError::UnknownRole(FirstBytes::NONE)
 }
 
 /// Takes everything that has been decoded so far.
