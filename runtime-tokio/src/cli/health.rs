@@ -1,18 +1,20 @@
 //! `message-queue health`: asks a running broker how it is, so that a container needs no other
 //! program for that.
 
+use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::exit::Exit;
 use super::{container, run, say};
-use crate::client::connect_any;
+use crate::client::{connect_any, connect_first};
 use crate::settings::{Settings, SettingsError, format_time, parse_seconds};
 
 /// Between two attempts while `--wait` lasts.
@@ -117,15 +119,15 @@ fn check(args: &HealthArgs) -> Result<String, HealthError> {
     if args.if_serving && !container::may_serve() {
         return Ok("process 1 is a client".to_owned());
     }
-    let addr = match &args.addr {
-        Some(addr) => addr.clone(),
-        None => reachable(Settings::load()?.http_address())?.to_string(),
+    let target = match &args.addr {
+        Some(addr) => Target::Named(addr.clone()),
+        None => Target::Own(reachable(Settings::load()?.http_address())?),
     };
     Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(HealthError::Runtime)?
-        .block_on(ask_until_yes(args, &addr))
+        .block_on(ask_until_yes(args, &target))
 }
 
 fn answer_time(text: &str) -> Result<Duration, String> {
@@ -154,26 +156,57 @@ fn host_and_port(value: &str) -> Result<String, String> {
     }
 }
 
-/// Where to reach on this machine what listens on `listen`.
-fn reachable(listen: SocketAddr) -> Result<SocketAddr, HealthError> {
-    let ip = match listen.ip() {
-        // `::` is of both families, or of IPv4 alone.
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    match listen.port() {
-        0 => Err(HealthError::NoPort),
-        port => Ok(SocketAddr::new(ip, port)),
+/// Whom to ask.
+#[derive(Debug)]
+enum Target {
+    /// `--addr`.
+    Named(String),
+    /// The broker of this machine: the addresses that may reach it, of which there is at least one.
+    Own(Vec<SocketAddr>),
+}
+
+impl Target {
+    async fn connect(&self) -> io::Result<TcpStream> {
+        match self {
+            Self::Named(addr) => connect_any(addr).await,
+            Self::Own(addrs) => connect_first(addrs.clone()).await,
+        }
     }
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(addr) => f.write_str(addr),
+            Self::Own(addrs) => addrs.first().map_or(Ok(()), |addr| addr.fmt(f)),
+        }
+    }
+}
+
+/// Where to reach on this machine what listens on `listen`, in the order in which to try.
+fn reachable(listen: SocketAddr) -> Result<Vec<SocketAddr>, HealthError> {
+    let port = match listen.port() {
+        0 => return Err(HealthError::NoPort),
+        port => port,
+    };
+    let ips: Vec<IpAddr> = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into()],
+        // `::` is of both families, or of the one that the system has.
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        }
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => vec![ip],
+    };
+    Ok(ips.into_iter().map(|ip| (ip, port).into()).collect())
+}
+
 /// Asks once, and again while `--wait` lasts; the error is the last one.
-async fn ask_until_yes(args: &HealthArgs, addr: &str) -> Result<String, HealthError> {
+async fn ask_until_yes(args: &HealthArgs, target: &Target) -> Result<String, HealthError> {
     let path = if args.ready { "/ready" } else { "/healthz" };
-    let url = format!("http://{addr}{path}");
+    let url = format!("http://{target}{path}");
     let give_up = Instant::now() + args.wait;
     loop {
-        let answer = timeout(args.timeout, ask(addr, path, &url)).await;
+        let answer = timeout(args.timeout, ask(target, path, &url)).await;
         let error = match answer {
             Ok(Ok(())) => return Ok(url),
             Ok(Err(error)) => error,
@@ -190,18 +223,19 @@ async fn ask_until_yes(args: &HealthArgs, addr: &str) -> Result<String, HealthEr
 }
 
 /// One request on a connection of its own.
-async fn ask(addr: &str, path: &str, url: &str) -> Result<(), HealthError> {
+async fn ask(target: &Target, path: &str, url: &str) -> Result<(), HealthError> {
     let broken = |source| HealthError::Broken {
         url: url.to_owned(),
         source,
     };
-    let mut stream = connect_any(addr)
+    let mut stream = target
+        .connect()
         .await
         .map_err(|source| HealthError::Connect {
             url: url.to_owned(),
             source,
         })?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(broken)?;
     let mut answer = Vec::new();
     stream
@@ -252,9 +286,9 @@ mod tests {
     /// and, once all are given, the requests that came.
     async fn answering(
         answers: Vec<&'static str>,
-    ) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+    ) -> (Target, tokio::task::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap().to_string();
+        let addr = Target::Named(listener.local_addr().unwrap().to_string());
         let requests = tokio::spawn(async move {
             let mut requests = Vec::new();
             for answer in answers {
@@ -274,7 +308,7 @@ mod tests {
     async fn error<const N: usize>(flags: [&str; N], answer: &'static str) -> String {
         let (addr, _requests) = answering(vec![answer]).await;
         let error = ask_until_yes(&args(flags), &addr).await.unwrap_err();
-        error.to_string().replace(&addr, "ADDR")
+        error.to_string().replace(&addr.to_string(), "ADDR")
     }
 
     #[tokio::test]
@@ -320,7 +354,8 @@ mod tests {
     async fn silence_is_no() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
-        let error = ask_until_yes(&args(["--timeout=7"]), &addr).await;
+        let target = Target::Named(addr.clone());
+        let error = ask_until_yes(&args(["--timeout=7"]), &target).await;
         assert_eq!(
             error.unwrap_err().to_string(),
             format!("http://{addr}/healthz: no answer within 7s")
@@ -332,20 +367,47 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         drop(listener);
-        let error = ask_until_yes(&args([]), &addr).await.unwrap_err();
+        let error = ask_until_yes(&args([]), &Target::Named(addr))
+            .await
+            .unwrap_err();
         assert!(matches!(error, HealthError::Connect { .. }), "{error}");
     }
 
     #[test]
     fn asks_this_machine_where_the_broker_listens_everywhere() {
-        let ask = |listen: &str| reachable(listen.parse().unwrap()).map(|addr| addr.to_string());
+        let ask = |listen: &str| {
+            let addrs = reachable(listen.parse().unwrap())?;
+            let addrs: Vec<_> = addrs.iter().map(SocketAddr::to_string).collect();
+            Ok::<_, HealthError>(addrs.join(" "))
+        };
         assert_eq!(ask("0.0.0.0:8080").unwrap(), "127.0.0.1:8080");
-        assert_eq!(ask("[::]:8080").unwrap(), "127.0.0.1:8080");
+        assert_eq!(ask("[::]:8080").unwrap(), "127.0.0.1:8080 [::1]:8080");
+        assert_eq!(ask("[::1]:8080").unwrap(), "[::1]:8080");
         assert_eq!(ask("192.0.2.1:80").unwrap(), "192.0.2.1:80");
         assert_eq!(
             ask("0.0.0.0:0").unwrap_err().to_string(),
             "HTTP_PORT is 0, so the port is not known: name it with --addr"
         );
+    }
+
+    /// As on a machine without IPv4.
+    #[tokio::test]
+    async fn where_ipv4_does_not_reach_it_ipv6_is_tried() {
+        let Ok(listener) = TcpListener::bind("[::1]:0").await else {
+            return; // A machine without IPv6.
+        };
+        let port = listener.local_addr().unwrap().port();
+        let target = Target::Own(reachable((Ipv6Addr::UNSPECIFIED, port).into()).unwrap());
+        let answered = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        });
+        ask_until_yes(&args([]), &target).await.unwrap();
+        answered.await.unwrap();
     }
 
     #[test]

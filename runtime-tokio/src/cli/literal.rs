@@ -1,14 +1,12 @@
 //! Messages from the command line, in place of an input.
 
+use super::WAITING_BATCHES;
 use super::input::{Chunk, InputError, Skipped};
 use crate::client::BATCH_BYTES;
 use message_queue_core::wire::{Encoder, FrameBatch, MAX_FRAME_BODY};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use tokio::sync::mpsc;
-
-/// How many batches may wait to be sent.
-const WAITING_BATCHES: usize = 4;
 
 /// The messages given as `-m`, each as it was given.
 ///

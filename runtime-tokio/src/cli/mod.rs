@@ -28,6 +28,11 @@ use crate::settings::settings_help;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// How many batches may wait between two tasks of a client: read and not sent, or received and not
+/// written. A slow reader or writer then holds the other side back, and the broker's bounds are what
+/// counts.
+const WAITING_BATCHES: usize = 4;
+
 const EXAMPLES: &str = "\
 Examples:
   message-queue                                     run a broker: TCP 9080, HTTP 8080

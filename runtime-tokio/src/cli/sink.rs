@@ -1,5 +1,6 @@
 //! Where messages go: a file or standard output, which a thread of its own writes.
 
+use super::WAITING_BATCHES;
 use super::output::{OutputFormat, Printer};
 use super::progress::Totals;
 use message_queue_core::wire::FrameBatch;
@@ -13,10 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use tokio::sync::{mpsc, oneshot, watch};
-
-/// How many batches may wait to be written. A slow reader then makes the broker hold back, and
-/// the broker's bounds are what counts.
-const WAITING_BATCHES: usize = 4;
 
 /// The most that is written to a file at once, in bytes, but for larger messages.
 const FILE_PIECE: usize = 256 * 1024;

@@ -36,6 +36,12 @@ pub(crate) async fn connect_any(address: &str) -> io::Result<TcpStream> {
     side_by_side(addresses, connect_to).await
 }
 
+/// Connects to the first of `addresses` that answers, tried in this order.
+#[cfg(feature = "cli")]
+pub(crate) async fn connect_first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    side_by_side(addresses, connect_to).await
+}
+
 /// The addresses of both families by turns, in the order in which the system prefers them.
 fn by_turns(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = addresses.collect();

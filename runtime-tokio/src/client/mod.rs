@@ -49,7 +49,7 @@ mod producer;
 pub use backoff::Backoff;
 pub use connect::CONNECT_TIMEOUT;
 #[cfg(feature = "cli")]
-pub(crate) use connect::connect_any;
+pub(crate) use connect::{connect_any, connect_first};
 pub use consumer::Consumer;
 pub use error::{ConnectError, ReceiveError, SendError};
 pub use producer::{BATCH_BYTES, Producer};

@@ -16,6 +16,7 @@ pub(crate) use args::InputArgs;
 pub(crate) use error::{InputError, Skipped};
 pub(crate) use feed::Chunk;
 
+use super::WAITING_BATCHES;
 use args::Options;
 use feed::Feed;
 use reader::Reader;
@@ -24,9 +25,6 @@ use std::io;
 use std::path::Path;
 use std::thread;
 use tokio::sync::mpsc;
-
-/// How many batches may wait to be sent.
-const WAITING_BATCHES: usize = 4;
 
 /// An input that is open.
 #[derive(Debug)]
