@@ -84,6 +84,8 @@ pub enum CloseReason {
     Drained,
     /// The broker is shutting down and the time for an orderly end ran out.
     DrainTimeout,
+    /// An operator ended it.
+    EndedByOperator,
 }
 
 impl CloseReason {
@@ -91,7 +93,7 @@ impl CloseReason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::PeerClosed,
         Self::PeerReset,
         Self::Protocol(ProtocolError::UnknownRole(FirstBytes::NONE)),
@@ -107,6 +109,7 @@ impl CloseReason {
         Self::Draining,
         Self::Drained,
         Self::DrainTimeout,
+        Self::EndedByOperator,
     ];
 
     /// A small number for this reason, below [`COUNT`](Self::COUNT).
@@ -127,6 +130,7 @@ impl CloseReason {
             Self::Draining => 12,
             Self::Drained => 13,
             Self::DrainTimeout => 14,
+            Self::EndedByOperator => 15,
         }
     }
 
@@ -148,6 +152,7 @@ impl CloseReason {
             Self::Draining => "draining",
             Self::Drained => "drained",
             Self::DrainTimeout => "drain_timeout",
+            Self::EndedByOperator => "ended_by_operator",
         }
     }
 
@@ -188,6 +193,8 @@ pub enum DropReason {
     ConsumerLeft,
     /// The broker shut down before it was delivered.
     Shutdown,
+    /// An operator emptied the queue.
+    Purged,
 }
 
 impl DropReason {
@@ -195,13 +202,14 @@ impl DropReason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BacklogMessages,
         Self::BacklogBytes,
         Self::BrokerBytes,
         Self::NoConsumer,
         Self::ConsumerLeft,
         Self::Shutdown,
+        Self::Purged,
     ];
 
     /// A small number for this reason, below [`COUNT`](Self::COUNT).
@@ -218,6 +226,7 @@ impl DropReason {
             Self::NoConsumer => "no_consumer",
             Self::ConsumerLeft => "consumer_left",
             Self::Shutdown => "shutdown",
+            Self::Purged => "purged",
         }
     }
 }

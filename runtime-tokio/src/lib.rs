@@ -34,5 +34,6 @@ pub mod settings;
 pub use operate::logging;
 pub use serve::net;
 pub use serve::observe::{Observed, Observer};
+pub use serve::orders::OrderError;
 pub use serve::server::{Handle, Overview, Server, Snapshot};
 pub use serve::survey::{ConsumerStatus, Detail, ProducerStatus};

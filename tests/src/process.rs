@@ -218,6 +218,11 @@ impl Broker {
         get(self.http, path)
     }
 
+    /// Makes a request without a body: the status and the body of the answer.
+    pub fn request(&self, method: &str, path: &str) -> (u16, String) {
+        request(self.http, method, path)
+    }
+
     /// The value of a metric, summed over its labels; `labels` is text that must be in them.
     pub fn metric(&self, name: &str, labels: &str) -> f64 {
         let (status, body) = self.get("/metrics");
@@ -314,11 +319,15 @@ pub fn send_signal(pid: u32, name: &str) {
 
 /// Asks for a page over HTTP: the status and the body.
 pub fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    request(addr, "GET", path)
+}
+
+fn request(addr: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(addr).expect("HTTP is served");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nhost: broker\r\nconnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: broker\r\nconnection: close\r\n\r\n"
     )
     .expect("the request is read");
     let mut answer = String::new();

@@ -36,6 +36,7 @@ enum Event {
     Passes(u64),
     PassesUnnoticed(u64),
     Drains(u64),
+    Purges,
 }
 
 fn reads() -> impl Strategy<Value = Reads> {
@@ -108,6 +109,7 @@ fn event(large: bool) -> impl Strategy<Value = Event> {
         1 => Just(Action::IsSealedLate),
         3 => Just(Action::IsSealed),
         1 => Just(Action::HasNothingToRead),
+        1 => Just(Action::IsEndedByOperator),
     ];
     prop_oneof![
         12 => (place(), first_line(), reads())
@@ -119,6 +121,7 @@ fn event(large: bool) -> impl Strategy<Value = Event> {
         20 => (place(), action).prop_map(|(place, action)| Event::Does(place, action)),
         3 => (1..4_000_u64).prop_map(Event::Passes),
         1 => (1..4_000_u64).prop_map(Event::PassesUnnoticed),
+        1 => Just(Event::Purges),
     ]
 }
 
@@ -248,6 +251,7 @@ fn steps(events: Vec<Event>) -> Vec<Step> {
             Event::PassesUnnoticed(time) => {
                 steps.push(Step::PassUnnoticed(Duration::from_millis(time)));
             }
+            Event::Purges => steps.push(Step::Purge),
             Event::Drains(time) => steps.push(Step::Drain(Duration::from_millis(time))),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! The rest of this directory: `lifecycle.rs` (connections come and go), `dispatch.rs` (what they
 //! bring goes to their topics), `expire.rs` (what happens by itself), `drain.rs` (the orderly end),
-//! `views.rs` (what an operator may see), `checkpoint.rs` (the whole state),
-//! `invariants.rs` (what always holds).
+//! `purge.rs` (the queue is emptied), `views.rs` (what an operator may see), `checkpoint.rs` (the
+//! whole state), `invariants.rs` (what always holds).
 
 mod checkpoint;
 mod dispatch;
@@ -11,6 +11,7 @@ mod drain;
 mod expire;
 mod invariants;
 mod lifecycle;
+mod purge;
 mod views;
 
 pub use checkpoint::Checkpoint;
@@ -55,6 +56,8 @@ pub enum Input {
     PeerReset,
     /// While draining: a read of this producer (or of a connection without a role) would wait.
     NothingToRead,
+    /// An operator wants it closed.
+    EndedByOperator,
 }
 
 /// What the runtime has to do, or may want to tell. See [`Broker::poll_output`].
@@ -142,7 +145,7 @@ impl<W> Output<W> {
 ///   [`groups`](Self::groups), [`is_draining`](Self::is_draining),
 ///   [`is_drained`](Self::is_drained), [`checkpoint`](Self::checkpoint).
 /// - **What happened** goes in by [`handle_input`](Self::handle_input),
-///   [`handle_timeout`](Self::handle_timeout) and [`drain`](Self::drain).
+///   [`handle_timeout`](Self::handle_timeout), [`drain`](Self::drain) and [`purge`](Self::purge).
 /// - **What to do** comes out of [`poll_output`](Self::poll_output), to be polled until there is
 ///   nothing after each call of the second kind, then [`poll_timeout`](Self::poll_timeout).
 ///
@@ -224,6 +227,7 @@ impl Broker {
             Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),
             Input::NothingToRead => self.nothing_to_read(conn),
+            Input::EndedByOperator => self.close(conn, CloseReason::EndedByOperator),
         }
         self.proceed_with_drain();
     }

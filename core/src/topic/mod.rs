@@ -178,6 +178,17 @@ impl Topic {
         }
     }
 
+    /// Drops what waits in the queue, if there is one, and not what is in flight. Returns how much.
+    pub(crate) fn purge(&mut self, shared: &mut Shared) -> Option<Count> {
+        let group = self.groups.get_mut(&GroupId::Shared)?;
+        let purged = group.backlog().count();
+        group.discard(DropReason::Purged, &mut self.flow, shared);
+        if group.is_finished() {
+            shared.note_finished(self.id, GroupId::Shared);
+        }
+        Some(purged)
+    }
+
     /// The groups for which nothing waits.
     pub(crate) fn finished_groups(&self) -> impl Iterator<Item = (TopicId, GroupId)> {
         let finished = self.groups.values().filter(|group| group.is_finished());

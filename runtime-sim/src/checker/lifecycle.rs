@@ -244,6 +244,8 @@ impl Lifecycle<'_> {
             CloseReason::Draining | CloseReason::Drained | CloseReason::DrainTimeout => {
                 self.draining
             }
+            // No operator is simulated.
+            CloseReason::EndedByOperator => false,
         };
         if !fits {
             findings.add(Invariant::CloseReason, record, || {

@@ -207,7 +207,7 @@ impl Observer for Recorder {
         }
         match observed {
             Observed::Input(conn, input) => state.input(conn, input),
-            Observed::Timeout => {}
+            Observed::Timeout | Observed::Purge => {}
             Observed::Drain(_) => state.record(Event::Draining),
             Observed::Output(output) => state.output(output),
         }
@@ -272,7 +272,8 @@ impl State {
             | Input::Broke(_)
             | Input::PeerClosed
             | Input::PeerReset
-            | Input::NothingToRead => {}
+            | Input::NothingToRead
+            | Input::EndedByOperator => {}
         }
     }
 

@@ -41,6 +41,7 @@ impl<'a> Trace<'a> {
                 }
                 Call::Timeout => writeln!(self.out, "a deadline has come")?,
                 Call::Drain(timeout) => writeln!(self.out, "drain within {timeout:?}")?,
+                Call::Purge => writeln!(self.out, "purge the queue")?,
             }
         }
         Ok(())
@@ -59,6 +60,7 @@ impl<'a> Trace<'a> {
             Input::PeerClosed => writeln!(self.out, "closes"),
             Input::PeerReset => writeln!(self.out, "is reset"),
             Input::NothingToRead => writeln!(self.out, "has nothing more to read"),
+            Input::EndedByOperator => writeln!(self.out, "is ended by an operator"),
         }
     }
 

@@ -9,10 +9,13 @@
 //! | `/consumers` | every consumer, as JSON: what it took, missed and has yet to take |
 //! | `/producers` | every producer, as JSON |
 //! | `/` | this list |
+//! | `DELETE /connections/N` | ends a connection; from the same machine only |
+//! | `POST /queue/purge` | empties the queue; from the same machine only |
 //!
 //! It has a thread of its own (`thread.rs`), so that it answers however busy the broker is, and
-//! never takes the core's lock (`view.rs`).
+//! never takes the core's lock (`view.rs`). `orders.rs`: what changes something.
 
+mod orders;
 mod pages;
 mod server;
 mod stats;
@@ -28,7 +31,7 @@ use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,7 +50,19 @@ const PATHS: [(&str, &str); 6] = [
     ("/producers", "every producer, as JSON"),
 ];
 
-/// Answers what there is to see.
+/// What can be done, as the index lists it.
+const ORDERS: [(&str, &str); 2] = [
+    (
+        "DELETE /connections/N",
+        "ends the connection with this number; from the same machine only",
+    ),
+    (
+        "POST /queue/purge",
+        "drops what waits in the queue; from the same machine only",
+    ),
+];
+
+/// Answers what there is to see, and does what there is to do.
 fn router(view: Arc<View>, metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
@@ -57,6 +72,8 @@ fn router(view: Arc<View>, metrics: Arc<Metrics>) -> Router {
         .route("/queue", get(queue))
         .route("/consumers", get(consumers))
         .route("/producers", get(producers))
+        .route("/connections/{number}", delete(orders::end))
+        .route("/queue/purge", post(orders::purge))
         .route("/", get(index))
         .with_state(view)
 }
@@ -103,12 +120,12 @@ async fn queue(State(view): State<Arc<View>>) -> Result<Json<pages::Queue>, Unan
 async fn index(headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("application/json")) {
-        let paths: BTreeMap<_, _> = PATHS.into_iter().collect();
+        let paths: BTreeMap<_, _> = PATHS.into_iter().chain(ORDERS).collect();
         return ([(VARY, ACCEPT.as_str())], Json(paths)).into_response();
     }
     let mut text = String::from("message-queue\n\n");
-    for (path, what) in PATHS {
-        text.push_str(&format!("{path:<12} {what}\n"));
+    for (path, what) in PATHS.into_iter().chain(ORDERS) {
+        text.push_str(&format!("{path:<21} {what}\n"));
     }
     ([(VARY, ACCEPT.as_str())], text).into_response()
 }

@@ -150,7 +150,10 @@ const fn index(role: Option<Role>) -> usize {
 /// protocol is.
 const fn level_of(reason: CloseReason) -> Level {
     match reason {
-        CloseReason::PeerClosed | CloseReason::PeerReset | CloseReason::Drained => Level::Info,
+        CloseReason::PeerClosed
+        | CloseReason::PeerReset
+        | CloseReason::Drained
+        | CloseReason::EndedByOperator => Level::Info,
         CloseReason::Protocol(_)
         | CloseReason::RoleTimeout
         | CloseReason::WriteTimeout
@@ -181,7 +184,8 @@ fn log_closed(level: Level, ended: &Ended) {
         | CloseReason::TooManyConsumers
         | CloseReason::Draining
         | CloseReason::Drained
-        | CloseReason::DrainTimeout => None,
+        | CloseReason::DrainTimeout
+        | CloseReason::EndedByOperator => None,
     };
     // To the millisecond.
     let seconds = lived.as_millis() as f64 / 1000.0;

@@ -138,7 +138,7 @@ impl Drop for Hold {
 fn batches(step: &Step<Write>) -> impl Iterator<Item = &FrameBatch> {
     let read = step.calls.iter().filter_map(|call| match call {
         Call::Input(_, Input::Batch(batch)) => Some(batch),
-        Call::Input(..) | Call::Timeout | Call::Drain(_) => None,
+        Call::Input(..) | Call::Timeout | Call::Drain(_) | Call::Purge => None,
     });
     let written = step.outputs.iter().flat_map(|output| {
         if let Output::Write { write, .. } = output {

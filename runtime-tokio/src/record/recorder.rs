@@ -209,6 +209,7 @@ impl Observer for Recorder {
             }
             Observed::Timeout => self.step.calls.push(Call::Timeout),
             Observed::Drain(timeout) => self.step.calls.push(Call::Drain(timeout)),
+            Observed::Purge => self.step.calls.push(Call::Purge),
             Observed::Output(output) => self.step.outputs.push(output.clone()),
         }
     }

@@ -26,7 +26,7 @@ pub(super) fn of_step(step: &Step<Write>, payloads: Payloads) -> u64 {
     let items = 1 + step.calls.len() + step.outputs.len();
     let batches = step.calls.iter().filter_map(|call| match call {
         Call::Input(_, Input::Batch(batch)) => Some(of_messages(Count::of(batch), payloads)),
-        Call::Input(..) | Call::Timeout | Call::Drain(_) => None,
+        Call::Input(..) | Call::Timeout | Call::Drain(_) | Call::Purge => None,
     });
     items as u64 * BATCH + batches.sum::<u64>()
 }

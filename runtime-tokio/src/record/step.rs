@@ -28,6 +28,8 @@ pub enum Call {
     Timeout,
     /// [`Broker::drain`].
     Drain(Duration),
+    /// [`Broker::purge`].
+    Purge,
 }
 
 /// What is kept of a write: see [`Kept::digest`](super::Kept::digest).
@@ -49,6 +51,9 @@ impl Call {
             Self::Input(conn, input) => broker.handle_input(conn, input, now),
             Self::Timeout => broker.handle_timeout(now),
             Self::Drain(timeout) => broker.drain(timeout, now),
+            Self::Purge => {
+                broker.purge(now);
+            }
         }
     }
 }

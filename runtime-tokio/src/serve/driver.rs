@@ -150,6 +150,25 @@ impl Driver {
         self.attention.notify_one();
     }
 
+    /// Ends a connection for an operator. Returns whether there was one that was not being ended.
+    pub(crate) fn end(&self, conn: ConnId) -> bool {
+        let mut found = false;
+        self.run(|core, now| {
+            found = core.peers.contains_key(&conn);
+            if found {
+                core.handle_input(conn, Input::EndedByOperator, now);
+            }
+        });
+        found
+    }
+
+    /// Empties the queue for an operator. Returns what was dropped; none if there is no queue.
+    pub(crate) fn purge(&self) -> Option<Count> {
+        let mut purged = None;
+        self.run(|core, now| purged = core.purge(now));
+        purged
+    }
+
     /// Goes on with the write in flight on a connection, from that connection's own task.
     pub(crate) fn flush(&self, peer: &Peer, cx: &mut Context<'_>) -> Status {
         let (written, status) = peer.flush(cx);
@@ -318,6 +337,11 @@ impl Core {
     fn drain(&mut self, timeout: Duration, now: Now) {
         self.show(Observed::Drain(timeout), now);
         self.broker.drain(timeout, now);
+    }
+
+    fn purge(&mut self, now: Now) -> Option<Count> {
+        self.show(Observed::Purge, now);
+        self.broker.purge(now)
     }
 
     fn show(&mut self, observed: Observed<'_>, now: Now) {

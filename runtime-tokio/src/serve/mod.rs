@@ -4,13 +4,14 @@
 //! them), `server.rs` (serves them and ends in an orderly way), `connection.rs` (one socket's task), `driver.rs` (the core
 //! behind a lock), `pacing.rs` (when a producer is read from), `peer.rs` (one socket's write side),
 //! `tally.rs` (what it has moved), `observe.rs` (a view of all that the core does), `survey.rs` (what
-//! there is to see of it).
+//! there is to see of it), `orders.rs` (what an operator has done to it).
 
 pub(crate) mod accept;
 mod connection;
 pub(crate) mod driver;
 pub mod net;
 pub(crate) mod observe;
+pub(crate) mod orders;
 mod pacing;
 mod peer;
 pub(crate) mod server;

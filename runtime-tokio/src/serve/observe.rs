@@ -12,6 +12,8 @@ pub enum Observed<'a> {
     Timeout,
     /// The core is about to begin its orderly end: [`Broker::drain`].
     Drain(Duration),
+    /// The core is about to empty the queue: [`Broker::purge`].
+    Purge,
     /// The core asked for this, or tells it.
     Output(&'a Output),
 }

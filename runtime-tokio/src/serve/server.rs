@@ -5,17 +5,19 @@ use super::connection::Connection;
 use super::driver::Driver;
 use super::net::Listener;
 use super::observe::Observer;
+use super::orders::{Order, OrderError, Orders};
 use super::stream::Stream;
 use super::survey::{ConsumerStatus, ProducerStatus};
 use super::survey::{Detail, Findings, Survey};
 use message_queue_core::wire::DecoderConfig;
-use message_queue_core::{Config, Count, Stats};
+use message_queue_core::{Config, ConnId, Count, Stats};
 use std::fmt;
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -46,15 +48,17 @@ pub struct Server {
     /// The most sockets open at a time.
     max_sockets: usize,
     heartbeat: Heartbeat,
+    orders: mpsc::Receiver<Order>,
 }
 
 /// Called once a second by the loop that serves.
 struct Heartbeat(Box<dyn FnMut() + Send>);
 
-/// A broker, to look at and to end. A clone is the same broker.
+/// A broker, to look at, to intervene in and to end. A clone is the same broker.
 #[derive(Clone)]
 pub struct Handle {
     driver: Arc<Driver>,
+    orders: Orders,
     ready: Arc<AtomicBool>,
     accept_failures: Arc<AtomicU64>,
 }
@@ -100,15 +104,18 @@ impl Server {
     /// If the settings do not keep their bounds ([`Config::check`]).
     pub fn new(config: Config, decoder: DecoderConfig) -> Self {
         let driver = Arc::new(Driver::new(config));
+        let (given, orders) = Orders::new();
         Self {
             handle: Handle {
                 driver,
+                orders: given,
                 ready: Arc::default(),
                 accept_failures: Arc::default(),
             },
             decoder,
             max_sockets: usize::MAX,
             heartbeat: Heartbeat(Box::new(|| ())),
+            orders,
         }
     }
 
@@ -151,6 +158,7 @@ impl Server {
             decoder,
             max_sockets,
             mut heartbeat,
+            mut orders,
         } = self;
         let driver = &handle.driver;
         let failures = Arc::clone(&handle.accept_failures);
@@ -175,6 +183,7 @@ impl Server {
                     }
                 }
                 Some(ended) = connections.join_next() => check(ended),
+                Some(order) = orders.recv() => order.carry_out(driver),
                 _ = every_second.tick() => {
                     driver.log_summary();
                     acceptor.log_failures();
@@ -211,6 +220,27 @@ impl Handle {
     /// Called again it leaves less time.
     pub fn drain(&self, timeout: Duration) {
         self.driver.drain(timeout);
+    }
+
+    /// Closes a connection, in whatever role, as
+    /// [`EndedByOperator`](message_queue_core::CloseReason::EndedByOperator): the client sees a
+    /// reset. What it has sent is kept; in `queue` mode, what it has not been given whole goes to
+    /// another consumer.
+    ///
+    /// # Errors
+    /// If there is no such connection, or nobody serves.
+    pub async fn end_connection(&self, conn: ConnId) -> Result<(), OrderError> {
+        self.orders.give(|answer| Order::End(conn, answer)).await
+    }
+
+    /// Drops what waits in the queue and is not in flight, as
+    /// [`Purged`](message_queue_core::DropReason::Purged). Producers that wait for room go on.
+    /// Returns how much was dropped.
+    ///
+    /// # Errors
+    /// If there is no queue (`broadcast`), or nobody serves.
+    pub async fn purge_queue(&self) -> Result<Count, OrderError> {
+        self.orders.give(Order::Purge).await
     }
 
     /// The counters and gauges now. Where there are many connections or groups, they are looked at

@@ -6,12 +6,13 @@
 //!
 //! One file a rule: `publish.rs` (who gets a message, and who has no room for it), `share.rs` (how
 //! idle consumers share what waits), `lifecycle.rs` (connections come and go), `drain.rs` (the
-//! orderly end), `timeouts.rs` (what happens by itself), `tally.rs` (what is counted).
+//! orderly end), `purge.rs` (the queue is emptied), `timeouts.rs` (what happens by itself), `tally.rs` (what is counted).
 
 mod drain;
 mod effect;
 mod lifecycle;
 mod publish;
+mod purge;
 mod share;
 mod tally;
 mod timeouts;
@@ -130,6 +131,7 @@ impl Model {
             Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),
             Input::NothingToRead => self.nothing_to_read(conn),
+            Input::EndedByOperator => self.close(conn, CloseReason::EndedByOperator),
         }
         self.go_on_draining();
         std::mem::take(&mut self.effects)

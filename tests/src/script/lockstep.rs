@@ -74,6 +74,12 @@ impl Lockstep {
                 self.compare(&expected);
                 self.seal_closed();
             }
+            Step::Purge => {
+                self.broker.purge(self.now);
+                let expected = self.model.purge(self.now);
+                self.compare(&expected);
+                self.seal_closed();
+            }
             Step::On(conn, action) => self.act(script, *conn, action),
         }
         self.read_all();
@@ -93,6 +99,7 @@ impl Lockstep {
             Action::Closes => socket.end(),
             Action::Resets => self.input(conn, &Input::PeerReset),
             Action::HasNothingToRead => self.input(conn, &Input::NothingToRead),
+            Action::IsEndedByOperator => self.input(conn, &Input::EndedByOperator),
             Action::Takes(bytes) => self.takes(conn, *bytes),
             Action::TakesAll => self.takes(conn, usize::MAX),
             Action::IsSealedLate => socket.sealed_late = true,
@@ -107,7 +114,7 @@ impl Lockstep {
         match action {
             Action::Opens => false,
             Action::Sends(_) | Action::Closes => !socket.has_ended(),
-            Action::Resets => true,
+            Action::Resets | Action::IsEndedByOperator => true,
             Action::HasNothingToRead => self.broker.is_draining() && socket.would_wait(),
             Action::Takes(_) | Action::TakesAll => socket.in_flight > 0,
             Action::IsSealedLate => !socket.closed,

@@ -14,6 +14,8 @@
 //! 1.5s pass
 //! 1.5s pass unnoticed
 //! drain 5s
+//! purge
+//! c3 is ended by an operator
 //! c2 has nothing to read
 //! c2 resets
 //! c1 closes
@@ -74,6 +76,8 @@ pub enum Step {
     PassUnnoticed(Duration),
     /// The broker is told to come to an orderly end within this time.
     Drain(Duration),
+    /// An operator empties the queue.
+    Purge,
 }
 
 /// What happens on a connection.
@@ -94,6 +98,8 @@ pub enum Action {
     IsSealed,
     /// While draining: a read would wait.
     HasNothingToRead,
+    /// An operator wants the connection closed.
+    IsEndedByOperator,
     /// The peer ends its side of the stream. Everything it sent arrives first.
     Closes,
     /// The connection is reset. What it sent and was not read yet is lost.

@@ -52,6 +52,8 @@ impl Script {
             Step::Remark(remark.trim().to_owned())
         } else if let Some(time) = line.strip_prefix("drain ") {
             Step::Drain(duration(time)?)
+        } else if line == "purge" {
+            Step::Purge
         } else if let Some(time) = line.strip_suffix(" pass") {
             Step::Pass(duration(time)?)
         } else if let Some(time) = line.strip_suffix(" pass unnoticed") {
@@ -74,6 +76,7 @@ impl Action {
             "s socket is sealed late" => Self::IsSealedLate,
             "s socket is sealed" => Self::IsSealed,
             "has nothing to read" => Self::HasNothingToRead,
+            "is ended by an operator" => Self::IsEndedByOperator,
             "closes" => Self::Closes,
             "resets" => Self::Resets,
             _ => {
@@ -166,6 +169,7 @@ impl fmt::Display for Step {
             Self::Pass(time) => write!(f, "{} pass", seconds(*time)),
             Self::PassUnnoticed(time) => write!(f, "{} pass unnoticed", seconds(*time)),
             Self::Drain(time) => write!(f, "drain {}", seconds(*time)),
+            Self::Purge => f.write_str("purge"),
             Self::On(conn, Action::Opens) => write!(f, "{conn} opens"),
             Self::On(conn, Action::Sends(bytes)) => write!(f, "{conn} sends{bytes}"),
             Self::On(conn, Action::Takes(bytes)) => {
@@ -175,6 +179,9 @@ impl fmt::Display for Step {
             Self::On(conn, Action::IsSealedLate) => write!(f, "{conn}'s socket is sealed late"),
             Self::On(conn, Action::IsSealed) => write!(f, "{conn}'s socket is sealed"),
             Self::On(conn, Action::HasNothingToRead) => write!(f, "{conn} has nothing to read"),
+            Self::On(conn, Action::IsEndedByOperator) => {
+                write!(f, "{conn} is ended by an operator")
+            }
             Self::On(conn, Action::Closes) => write!(f, "{conn} closes"),
             Self::On(conn, Action::Resets) => write!(f, "{conn} resets"),
         }
@@ -246,6 +253,8 @@ c1's socket is sealed late
 c1's socket is sealed
 1.5s pass
 0.25s pass unnoticed
+purge
+c1 is ended by an operator
 drain 5s
 c2 has nothing to read
 c2 resets

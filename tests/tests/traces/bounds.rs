@@ -159,3 +159,53 @@ fn what_a_producer_left_parked_is_published_after_it_has_gone() {
         "#
     );
 }
+
+#[test]
+fn a_purge_drops_what_waits_and_lets_those_go_on_who_wait_for_room() {
+    assert_trace!(
+        r#"
+        config delivery=queue overflow=block queue_capacity=2
+        c1 opens
+        c1 sends "PRODUCER\n" frames "a" "b" "c"
+        c2 opens
+        c2 sends "PRODUCER\n" frames "d" "e"
+        purge
+        # What is in flight is delivered.
+        c3 opens
+        c3 sends "CONSUMER\n"
+        purge
+        c3's socket takes all
+        c3's socket takes all
+        purge
+        "#
+    );
+}
+
+#[test]
+fn in_broadcast_mode_there_is_nothing_to_purge() {
+    assert_trace!(
+        r#"
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        c2 sends "PRODUCER\n" frames "a" "b" frame by frame
+        purge
+        "#
+    );
+}
+
+#[test]
+fn a_purge_while_draining_lets_everybody_go() {
+    assert_trace!(
+        r#"
+        config delivery=queue
+        c1 opens
+        c1 sends "PRODUCER\n" frames "a"
+        drain 5s
+        c1 has nothing to read
+        # One that comes late, and is no consumer yet.
+        c2 opens
+        purge
+        "#
+    );
+}

@@ -205,3 +205,25 @@ fn what_is_noticed_late_happens_in_the_order_in_which_it_was_due() {
         "#
     );
 }
+
+#[test]
+fn an_operator_ends_a_consumer_and_its_write_goes_to_another() {
+    assert_trace!(
+        r#"
+        config delivery=queue
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        c2 sends "PRODUCER\n" frames "a" "b"
+        c1's socket takes 7 bytes
+        c1 is ended by an operator
+        c3 opens
+        c3 sends "CONSUMER\n"
+        c3's socket takes all
+        # It is gone already.
+        c1 is ended by an operator
+        # What it has sent is kept.
+        c2 is ended by an operator
+        "#
+    );
+}

@@ -110,7 +110,7 @@ impl From<ConsumerStatus> for Consumer {
 }
 
 #[derive(Debug, Serialize)]
-struct Messages {
+pub(super) struct Messages {
     messages: u64,
     bytes: u64,
 }

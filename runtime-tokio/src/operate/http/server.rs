@@ -4,6 +4,7 @@
 //! time each. Where all places are taken, a new connection gets that of the one that has been
 //! waiting for a request for longest: whoever asks at once is answered, however many do not.
 
+use super::orders::Operator;
 use super::stats::{Closed, HttpStats};
 use crate::serve::accept::Acceptor;
 use axum::Router;
@@ -93,14 +94,14 @@ impl HttpServer {
                         unlogged = 0;
                     }
                 }
-                (stream, _) = acceptor.accept(sockets) => {
+                (stream, addr) = acceptor.accept(sockets) => {
                     self.stats.opened();
                     if self.open.len() < self.stats.limit {
-                        self.admit(stream);
+                        self.admit(stream, Operator(addr));
                     } else {
                         unlogged += 1;
                         if self.make_room() {
-                            self.admit(stream);
+                            self.admit(stream, Operator(addr));
                         } else {
                             self.stats.refused();
                         }
@@ -126,14 +127,15 @@ impl HttpServer {
         true
     }
 
-    fn admit(&mut self, stream: TcpStream) {
+    fn admit(&mut self, stream: TcpStream, operator: Operator) {
         let id = self.next;
         self.next += 1;
         let started = self.started;
         let waiting_since = Arc::new(AtomicU64::new(millis_since(started)));
         let state = Arc::clone(&waiting_since);
         let router = self.router.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(operator);
             let (router, state) = (router.clone(), Arc::clone(&state));
             async move {
                 state.store(BUSY, Ordering::Relaxed);

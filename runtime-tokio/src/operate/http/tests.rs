@@ -1,3 +1,4 @@
+use super::orders::Operator;
 use super::pages::Consumer;
 use super::*;
 use crate::serve::survey::ConsumerStatus;
@@ -5,7 +6,7 @@ use crate::{Handle, Server};
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, request};
 use message_queue_core::{ConnId, Count, DropReason};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
@@ -143,9 +144,11 @@ async fn the_index_lists_what_is_answered_in_the_form_that_is_asked_for() {
     assert_eq!(kind.as_deref(), Some("application/json"));
     let paths: BTreeMap<String, String> = serde_json::from_str(&json).unwrap();
     assert!(
-        paths
-            .keys()
-            .eq(PATHS.into_iter().collect::<BTreeMap<_, _>>().keys())
+        paths.keys().eq(PATHS
+            .into_iter()
+            .chain(ORDERS)
+            .collect::<BTreeMap<_, _>>()
+            .keys())
     );
 }
 
@@ -169,4 +172,82 @@ async fn whatever_else_is_asked_for_is_refused() {
     );
     let (code, ..) = answer(Request::post("/ready"), &broker().await).await;
     assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn orders_are_taken_from_the_same_machine_alone() {
+    let broker = broker().await;
+    let order = |from: &str| {
+        let from: IpAddr = from.parse().unwrap();
+        Request::delete("/connections/7").extension(Operator((from, 1234).into()))
+    };
+    for from in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+        let (code, _, text) = answer(order(from), &broker).await;
+        assert_eq!(code, StatusCode::NOT_FOUND, "{from}");
+        assert_eq!(text, "there is no connection 7\n");
+    }
+    for (from, named) in [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+    ] {
+        let (code, _, text) = answer(order(from), &broker).await;
+        assert_eq!(code, StatusCode::FORBIDDEN, "{from}");
+        assert!(text.ends_with(&format!("comes from {named}\n")), "{text}");
+        let purge =
+            Request::post("/queue/purge").extension(Operator((Ipv4Addr::BROADCAST, 1).into()));
+        assert_eq!(answer(purge, &broker).await.0, StatusCode::FORBIDDEN);
+    }
+}
+
+#[tokio::test]
+async fn no_order_is_taken_from_a_web_page_or_through_a_proxy() {
+    let broker = broker().await;
+    for header in ["origin", "forwarded", "x-forwarded-for"] {
+        let order = Request::post("/queue/purge")
+            .extension(Operator((Ipv4Addr::LOCALHOST, 1234).into()))
+            .header(header, "http://example.com");
+        let (code, _, text) = answer(order, &broker).await;
+        assert_eq!(code, StatusCode::FORBIDDEN);
+        assert!(text.contains(&format!("the header {header}")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn orders_that_cannot_be_carried_out_say_why() {
+    let broker = broker().await;
+    let operator = Operator((Ipv4Addr::LOCALHOST, 1234).into());
+    let purge = Request::post("/queue/purge").extension(operator);
+    let (code, _, text) = answer(purge, &broker).await;
+    assert_eq!(code, StatusCode::CONFLICT);
+    assert!(text.contains("no queue in broadcast mode"), "{text}");
+    for number in ["x", "-1", "99999999999999999999"] {
+        let end = Request::delete(format!("/connections/{number}")).extension(operator);
+        let (code, _, text) = answer(end, &broker).await;
+        assert_eq!(code, StatusCode::NOT_FOUND);
+        assert!(
+            text.contains(&format!("no connection \"{number}\"")),
+            "{text}"
+        );
+    }
+    for wrong in [
+        Request::get("/queue/purge"),
+        Request::delete("/queue"),
+        Request::get("/connections/7"),
+        Request::post("/connections/7"),
+    ] {
+        let (code, ..) = answer(wrong.extension(operator), &broker).await;
+        assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_done_by_a_broker_that_does_not_serve() {
+    let server = Server::new(Default::default(), Default::default());
+    let broker = server.handle();
+    drop(server);
+    let purge = Request::post("/queue/purge").extension(Operator((Ipv4Addr::LOCALHOST, 1).into()));
+    let (code, _, text) = answer(purge, &broker).await;
+    assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(text, "the broker does not serve\n");
 }

@@ -1,8 +1,10 @@
 //! What HTTP shows of the broker: as fresh as it can be had, without ever holding the broker up.
 
 use crate::Handle;
+use crate::serve::orders::OrderError;
 use crate::serve::server::{Overview, Snapshot};
 use crate::serve::survey::Detail;
+use message_queue_core::{ConnId, Count};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,6 +41,15 @@ struct Latest {
 #[derive(Debug, thiserror::Error)]
 #[error("the broker has not answered within {} s", PATIENCE.as_secs())]
 pub(super) struct Unanswered;
+
+/// An order has not been carried out, as far as is known.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Disobeyed {
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    #[error("{0}; it may still do what was asked for")]
+    Unanswered(#[from] Unanswered),
+}
 
 impl View {
     /// Shows `broker`, whose loop counts its `heartbeats`, one a second.
@@ -113,6 +124,18 @@ impl View {
         };
         let found = timeout(PATIENCE, survey).await.ok().flatten();
         found.ok_or(Unanswered)
+    }
+
+    /// Ends a connection.
+    pub(super) async fn end(&self, conn: ConnId) -> Result<(), Disobeyed> {
+        let ended = timeout(PATIENCE, self.broker.end_connection(conn)).await;
+        Ok(ended.map_err(|_| Unanswered)??)
+    }
+
+    /// Empties the queue. Returns what was dropped.
+    pub(super) async fn purge(&self) -> Result<Count, Disobeyed> {
+        let purged = timeout(PATIENCE, self.broker.purge_queue()).await;
+        Ok(purged.map_err(|_| Unanswered)??)
     }
 
     async fn survey(&self, latest: &mut Latest, detail: Detail) -> Option<Overview> {
