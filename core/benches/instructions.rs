@@ -38,8 +38,8 @@ enum Work {
 }
 
 const CASES: [Case; 10] = [
-    case("decode", 1, Work::Decode, 17.0),
-    case("split in four", 1, Work::Split, 15.0),
+    case("decode", 1, Work::Decode, 17.1),
+    case("split in four", 1, Work::Split, 15.1),
     case("broadcast to 1", 1, Work::Deliver(Broadcast, 1), 1.0),
     case("the same beside a stuck one", 1, Work::BesideAStuckOne, 1.0),
     case("broadcast to 10", 10, Work::Deliver(Broadcast, 10), 1.0),
