@@ -5,9 +5,7 @@
 extern crate alloc;
 
 use message_queue_core::ProtocolError;
-use message_queue_core::wire::{
-    Decoded, Decoder, DecoderConfig, FirstBytes, Role, SpareBuffers,
-};
+use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, FirstBytes, Role, SpareBuffers};
 
 #[path = "../../tests/src/model/mod.rs"]
 pub mod model;
