@@ -132,7 +132,11 @@ impl<'a> Peer<'a> {
     fn greet_badly(&mut self, hostile: &Hostile, conn: ConnId, world: &mut World) {
         match hostile {
             Hostile::Silent => {}
-            Hostile::DripsRole { .. } => world.soon(Happening::Act(self.place, conn)),
+            Hostile::DripsRole { .. } => {
+                // On each connection from the line's first byte: no other can become a role.
+                self.next = 0;
+                world.soon(Happening::Act(self.place, conn));
+            }
             Hostile::UnknownRole => self.push(b"GET / HTTP/1\r\n"),
             Hostile::EndlessRole => {
                 let line = b"PRODUCER ".iter().chain(repeat(&b'x'));
