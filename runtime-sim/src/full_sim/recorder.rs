@@ -258,6 +258,9 @@ impl State {
         let conn = self.name(conn);
         match input {
             Input::Opened => self.open(conn),
+            // The core pays no heed to what had come with the role of one that it turned away.
+            Input::Batch(_) if self.refused.contains(&conn) || self.closing.contains_key(&conn) => {
+            }
             Input::Batch(batch) => {
                 let count = Count::of(batch);
                 self.record(Event::Accepted { conn, count });
