@@ -1,12 +1,12 @@
 //! A consumer.
 
 use super::Ended;
-use super::liveness::{Due, Liveness};
+use super::connection::Connection;
 use super::settling::Settling;
 use crate::time::Now;
 use crate::wire::control::{Control, Lag, Link, Origin, Outcome, Range, Reason};
-use crate::wire::handshake::{Accepted, Answer, ConsumerOptions, RoleOptions};
-use crate::wire::{FrameBatch, FrameReader, Received};
+use crate::wire::handshake::{Accepted, ConsumerOptions, RoleOptions};
+use crate::wire::{FrameBatch, Received};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -90,19 +90,17 @@ pub enum ConsumerEvent {
 pub struct ConsumerClient {
     options: ConsumerOptions,
     connection: Option<Connection>,
+    /// Where it stands in the connection's stream.
+    stream: Stream,
     /// How many connections there have been.
     connections: u64,
     events: VecDeque<ConsumerEvent>,
 }
 
+/// What one connection has told of the messages to come, and what it has yet to be told of those before.
 #[derive(Debug)]
-struct Connection {
-    reader: FrameReader,
-    liveness: Liveness,
-    /// To be written.
-    control: BytesMut,
+struct Stream {
     settling: Settling,
-    is_open: bool,
     /// The place of the next message.
     next_place: u64,
     topic: Option<Arc<str>>,
@@ -111,7 +109,7 @@ struct Connection {
 }
 
 /// What the last RUN said of the messages after it, moved on to the next of them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Run {
     sequence: u64,
     published: u64,
@@ -124,6 +122,7 @@ impl ConsumerClient {
         Self {
             options,
             connection: None,
+            stream: Stream::new(),
             connections: 0,
             events: VecDeque::new(),
         }
@@ -136,18 +135,9 @@ impl ConsumerClient {
     pub fn connected(&mut self, now: Now) {
         assert!(self.connection.is_none(), "one connection at a time");
         self.connections += 1;
-        let line = RoleOptions::Consumer(self.options.clone()).line();
-        self.connection = Some(Connection {
-            reader: FrameReader::new(Link::ToConsumer, READ_BYTES),
-            liveness: Liveness::new(self.options.common.heartbeat, now),
-            control: BytesMut::from(line.as_bytes()),
-            settling: Settling::default(),
-            is_open: false,
-            next_place: 1,
-            topic: None,
-            run: Run::default(),
-            origin: None,
-        });
+        self.stream = Stream::new();
+        let options = RoleOptions::Consumer(self.options.clone());
+        self.connection = Some(Connection::new(Link::ToConsumer, READ_BYTES, &options, now));
     }
 
     /// The connection has ended.
@@ -163,17 +153,16 @@ impl ConsumerClient {
     /// The buffer to append received bytes to; none without a connection.
     pub fn recv_buf(&mut self) -> Option<&mut BytesMut> {
         let connection = self.connection.as_mut()?;
-        Some(connection.reader.recv_buf())
+        Some(connection.recv_buf())
     }
 
     /// Bytes were appended to [`recv_buf`](Self::recv_buf).
     pub fn received(&mut self, now: Now) {
         while let Some(connection) = &mut self.connection {
-            connection.liveness.received(now);
-            let handled = match connection.reader.next() {
+            let handled = match connection.receive(now) {
                 Ok(None) => return,
                 Ok(Some(received)) => self.handle(received, now),
-                Err(error) => Err(error.into()),
+                Err(ended) => Err(ended),
             };
             if let Err(ended) = handled {
                 self.end(ended);
@@ -186,22 +175,18 @@ impl ConsumerClient {
             return Ok(());
         };
         match received {
-            Received::Line(line) => match Answer::parse(line.as_bytes())? {
-                Answer::Ok(accepted) => {
-                    connection.is_open = true;
-                    connection.liveness = Liveness::new(accepted.heartbeat, now);
-                    connection.topic = accepted.topic.as_deref().map(Arc::from);
-                    self.events.push_back(ConsumerEvent::Connected(accepted));
-                }
-                Answer::Error { code, text } => return Err(Ended::Refused(Reason { code, text })),
-            },
+            Received::Line(line) => {
+                let accepted = connection.answered(&line, now)?;
+                self.stream.topic = accepted.topic.as_deref().map(Arc::from);
+                self.events.push_back(ConsumerEvent::Connected(accepted));
+            }
             Received::Batch(mut batch) => {
                 // An ORIGIN is of one message alone.
-                if connection.origin.is_some() && batch.messages() > 1 {
-                    let first = connection.delivery(batch.split_to(1), self.connections);
+                if self.stream.origin.is_some() && batch.messages() > 1 {
+                    let first = self.stream.delivery(batch.split_to(1), self.connections);
                     self.events.push_back(ConsumerEvent::Delivered(first));
                 }
-                let delivery = connection.delivery(batch, self.connections);
+                let delivery = self.stream.delivery(batch, self.connections);
                 self.events.push_back(ConsumerEvent::Delivered(delivery));
             }
             Received::Control(control) => return self.control(control),
@@ -214,20 +199,20 @@ impl ConsumerClient {
             return Ok(());
         };
         match control {
-            Control::Topic(name) => connection.topic = Some(name.into()),
+            Control::Topic(name) => self.stream.topic = Some(name.into()),
             Control::Run {
                 first,
                 published,
                 attempt,
             } => {
-                connection.run = Run {
+                self.stream.run = Run {
                     sequence: first,
                     published,
                     attempt,
                 };
             }
-            Control::Origin(origin) => connection.origin = Some(origin),
-            Control::Ping(number) => Control::Pong(number, None).encode(&mut connection.control),
+            Control::Origin(origin) => self.stream.origin = Some(origin),
+            Control::Ping(number) => Control::Pong(number, None).encode(connection.outgoing()),
             Control::Pong(_, lag) => self.events.extend(lag.map(ConsumerEvent::Lag)),
             Control::Gap(range, reason) => {
                 self.events.push_back(ConsumerEvent::Gap(range, reason));
@@ -275,15 +260,13 @@ impl ConsumerClient {
         from: Position,
         to: Position,
     ) -> bool {
-        let Some(connection) = &mut self.connection else {
-            return false;
-        };
-        if from.connection != self.connections || to.connection != self.connections {
+        let is_of_now = |position: Position| position.connection == self.connections;
+        if self.connection.is_none() || !is_of_now(from) || !is_of_now(to) {
             return false;
         }
         let range = Range::new(from.place, to.place).expect("a range that runs forwards");
-        assert!(to.place < connection.next_place, "it was not handed out");
-        connection.settling.settle(outcome, delay_ms, range);
+        assert!(to.place < self.stream.next_place, "it was not handed out");
+        self.stream.settling.settle(outcome, delay_ms, range);
         true
     }
 
@@ -299,7 +282,7 @@ impl ConsumerClient {
     /// Sets how much may be unsettled from now on; 0 messages pauses.
     pub fn credit(&mut self, messages: u32, bytes: u32) {
         if let Some(connection) = &mut self.connection {
-            Control::Credit { messages, bytes }.encode(&mut connection.control);
+            Control::Credit { messages, bytes }.encode(connection.outgoing());
         }
     }
 
@@ -307,14 +290,13 @@ impl ConsumerClient {
     /// failed. Once that is written, the runtime closes.
     pub fn leave(&mut self) {
         if let Some(connection) = &mut self.connection {
-            connection.settling.encode(&mut connection.control);
-            Control::Bye.encode(&mut connection.control);
+            self.stream.settling.encode(connection.outgoing());
+            Control::Bye.encode(connection.outgoing());
         }
     }
 
     fn end(&mut self, ended: Ended) {
-        if let Some(mut connection) = self.connection.take() {
-            connection.settling.clear();
+        if self.connection.take().is_some() {
             self.events.push_back(ConsumerEvent::Ended(ended));
         }
     }
@@ -322,14 +304,12 @@ impl ConsumerClient {
     /// What to write next. What was settled is gathered until this is called.
     pub fn poll_transmit(&mut self, now: Now) -> Option<Bytes> {
         let connection = self.connection.as_mut()?;
-        if connection.is_open && !connection.settling.is_empty() {
-            connection.settling.encode(&mut connection.control);
+        if connection.is_open() {
+            self.stream.settling.encode(connection.outgoing());
         }
-        if connection.control.is_empty() {
-            return None;
-        }
-        connection.liveness.sent(now);
-        Some(connection.control.split().freeze())
+        let bytes = connection.take_outgoing()?;
+        connection.sent(now);
+        Some(bytes)
     }
 
     /// What there is to tell next.
@@ -339,29 +319,34 @@ impl ConsumerClient {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub fn poll_timeout(&self) -> Option<Now> {
-        self.connection.as_ref()?.liveness.next()
+        self.connection.as_ref()?.next_timeout()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        let Some(connection) = &mut self.connection else {
-            return;
-        };
-        match connection.liveness.due(now) {
-            Due::Nothing => {}
-            Due::Silent => self.end(Ended::Silent),
-            Due::Ping => {
-                connection.liveness.sent(now);
-                if connection.is_open {
-                    Control::Ping(now.since_start().as_millis() as u64)
-                        .encode(&mut connection.control);
-                }
-            }
+        if let Some(connection) = &mut self.connection
+            && let Err(ended) = connection.handle_timeout(now)
+        {
+            self.end(ended);
         }
     }
 }
 
-impl Connection {
+impl Stream {
+    const fn new() -> Self {
+        Self {
+            settling: Settling::new(),
+            next_place: 1,
+            topic: None,
+            run: Run {
+                sequence: 0,
+                published: 0,
+                attempt: 0,
+            },
+            origin: None,
+        }
+    }
+
     fn delivery(&mut self, batch: FrameBatch, connection: u64) -> Delivery {
         let messages = batch.messages() as u64;
         let delivery = Delivery {
@@ -383,158 +368,4 @@ impl Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::string::ToString;
-    use bytes::BufMut;
-
-    fn connected() -> ConsumerClient {
-        let mut client = ConsumerClient::new(ConsumerOptions {
-            ack: true,
-            ..ConsumerOptions::default()
-        });
-        client.connected(Now::START);
-        assert_eq!(transmitted(&mut client), "CONSUMER v=2 ack=1\\n");
-        tell(&mut client, b"OK v=2 heartbeat=15 topic=gpu group=store\n");
-        assert!(matches!(
-            client.poll_event(),
-            Some(ConsumerEvent::Connected(_))
-        ));
-        client
-    }
-
-    fn tell(client: &mut ConsumerClient, bytes: &[u8]) {
-        client.recv_buf().expect("connected").put_slice(bytes);
-        client.received(Now::START);
-    }
-
-    fn tell_control(client: &mut ConsumerClient, control: &Control) {
-        let mut bytes = BytesMut::new();
-        control.encode(&mut bytes);
-        tell(client, &bytes);
-    }
-
-    fn transmitted(client: &mut ConsumerClient) -> String {
-        let all = core::iter::from_fn(|| client.poll_transmit(Now::START));
-        all.map(|bytes| bytes.escape_ascii().to_string()).collect()
-    }
-
-    fn delivery(client: &mut ConsumerClient) -> Delivery {
-        match client.poll_event() {
-            Some(ConsumerEvent::Delivered(delivery)) => delivery,
-            other => panic!("no delivery: {other:?}"),
-        }
-    }
-
-    fn run(first: u64, attempt: u32) -> Control {
-        Control::Run {
-            first,
-            published: 77,
-            attempt,
-        }
-    }
-
-    #[test]
-    fn each_message_has_its_sequence_its_attempt_and_its_position() {
-        let mut client = connected();
-        tell_control(&mut client, &run(5, 1));
-        tell(&mut client, b"\0\0\0\x01a\0\0\0\x01b");
-        tell(&mut client, b"\0\0\0\x01c");
-        tell_control(&mut client, &run(2, 2));
-        tell(&mut client, b"\0\0\0\x01d");
-        let told: Vec<_> = (0..3)
-            .map(|_| delivery(&mut client))
-            .map(|it| (it.sequence, it.attempt, it.first.place, it.last().place))
-            .collect();
-        assert_eq!(told, [(5, 1, 1, 2), (7, 1, 3, 3), (2, 2, 4, 4)]);
-    }
-
-    #[test]
-    fn what_is_settled_one_by_one_is_one_range() {
-        let mut client = connected();
-        tell_control(&mut client, &run(1, 1));
-        tell(&mut client, b"\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c");
-        let delivery = delivery(&mut client);
-        for place in [2, 0, 1] {
-            let position = delivery.position(place);
-            assert!(client.settle(Outcome::Done, 0, position, position));
-        }
-        let range =
-            "\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x03";
-        assert_eq!(
-            transmitted(&mut client),
-            alloc::format!("\\x80\\x00\\x00\\x160\\x01\\x00\\x00\\x00\\x00{range}")
-        );
-    }
-
-    #[test]
-    fn what_an_ended_connection_handed_out_cannot_be_settled() {
-        let mut client = connected();
-        tell_control(&mut client, &run(1, 1));
-        tell(&mut client, b"\0\0\0\x01a");
-        let old = delivery(&mut client);
-        client.disconnected();
-        assert!(!client.ack_up_to(old.last()));
-        client.connected(Now::START);
-        transmitted(&mut client);
-        tell(&mut client, b"OK v=2\n");
-        assert!(!client.ack_up_to(old.last()));
-        assert_eq!(transmitted(&mut client), "");
-    }
-
-    #[test]
-    fn a_dead_letter_says_where_it_came_from_and_the_next_does_not() {
-        let mut client = connected();
-        let origin = Origin {
-            sequence: 4,
-            failures: 20,
-            published: 1,
-            topic: "gpu".into(),
-            group: "store".into(),
-            reason: "rejected".into(),
-        };
-        tell_control(&mut client, &Control::Origin(origin.clone()));
-        tell(&mut client, b"\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c");
-        let told: Vec<_> = (0..2)
-            .map(|_| delivery(&mut client))
-            .map(|it| (it.batch.messages(), it.first.place, it.origin))
-            .collect();
-        assert_eq!(told, [(1, 1, Some(origin)), (2, 2, None)]);
-    }
-
-    #[test]
-    fn leaving_settles_first() {
-        let mut client = connected();
-        tell_control(&mut client, &run(1, 1));
-        tell(&mut client, b"\0\0\0\x01a");
-        let delivery = delivery(&mut client);
-        assert!(client.ack_up_to(delivery.last()));
-        client.leave();
-        let bytes = transmitted(&mut client);
-        assert!(bytes.ends_with("\\x80\\x00\\x00\\x01\\x08"), "{bytes}");
-        assert_eq!(bytes.matches("\\x80\\x00\\x00").count(), 2);
-    }
-
-    #[test]
-    fn revoked_positions_are_of_this_connection() {
-        let mut client = connected();
-        tell_control(
-            &mut client,
-            &Control::Revoked {
-                code: "ack_timeout".into(),
-                ranges: alloc::vec![Range { from: 1, to: 2 }],
-            },
-        );
-        let at = |place| Position {
-            connection: 1,
-            place,
-        };
-        assert_eq!(
-            client.poll_event(),
-            Some(ConsumerEvent::Revoked {
-                code: "ack_timeout".into(),
-                positions: alloc::vec![(at(1), at(2))],
-            })
-        );
-    }
-}
+mod tests;

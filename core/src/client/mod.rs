@@ -7,6 +7,7 @@
 //! bytes ─▶ ConsumerClient ─▶ deliveries    settling.rs gathers what became of them
 //! ```
 
+mod connection;
 mod consumer;
 mod liveness;
 mod producer;

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 const MAX_RANGES: usize = 4_000;
 
 /// Outcomes that were not written yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Settling {
     /// Runs of positions with the same outcome, in the order in which the first of each was settled.
     runs: Vec<(Outcome, u32, Ranges)>,
@@ -19,6 +19,11 @@ pub(super) struct Settling {
 type Ranges = BTreeMap<u64, u64>;
 
 impl Settling {
+    /// Nothing.
+    pub(super) const fn new() -> Self {
+        Self { runs: Vec::new() }
+    }
+
     /// Notes the outcome of a range.
     pub(super) fn settle(&mut self, outcome: Outcome, delay_ms: u32, range: Range) {
         // An outcome only joins the last kind: what is said first of a position is what counts.
@@ -50,15 +55,6 @@ impl Settling {
                 settle.encode(out);
             }
         }
-    }
-
-    /// Whether there is nothing to write.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.runs.clear();
     }
 }
 
@@ -107,7 +103,7 @@ mod tests {
 
     #[test]
     fn another_outcome_is_another_frame_in_the_order_it_was_said() {
-        let mut settling = Settling::default();
+        let mut settling = Settling::new();
         let at = |from| Range { from, to: from };
         settling.settle(Outcome::Done, 0, at(1));
         settling.settle(Outcome::Failed, 9, at(2));
@@ -115,7 +111,7 @@ mod tests {
         settling.settle(Outcome::Done, 0, at(3));
         let mut out = BytesMut::new();
         settling.encode(&mut out);
-        assert!(settling.is_empty());
+        assert!(settling.runs.is_empty());
         let outcomes: Vec<u8> = out.chunks(26).map(|frame| frame[5]).collect();
         assert_eq!(outcomes, [1, 3, 1]);
     }

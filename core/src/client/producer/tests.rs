@@ -1,0 +1,191 @@
+//! A producer, event by event.
+
+use super::*;
+use crate::names::Name;
+use crate::wire::handshake::Identity;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use bytes::BufMut;
+use core::time::Duration;
+
+fn options(name: Option<&str>) -> ProducerOptions {
+    ProducerOptions {
+        confirm: true,
+        identity: name.map(|name| Identity {
+            name: Name::new(name).expect("a name"),
+            session: String::new(),
+            at: 1,
+        }),
+        ..ProducerOptions::default()
+    }
+}
+
+fn batch(messages: &[&str]) -> FrameBatch {
+    FrameBatch::encode(messages).expect("small messages")
+}
+
+fn transmitted(client: &mut ProducerClient) -> String {
+    let all = core::iter::from_fn(|| client.poll_transmit(Now::START));
+    all.map(|bytes| bytes.escape_ascii().to_string()).collect()
+}
+
+fn events(client: &mut ProducerClient) -> Vec<ProducerEvent> {
+    core::iter::from_fn(|| client.poll_event()).collect()
+}
+
+fn tell(client: &mut ProducerClient, bytes: &[u8]) {
+    client.recv_buf().expect("connected").put_slice(bytes);
+    client.received(Now::START);
+}
+
+fn tell_control(client: &mut ProducerClient, control: &Control) {
+    let mut bytes = BytesMut::new();
+    control.encode(&mut bytes);
+    tell(client, &bytes);
+}
+
+fn connect(client: &mut ProducerClient, accepted: u64) {
+    client.connected(Now::START);
+    let answer = format!("OK v=2 heartbeat=15 accepted={accepted} resumed=1\n");
+    tell(client, answer.as_bytes());
+}
+
+#[test]
+fn a_named_producer_skips_what_the_broker_has_and_sends_the_rest_once() {
+    let mut client = ProducerClient::new(options(Some("p")), Window::default());
+    assert!(client.send(batch(&["a", "b"])).is_ok());
+    client.connected(Now::START);
+    assert_eq!(transmitted(&mut client), "PRODUCER v=2 producer=p\\n");
+    tell(&mut client, b"OK v=2 heartbeat=15 accepted=0 resumed=0\n");
+    assert_eq!(
+        transmitted(&mut client),
+        "\\x00\\x00\\x00\\x01a\\x00\\x00\\x00\\x01b"
+    );
+    client.disconnected();
+    assert!(matches!(
+        events(&mut client)[..],
+        [
+            ProducerEvent::Connected(_),
+            ProducerEvent::Ended(Ended::Disconnected)
+        ]
+    ));
+    client.connected(Now::START);
+    assert_eq!(transmitted(&mut client), "PRODUCER v=2 producer=p\\n");
+    tell(&mut client, b"OK v=2 accepted=1 resumed=1\n");
+    assert_eq!(transmitted(&mut client), "\\x00\\x00\\x00\\x01b");
+    let confirmed = |number| ProducerEvent::Confirmed {
+        number,
+        unrouted: 0,
+    };
+    assert_eq!(events(&mut client)[1..], [confirmed(1)]);
+    tell_control(
+        &mut client,
+        &Control::Confirmed {
+            position: 2,
+            unrouted: 0,
+        },
+    );
+    assert_eq!(events(&mut client), [confirmed(2)]);
+    assert!(client.is_done());
+    client.disconnected();
+    client.connected(Now::START);
+    assert_eq!(transmitted(&mut client), "PRODUCER v=2 producer=p at=3\\n");
+}
+
+#[test]
+fn a_confirm_for_what_was_never_sent_confirms_nothing_more() {
+    let mut client = ProducerClient::new(options(None), Window::default());
+    connect(&mut client, 0);
+    assert!(client.send(batch(&["a"])).is_ok());
+    tell_control(
+        &mut client,
+        &Control::Confirmed {
+            position: 9,
+            unrouted: 0,
+        },
+    );
+    assert!(!client.is_done());
+}
+
+#[test]
+fn what_is_refused_is_told_by_number() {
+    let mut client = ProducerClient::new(options(None), Window::default());
+    connect(&mut client, 0);
+    assert!(client.send(batch(&["a", "b"])).is_ok());
+    transmitted(&mut client);
+    events(&mut client);
+    let reason = Reason {
+        code: "full".into(),
+        text: "queue".into(),
+    };
+    tell_control(
+        &mut client,
+        &Control::Refused(Range { from: 1, to: 1 }, reason.clone()),
+    );
+    assert_eq!(
+        events(&mut client),
+        [ProducerEvent::Refused(Range { from: 1, to: 1 }, reason)]
+    );
+    assert!(!client.is_done());
+}
+
+#[test]
+fn nothing_is_sent_after_goaway_and_a_final_error_says_so() {
+    let mut client = ProducerClient::new(options(None), Window::default());
+    connect(&mut client, 0);
+    transmitted(&mut client);
+    tell_control(
+        &mut client,
+        &Control::GoAway {
+            left_ms: 9,
+            wait_ms: 5,
+            text: String::new(),
+        },
+    );
+    assert!(client.send(batch(&["a"])).is_ok());
+    assert_eq!(transmitted(&mut client), "");
+    let taken_over = Reason {
+        code: "taken_over".into(),
+        text: String::new(),
+    };
+    tell_control(&mut client, &Control::Error(taken_over.clone()));
+    let last = events(&mut client).pop();
+    assert_eq!(
+        last,
+        Some(ProducerEvent::Ended(Ended::Refused(taken_over.clone())))
+    );
+    assert!(!Ended::Refused(taken_over).may_try_again());
+    assert!(!client.is_connected() && !client.is_done());
+}
+
+#[test]
+fn a_silent_broker_is_asked_and_then_given_up() {
+    let mut client = ProducerClient::new(options(None), Window::default());
+    connect(&mut client, 0);
+    transmitted(&mut client);
+    let at = |seconds| Now::at(Duration::from_secs(seconds));
+    assert_eq!(client.poll_timeout(), Some(at(15)));
+    client.handle_timeout(at(15));
+    assert!(
+        client
+            .poll_transmit(at(15))
+            .is_some_and(|bytes| bytes[4] == 0x02)
+    );
+    client.handle_timeout(at(30));
+    assert_eq!(
+        events(&mut client).pop(),
+        Some(ProducerEvent::Ended(Ended::Silent))
+    );
+}
+
+#[test]
+fn without_confirms_nothing_is_kept() {
+    let mut client = ProducerClient::new(ProducerOptions::default(), Window::default());
+    connect(&mut client, 0);
+    transmitted(&mut client);
+    assert!(client.send(batch(&["a"])).is_ok());
+    assert!(!client.is_done());
+    assert_eq!(transmitted(&mut client), "\\x00\\x00\\x00\\x01a");
+    assert!(client.is_done());
+}
