@@ -97,7 +97,7 @@ impl Recorder {
         let ring = Ring::open(&options.directory, options.bytes, started()).map_err(failed)?;
         let mut writer = Writer::new(ring, options.payloads, status.clone());
         let broker = Broker::new(config);
-        let begun = writer.begin(Box::new(broker.checkpoint()));
+        let begun = writer.begin(Box::new(broker.checkpoint()), 0);
         begun.map_err(failed)?;
         let (queue, messages) = channel();
         let thread = thread::Builder::new().name("recorder".to_owned());
@@ -140,7 +140,7 @@ impl Recorder {
         }
         let hold = self.memory.hold_checkpoint(bytes);
         let hold = hold.map_err(|cause| (cause, State::Paused { most: u64::MAX }))?;
-        self.send(Message::Begin(checkpoint, hold));
+        self.send(Message::Begin(checkpoint, self.status.missed_steps(), hold));
         Ok(begun_with(bytes, &self.options))
     }
 

@@ -19,8 +19,9 @@ const BUFFER: usize = 256 << 10;
 /// What the recorder hands over.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Begin a new file in this state.
-    Begin(Box<Checkpoint>, Hold),
+    /// Begin a new file in this state, before which so many steps were missed in all. The recorder's count as it
+    /// was then: what it misses before this is taken belongs to a later file.
+    Begin(Box<Checkpoint>, u64, Hold),
     /// The next step. Its messages are shared with the broker. There may be no memory for the step
     /// in which the broker ends.
     Step(Step<core::Write>, Option<Hold>),
@@ -89,8 +90,8 @@ impl Writer {
 
     fn take(&mut self, message: Message) -> io::Result<()> {
         match message {
-            Message::Begin(checkpoint, hold) => {
-                self.begin(checkpoint)?;
+            Message::Begin(checkpoint, missed, hold) => {
+                self.begin(checkpoint, missed)?;
                 drop(hold);
                 Ok(())
             }
@@ -108,12 +109,11 @@ impl Writer {
         }
     }
 
-    /// Begins a new file.
-    pub(super) fn begin(&mut self, checkpoint: Box<Checkpoint>) -> io::Result<()> {
+    /// Begins a new file, before which `missed` steps were missed in all.
+    pub(super) fn begin(&mut self, checkpoint: Box<Checkpoint>, missed: u64) -> io::Result<()> {
         if self.file.is_some() {
             self.close(Record::Full)?;
         }
-        let missed = self.status.missed_steps();
         let header = Header {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             payloads: self.payloads,
@@ -181,5 +181,46 @@ impl Writer {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.as_mut().map_or(Ok(()), BufWriter::flush)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::Memory;
+    use super::super::reader::Reader;
+    use super::super::ring::recorded_files;
+    use super::*;
+    use message_queue_core::{Broker, Config};
+
+    #[test]
+    fn steps_missed_while_the_writer_lags_belong_to_the_file_after_the_gap() {
+        let directory = tempfile::tempdir().unwrap();
+        let (status, memory) = (RecordingStatus::default(), Memory::default());
+        let ring = Ring::open(directory.path(), 16 << 20, 1).unwrap();
+        let mut writer = Writer::new(ring, Payloads::Full, status.clone());
+        let begin = || {
+            let checkpoint = Box::new(Broker::new(Config::default()).checkpoint());
+            let hold = memory.hold_checkpoint(1).unwrap();
+            Message::Begin(checkpoint, status.missed_steps(), hold)
+        };
+        let before = begin();
+        status.miss();
+        status.miss();
+        let after = begin();
+        // Only now does the writer come to it.
+        for message in [
+            before,
+            Message::Gap(StopCause::SlowDisk),
+            after,
+            Message::End,
+        ] {
+            writer.take(message).unwrap();
+        }
+        let files = recorded_files(directory.path()).unwrap();
+        let missed = files.iter().map(|file| {
+            let reader = Reader::open(&file.path).unwrap();
+            reader.header().missed
+        });
+        assert_eq!(missed.collect::<Vec<_>>(), [0, 2]);
     }
 }
