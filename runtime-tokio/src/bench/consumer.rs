@@ -1,10 +1,10 @@
 //! One consumer: a thread that reads, and what it has read.
 
+use super::clock::Clock;
 use super::error::BenchError;
 use super::message::{Checker, stamp};
 use super::plan::{Plan, Reading};
 use super::reading;
-use super::run::Clock;
 use super::verify::Ledger;
 use hdrhistogram::Histogram;
 use message_queue_core::DeliveryMode;

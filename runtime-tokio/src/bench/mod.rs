@@ -3,16 +3,18 @@
 //! copies bytes and parses nothing: the yardstick (`docs/BENCHMARKS.md`).
 //!
 //! In the order of a run: `plan.rs` (what to do), `target.rs` (a broker or relay to do it to, in a
-//! process of its own) with `relay.rs` (the relay), `run.rs` (one run), `message.rs` (what is
-//! sent), `producer.rs`, `consumer.rs` with `reading.rs` and `verify.rs` (what is received),
-//! `usage.rs` (what it cost), `outcome.rs` (the figures), `pairs.rs` (broker against relay),
-//! `matrix.rs` (many of those), `table.rs` (for people).
+//! process of its own) with `relay.rs` (the relay), `run.rs` (one run) with `clock.rs` and `gate.rs`
+//! (what its clients share), `message.rs` (what is sent), `producer.rs`, `consumer.rs` with
+//! `reading.rs` and `verify.rs` (what is received), `usage.rs` (what it cost), `outcome.rs` (the
+//! figures), `pairs.rs` (broker against relay), `matrix.rs` (many of those), `table.rs` (for people).
 //!
 //! Clients are threads with blocking sockets: on each side one system call moves up to 256 KiB,
 //! and nothing is allocated while a run lasts.
 
+mod clock;
 mod consumer;
 mod error;
+mod gate;
 mod matrix;
 mod message;
 mod outcome;

@@ -1,9 +1,10 @@
 //! One producer: a thread that writes frames, as fast as it can or at a given rate.
 
+use super::clock::Clock;
 use super::error::BenchError;
+use super::gate::Gate;
 use super::message::Frames;
 use super::plan::{Plan, Reading, Volume};
-use super::run::{Clock, Gate};
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;

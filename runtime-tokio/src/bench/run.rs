@@ -1,7 +1,9 @@
 //! One run: connect, warm up, let the producers go, wait for the last message.
 
+use super::clock::Clock;
 use super::consumer::{Consumer, Found, Received, WARM, WARM_UP_SIZE, latencies};
 use super::error::BenchError;
+use super::gate::Gate;
 use super::outcome::{Cost, Latency, Outcome};
 use super::plan::{Plan, Reading};
 use super::producer::{Producer, Sent};
@@ -13,7 +15,7 @@ use socket2::SockRef;
 use std::fs;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -47,52 +49,6 @@ pub struct Progress {
     pub delivered: u64,
 }
 
-/// The time, since the origin that all clients of a run share.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
-    origin: Instant,
-}
-
-impl Clock {
-    pub(super) fn now(self) -> Duration {
-        self.origin.elapsed()
-    }
-
-    pub(super) fn since_origin(self, moment: Instant) -> Duration {
-        moment.saturating_duration_since(self.origin)
-    }
-}
-
-/// Holds producers back until all are there.
-#[derive(Debug, Default)]
-pub(super) struct Gate {
-    opened: Mutex<Option<Instant>>,
-    open: Condvar,
-}
-
-impl Gate {
-    /// Waits until it opens. Returns when that was.
-    pub(super) fn wait(&self) -> Instant {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(opened) = *opened {
-                return opened;
-            }
-            opened = self
-                .open
-                .wait(opened)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn open(&self) -> Instant {
-        let now = Instant::now();
-        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-        self.open.notify_all();
-        now
-    }
-}
-
 /// Does what `plan` says to `target`, and tells `progress` now and then how far it is.
 ///
 /// # Errors
@@ -107,9 +63,7 @@ pub fn run(
     if plan.rate.is_some() {
         wake_on_time();
     }
-    let clock = Clock {
-        origin: Instant::now(),
-    };
+    let clock = Clock::start();
     let shared = Arc::new(plan.clone());
     let consumers = Clients::consumers(&shared, target.addr(), clock)?;
     if plan.delivery == DeliveryMode::Broadcast {
