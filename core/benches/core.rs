@@ -4,7 +4,8 @@
 mod work;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use message_queue_core::DeliveryMode;
+use message_queue_core::wire::Role;
+use message_queue_core::{Broker, Config, ConnId, DeliveryMode, Input, Now};
 use work::{A_READ, Delivery, batch, decode, fed, split_in_four};
 
 #[global_allocator]
@@ -60,6 +61,45 @@ fn broadcast_to_four(bencher: Bencher<'_, '_>, messages: usize) {
 fn broadcast_beside_a_stuck_one(bencher: Bencher<'_, '_>, messages: usize) {
     let delivery = Delivery::new(DeliveryMode::Broadcast, 1, batch(messages));
     publish(bencher, delivery.beside_a_stuck_one(), messages);
+}
+
+/// A checkpoint is taken of 10,000 consumers that take nothing, for each of which wait so many
+/// batches of a message each.
+#[divan::bench(args = [1, 10, 100])]
+fn checkpoint(bencher: Bencher<'_, '_>, batches: usize) {
+    const CONSUMERS: usize = 10_000;
+    bencher
+        .counter(ItemsCount::new(CONSUMERS * batches))
+        .with_inputs(|| nothing_taken(CONSUMERS, batches))
+        .bench_refs(|broker| broker.checkpoint());
+}
+
+/// A broker with so many consumers, to which so many batches were published.
+fn nothing_taken(consumers: usize, batches: usize) -> Broker {
+    let mut broker = Broker::new(Config {
+        max_connections: 2 * consumers,
+        max_consumers: consumers,
+        ..Config::default()
+    });
+    let mut input = |conn, input| {
+        broker.handle_input(ConnId(conn), input, Now::START);
+        while broker.poll_output().is_some() {}
+    };
+    for conn in 0..=consumers as u64 {
+        input(conn, Input::Opened);
+        let is_producer = conn == 0;
+        let role = if is_producer {
+            Role::Producer
+        } else {
+            Role::Consumer
+        };
+        input(conn, Input::Role(role));
+    }
+    for _ in 0..batches {
+        // Each in a piece of memory of its own.
+        input(0, Input::Batch(batch(1)));
+    }
+    broker
 }
 
 fn deliver(bencher: Bencher<'_, '_>, mode: DeliveryMode, consumers: usize, messages: usize) {
