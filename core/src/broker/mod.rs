@@ -12,6 +12,8 @@ mod expire;
 mod invariants;
 mod lifecycle;
 mod purge;
+#[cfg(test)]
+mod two_topics;
 mod views;
 
 pub use checkpoint::Checkpoint;
