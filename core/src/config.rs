@@ -58,8 +58,13 @@ pub struct Config {
     pub broker_bytes: usize,
     /// The time from a connection's opening to the end of its role line. Default: 10 s.
     pub role_timeout: Duration,
-    /// The time that one write may take, from its start to its last byte. Default: 30 s.
+    /// How long a consumer's socket may take nothing of a write, from its start or from the last
+    /// byte that it took. Default: 30 s.
     pub write_timeout: Duration,
+    /// The least rate of a consumer, in bytes a second: a write of `n` bytes may take
+    /// `write_timeout + n / min_consumer_rate`, however steadily it goes on. 0 stands for no least
+    /// rate. Default: 1024.
+    pub min_consumer_rate: usize,
     /// The most bytes in one write, unless a single message is larger; at least 1.
     /// Default: 1 MiB.
     ///
@@ -81,6 +86,7 @@ impl Default for Config {
             broker_bytes: 512 << 20,
             role_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
+            min_consumer_rate: 1 << 10,
             write_bytes: 1 << 20,
         }
     }
@@ -151,6 +157,17 @@ impl Config {
                 .max(self.max_consumers.saturating_mul(MAX_FRAME)),
             (Overflow::Block, DeliveryMode::Queue) | (Overflow::Drop, _) => self.backlog_bytes,
         }
+    }
+
+    /// The longest that a write of so many bytes may take, however steadily it goes on; `None` where
+    /// there is no least rate.
+    pub(crate) fn longest_write(&self, bytes: u64) -> Option<Duration> {
+        let rate = self.min_consumer_rate as u64;
+        let micros = bytes.saturating_mul(1_000_000).checked_div(rate)?;
+        Some(
+            self.write_timeout
+                .saturating_add(Duration::from_micros(micros)),
+        )
     }
 
     /// The most messages that a backlog holds in the mode that is set.

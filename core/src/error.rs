@@ -72,7 +72,7 @@ pub enum CloseReason {
     Protocol(ProtocolError),
     /// No whole role line within the time allowed.
     RoleTimeout,
-    /// One write was not taken by the peer within the time allowed.
+    /// The peer took nothing of a write for too long, or was slower than the least rate allows.
     WriteTimeout,
     /// Refused: the broker holds as many connections as it may.
     TooManyConnections,

@@ -116,18 +116,22 @@ impl Shared {
 
     /// Makes sure that a write that has just started is looked at when it is due.
     ///
-    /// Writes are many and hardly ever late, so a connection's timer is not moved with each: it
-    /// goes off at the time of the first, and is then set to the time of the one in flight.
+    /// Writes are many and hardly ever late, so a connection's timer is moved neither with each nor
+    /// with the progress of one: it goes off at the time of the first, and is then set to the time
+    /// at which the one in flight is due.
     pub(crate) fn arm_write_timer(&mut self, conn: ConnId) {
-        let timeout = self.config.write_timeout;
-        let outbox = &mut self.consumer(conn).outbox;
-        if outbox.timer.is_none()
-            && let Some(started) = outbox.started()
+        if self.consumer(conn).outbox.timer.is_none()
+            && let Some(due) = self.write_due(conn)
         {
-            let due = started + timeout;
-            outbox.timer = Some(due);
+            self.consumer(conn).outbox.timer = Some(due);
             self.timers.set(due, Timeout::Write(conn));
         }
+    }
+
+    /// When the write in flight to a consumer is due.
+    pub(crate) fn write_due(&self, conn: ConnId) -> Option<Now> {
+        let consumer = self.sessions.get(&conn)?.consumer.as_ref()?;
+        consumer.outbox.due(&self.config)
     }
 
     /// A connection that is closing is given no more time.

@@ -42,6 +42,15 @@ impl Timers {
         self.0.len()
     }
 
+    /// Connections for which something is due at `now`.
+    pub(crate) fn due(&self, now: Now) -> impl Iterator<Item = ConnId> {
+        let due = self.0.iter().take_while(move |(due, _)| *due <= now);
+        due.filter_map(|(_, timeout)| match timeout {
+            Timeout::Role(conn) | Timeout::Write(conn) => Some(*conn),
+            Timeout::Drain => None,
+        })
+    }
+
     /// Takes the first that is due.
     pub(crate) fn take_due(&mut self, now: Now) -> Option<(Now, Timeout)> {
         if self.next()? > now {

@@ -96,6 +96,11 @@ pub enum Event {
         /// Of this much.
         count: Count,
     },
+    /// The broker was told that a socket has taken more of a write.
+    WriteProgressed {
+        /// The consumer.
+        conn: ConnId,
+    },
     /// A write is over: it was taken whole, or its connection ends. The socket's own view.
     WriteEnded {
         /// The consumer.
@@ -251,6 +256,7 @@ impl fmt::Display for Event {
             Self::Accepted { conn, count } => write!(f, "broker: {} from {conn}", Text(*count)),
             Self::Admitted { count } => write!(f, "broker: {} received", Text(*count)),
             Self::WriteStarted { conn, count } => write!(f, "broker: {} to {conn}", Text(*count)),
+            Self::WriteProgressed { conn } => write!(f, "broker: some is taken by {conn}"),
             Self::WriteEnded {
                 conn, taken, left, ..
             } if left.is_zero() => write!(f, "broker: {} taken by {conn}", Text(*taken)),

@@ -160,7 +160,8 @@ fn config() -> impl Strategy<Value = (Config, DecoderConfig)> {
         prop_oneof![Just(0), Just(MAX_FRAME), 0..2 * MAX_FRAME],
     );
     let write_bytes = prop_oneof![1..60_usize, 60..2_000_usize, Just(256 << 10)];
-    let times = (500..5_000_u64, 500..5_000_u64);
+    let rate = prop_oneof![3 => Just(0), 1 => 1..200_usize];
+    let times = (500..5_000_u64, 500..5_000_u64, rate);
     let decoder = (8..40_usize, prop_oneof![1..50_usize, Just(256 << 10)]);
     (modes, places, backlog, bytes, write_bytes, times, decoder).prop_map(
         |((queue, block), places, backlog, bytes, write_bytes, times, decoder)| {
@@ -183,6 +184,7 @@ fn config() -> impl Strategy<Value = (Config, DecoderConfig)> {
                 broker_bytes: 0,
                 role_timeout: Duration::from_millis(times.0),
                 write_timeout: Duration::from_millis(times.1),
+                min_consumer_rate: times.2,
                 write_bytes,
             };
             config.broker_bytes = config.least_broker_bytes() + bytes.1;
@@ -329,7 +331,7 @@ proptest! {
 fn the_scripts_reach_every_end_and_every_loss() {
     let mut runner = TestRunner::deterministic();
     let mut traces = String::new();
-    for _ in 0..500 {
+    for _ in 0..2_000 {
         let script = script().new_tree(&mut runner).expect("a script").current();
         traces.push_str(&play(&script));
     }

@@ -19,13 +19,14 @@ impl Broker {
 
     /// A consumer's socket has taken this many bytes in all.
     pub(super) fn written(&mut self, conn: ConnId, total: u64) {
+        let now = self.shared.now;
         let session = self.shared.session(conn);
         let topic = session.topic;
         let consumer = session
             .consumer
             .as_mut()
             .expect("only consumers are written to");
-        let Some(count) = consumer.outbox.written(total) else {
+        let Some(count) = consumer.outbox.written(total, now) else {
             return;
         };
         let group = consumer.group;

@@ -25,13 +25,9 @@ impl Broker {
     /// What is late is done in the order in which it was due, however late that is noticed: a
     /// write that is due later than its timer waits for its turn.
     fn expire_write(&mut self, conn: ConnId, due: Now) {
-        let timeout = self.shared.config.write_timeout;
-        let outbox = &mut self.shared.consumer(conn).outbox;
-        outbox.timer = None;
-        match outbox.started() {
-            Some(started) if started + timeout <= due => {
-                self.close(conn, CloseReason::WriteTimeout);
-            }
+        self.shared.consumer(conn).outbox.timer = None;
+        match self.shared.write_due(conn) {
+            Some(write_due) if write_due <= due => self.close(conn, CloseReason::WriteTimeout),
             Some(_) => self.shared.arm_write_timer(conn),
             None => {}
         }

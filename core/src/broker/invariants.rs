@@ -141,13 +141,10 @@ impl Broker {
                 assert!(timers.is_set(due, Timeout::Write(*conn)));
                 set += 1;
             }
-            if let Some(started) = consumer.outbox.started() {
+            if let Some(due) = consumer.outbox.due(config) {
                 let timer = consumer.outbox.timer;
-                let due = timer.expect("a write in flight has a timer");
-                assert!(
-                    due <= started + config.write_timeout,
-                    "{conn} is looked at too late"
-                );
+                let looked_at = timer.expect("a write in flight has a timer");
+                assert!(looked_at <= due, "{conn} is looked at too late");
             }
         }
         assert_eq!(timers.len(), set, "a timer is set for nothing");

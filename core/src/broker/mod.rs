@@ -251,6 +251,13 @@ impl Broker {
         self.shared.timers.next()
     }
 
+    /// The connections that [`handle_timeout`](Self::handle_timeout) may close at `now`. A runtime
+    /// that may have been held up looks at their sockets first: what came in time, or was taken in
+    /// time, is to be told before the time is judged.
+    pub fn due(&self, now: Now) -> impl Iterator<Item = ConnId> {
+        self.shared.timers.due(now)
+    }
+
     /// The next thing to do. Outputs are in order: for one connection and between connections.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.shared.outputs.pop_front()

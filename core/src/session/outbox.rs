@@ -1,5 +1,6 @@
 //! What is on its way to one consumer's socket: at most one write.
 
+use crate::config::Config;
 use crate::group::{Sequences, Taken, Waiting};
 use crate::stats::Count;
 use crate::time::Now;
@@ -29,6 +30,8 @@ struct InFlight {
     taken: usize,
     /// When it was handed out.
     started: Now,
+    /// When the socket last took some of it; when it was handed out, if it has taken nothing yet.
+    progressed: Now,
     /// Since when its oldest message has been waiting.
     waiting_since: Now,
 }
@@ -43,9 +46,14 @@ pub(crate) struct Abandoned {
 }
 
 impl Outbox {
-    /// When the write in flight was handed out.
-    pub(crate) fn started(&self) -> Option<Now> {
-        self.in_flight.as_ref().map(|flight| flight.started)
+    /// When the write in flight will have taken too long, unless the socket takes more of it: it has
+    /// taken nothing for too long by then, or is slower than the least rate. Never earlier than it
+    /// was before.
+    pub(crate) fn due(&self, config: &Config) -> Option<Now> {
+        let flight = self.in_flight.as_ref()?;
+        let stalled = flight.progressed + config.write_timeout;
+        let longest = config.longest_write(flight.write.count().bytes);
+        Some(longest.map_or(stalled, |longest| stalled.min(flight.started + longest)))
     }
 
     /// Since when the oldest message in flight has been waiting.
@@ -68,16 +76,17 @@ impl Outbox {
             sequences: taken.sequences,
             taken: 0,
             started: now,
+            progressed: now,
             waiting_since: taken.since,
         });
     }
 
-    /// The socket has taken `total` bytes in all; no more than was known already changes nothing.
+    /// By `now` the socket has taken `total` bytes in all; no more than was known already changes nothing.
     /// Returns what the write in flight held if that was the last of it.
     ///
     /// # Panics
     /// If that is more than was in flight.
-    pub(crate) fn written(&mut self, total: u64) -> Option<Count> {
+    pub(crate) fn written(&mut self, total: u64, now: Now) -> Option<Count> {
         // A write ends with its last byte, so those before this one were taken whole.
         let of_this_write = total.checked_sub(self.delivered.bytes)?;
         let Some(flight) = self.in_flight.as_mut() else {
@@ -93,6 +102,7 @@ impl Outbox {
             "more was written than was in flight"
         );
         flight.taken = of_this_write as usize;
+        flight.progressed = now;
         if (flight.taken as u64) < count.bytes {
             return None;
         }
@@ -143,6 +153,7 @@ impl Outbox {
 mod tests {
     use super::*;
     use alloc::vec;
+    use core::time::Duration;
 
     fn batch(messages: &[&str]) -> FrameBatch {
         FrameBatch::encode(messages).expect("small messages")
@@ -172,22 +183,22 @@ mod tests {
     #[test]
     fn a_write_is_done_with_its_last_byte() {
         let mut outbox = in_flight(vec![batch(&["a", "b"]), batch(&["c"])]);
-        assert_eq!(outbox.written(14), None);
-        assert_eq!(outbox.written(15), Some(Count::new(3, 15)));
+        assert_eq!(outbox.written(14, Now::START), None);
+        assert_eq!(outbox.written(15, Now::START), Some(Count::new(3, 15)));
         assert!(outbox.abandon().is_none());
     }
 
     #[test]
     fn a_total_that_is_known_changes_nothing_and_totals_go_on_over_writes() {
         let mut outbox = in_flight(vec![batch(&["a"])]);
-        assert_eq!(outbox.written(3), None);
-        assert_eq!(outbox.written(3), None);
-        assert_eq!(outbox.written(2), None);
-        assert_eq!(outbox.written(5), Some(Count::new(1, 5)));
-        assert_eq!(outbox.written(5), None);
+        assert_eq!(outbox.written(3, Now::START), None);
+        assert_eq!(outbox.written(3, Now::START), None);
+        assert_eq!(outbox.written(2, Now::START), None);
+        assert_eq!(outbox.written(5, Now::START), Some(Count::new(1, 5)));
+        assert_eq!(outbox.written(5, Now::START), None);
         outbox.start(taken(vec![batch(&["b"])]), Now::START);
-        assert_eq!(outbox.written(4), None);
-        assert_eq!(outbox.written(10), Some(Count::new(1, 5)));
+        assert_eq!(outbox.written(4, Now::START), None);
+        assert_eq!(outbox.written(10, Now::START), Some(Count::new(1, 5)));
     }
 
     #[test]
@@ -201,7 +212,7 @@ mod tests {
             (19, 3, vec![(11, &["d"])]),
         ] {
             let mut outbox = in_flight(vec![batch(&["a", "b"]), batch(&["c", "d"])]);
-            assert_eq!(outbox.written(taken), None);
+            assert_eq!(outbox.written(taken, Now::START), None);
             let abandoned = outbox.abandon().expect("a write was in flight");
             assert_eq!(
                 abandoned.delivered.messages, delivered,
@@ -220,8 +231,30 @@ mod tests {
     }
 
     #[test]
+    fn a_write_is_due_when_nothing_was_taken_for_too_long_or_too_little_in_all() {
+        let at = |seconds| Now::at(Duration::from_secs(seconds));
+        let config = |min_consumer_rate| Config {
+            write_timeout: Duration::from_secs(10),
+            min_consumer_rate,
+            ..Config::default()
+        };
+        let mut outbox = in_flight(vec![batch(&["a", "b"]), batch(&["c"])]);
+        // Fifteen bytes at one a second.
+        for (taken, seconds, stalled, slow) in [(0, 0, 10, 10), (1, 9, 19, 19), (2, 18, 28, 25)] {
+            assert_eq!(outbox.written(taken, at(seconds)), None);
+            assert_eq!(outbox.due(&config(0)), Some(at(stalled)), "{taken} bytes");
+            assert_eq!(outbox.due(&config(1)), Some(at(slow)), "{taken} bytes");
+        }
+        // What is known already is no progress.
+        assert_eq!(outbox.written(2, at(20)), None);
+        assert_eq!(outbox.due(&config(0)), Some(at(28)));
+        assert!(outbox.written(15, at(21)).is_some());
+        assert_eq!(outbox.due(&config(1)), None);
+    }
+
+    #[test]
     #[should_panic(expected = "more was written")]
     fn more_than_was_in_flight_is_the_callers_mistake() {
-        in_flight(vec![batch(&["a"])]).written(6);
+        in_flight(vec![batch(&["a"])]).written(6, Now::START);
     }
 }

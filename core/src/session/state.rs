@@ -20,7 +20,8 @@ pub(crate) enum State {
     Blocked,
     /// A consumer with no write in flight.
     Idle,
-    /// A consumer with a write in flight. Ends by itself after `write_timeout`.
+    /// A consumer with a write in flight. Ends by itself if that takes too long
+    /// (`Outbox::due`).
     Writing,
 }
 

@@ -159,6 +159,7 @@ impl<'a> Ledger<'a> {
             | Event::Received { .. }
             | Event::Gone { .. }
             | Event::Opened { .. }
+            | Event::WriteProgressed { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::Struck { .. }

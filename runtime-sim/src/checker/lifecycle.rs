@@ -44,8 +44,10 @@ struct Connection {
     stage: Stage,
     /// The step in which it was opened.
     opened: u64,
-    /// When its role line, or the write in flight to it, must be over.
+    /// When its role line must be over, or the write in flight to it unless it goes on.
     due: Option<Micros>,
+    /// When the write in flight to it must be over though it goes on.
+    longest: Micros,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,7 @@ impl Lifecycle<'_> {
                     stage: Stage::Connecting,
                     opened: 0,
                     due: None,
+                    longest: 0,
                 };
                 self.connections.insert(*conn, connection);
             }
@@ -88,9 +91,19 @@ impl Lifecycle<'_> {
                 self.producers += usize::from(stage == Stage::Producer);
                 self.check_limits(record, findings);
             }
-            Event::WriteStarted { conn, .. } => {
+            Event::WriteStarted { conn, count } => {
                 self.enter(*conn, Stage::Consumer, Stage::Consumer, record, findings);
-                self.set_due(*conn, Some(record.at + self.settings.write_timeout_us));
+                let longest = self.longest(record.at, count.bytes);
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.longest = longest;
+                }
+                self.progress(*conn, record.at);
+            }
+            Event::WriteProgressed { conn } => {
+                let connection = self.connections.get(conn);
+                if connection.is_some_and(|connection| connection.due.is_some()) {
+                    self.progress(*conn, record.at);
+                }
             }
             Event::WriteEnded { conn, left, .. } if left.is_zero() => self.set_due(*conn, None),
             Event::Accepted { conn, .. } => {
@@ -136,6 +149,22 @@ impl Lifecycle<'_> {
         }
         if let Some(connection) = connection {
             connection.stage = to;
+        }
+    }
+
+    /// When a write of so many bytes that starts now must be over.
+    const fn longest(&self, now: Micros, bytes: u64) -> Micros {
+        match self.settings.min_consumer_rate as u64 {
+            0 => Micros::MAX,
+            rate => now + self.settings.write_timeout_us + bytes * 1_000_000 / rate,
+        }
+    }
+
+    /// The write in flight has started, or goes on.
+    fn progress(&mut self, conn: ConnId, now: Micros) {
+        if let Some(connection) = self.connections.get(&conn) {
+            let stalled = now + self.settings.write_timeout_us;
+            self.set_due(conn, Some(stalled.min(connection.longest)));
         }
     }
 
@@ -353,6 +382,24 @@ mod tests {
         };
         assert_eq!(silent(1_000_000), []);
         assert_eq!(silent(900_000), [Invariant::Deadline]);
+
+        let progress = || Event::WriteProgressed { conn: ConnId(2) };
+        let slow = |least_rate, waits: [u64; 3]| {
+            let mut script = script();
+            script.settings().min_consumer_rate = least_rate;
+            let script = script.joins(1, Role::Producer).joins(2, Role::Consumer);
+            let script = script.publishes(1, &[0], [write(2, 1)]);
+            let go_on = |script: Script, wait| script.later(wait).step([progress()]);
+            waits.into_iter().fold(script, go_on).finds()
+        };
+        // Twelve bytes: at six a second they may take three seconds.
+        assert_eq!(slow(0, [900_000, 900_000, 900_000]), []);
+        assert_eq!(
+            slow(0, [900_000, 1_200_000, 100_000]),
+            [Invariant::Deadline]
+        );
+        assert_eq!(slow(6, [900_000, 900_000, 900_000]), []);
+        assert_eq!(slow(12, [900_000, 900_000, 900_000]), [Invariant::Deadline]);
 
         let stuck = |wait| {
             script()

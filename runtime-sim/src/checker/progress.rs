@@ -74,6 +74,7 @@ impl Progress {
             | Event::Accepted { .. }
             | Event::Admitted { .. }
             | Event::WriteStarted { .. }
+            | Event::WriteProgressed { .. }
             | Event::Dropped { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }

@@ -41,6 +41,7 @@ impl Script {
         settings.backlog_messages = 5;
         settings.role_timeout_us = 1_000_000;
         settings.write_timeout_us = 1_000_000;
+        settings.min_consumer_rate = 0;
         Self {
             history: History {
                 settings,

@@ -203,7 +203,8 @@ impl Host {
         } else {
             if self.reports_progress {
                 let written = Input::Written(socket.taken);
-                self.input(conn, written, world, None);
+                let event = Event::WriteProgressed { conn };
+                self.input(conn, written, world, Some(event));
             }
             world.soon(Happening::BrokerWritable(conn));
         }

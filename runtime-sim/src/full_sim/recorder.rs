@@ -266,9 +266,8 @@ impl State {
                 self.record(Event::Accepted { conn, count });
             }
             Input::Written(total) => {
-                if let Some(ended) = self.sockets.entry(conn).or_default().reported(*total) {
-                    self.record(ended.on(conn));
-                }
+                let ended = self.sockets.entry(conn).or_default().reported(*total);
+                self.record(ended.map_or(Event::WriteProgressed { conn }, |it| it.on(conn)));
             }
             Input::Sealed { .. } => self.sealed(conn),
             Input::Role(_)

@@ -68,6 +68,7 @@ fn settings(rng: &mut Rng, bulk: bool) -> Settings {
         write_bytes: rng.pick(&[1, 64, 1_000, 4_096, 262_144]),
         role_timeout_us: rng.within(200..=2_000) * MILLISECOND,
         write_timeout_us: rng.within(300..=3_000) * MILLISECOND,
+        min_consumer_rate: rng.pick(&[0, 1_000, 100_000]),
         drain_timeout_us: rng.within(0..=5_000) * MILLISECOND,
         role_line_bytes: rng.pick(&[16, 1_024]),
         read_bytes: rng.pick(&[16, 4_096, 262_144]),

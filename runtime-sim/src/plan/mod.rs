@@ -79,8 +79,10 @@ pub struct Settings {
     pub write_bytes: usize,
     /// The time allowed for the role line.
     pub role_timeout_us: Micros,
-    /// The time allowed for one write.
+    /// How long a socket may take nothing of a write.
     pub write_timeout_us: Micros,
+    /// The least rate of a consumer, in bytes a second; 0 for none.
+    pub min_consumer_rate: usize,
     /// The time allowed for the orderly end.
     pub drain_timeout_us: Micros,
     /// The longest role line, in bytes.
@@ -103,6 +105,7 @@ impl Settings {
             broker_bytes: self.broker_bytes,
             role_timeout: Duration::from_micros(self.role_timeout_us),
             write_timeout: Duration::from_micros(self.write_timeout_us),
+            min_consumer_rate: self.min_consumer_rate,
             write_bytes: self.write_bytes,
         }
     }

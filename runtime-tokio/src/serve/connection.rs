@@ -9,7 +9,7 @@ use super::stream::Stream;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
 use message_queue_core::{CloseReason, Count, Input, ProtocolError};
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -107,6 +107,11 @@ impl<L: Listener> Connection<L> {
                 // Others may stand in line behind it.
                 self.turn = None;
                 return Poll::Ready(reason);
+            }
+            if status.overdue {
+                let write_now = |slices: &[IoSlice<'_>]| L::write_now(&self.stream.lock(), slices);
+                self.driver.flush_overdue(&self.peer, write_now);
+                continue;
             }
             if status.failed {
                 self.driver.feed(self.peer.conn, Input::PeerReset);

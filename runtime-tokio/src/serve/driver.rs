@@ -23,6 +23,7 @@ use message_queue_core::{
     Write,
 };
 use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -176,6 +177,30 @@ impl Driver {
             self.feed(peer.conn, Input::Written(total));
         }
         status
+    }
+
+    /// The same by `write_now`, because a deadline has come.
+    pub(crate) fn flush_overdue(
+        &self,
+        peer: &Peer,
+        write_now: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) {
+        if let Some(total) = peer.flush_overdue(write_now) {
+            self.feed(peer.conn, Input::Written(total));
+        }
+    }
+
+    /// Has the sockets looked at whose deadlines come within `ahead`.
+    pub(crate) fn wake_overdue(&self, ahead: Duration) {
+        let overdue: Vec<_> = {
+            let core = self.core();
+            let due = core.broker.due(self.now() + ahead);
+            due.filter_map(|conn| core.peers.get(&conn).cloned())
+                .collect()
+        };
+        for peer in overdue {
+            peer.set_overdue();
+        }
     }
 
     /// Logs what has gathered since the last time. To be called once a second, and at the end.

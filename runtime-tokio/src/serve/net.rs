@@ -2,7 +2,7 @@
 
 use socket2::{SockRef, TcpKeepalive};
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -27,6 +27,16 @@ pub trait Listener: Send + 'static {
     /// not the end of the stream, and what the socket still holds is lost. On a network without
     /// resets the stream just ends.
     fn reset(_stream: &Self::Stream) {}
+
+    /// Writes what the socket has room for, however little, without waiting. The kernel calls a socket
+    /// writable only when a third of its buffer is free, which a slow peer can take minutes for. A
+    /// network that makes no such difference need not do it.
+    ///
+    /// # Errors
+    /// Whatever the network says; that there is no room above all.
+    fn write_now(_stream: &Self::Stream, _slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
 
     /// Whether a connection was reset or has failed, without reading from it. A network that
     /// cannot tell says no.
@@ -128,6 +138,10 @@ impl Listener for TcpListener {
     fn reset(stream: &TcpStream) {
         // It fails only for a peer that is gone already.
         let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    }
+
+    fn write_now(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        SockRef::from(stream).send_vectored(slices)
     }
 
     fn has_failed(stream: &TcpStream) -> bool {

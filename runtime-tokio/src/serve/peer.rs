@@ -48,6 +48,8 @@ pub(crate) struct Status {
     pub(crate) closed: Option<CloseReason>,
     /// A write failed; the core has yet to be told.
     pub(crate) failed: bool,
+    /// A deadline has come, or will soon: the socket is to be looked at before it is judged.
+    pub(crate) overdue: bool,
 }
 
 /// How far a write has come.
@@ -136,6 +138,34 @@ impl Peer {
         (written, side.status)
     }
 
+    /// Has the connection's task look at its socket, because a deadline has come.
+    pub(crate) fn set_overdue(&self) {
+        self.change(|status| status.overdue = true);
+    }
+
+    /// Goes on with the write in flight, if there is one, by `write_now`, which does not wait to be
+    /// told that the socket is ready. Returns how many bytes the socket has taken in all, if it took
+    /// any now.
+    pub(crate) fn flush_overdue(
+        &self,
+        mut write_now: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> Option<u64> {
+        let mut side = self.side();
+        side.status.overdue = false;
+        let before = side.written;
+        while side.status.closed.is_none()
+            && let Some(unwritten) = &side.write
+        {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            match write_now(unwritten.slices(&mut slices)) {
+                Ok(bytes) if bytes > 0 => side.took(bytes, &self.tally),
+                // If it fails, the next write the usual way fails too, and is seen.
+                Ok(_) | Err(_) => break,
+            }
+        }
+        (side.written > before).then_some(side.written)
+    }
+
     /// Makes sure that the socket takes nothing more. Returns how many bytes it has taken in all.
     pub(crate) fn seal(&self, reason: CloseReason) -> u64 {
         let (written, task) = {
@@ -206,14 +236,7 @@ impl WriteSide {
         {
             match unwritten.poll_write(&mut self.stream, cx) {
                 Poll::Pending => break,
-                Poll::Ready(Ok(bytes)) if bytes > 0 => {
-                    let done = unwritten.advance(bytes);
-                    self.written += bytes as u64;
-                    if done {
-                        tally.add(unwritten.write.count());
-                        self.write = None;
-                    }
-                }
+                Poll::Ready(Ok(bytes)) if bytes > 0 => self.took(bytes, tally),
                 Poll::Ready(Ok(_) | Err(_)) => {
                     tally.add(unwritten.whole());
                     self.write = None;
@@ -224,6 +247,19 @@ impl WriteSide {
         }
         (self.written > before).then_some(self.written)
     }
+
+    /// Notes that the socket has taken so much more of the write in flight.
+    fn took(&mut self, bytes: usize, tally: &Tally) {
+        let Some(unwritten) = &mut self.write else {
+            return;
+        };
+        let done = unwritten.advance(bytes);
+        self.written += bytes as u64;
+        if done {
+            tally.add(unwritten.write.count());
+            self.write = None;
+        }
+    }
 }
 
 impl Unwritten {
@@ -232,18 +268,21 @@ impl Unwritten {
         stream: &mut (dyn AsyncWrite + Unpin + Send),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let batches = &self.write.batches()[self.batch..];
-        let first = &batches[0].as_bytes()[self.offset..];
-        if batches.len() == 1 {
-            return Pin::new(stream).poll_write(cx, first);
-        }
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        slices[0] = IoSlice::new(first);
-        for (slice, batch) in slices[1..].iter_mut().zip(&batches[1..]) {
+        match self.slices(&mut slices) {
+            [slice] => Pin::new(stream).poll_write(cx, slice),
+            slices => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// What the socket has not taken, as much as fits.
+    fn slices<'a, 'b>(&'a self, slices: &'b mut [IoSlice<'a>; MAX_SLICES]) -> &'b [IoSlice<'a>] {
+        let batches = &self.write.batches()[self.batch..];
+        for (slice, batch) in slices.iter_mut().zip(batches) {
             *slice = IoSlice::new(batch.as_bytes());
         }
-        let used = batches.len().min(MAX_SLICES);
-        Pin::new(stream).poll_write_vectored(cx, &slices[..used])
+        slices[0] = IoSlice::new(&batches[0].as_bytes()[self.offset..]);
+        &slices[..batches.len().min(MAX_SLICES)]
     }
 
     /// What of it the socket has taken in whole messages.

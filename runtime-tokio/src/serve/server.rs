@@ -2,6 +2,7 @@
 
 use super::accept::Acceptor;
 use super::connection::Connection;
+use super::deadlines::Deadlines;
 use super::driver::Driver;
 use super::net::Listener;
 use super::observe::Observer;
@@ -164,6 +165,7 @@ impl Server {
         let failures = Arc::clone(&handle.accept_failures);
         let mut acceptor = Acceptor::new("tcp", listener, max_sockets, failures);
         let mut connections = JoinSet::new();
+        let mut deadlines = Deadlines::default();
         let mut every_second = interval(Duration::from_secs(1));
         every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         handle.set_ready(true);
@@ -172,7 +174,7 @@ impl Server {
             if !driver.admits_consumers() {
                 acceptor.close();
             }
-            let alarm = driver.alarm();
+            let alarm = deadlines.next(driver.alarm());
             let open = connections.len();
             tokio::select! {
                 biased;
@@ -189,7 +191,7 @@ impl Server {
                     acceptor.log_failures();
                     heartbeat.0();
                 }
-                () = sleep_until_some(alarm) => driver.handle_timeout(),
+                () = sleep_until_some(alarm) => deadlines.come(alarm, driver),
                 (stream, addr) = acceptor.accept(open) => {
                     let stream = Stream::new(stream);
                     let (peer, late) = driver.open(addr, stream.clone());

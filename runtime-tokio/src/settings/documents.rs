@@ -46,6 +46,19 @@ receive buffer of a consumer may stay full. If a consumer may pause for longer t
 `produce` and `consume` use keepalive in the same way: a probe after 30 s, then every 10 s.
 ";
 
+const SLOW: &str = "\
+## Slow consumers
+
+A consumer is disconnected if its socket takes nothing of a write for `WRITE_TIMEOUT_MS`. As long as it takes some,
+it may be slow. So that one that takes a byte now and then does not hold a write for ever, a write of n
+bytes may take `WRITE_TIMEOUT_MS` + n / `MIN_CONSUMER_RATE` in all. At the defaults that is 30 s without progress,
+and 18 minutes for a write of 1 MiB.
+
+With `OVERFLOW=block` all producers wait for the slowest consumer (in queue mode, once all others wait too). There,
+set `MIN_CONSUMER_RATE` to the least rate that you want to wait for. 0 turns the rule off: then a consumer that takes
+one byte within every `WRITE_TIMEOUT_MS` holds everybody for as long as it likes.
+";
+
 const RELOAD: &str = "\
 ## Settings that change while the broker runs
 
@@ -129,6 +142,7 @@ fn settings_md() -> String {
          Colours are used for text on a terminal only, and not where `NO_COLOR` is set.\n\n\
          {MEMORY}\n\
          {PEERS}\n\
+         {SLOW}\n\
          {RELOAD}\n\
          Made from `runtime-tokio/src/settings/table.rs`. To update this page:\n\
          `{UPDATE}`.\n"

@@ -187,8 +187,8 @@ impl Settings {
 
     /// What of it concerns the broker itself: `DELIVERY_MODE`, `OVERFLOW`, `MAX_CONSUMERS`,
     /// `MAX_CONNECTIONS`, `CONSUMER_CHANNEL_BUFFER_SIZE`, `QUEUE_CAPACITY`, `BACKLOG_BYTES`,
-    /// `BROKER_BYTES`, `ROLE_TIMEOUT_MS`, `WRITE_TIMEOUT_MS` and `WRITE_BYTES`. It keeps the bounds
-    /// that the core asks for.
+    /// `BROKER_BYTES`, `ROLE_TIMEOUT_MS`, `WRITE_TIMEOUT_MS`, `MIN_CONSUMER_RATE` and `WRITE_BYTES`.
+    /// It keeps the bounds that the core asks for.
     pub fn broker_config(&self) -> Config {
         self.values.broker_config()
     }

@@ -123,6 +123,7 @@ fn what_concerns_the_broker_reaches_it() {
         ("BROKER_BYTES", "2 MiB"),
         ("ROLE_TIMEOUT_MS", "1.5s"),
         ("WRITE_TIMEOUT_MS", "9"),
+        ("MIN_CONSUMER_RATE", "10"),
         ("WRITE_BYTES", "4106"),
         ("ROLE_LINE_BYTES", "17"),
         ("READ_BYTES", "4107"),
@@ -138,6 +139,7 @@ fn what_concerns_the_broker_reaches_it() {
         broker_bytes: 2_097_152,
         role_timeout: Duration::from_millis(1500),
         write_timeout: Duration::from_millis(9),
+        min_consumer_rate: 10,
         write_bytes: 4_106,
     };
     assert_eq!(settings.broker_config(), config);

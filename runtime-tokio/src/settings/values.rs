@@ -32,6 +32,7 @@ pub(super) struct Values {
     pub(super) role_timeout_ms: u64,
     pub(super) role_line_bytes: usize,
     pub(super) write_timeout_ms: u64,
+    pub(super) min_consumer_rate: usize,
     pub(super) write_bytes: usize,
     pub(super) read_bytes: usize,
     pub(super) send_buffer_bytes: u32,
@@ -63,6 +64,7 @@ impl Values {
             broker_bytes: self.broker_bytes,
             role_timeout: Duration::from_millis(self.role_timeout_ms),
             write_timeout: Duration::from_millis(self.write_timeout_ms),
+            min_consumer_rate: self.min_consumer_rate,
             write_bytes: self.write_bytes,
         }
     }

@@ -67,6 +67,8 @@ struct InFlight {
     /// How many bytes of it the socket has taken.
     taken: usize,
     started: Now,
+    /// When the socket last took some of it.
+    progressed: Now,
 }
 
 #[derive(Debug, Default)]

@@ -39,6 +39,7 @@ impl Model {
                 messages,
                 taken: 0,
                 started: now,
+                progressed: now,
             });
         }
     }
@@ -46,6 +47,7 @@ impl Model {
     /// A socket has taken so much in all. When it has taken all of the write in flight, its consumer
     /// is idle, unless it is closing. What is known already is no news.
     pub(super) fn socket_has_taken(&mut self, conn: ConnId, total: u64) {
+        let now = self.now;
         let connection = self.connection(conn);
         let more = total.saturating_sub(connection.taken);
         if more == 0 {
@@ -56,6 +58,7 @@ impl Model {
         let id = connection.group.expect("only consumers are written to");
         let mut in_flight = connection.in_flight.take().expect("a write is in flight");
         in_flight.taken += more as usize;
+        in_flight.progressed = now;
         if in_flight.taken < bytes(&in_flight.messages) {
             connection.in_flight = Some(in_flight);
             return;

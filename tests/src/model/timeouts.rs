@@ -1,7 +1,9 @@
 //! What happens by itself.
 
+use super::publish::bytes;
 use super::{Effect, Model};
 use message_queue_core::{CloseReason, ConnId, Now};
+use std::time::Duration;
 
 /// What is due. At one moment the first of these comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +46,14 @@ impl Model {
                 due.push((at, Due::Role(*conn)));
             }
             if let Some(in_flight) = &connection.in_flight {
-                let at = in_flight.started + self.config.write_timeout;
+                // It took nothing for so long, or is slower than the least rate.
+                let mut at = in_flight.progressed + self.config.write_timeout;
+                if self.config.min_consumer_rate > 0 {
+                    let size = bytes(&in_flight.messages) as u64;
+                    let rate = self.config.min_consumer_rate as u64;
+                    let longest = Duration::from_micros(size * 1_000_000 / rate);
+                    at = at.min(in_flight.started + self.config.write_timeout + longest);
+                }
                 due.push((at, Due::Write(*conn)));
             }
         }

@@ -13,7 +13,7 @@ enum Setting<'a> {
     Time(&'a mut Duration),
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "delivery",
     "overflow",
     "max_connections",
@@ -24,6 +24,7 @@ const NAMES: [&str; 13] = [
     "broker_bytes",
     "role_timeout",
     "write_timeout",
+    "min_consumer_rate",
     "write_bytes",
     "role_line_bytes",
     "read_bytes",
@@ -43,6 +44,7 @@ impl Script {
             "broker_bytes" => Setting::Number(&mut config.broker_bytes),
             "role_timeout" => Setting::Time(&mut config.role_timeout),
             "write_timeout" => Setting::Time(&mut config.write_timeout),
+            "min_consumer_rate" => Setting::Number(&mut config.min_consumer_rate),
             "write_bytes" => Setting::Number(&mut config.write_bytes),
             "role_line_bytes" => Setting::Number(&mut decoder.role_line_bytes),
             "read_bytes" => Setting::Number(&mut decoder.read_bytes),

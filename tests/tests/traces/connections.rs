@@ -137,7 +137,7 @@ fn a_consumer_that_sends_something_is_closed() {
 fn a_consumer_that_stalls_in_a_write_is_closed_and_its_messages_go_to_another() {
     assert_trace!(
         r#"
-        config delivery=queue write_timeout=5s
+        config delivery=queue write_timeout=5s min_consumer_rate=0
         c1 opens
         c1 sends "CONSUMER\n"
         c2 opens
@@ -145,9 +145,52 @@ fn a_consumer_that_stalls_in_a_write_is_closed_and_its_messages_go_to_another() 
         c3 opens
         c3 sends "PRODUCER\n" frames "a" "b" "c" "d"
         c2's socket takes all
-        # Some progress is not enough: the whole write must be done.
+        # The time is counted from the last byte that was taken.
         4s pass
         c1's socket takes 5 bytes
+        4s pass
+        1s pass
+        "#
+    );
+}
+
+#[test]
+fn a_consumer_that_takes_a_little_steadily_is_not_stuck() {
+    assert_trace!(
+        r#"
+        config delivery=queue write_timeout=5s min_consumer_rate=0
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        c2 sends "PRODUCER\n" frames "abcdef"
+        4s pass
+        c1's socket takes 1 bytes
+        4s pass
+        c1's socket takes 1 bytes
+        4s pass
+        c1's socket takes 1 bytes
+        4s pass
+        c1's socket takes all
+        10s pass
+        "#
+    );
+}
+
+#[test]
+fn a_consumer_below_the_least_rate_is_closed_though_it_takes_a_little_steadily() {
+    assert_trace!(
+        r#"
+        config delivery=queue write_timeout=5s min_consumer_rate=2
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c2 opens
+        # Ten bytes: they may take 5s, and 5s more.
+        c2 sends "PRODUCER\n" frames "abcdef"
+        4s pass
+        c1's socket takes 1 bytes
+        4s pass
+        c1's socket takes 1 bytes
+        1s pass
         1s pass
         "#
     );
