@@ -63,7 +63,9 @@ mod timers;
 mod topic;
 pub mod wire;
 
-pub use broker::{Broker, Checkpoint, ConnectionView, ConsumerView, GroupView, Input, Output};
+pub use broker::{
+    Broker, Checkpoint, ConnectionView, ConsumerView, GroupView, Input, Output, TopicView,
+};
 pub use config::{Config, ConfigError, DeliveryMode, Overflow};
 pub use error::{CloseReason, DropReason, ProtocolError};
 pub use id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};

@@ -44,13 +44,17 @@ impl Broker {
         }
     }
 
-    /// Does something with a topic, which is there, and what all topics share.
+    /// Does something with a topic, which is there, and what all topics share. What is taken from the
+    /// budget meanwhile is this topic's.
     pub(super) fn with_topic<T>(
         &mut self,
         id: TopicId,
         act: impl FnOnce(&mut Topic, &mut Shared) -> T,
     ) -> T {
         let topic = self.topics.get_mut(&id).expect("the topic is there");
-        act(topic, &mut self.shared)
+        let before = self.shared.budget.used();
+        let result = act(topic, &mut self.shared);
+        topic.note_held(before, self.shared.budget.used());
+        result
     }
 }

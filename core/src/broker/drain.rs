@@ -3,7 +3,7 @@
 use super::Broker;
 use crate::config::DeliveryMode;
 use crate::error::CloseReason;
-use crate::id::ConnId;
+use crate::id::{ConnId, TopicId};
 use crate::shared::{Drain, DrainPhase};
 use crate::timers::Timeout;
 use crate::topic::Topic;
@@ -151,8 +151,9 @@ impl Broker {
     }
 
     fn discard_backlogs(&mut self) {
-        for topic in self.topics.values_mut() {
-            topic.discard_backlogs(&mut self.shared);
+        let topics: Vec<TopicId> = self.topics.keys().copied().collect();
+        for topic in topics {
+            self.with_topic(topic, Topic::discard_backlogs);
         }
     }
 }

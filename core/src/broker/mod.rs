@@ -17,7 +17,7 @@ mod two_topics;
 mod views;
 
 pub use checkpoint::Checkpoint;
-pub use views::{ConnectionView, ConsumerView, GroupView};
+pub use views::{ConnectionView, ConsumerView, GroupView, TopicView};
 
 use crate::config::Config;
 use crate::error::{CloseReason, DropReason, ProtocolError};

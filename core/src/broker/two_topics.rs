@@ -109,6 +109,13 @@ fn a_topic_that_is_full_holds_nobody_elses_producers() {
         // One in flight, one in the backlog, eight that are parked.
         two.send(held, &messages(10));
         assert_eq!(two.settle(&[reading]), [(held, true)]);
+        let views = |two: &Two| {
+            [OTHER_TOPIC, DEFAULT_TOPIC].map(|topic| {
+                let view = two.broker.topic_view(topic).expect("it is there");
+                (view.held_bytes, view.is_blocked)
+            })
+        };
+        assert_eq!(views(&two), [(8, true), (0, false)]);
         for _ in 0..100 {
             two.send(free, &messages(1));
             assert_eq!(two.settle(&[reading]), []);
@@ -121,6 +128,7 @@ fn a_topic_that_is_full_holds_nobody_elses_producers() {
         two.input(stuck, first);
         assert_eq!(two.settle(&[stuck]), [(held, false)]);
         assert_eq!(two.taken[&stuck], 10 * 8);
+        assert_eq!(views(&two), [(0, false), (0, false)]);
         two.broker.check_invariants();
     }
 }
@@ -136,10 +144,9 @@ fn no_event_looks_at_the_other_topic() {
     let waiting = two.join(Role::Producer, OTHER_TOPIC);
     two.send(waiting, &messages(2));
     assert_eq!(two.settle(&[]), [(waiting, true)]);
-    let Broker { topics, shared } = &mut two.broker;
-    let other = topics.get_mut(&OTHER_TOPIC).expect("it is there");
-    other.purge(shared).expect("it has a queue");
-    let trap = other.clone();
+    let purged = two.broker.with_topic(OTHER_TOPIC, Topic::purge);
+    assert_eq!(purged.expect("it has a queue").messages, 1);
+    let trap = two.broker.topics[&OTHER_TOPIC].clone();
     while two.broker.poll_output().is_some() {}
     let unmoved = |two: &mut Two, reading: &[ConnId], what: &str| {
         let paused = two.settle(reading);

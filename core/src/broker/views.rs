@@ -37,6 +37,15 @@ pub struct ConnectionView {
     pub consumer: Option<ConsumerView>,
 }
 
+/// One topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicView {
+    /// The bytes in the backlogs of its groups.
+    pub held_bytes: usize,
+    /// Whether something is parked: a producer waits for room, or has left something that does.
+    pub is_blocked: bool,
+}
+
 /// One group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupView {
@@ -107,6 +116,19 @@ impl Broker {
     pub fn group_waiting_since(&self, topic: TopicId, id: GroupId) -> Option<Now> {
         let group = self.topics.get(&topic)?.groups().get(&id)?;
         group.backlog().waiting_since()
+    }
+
+    /// The topic that this connection sends to or receives from, once it has a role.
+    pub fn topic_of(&self, conn: ConnId) -> Option<TopicId> {
+        self.shared.sessions.get(&conn).map(|it| it.topic)
+    }
+
+    /// This topic.
+    pub fn topic_view(&self, id: TopicId) -> Option<TopicView> {
+        self.topics.get(&id).map(|topic| TopicView {
+            held_bytes: topic.held_bytes(),
+            is_blocked: !topic.parked().is_empty(),
+        })
     }
 
     /// What is in all backlogs together: waiting, and not in flight.

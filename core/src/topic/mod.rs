@@ -29,6 +29,8 @@ pub(crate) struct Topic {
     flow: Flow,
     /// What waits to be offered.
     parked: Parked,
+    /// The bytes in the backlogs of its groups: its part of the budget.
+    held: usize,
 }
 
 impl Topic {
@@ -40,6 +42,7 @@ impl Topic {
             next_sequence: 0,
             flow: Flow::default(),
             parked: Parked::default(),
+            held: 0,
         };
         match config.delivery {
             DeliveryMode::Broadcast => {}
@@ -58,6 +61,17 @@ impl Topic {
 
     pub(crate) const fn parked(&self) -> &Parked {
         &self.parked
+    }
+
+    /// The bytes in the backlogs of its groups.
+    pub(crate) const fn held_bytes(&self) -> usize {
+        self.held
+    }
+
+    /// Takes note of what this topic has taken from the budget or given back: of it so much was used
+    /// `before` and `after`.
+    pub(crate) const fn note_held(&mut self, before: usize, after: usize) {
+        self.held = self.held + after - before;
     }
 
     /// Publishes what a producer sent.
@@ -225,6 +239,8 @@ impl Topic {
             waiting += group.flow().waiting;
         }
         assert_eq!(self.flow.waiting, waiting, "{}", self.id);
+        let backlogs = self.groups.values().map(|it| it.backlog().bytes());
+        assert_eq!(self.held, backlogs.sum::<usize>(), "{}", self.id);
         assert!(self.flow.adds_up(), "{}: {:?}", self.id, self.flow);
         self.check_parked(shared);
         (waiting, let_in)

@@ -3,7 +3,7 @@
 
 use super::driver::Driver;
 use super::net::Listener;
-use super::pacing::Turn;
+use super::pacing::{Line, Turn};
 use super::peer::Peer;
 use super::stream::Stream;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
@@ -153,7 +153,7 @@ impl<L: Listener> Connection<L> {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.role == Some(Role::Producer) {
             if self.turn.is_none() {
-                self.turn = self.driver.pacing.turn();
+                self.turn = self.peer.line().and_then(Line::turn);
             }
             if let Some(turn) = &mut self.turn {
                 ready!(turn.as_mut().poll(cx));
@@ -164,7 +164,7 @@ impl<L: Listener> Connection<L> {
     }
 
     /// For a producer that is not read from: ready when its connection has failed, which no read
-    /// would tell.
+    /// would tell. Now and then it is looked, too, whether it still has to wait.
     fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let watch = self
             .watch
@@ -173,6 +173,7 @@ impl<L: Listener> Connection<L> {
             if L::has_failed(&self.stream.lock()) {
                 return Poll::Ready(());
             }
+            self.driver.look_at_pace(self.peer.conn);
             watch.as_mut().reset(Instant::now() + WATCH_EVERY);
         }
         Poll::Pending

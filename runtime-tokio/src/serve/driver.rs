@@ -19,8 +19,8 @@ use super::survey::{Detail, Findings, Surveyor};
 use crate::operate::report::{Ended, Report};
 use message_queue_core::wire::{Role, SpareBuffers};
 use message_queue_core::{
-    Broker, CloseReason, Config, ConnId, Count, DropReason, GroupId, Input, Now, Output, Overflow,
-    Write,
+    Broker, CloseReason, Config, ConnId, Count, DEFAULT_TOPIC, DropReason, GroupId, Input, Now,
+    Output, Overflow, TopicId, Write,
 };
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -42,8 +42,6 @@ pub(crate) struct Driver {
     draining: AtomicBool,
     /// What connections that have nothing to read leave to those that have.
     spares: Mutex<SpareBuffers>,
-    /// Says when producers are to be read from.
-    pub(crate) pacing: Arc<Pacing>,
     /// Looks at the core for those who want to see it.
     pub(crate) surveyor: Surveyor,
     /// The server is to look at the timers, at the end of the drain, or at the listener.
@@ -58,6 +56,10 @@ pub(crate) struct Core {
     next_conn: u64,
     /// The moment that the server sleeps until.
     alarm: Option<Now>,
+    /// Says when producers are to be read from.
+    pacing: Pacing,
+    /// The topics in which something has happened since that took note of them.
+    touched: Vec<TopicId>,
     observer: Option<Box<dyn Observer>>,
 }
 
@@ -89,6 +91,8 @@ impl Driver {
             peers: BTreeMap::new(),
             next_conn: 1,
             alarm: None,
+            pacing,
+            touched: Vec::new(),
             observer: None,
         };
         Self {
@@ -97,7 +101,6 @@ impl Driver {
             started: Instant::now(),
             draining: AtomicBool::new(false),
             spares: Mutex::default(),
-            pacing: Arc::new(pacing),
             surveyor: Surveyor::default(),
             attention: Notify::new(),
         }
@@ -168,6 +171,15 @@ impl Driver {
         let mut purged = None;
         self.run(|core, now| purged = core.purge(now));
         purged
+    }
+
+    /// Looks again at how the producers of this connection's topic are to be read from. No event is
+    /// needed in a topic for it to have room again: all that it had parked may be of producers that
+    /// have left, and another topic has given back the bytes that it waited for.
+    pub(crate) fn look_at_pace(&self, conn: ConnId) {
+        let mut core = self.core();
+        core.touch_topic_of(conn);
+        core.pace();
     }
 
     /// Goes on with the write in flight on a connection, from that connection's own task.
@@ -329,8 +341,7 @@ impl Driver {
         let now = self.now();
         act(&mut core, now);
         let actions = core.poll_outputs(now);
-        let blocked = !core.broker.stats().parked.is_zero();
-        self.pacing.note(core.broker.held_bytes(), blocked);
+        core.pace();
         if self.surveyor.is_wanted() {
             self.surveyor.advance(&core, now);
         }
@@ -351,6 +362,7 @@ impl Core {
 
     fn handle_input(&mut self, conn: ConnId, input: Input, now: Now) {
         self.show(Observed::Input(conn, &input), now);
+        self.touch_topic_of(conn);
         self.broker.handle_input(conn, input, now);
     }
 
@@ -366,6 +378,7 @@ impl Core {
 
     fn purge(&mut self, now: Now) -> Option<Count> {
         self.show(Observed::Purge, now);
+        self.touched.push(DEFAULT_TOPIC);
         self.broker.purge(now)
     }
 
@@ -392,10 +405,20 @@ impl Core {
                     }
                 }
                 Output::Pause { conn } => self.set_paused(conn, true),
-                Output::Resume { conn } => self.set_paused(conn, false),
+                Output::Resume { conn } => {
+                    // Maybe in another topic, which waited for bytes that this one has given back.
+                    self.touch_topic_of(conn);
+                    self.set_paused(conn, false);
+                }
                 Output::Registered { conn, role } => {
+                    self.touch_topic_of(conn);
                     if let Some(peer) = self.peers.get(&conn) {
                         peer.set_role(role);
+                        if role == Role::Producer
+                            && let Some(topic) = self.broker.topic_of(conn)
+                        {
+                            peer.set_line(self.pacing.line(topic));
+                        }
                         actions.registered.push((Arc::clone(peer), role));
                     }
                 }
@@ -412,6 +435,23 @@ impl Core {
             observer.step_ended(&self.broker, now);
         }
         actions
+    }
+
+    fn touch_topic_of(&mut self, conn: ConnId) {
+        if let Some(topic) = self.broker.topic_of(conn)
+            && !self.touched.contains(&topic)
+        {
+            self.touched.push(topic);
+        }
+    }
+
+    /// Tells the producers of the topics in which something has happened how they are read from now.
+    fn pace(&mut self) {
+        for topic in self.touched.drain(..) {
+            if let Some(view) = self.broker.topic_view(topic) {
+                self.pacing.note(topic, view);
+            }
+        }
     }
 
     fn set_paused(&self, conn: ConnId, paused: bool) {

@@ -6,7 +6,12 @@
 //! in line: the first is read from when next to nothing waits in the backlogs, or after
 //! [`PATIENCE`]. A backlog still fills where consumers do not keep up, only not at once, and no
 //! sooner for many producers than for one.
+//!
+//! Each topic has a line of its own: what its consumers leave waiting is nothing to the producers of
+//! another.
 
+use message_queue_core::{TopicId, TopicView};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -17,16 +22,24 @@ use tokio::time::{Instant, timeout_at};
 /// The longest that the first in line waits for consumers that are behind.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// Says when producers are to be read from.
+/// Says when the producers of each topic are to be read from.
 #[derive(Debug)]
 pub(crate) struct Pacing {
-    /// The most bytes that wait in all backlogs before producers do; none where they never do.
+    /// The most bytes that wait in a topic's backlogs before its producers do; none where they never
+    /// do.
     limit: Option<usize>,
+    /// The lines of the topics that have had a producer.
+    lines: BTreeMap<TopicId, Arc<Line>>,
+}
+
+/// Where the producers of one topic stand.
+#[derive(Debug)]
+pub(crate) struct Line {
     /// A [`Pace`].
     pace: AtomicU8,
-    /// Held by the first in line.
-    line: Mutex<()>,
-    /// Tells the first in line that the pace is another.
+    /// Held by the first.
+    first: Mutex<()>,
+    /// Tells the first that the pace is another.
     changed: Notify,
 }
 
@@ -47,38 +60,51 @@ pub(crate) type Turn = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Pacing {
     /// Producers wait for consumers that are more than `limit` bytes behind; never, if it is none.
-    pub(crate) fn new(limit: Option<usize>) -> Self {
+    pub(crate) const fn new(limit: Option<usize>) -> Self {
         Self {
             limit,
-            pace: AtomicU8::new(Pace::Free as u8),
-            line: Mutex::default(),
-            changed: Notify::new(),
+            lines: BTreeMap::new(),
         }
     }
 
-    /// Takes note of how many bytes wait in all backlogs, and whether a producer waits for room.
-    pub(crate) fn note(&self, waiting: usize, blocked: bool) {
-        let Some(limit) = self.limit else { return };
-        let pace = if blocked {
+    /// The line for the producers of a topic; none where they never wait.
+    pub(crate) fn line(&mut self, topic: TopicId) -> Option<Arc<Line>> {
+        self.limit?;
+        let line = self.lines.entry(topic).or_insert_with(Line::new);
+        Some(Arc::clone(line))
+    }
+
+    /// Takes note of how much waits in a topic.
+    pub(crate) fn note(&self, topic: TopicId, view: TopicView) {
+        let (Some(limit), Some(line)) = (self.limit, self.lines.get(&topic)) else {
+            return;
+        };
+        line.set_pace(if view.is_blocked {
             Pace::Held
-        } else if waiting > limit {
+        } else if view.held_bytes > limit {
             Pace::Slow
         } else {
             Pace::Free
-        };
-        let before = self.pace.swap(pace as u8, Ordering::AcqRel);
-        if before != pace as u8 {
-            self.changed.notify_one();
-        }
+        });
+    }
+}
+
+impl Line {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            pace: AtomicU8::new(Pace::Free as u8),
+            first: Mutex::default(),
+            changed: Notify::new(),
+        })
     }
 
     /// What a producer waits for before it is read from; none if it may be read from at once.
     pub(crate) fn turn(self: &Arc<Self>) -> Option<Turn> {
-        (self.pace() != Pace::Free).then(|| -> Turn { Box::pin(Arc::clone(self).stand_in_line()) })
+        (self.pace() != Pace::Free).then(|| -> Turn { Box::pin(Arc::clone(self).stand()) })
     }
 
-    async fn stand_in_line(self: Arc<Self>) {
-        let _first = self.line.lock().await;
+    async fn stand(self: Arc<Self>) {
+        let _first = self.first.lock().await;
         let patience = Instant::now() + PATIENCE;
         loop {
             match self.pace() {
@@ -90,6 +116,13 @@ impl Pacing {
                     }
                 }
             }
+        }
+    }
+
+    fn set_pace(&self, pace: Pace) {
+        let before = self.pace.swap(pace as u8, Ordering::AcqRel);
+        if before != pace as u8 {
+            self.changed.notify_one();
         }
     }
 
@@ -105,38 +138,53 @@ impl Pacing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use message_queue_core::DEFAULT_TOPIC;
 
-    fn pacing() -> Arc<Pacing> {
-        Arc::new(Pacing::new(Some(10)))
+    const OTHER_TOPIC: TopicId = TopicId(1);
+
+    /// Two topics, each with a line.
+    fn pacing() -> (Pacing, Arc<Line>, Arc<Line>) {
+        let mut pacing = Pacing::new(Some(10));
+        let [line, other] = [DEFAULT_TOPIC, OTHER_TOPIC].map(|topic| pacing.line(topic));
+        let there = "producers wait";
+        (pacing, line.expect(there), other.expect(there))
     }
 
-    fn turn(pacing: &Arc<Pacing>) -> Turn {
-        pacing.turn().expect("consumers are behind")
+    fn note(pacing: &Pacing, held_bytes: usize, is_blocked: bool) {
+        let view = TopicView {
+            held_bytes,
+            is_blocked,
+        };
+        pacing.note(DEFAULT_TOPIC, view);
+    }
+
+    fn turn(line: &Arc<Line>) -> Turn {
+        line.turn().expect("consumers are behind")
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_producer_waits_for_consumers_that_are_behind_but_not_for_ever() {
-        let pacing = pacing();
-        pacing.note(10, false);
-        assert!(pacing.turn().is_none());
+        let (pacing, line, _) = pacing();
+        note(&pacing, 10, false);
+        assert!(line.turn().is_none());
 
-        pacing.note(11, false);
+        note(&pacing, 11, false);
         let began = Instant::now();
-        turn(&pacing).await;
+        turn(&line).await;
         assert_eq!(began.elapsed(), PATIENCE);
 
-        let mut turn = turn(&pacing);
+        let mut turn = turn(&line);
         assert!(!is_ready(&mut turn).await);
-        pacing.note(0, false);
+        note(&pacing, 0, false);
         assert!(is_ready(&mut turn).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn many_producers_fill_the_backlogs_no_sooner_than_one() {
-        let pacing = pacing();
-        pacing.note(11, false);
+        let (pacing, line, _) = pacing();
+        note(&pacing, 11, false);
         let began = Instant::now();
-        let mut turns = [(); 3].map(|()| tokio::spawn(turn(&pacing)));
+        let mut turns = [(); 3].map(|()| tokio::spawn(turn(&line)));
         for (turn, place) in turns.iter_mut().zip(1..) {
             turn.await.expect("it does not panic");
             assert_eq!(began.elapsed(), place * PATIENCE);
@@ -145,51 +193,60 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn when_consumers_have_caught_up_all_go_on_unless_the_first_leaves_them_behind_again() {
-        let pacing = pacing();
-        pacing.note(11, false);
-        let mut turns = [(); 3].map(|()| turn(&pacing));
+        let (pacing, line, _) = pacing();
+        note(&pacing, 11, false);
+        let mut turns = [(); 3].map(|()| turn(&line));
         for turn in &mut turns {
             assert!(!is_ready(turn).await);
         }
-        pacing.note(0, false);
+        note(&pacing, 0, false);
         assert!(!is_ready(&mut turns[1]).await, "it is not the first");
         assert!(is_ready(&mut turns[0]).await);
         assert!(is_ready(&mut turns[1]).await);
-        pacing.note(11, false);
+        note(&pacing, 11, false);
         assert!(!is_ready(&mut turns[2]).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn while_one_waits_for_room_nobody_else_is_read_from() {
-        let pacing = pacing();
-        pacing.note(11, true);
-        let mut turn = turn(&pacing);
+        let (pacing, line, _) = pacing();
+        note(&pacing, 11, true);
+        let mut turn = turn(&line);
         tokio::time::timeout(100 * PATIENCE, &mut turn)
             .await
             .expect_err("there is no room");
-        pacing.note(11, false);
+        note(&pacing, 11, false);
         turn.await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_leaves_the_line_makes_room_for_the_next() {
-        let pacing = pacing();
-        pacing.note(11, false);
-        let mut turns = [(); 2].map(|()| turn(&pacing));
+        let (pacing, line, _) = pacing();
+        note(&pacing, 11, false);
+        let mut turns = [(); 2].map(|()| turn(&line));
         for turn in &mut turns {
             assert!(!is_ready(turn).await);
         }
         let [first, mut second] = turns;
         drop(first);
-        pacing.note(0, false);
+        note(&pacing, 0, false);
         assert!(is_ready(&mut second).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_that_is_full_does_not_stop_the_producers_of_another() {
+        let (pacing, line, other) = pacing();
+        note(&pacing, 11, true);
+        let mut turn = turn(&line);
+        assert!(!is_ready(&mut turn).await);
+        assert!(other.turn().is_none());
+        note(&pacing, 11, false);
+        assert!(other.turn().is_none());
     }
 
     #[test]
     fn without_a_limit_nobody_waits() {
-        let pacing = Arc::new(Pacing::new(None));
-        pacing.note(usize::MAX, true);
-        assert!(pacing.turn().is_none());
+        assert!(Pacing::new(None).line(DEFAULT_TOPIC).is_none());
     }
 
     /// Whether its turn has come.

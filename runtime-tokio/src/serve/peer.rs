@@ -1,12 +1,13 @@
 //! The write side of one connection: shared by its own task and by whoever feeds the core.
 
+use super::pacing::Line;
 use super::tally::{self, Tally};
 use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, ConnId, Count, Write};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -23,6 +24,8 @@ pub(crate) struct Peer {
     pub(crate) conn: ConnId,
     pub(crate) addr: SocketAddr,
     role: OnceLock<Role>,
+    /// Where it stands while it is not to be read from: a producer's, where producers are paced.
+    line: OnceLock<Arc<Line>>,
     /// What came from it, and what its socket has taken of writes that are done.
     pub(crate) tally: Tally,
     side: Mutex<WriteSide>,
@@ -79,6 +82,7 @@ impl Peer {
             conn,
             addr,
             role: OnceLock::new(),
+            line: OnceLock::new(),
             tally: Tally::new(),
             side: Mutex::new(side),
         }
@@ -92,6 +96,17 @@ impl Peer {
     /// Notes its role, which is for life.
     pub(crate) fn set_role(&self, role: Role) {
         self.role.get_or_init(|| role);
+    }
+
+    pub(crate) fn line(&self) -> Option<&Arc<Line>> {
+        self.line.get()
+    }
+
+    /// Notes where it stands, which is for life.
+    pub(crate) fn set_line(&self, line: Option<Arc<Line>>) {
+        if let Some(line) = line {
+            self.line.get_or_init(|| line);
+        }
     }
 
     /// The messages that came from it, or that its socket has taken whole.

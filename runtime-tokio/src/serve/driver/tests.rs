@@ -2,8 +2,8 @@
 //! core is told: where another worker thread would do harm.
 
 use super::*;
-use message_queue_core::DeliveryMode;
 use message_queue_core::wire::FrameBatch;
+use message_queue_core::{DeliveryMode, TopicView};
 use std::io;
 use std::pin::Pin;
 use std::task::{Poll, Waker};
@@ -114,4 +114,42 @@ async fn an_orderly_end_may_take_for_ever() {
     assert_eq!(driver.alarm(), None);
     driver.drain(Duration::from_secs(1));
     assert!(driver.alarm().is_some());
+}
+
+#[tokio::test]
+async fn producers_stand_in_the_line_of_their_topic_while_one_waits_for_room() {
+    let driver = Driver::new(Config {
+        overflow: Overflow::Block,
+        consumer_backlog: 1,
+        ..Config::default()
+    });
+    let (consumer, _) = connect(&driver, Role::Consumer, 0, None);
+    let [blocked, other] = [(); 2].map(|()| connect(&driver, Role::Producer, 0, None).0);
+    let other = Arc::clone(&driver.core().peers[&other]);
+    let has_to_wait = || other.line().is_some_and(|line| line.turn().is_some());
+    assert!(!has_to_wait());
+    let batch = FrameBatch::encode(["a", "b", "c"]).unwrap();
+    driver.feed(blocked, Input::Batch(batch));
+    assert!(has_to_wait());
+    driver.feed(consumer, Input::PeerReset);
+    assert!(!has_to_wait());
+}
+
+#[tokio::test]
+async fn a_producer_in_line_looks_whether_its_topic_is_still_full() {
+    let driver = Driver::new(Config {
+        overflow: Overflow::Block,
+        ..Config::default()
+    });
+    let (producer, _) = connect(&driver, Role::Producer, 0, None);
+    let peer = Arc::clone(&driver.core().peers[&producer]);
+    let has_to_wait = || peer.line().is_some_and(|line| line.turn().is_some());
+    let full = TopicView {
+        held_bytes: 0,
+        is_blocked: true,
+    };
+    driver.core().pacing.note(DEFAULT_TOPIC, full);
+    assert!(has_to_wait());
+    driver.look_at_pace(producer);
+    assert!(!has_to_wait());
 }
