@@ -40,6 +40,11 @@ impl Budget {
         self.limit.saturating_sub(self.used)
     }
 
+    /// How much more is taken than may be.
+    pub(crate) const fn over(&self) -> usize {
+        self.used.saturating_sub(self.limit)
+    }
+
     /// The room that there would be if `bytes` had not been taken.
     pub(crate) const fn room_without(&self, bytes: usize) -> usize {
         self.limit.saturating_sub(self.used - bytes)

@@ -1,6 +1,8 @@
 //! What can be set, and what the bounds cost.
 
+use crate::topic_settings::TopicsConfig;
 use crate::wire::MAX_FRAME;
+use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
@@ -24,6 +26,11 @@ pub enum Overflow {
     Drop,
     /// Its producer waits: nothing more is read from it until there is room.
     Block,
+    /// As with `Drop`; but a producer that has asked for confirms is told that it was refused.
+    Reject,
+    /// A consumer that is a group of its own loses its oldest message instead of the newest. Everywhere else as
+    /// with `Drop`.
+    DropOldest,
 }
 
 /// The settings of a [`Broker`](crate::Broker).
@@ -71,6 +78,14 @@ pub struct Config {
     /// This is what a consumer that stops reading hoards on the broker's side. What the kernels'
     /// socket buffers take comes on top.
     pub write_bytes: usize,
+    /// The topics.
+    pub topics: TopicsConfig,
+    /// What the broker says it is, in answers to role lines of version 2. Default: `message-queue` and the
+    /// version of this crate.
+    pub server: String,
+    /// Milliseconds from 1970 to [`Now::START`](crate::Now::START): when messages were published is told to
+    /// consumers in such milliseconds. Default: 0.
+    pub started_ms: u64,
 }
 
 impl Default for Config {
@@ -88,6 +103,9 @@ impl Default for Config {
             write_timeout: Duration::from_secs(30),
             min_consumer_rate: 1 << 10,
             write_bytes: 1 << 20,
+            topics: TopicsConfig::default(),
+            server: concat!("message-queue/", env!("CARGO_PKG_VERSION")).into(),
+            started_ms: 0,
         }
     }
 }
@@ -109,6 +127,7 @@ impl Config {
             (self.consumer_backlog, "consumer_backlog"),
             (self.queue_capacity, "queue_capacity"),
             (self.write_bytes, "write_bytes"),
+            (self.topics.max_topics, "max_topics"),
         ];
         if let Some((_, field)) = at_least_one.into_iter().find(|(value, _)| *value == 0) {
             return Err(ConfigError { field, at_least: 1 });
@@ -135,15 +154,20 @@ impl Config {
     /// are reserved. (PROTOCOL.md, section 6.)
     pub fn reserved_for_consumers(&self) -> usize {
         match self.overflow {
-            Overflow::Drop => 0,
-            Overflow::Block => (self.max_connections / 10).clamp(1, self.max_consumers),
+            Overflow::Drop | Overflow::Reject | Overflow::DropOldest => 0,
+            Overflow::Block => self.reserve(),
         }
+    }
+
+    /// The places that are kept for consumers where a producer may wait for one.
+    pub(crate) fn reserve(&self) -> usize {
+        (self.max_connections / 10).clamp(1, self.max_consumers)
     }
 
     /// The least that `max_connections` may be: room for one producer beside what is reserved.
     pub const fn least_connections(&self) -> usize {
         match self.overflow {
-            Overflow::Drop => 1,
+            Overflow::Drop | Overflow::Reject | Overflow::DropOldest => 1,
             Overflow::Block => 2,
         }
     }
@@ -155,7 +179,8 @@ impl Config {
             (Overflow::Block, DeliveryMode::Broadcast) => self
                 .backlog_bytes
                 .max(self.max_consumers.saturating_mul(MAX_FRAME)),
-            (Overflow::Block, DeliveryMode::Queue) | (Overflow::Drop, _) => self.backlog_bytes,
+            (Overflow::Block, DeliveryMode::Queue)
+            | (Overflow::Drop | Overflow::Reject | Overflow::DropOldest, _) => self.backlog_bytes,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Broker;
 use crate::group::Group;
 use crate::id::{ConnId, GroupId, TopicId};
+use crate::session::{Consumer, Session, State};
 use crate::stats::{Count, Flow};
 use crate::time::Now;
 use core::ops::Bound;
@@ -12,7 +13,7 @@ use core::ops::Bound;
 pub struct ConsumerView {
     /// Its connection.
     pub conn: ConnId,
-    /// The group it is a member of.
+    /// The group it is a member of: the first of several.
     pub group: GroupId,
     /// When its connection was opened.
     pub opened: Now,
@@ -22,6 +23,8 @@ pub struct ConsumerView {
     pub in_flight: Count,
     /// Since when the oldest message of that write has been waiting.
     pub waiting_since: Option<Now>,
+    /// What it holds unsettled.
+    pub unsettled: Count,
 }
 
 /// One connection.
@@ -29,7 +32,7 @@ pub struct ConsumerView {
 pub struct ConnectionView {
     /// Its name.
     pub conn: ConnId,
-    /// The topic that it sends to or receives from, once it has a role.
+    /// The topic that it sends to or receives from, once it has a role: the first of several.
     pub topic: TopicId,
     /// When it was opened.
     pub opened: Now,
@@ -72,16 +75,11 @@ impl Broker {
         let sessions = self.shared.sessions.range((after, Bound::Unbounded));
         sessions.map(|(conn, session)| ConnectionView {
             conn: *conn,
-            topic: session.topic,
+            topic: self.topic_of_session(session),
             opened: session.opened,
-            consumer: session.consumer.as_ref().map(|consumer| ConsumerView {
-                conn: *conn,
-                group: consumer.group,
-                opened: session.opened,
-                delivered: consumer.outbox.delivered,
-                in_flight: consumer.outbox.in_flight(),
-                waiting_since: consumer.outbox.waiting_since(),
-            }),
+            consumer: session
+                .consumer()
+                .map(|consumer| consumer_view(*conn, session, consumer)),
         })
     }
 
@@ -115,12 +113,13 @@ impl Broker {
     /// Since when the oldest message in the backlog of this group of this topic has been waiting.
     pub fn group_waiting_since(&self, topic: TopicId, id: GroupId) -> Option<Now> {
         let group = self.topics.get(&topic)?.groups().get(&id)?;
-        group.backlog().waiting_since()
+        group.waiting_since()
     }
 
     /// The topic that this connection sends to or receives from, once it has a role.
     pub fn topic_of(&self, conn: ConnId) -> Option<TopicId> {
-        self.shared.sessions.get(&conn).map(|it| it.topic)
+        let session = self.shared.sessions.get(&conn)?;
+        Some(self.topic_of_session(session))
     }
 
     /// This topic.
@@ -148,23 +147,42 @@ impl Broker {
     /// Since when the message that has waited longest has been waiting; one in flight is waiting.
     /// Looks at every group and consumer.
     pub fn waiting_since(&self) -> Option<Now> {
-        let in_backlogs = self
-            .all_groups()
-            .filter_map(|group| group.backlog().waiting_since());
-        let consumers = self
-            .shared
-            .sessions
-            .values()
-            .filter_map(|session| session.consumer.as_ref());
+        let in_backlogs = self.all_groups().filter_map(Group::waiting_since);
+        let sessions = self.shared.sessions.values();
         in_backlogs
-            .chain(consumers.filter_map(|it| it.outbox.waiting_since()))
+            .chain(sessions.filter_map(|it| it.outbox.waiting_since()))
             .min()
+    }
+
+    fn topic_of_session(&self, session: &Session) -> TopicId {
+        match &session.state {
+            State::AwaitingRole { .. } => self.default_topic,
+            State::Producer(producer) => producer.topic.unwrap_or(producer.home),
+            State::Consumer(consumer) => {
+                let first = consumer.memberships.first();
+                first.map_or(self.default_topic, |it| it.topic)
+            }
+        }
     }
 
     fn all_groups(&self) -> impl Iterator<Item = &Group> {
         self.topics
             .values()
             .flat_map(|topic| topic.groups().values())
+    }
+}
+
+fn consumer_view(conn: ConnId, session: &Session, consumer: &Consumer) -> ConsumerView {
+    let first = consumer.memberships.first();
+    let acks = consumer.acks.as_ref();
+    ConsumerView {
+        conn,
+        group: first.map_or(GroupId::Own(conn), |it| it.group),
+        opened: session.opened,
+        delivered: session.outbox.delivered,
+        in_flight: session.outbox.in_flight(),
+        waiting_since: session.outbox.waiting_since(),
+        unsettled: acks.map_or(Count::ZERO, |acks| acks.unsettled.count()),
     }
 }
 

@@ -1,18 +1,21 @@
-//! Bytes into a role, then into batches. One decoder a connection, run by the runtime.
+//! Bytes into a role, then into batches and control frames. One decoder a connection, run by the runtime.
 
 use super::batch::FrameBatch;
+use super::control::{BadFrame, Control, Link};
 use super::frame::{self, Front};
+use super::frames::{self, Frames};
+use super::handshake::{BadOption, RoleOptions};
 use super::read_buffer::{ReadBuffer, SpareBuffers};
-use super::role::Role;
+use super::role::{Role, RoleLine};
 use crate::error::ProtocolError;
 use bytes::BytesMut;
 
 /// The bounds of a [`Decoder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecoderConfig {
-    /// The longest role line, in bytes, its line feed not counted. Default: 1,024.
+    /// The longest role line, in bytes, its line feed not counted. Default: 4,096.
     pub role_line_bytes: usize,
-    /// The largest read asked for, in bytes. Default: 524,288; 0 is taken as 1.
+    /// The largest read asked for, in bytes. Default: 1,048,576; 0 is taken as 1.
     ///
     /// A connection's memory: at most this, one partial frame, and as much again while the buffer
     /// grows. Connections that are idle or send little use far less.
@@ -22,7 +25,7 @@ pub struct DecoderConfig {
 impl Default for DecoderConfig {
     fn default() -> Self {
         Self {
-            role_line_bytes: 1024,
+            role_line_bytes: 4096,
             read_bytes: 1024 * 1024,
         }
     }
@@ -31,10 +34,16 @@ impl Default for DecoderConfig {
 /// What a decoder found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
-    /// The role line. Comes first and once.
+    /// The role line of version 1. Comes first and once.
     Role(Role),
-    /// All the whole frames there are so far; at least one.
+    /// The role line of version 2, in its place.
+    Options(RoleOptions),
+    /// A role line with options that are not allowed. What follows it is not looked at.
+    BadOptions(BadOption),
+    /// All the whole frames there are so far; in version 2, up to the next control frame. At least one.
     Batch(FrameBatch),
+    /// A control frame, in version 2.
+    Control(Control),
 }
 
 /// Turns the bytes of one connection into its role, then into batches.
@@ -59,8 +68,12 @@ pub struct Decoder {
 enum Phase {
     Role,
     Frames,
-    /// A consumer's: nothing may follow.
+    /// A consumer's of version 1: nothing may follow.
     Silence,
+    /// Of version 2.
+    Version2(Link),
+    /// It is to be closed: nothing is looked at.
+    Refused,
     /// Sticky.
     Failed(ProtocolError),
 }
@@ -122,6 +135,11 @@ impl Decoder {
             Phase::Frames => self.batch(),
             Phase::Silence if self.buffer.as_bytes().is_empty() => Ok(None),
             Phase::Silence => Err(self.fail(ProtocolError::UnexpectedData)),
+            Phase::Version2(link) => self.frames(link),
+            Phase::Refused => {
+                self.buffer.clear();
+                Ok(None)
+            }
             // What arrives after the error is not kept either.
             Phase::Failed(error) => Err(self.fail(error)),
         }
@@ -139,22 +157,49 @@ impl Decoder {
             Phase::Frames if !self.buffer.as_bytes().is_empty() => {
                 Err(self.fail(ProtocolError::TruncatedFrame))
             }
-            Phase::Frames | Phase::Silence => Ok(()),
+            Phase::Version2(_) if !self.buffer.as_bytes().is_empty() => {
+                Err(self.fail(ProtocolError::TruncatedFrame))
+            }
+            Phase::Frames | Phase::Silence | Phase::Version2(_) | Phase::Refused => Ok(()),
             Phase::Failed(error) => Err(error),
         }
     }
 
     fn role(&mut self) -> Result<Option<Decoded>, ProtocolError> {
-        match Role::parse(self.buffer.as_bytes(), self.config.role_line_bytes) {
+        match RoleLine::parse(self.buffer.as_bytes(), self.config.role_line_bytes) {
             Ok(None) => Ok(None),
-            Ok(Some((role, size))) => {
-                self.buffer.advance(size);
-                self.phase = match role {
-                    Role::Producer => Phase::Frames,
-                    Role::Consumer => Phase::Silence,
+            Ok(Some(line)) => {
+                let (role, size) = (line.role, line.size);
+                let decoded = match line.options {
+                    None => Decoded::Role(role),
+                    Some(options) => {
+                        let options = &self.buffer.as_bytes()[options];
+                        RoleOptions::parse(role, options)
+                            .map_or_else(Decoded::BadOptions, Decoded::Options)
+                    }
                 };
-                Ok(Some(Decoded::Role(role)))
+                self.buffer.advance(size);
+                let waits = matches!(&decoded, Decoded::Options(RoleOptions::Producer(it)) if it.identity.is_some());
+                let is_early = waits && !self.buffer.as_bytes().is_empty();
+                self.phase = match (&decoded, role) {
+                    _ if is_early => Phase::Failed(ProtocolError::BadFrame(BadFrame::TooEarly)),
+                    (Decoded::BadOptions(_), _) => Phase::Refused,
+                    (Decoded::Options(_), Role::Producer) => Phase::Version2(Link::FromProducer),
+                    (Decoded::Options(_), Role::Consumer) => Phase::Version2(Link::FromConsumer),
+                    (_, Role::Producer) => Phase::Frames,
+                    (_, Role::Consumer) => Phase::Silence,
+                };
+                Ok(Some(decoded))
             }
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    fn frames(&mut self, link: Link) -> Result<Option<Decoded>, ProtocolError> {
+        match frames::next(link, &mut self.buffer) {
+            Ok(Some(Frames::Batch(batch))) => Ok(Some(Decoded::Batch(batch))),
+            Ok(Some(Frames::Control(control))) => Ok(Some(Decoded::Control(control))),
+            Ok(None) => Ok(None),
             Err(error) => Err(self.fail(error)),
         }
     }

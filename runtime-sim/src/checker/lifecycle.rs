@@ -273,6 +273,14 @@ impl Lifecycle<'_> {
             CloseReason::Draining | CloseReason::Drained | CloseReason::DrainTimeout => {
                 self.draining
             }
+            // Of version 2, which no client of these simulations speaks.
+            CloseReason::UnknownTopic
+            | CloseReason::TooManyTopics
+            | CloseReason::TooManyGroups
+            | CloseReason::GroupMismatch
+            | CloseReason::NoHistory
+            | CloseReason::TakenOver
+            | CloseReason::HeartbeatTimeout => false,
             // No operator is simulated.
             CloseReason::EndedByOperator => false,
         };

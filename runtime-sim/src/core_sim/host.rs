@@ -146,13 +146,15 @@ impl Host {
     fn decode(&mut self, conn: ConnId, world: &mut World) {
         while let Some(socket) = self.sockets.get_mut(&conn) {
             match socket.decoder.next() {
-                Ok(Some(Decoded::Role(role))) => {
-                    self.input(conn, Input::Role(role), world, None);
-                }
-                Ok(Some(Decoded::Batch(batch))) => {
-                    let count = Count::of(&batch);
-                    let accepted = Event::Accepted { conn, count };
-                    self.input(conn, Input::Batch(batch), world, Some(accepted));
+                Ok(Some(decoded)) => {
+                    let accepted = match &decoded {
+                        Decoded::Batch(batch) => Some(Event::Accepted {
+                            conn,
+                            count: Count::of(batch),
+                        }),
+                        _ => None,
+                    };
+                    self.input(conn, decoded.into(), world, accepted);
                 }
                 Ok(None) => return,
                 Err(error) => return self.input(conn, Input::Broke(error), world, None),
@@ -275,6 +277,8 @@ impl Host {
                     world.soon(Happening::BrokerWritable(conn));
                 }
             }
+            // The network of this simulation loses it: it is said if the socket takes it, and else not.
+            Output::Farewell { .. } => {}
             Output::Close { conn, reason } => self.closed.push_back((conn, reason)),
             Output::Pause { conn } => {
                 world.record(Event::Paused { conn });
@@ -342,7 +346,7 @@ impl InFlight {
             taken = self.write.count();
         } else {
             let mut end = 0;
-            for body in self.write.batches().iter().flat_map(|batch| batch.bodies()) {
+            for body in self.write.batches().flat_map(|batch| batch.bodies()) {
                 let size = 4 + body.len();
                 end += size;
                 if end <= self.taken {

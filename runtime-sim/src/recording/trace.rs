@@ -51,6 +51,19 @@ impl<'a> Trace<'a> {
         match input {
             Input::Opened => writeln!(self.out, "connects"),
             Input::Role(role) => writeln!(self.out, "says it is a {role}"),
+            Input::Options(options) => {
+                write!(
+                    self.out,
+                    "says it is a {}: {}",
+                    options.role(),
+                    options.line()
+                )
+            }
+            Input::BadOptions(bad) => writeln!(self.out, "asks for what is not allowed: {bad}"),
+            Input::Control(control) => {
+                writeln!(self.out, "says {}: {control:?}", control.kind().name)
+            }
+            Input::Heard => writeln!(self.out, "counts as alive"),
             Input::Batch(batch) => writeln!(self.out, "sends {}", amount(Count::of(batch))),
             Input::Written(bytes) => writeln!(self.out, "has taken {bytes} bytes in all"),
             Input::Sealed { written } => {
@@ -78,6 +91,7 @@ impl<'a> Trace<'a> {
                 write!(self.out, "; {parked} are parked for want of room")?;
             }
             Output::Write { .. }
+            | Output::Farewell { .. }
             | Output::Close { .. }
             | Output::Resume { .. }
             | Output::Registered { .. } => {}
@@ -110,6 +124,9 @@ pub(super) fn told(output: &Output<Digest>) -> String {
             conn,
             write: Digest { count, hash },
         } => format!("write {} to {conn} (digest {hash:016x})", amount(*count)),
+        Output::Farewell { conn, bytes } => {
+            format!("tell {conn} the last, in {} bytes", bytes.len())
+        }
         Output::Close { conn, reason } => format!("close {conn}: {reason}"),
         Output::Pause { conn } => format!("stop reading from {conn}"),
         Output::Resume { conn } => format!("read from {conn} again"),

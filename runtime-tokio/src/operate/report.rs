@@ -160,7 +160,14 @@ const fn level_of(reason: CloseReason) -> Level {
         | CloseReason::TooManyConnections
         | CloseReason::TooManyConsumers
         | CloseReason::Draining
-        | CloseReason::DrainTimeout => Level::Warn,
+        | CloseReason::DrainTimeout
+        | CloseReason::UnknownTopic
+        | CloseReason::TooManyTopics
+        | CloseReason::TooManyGroups
+        | CloseReason::GroupMismatch
+        | CloseReason::NoHistory
+        | CloseReason::TakenOver
+        | CloseReason::HeartbeatTimeout => Level::Warn,
     }
 }
 
@@ -185,7 +192,14 @@ fn log_closed(level: Level, ended: &Ended) {
         | CloseReason::Draining
         | CloseReason::Drained
         | CloseReason::DrainTimeout
-        | CloseReason::EndedByOperator => None,
+        | CloseReason::EndedByOperator
+        | CloseReason::UnknownTopic
+        | CloseReason::TooManyTopics
+        | CloseReason::TooManyGroups
+        | CloseReason::GroupMismatch
+        | CloseReason::NoHistory
+        | CloseReason::TakenOver
+        | CloseReason::HeartbeatTimeout => None,
     };
     // To the millisecond.
     let seconds = lived.as_millis() as f64 / 1000.0;

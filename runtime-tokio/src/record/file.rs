@@ -109,10 +109,12 @@ impl Record {
         let mut batches = Vec::new();
         let mut places = BTreeMap::new();
         self.each_batch(&mut |batch| {
-            let place = *places.entry(Piece::of(batch)).or_insert_with(|| {
-                batches.push(kept.keep(batch));
-                batches.len() as u32 - 1
-            });
+            let place = *places
+                .entry(Piece::of(batch.as_bytes()))
+                .or_insert_with(|| {
+                    batches.push(kept.keep(batch));
+                    batches.len() as u32 - 1
+                });
             *batch = FrameBatch::encode([place.to_be_bytes()]).expect("a place is short");
         });
         out.clear();

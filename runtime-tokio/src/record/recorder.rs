@@ -261,7 +261,7 @@ fn shared(checkpoint: &mut Checkpoint) -> Count {
     let mut pieces = BTreeSet::new();
     let mut shared = Count::ZERO;
     checkpoint.each_batch(&mut |batch| {
-        if !pieces.insert(Piece::of(batch)) {
+        if !pieces.insert(Piece::of(batch.as_bytes())) {
             shared += Count::of(batch);
         }
     });

@@ -14,7 +14,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::io::poll_read_buf;
 
 /// While draining: a producer silent for so long has nothing more on its way.
@@ -29,6 +30,9 @@ const READS_A_TURN: usize = 4;
 
 /// How often it is looked whether a producer that is not read from is still there.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a connection that was told the last is read from, to be discarded.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// One connection's task.
 pub(crate) struct Connection<L: Listener> {
@@ -45,6 +49,8 @@ pub(crate) struct Connection<L: Listener> {
     watch: Option<Pin<Box<Sleep>>>,
     /// Whether it came while the broker was draining: then only a consumer's role is awaited.
     late: bool,
+    /// Whether its peer is to be told that it counts as alive.
+    is_version2: bool,
 }
 
 /// The end of a producer while draining.
@@ -76,18 +82,33 @@ impl<L: Listener> Connection<L> {
             last_reads: None,
             watch: None,
             late,
+            is_version2: false,
         }
     }
 
     /// Serves the connection until it has ended.
     pub(crate) async fn run(mut self) {
         let reason = poll_fn(|cx| self.poll(cx)).await;
-        if reason.is_orderly() {
+        if let Some(farewell) = self.peer.take_farewell() {
+            self.peer.say_farewell(&farewell).await;
+            self.linger().await;
+        } else if reason.is_orderly() {
             self.peer.shutdown().await;
         } else {
             L::reset(&self.stream.lock());
             drop(self.peer.take_stream());
         }
+    }
+
+    /// Reads and discards for a while: what the peer is still sending would else be answered by a reset, and that
+    /// would take the farewell away from it.
+    async fn linger(&mut self) {
+        let discarded = async {
+            let mut discarded = [0; 4096];
+            while let Ok(1..) = self.stream.read(&mut discarded).await {}
+        };
+        // A peer that goes on sending is not waited for.
+        let _ = timeout(LINGER, discarded).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
@@ -174,6 +195,10 @@ impl<L: Listener> Connection<L> {
                 return Poll::Ready(());
             }
             self.driver.look_at_pace(self.peer.conn);
+            if self.is_version2 {
+                // It is not read from, so nothing can be heard of it.
+                self.driver.feed(self.peer.conn, Input::Heard);
+            }
             watch.as_mut().reset(Instant::now() + WATCH_EVERY);
         }
         Poll::Pending
@@ -217,19 +242,28 @@ impl<L: Listener> Connection<L> {
     /// Hands on what a read brought; no bytes are the end of the stream.
     fn received(&mut self, bytes: usize) {
         let conn = self.peer.conn;
+        let mut is_partial = true;
         loop {
             match self.decoder.next() {
-                Ok(Some(Decoded::Role(role))) => {
-                    self.role = Some(role);
-                    self.driver.feed(conn, Input::Role(role));
-                }
-                Ok(Some(Decoded::Batch(batch))) => {
-                    self.peer.tally.add(Count::of(&batch));
-                    self.driver.feed(conn, Input::Batch(batch));
+                Ok(Some(decoded)) => {
+                    match &decoded {
+                        Decoded::Role(role) => self.role = Some(*role),
+                        Decoded::Options(options) => {
+                            self.role = Some(options.role());
+                            self.is_version2 = true;
+                        }
+                        Decoded::Batch(batch) => self.peer.tally.add(Count::of(batch)),
+                        Decoded::BadOptions(_) | Decoded::Control(_) => {}
+                    }
+                    self.driver.feed(conn, decoded.into());
                 }
                 Ok(None) => break,
                 Err(error) => return self.broke(error),
             }
+            is_partial = false;
+        }
+        if is_partial && bytes > 0 && self.is_version2 {
+            self.driver.feed(conn, Input::Heard);
         }
         if bytes == 0 {
             match self.decoder.finish() {

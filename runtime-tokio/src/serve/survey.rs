@@ -197,7 +197,7 @@ fn consumer_status(
         backlog: group.backlog,
         dropped: match consumer.group {
             GroupId::Own(_) => group.flow.dropped,
-            GroupId::Shared => Default::default(),
+            GroupId::Shared | GroupId::Named(_) => Default::default(),
         },
     })
 }

@@ -141,6 +141,7 @@ fn what_concerns_the_broker_reaches_it() {
         write_timeout: Duration::from_millis(9),
         min_consumer_rate: 10,
         write_bytes: 4_106,
+        ..Config::default()
     };
     assert_eq!(settings.broker_config(), config);
     assert_eq!(settings.decoder_config().role_line_bytes, 17);

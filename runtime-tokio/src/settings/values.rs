@@ -66,6 +66,7 @@ impl Values {
             write_timeout: Duration::from_millis(self.write_timeout_ms),
             min_consumer_rate: self.min_consumer_rate,
             write_bytes: self.write_bytes,
+            ..Config::default()
         }
     }
 }
@@ -84,6 +85,9 @@ enum DeliveryModeWord {
 enum OverflowWord {
     Drop,
     Block,
+    Reject,
+    #[serde(rename = "drop_oldest")]
+    DropOldest,
 }
 
 /// The least severe level that is logged.

@@ -55,7 +55,7 @@ impl Model {
             ..
         } = self.config;
         let reserved = match overflow {
-            Overflow::Drop => 0,
+            Overflow::Drop | Overflow::Reject | Overflow::DropOldest => 0,
             Overflow::Block => max_consumers.min(1.max(max_connections / 10)),
         };
         let producers = self.with_role(Some(Role::Producer)).len() + self.departed();
@@ -130,7 +130,7 @@ impl Model {
             self.take_back(id, in_flight);
         }
         match id {
-            GroupId::Shared => self.share_out(id),
+            GroupId::Shared | GroupId::Named(_) => self.share_out(id),
             GroupId::Own(_) => {
                 let lost_by = if reason == CloseReason::DrainTimeout {
                     DropReason::Shutdown

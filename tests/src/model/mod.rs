@@ -129,6 +129,9 @@ impl Model {
             Input::Batch(batch) => {
                 self.publish(conn, batch.bodies().map(|body| body.to_vec()).collect());
             }
+            Input::Options(_) | Input::BadOptions(_) | Input::Control(_) | Input::Heard => {
+                unreachable!("this model is of version 1")
+            }
             Input::Broke(error) => self.close(conn, CloseReason::Protocol(*error)),
             Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),

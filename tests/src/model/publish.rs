@@ -13,7 +13,7 @@ impl Model {
         };
         let messages: Vec<Message> = bodies.into_iter().map(message).collect();
         match self.config.overflow {
-            Overflow::Drop => self.offer(messages),
+            Overflow::Drop | Overflow::Reject | Overflow::DropOldest => self.offer(messages),
             Overflow::Block => {
                 let waits = if self.parked.is_empty() {
                     self.offer_what_fits(messages)

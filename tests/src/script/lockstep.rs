@@ -266,7 +266,7 @@ impl Lockstep {
             }
             Effect::Pause { .. } => socket.paused = true,
             Effect::Resume { .. } => socket.paused = false,
-            Effect::Registered { .. } | Effect::Dropped { .. } => {}
+            Effect::Farewell { .. } | Effect::Registered { .. } | Effect::Dropped { .. } => {}
         }
     }
 

@@ -104,8 +104,9 @@ impl Socket {
     fn decode(&mut self) -> Option<Input> {
         match self.decoder.next() {
             Ok(None) => None,
-            Ok(Some(Decoded::Role(role))) => Some(Input::Role(role)),
-            Ok(Some(Decoded::Batch(batch))) => Some(Input::Batch(batch)),
+            // The model knows version 1 alone.
+            Ok(Some(Decoded::Options(_) | Decoded::BadOptions(_))) => Some(Input::PeerReset),
+            Ok(Some(decoded)) => Some(decoded.into()),
             Err(error) => Some(Input::Broke(error)),
         }
     }

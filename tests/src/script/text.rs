@@ -218,6 +218,7 @@ pub(super) fn told(effect: &Effect) -> String {
             let messages = write.iter().map(|it| format!(" {}", Literal::of(it)));
             format!("write to {conn}:{}", messages.collect::<String>())
         }
+        Effect::Farewell { conn, bytes } => format!("tell {conn} the last: {}", Literal::of(bytes)),
         Effect::Close { conn, reason } => format!("close {conn} ({reason})"),
         Effect::Pause { conn } => format!("stop reading from {conn}"),
         Effect::Resume { conn } => format!("read from {conn} again"),

@@ -84,13 +84,19 @@ impl Reader {
         loop {
             match decoder.next() {
                 Ok(None) => return Ok(()),
-                Ok(Some(Decoded::Role(role))) => {
-                    *is_consumer = role == Role::Consumer;
-                    self.tell(Input::Role(role)).await?;
-                }
-                Ok(Some(Decoded::Batch(batch))) => {
-                    self.tell(Input::Batch(batch)).await?;
-                    self.permits.recv().await.map_err(|_| Ended)?;
+                Ok(Some(decoded)) => {
+                    match &decoded {
+                        Decoded::Role(role) => *is_consumer = *role == Role::Consumer,
+                        Decoded::Options(options) => {
+                            *is_consumer = options.role() == Role::Consumer;
+                        }
+                        Decoded::BadOptions(_) | Decoded::Batch(_) | Decoded::Control(_) => {}
+                    }
+                    let is_batch = matches!(decoded, Decoded::Batch(_));
+                    self.tell(decoded.into()).await?;
+                    if is_batch {
+                        self.permits.recv().await.map_err(|_| Ended)?;
+                    }
                 }
                 Err(error) => {
                     self.tell(Input::Broke(error)).await?;

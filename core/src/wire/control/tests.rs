@@ -59,7 +59,7 @@ fn every_row_is_decoded_and_encoded_as_it_says() {
             let (body, _) = body(kind, link);
             let decoded = Control::decode(link, &body);
             if !kind.may_come(link) {
-                assert_eq!(decoded, Err(BadFrame::WrongWay(kind.name)), "{link:?}");
+                assert_eq!(decoded, Err(BadFrame::WrongWay(kind.code)), "{link:?}");
                 continue;
             }
             let control = decoded.expect(kind.name).expect("a kind that is known");
@@ -90,7 +90,7 @@ fn what_is_cut_short_is_bad_and_what_follows_is_ignored() {
                 if whole_range {
                     assert!(decoded.is_ok(), "{} cut to {cut}", kind.name);
                 } else {
-                    assert_eq!(decoded, Err(BadFrame::Field(kind.name)), "cut to {cut}");
+                    assert_eq!(decoded, Err(BadFrame::Field(kind.code)), "cut to {cut}");
                 }
             }
             if !open {
@@ -115,7 +115,10 @@ fn an_unknown_kind_is_skipped_from_80_on_and_bad_below() {
             assert_eq!(decoded, Ok(None));
         }
     }
-    assert_eq!(Control::decode(Link::ToConsumer, b""), Err(BadFrame::Empty));
+    assert_eq!(
+        Control::decode(Link::ToConsumer, b""),
+        Err(BadFrame::Length(0))
+    );
 }
 
 #[test]
@@ -170,10 +173,7 @@ fn values_that_are_not_allowed() {
     for outcome in [0, 6, 255] {
         let mut body = vec![0x30, outcome, 0, 0, 0, 0];
         body.extend([0; 16]);
-        assert_eq!(
-            bad(Link::FromConsumer, &body),
-            Err(BadFrame::Field("SETTLE"))
-        );
+        assert_eq!(bad(Link::FromConsumer, &body), Err(BadFrame::Field(0x30)));
     }
     let backwards = [
         &[0x30, 1, 0, 0, 0, 0][..],
@@ -182,15 +182,15 @@ fn values_that_are_not_allowed() {
     ];
     assert_eq!(
         bad(Link::FromConsumer, &backwards.concat()),
-        Err(BadFrame::Field("SETTLE"))
+        Err(BadFrame::Field(0x30))
     );
     assert_eq!(
         bad(Link::ToProducer, b"\x12\x02full"),
-        Err(BadFrame::Field("BLOCKED"))
+        Err(BadFrame::Field(0x12))
     );
     assert_eq!(
         bad(Link::FromProducer, b"\x01\xff"),
-        Err(BadFrame::Field("TOPIC"))
+        Err(BadFrame::Field(0x01))
     );
 }
 

@@ -102,7 +102,7 @@ async fn a_socket_that_is_sealed_takes_nothing_more() {
     // A thread has been asked to write and has not come to it when the connection ends.
     let batch = FrameBatch::encode(["late"]).unwrap();
     driver.feed(consumer, Input::PeerReset);
-    assert_eq!(peer.start(Write::new(vec![batch])), None);
+    assert_eq!(peer.start(Write::from(vec![batch])), None);
     assert_eq!(*taken.lock().unwrap(), b"");
 }
 
