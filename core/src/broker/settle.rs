@@ -277,10 +277,7 @@ impl Broker {
             let successor =
                 self.with_topic(topic, |it, shared| it.leave(conn, group, reason, shared));
             if let Some(successor) = successor {
-                self.shared
-                    .consumer(successor)
-                    .ready
-                    .push_back((topic, group));
+                self.shared.consumer(successor).succeed(topic, group);
                 self.serve(successor);
             }
             self.leave_topic(topic);
