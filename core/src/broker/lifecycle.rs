@@ -153,9 +153,7 @@ impl Broker {
             return;
         }
         session.begin_closing(reason);
-        if session.awaits_role() {
-            self.clear_role_timer(conn);
-        }
+        self.clear_role_timer(conn);
         self.shared.clear_write_timer(conn);
         self.clear_timers_of_version2(conn);
         self.withdraw(conn);

@@ -86,10 +86,6 @@ impl Session {
         matches!(self.state, State::AwaitingRole { late: true })
     }
 
-    pub(crate) const fn awaits_role(&self) -> bool {
-        matches!(self.state, State::AwaitingRole { .. })
-    }
-
     pub(crate) fn producer(&self) -> Option<&Producer> {
         match &self.state {
             State::Producer(producer) => Some(producer),

@@ -6,7 +6,7 @@ use message_queue_core::wire::{FrameReader, Received};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A group, by the name of its topic and its own.
-pub type GroupKey = (String, String);
+pub(crate) type GroupKey = (String, String);
 
 /// What a message is now, in one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ enum State {
 }
 
 #[derive(Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     groups: BTreeMap<GroupKey, BTreeMap<u64, State>>,
     /// Of each topic, what stands at each sequence.
     sequences: BTreeMap<(String, u64), Vec<u8>>,
@@ -30,9 +30,9 @@ pub struct Ledger {
     members: BTreeMap<ConnId, Member>,
     /// The highest sequence of a first attempt, by group.
     first_attempts: BTreeMap<GroupKey, u64>,
-    pub redelivered: u64,
-    pub dead: u64,
-    pub revoked: u64,
+    pub(crate) redelivered: u64,
+    pub(crate) dead: u64,
+    pub(crate) revoked: u64,
 }
 
 /// A consumer's connection.
@@ -49,7 +49,7 @@ struct Member {
 }
 
 impl Ledger {
-    pub fn join(
+    pub(crate) fn join(
         &mut self,
         conn: ConnId,
         topic: &str,
@@ -72,7 +72,7 @@ impl Ledger {
     }
 
     /// The broker has handed a write to a consumer's socket.
-    pub fn written(&mut self, conn: ConnId, bytes: &[u8], told: &mut FrameReader) {
+    pub(crate) fn written(&mut self, conn: ConnId, bytes: &[u8], told: &mut FrameReader) {
         told.recv_buf().extend_from_slice(bytes);
         while let Some(received) = told.next().expect("the broker speaks version 2") {
             match received {
@@ -166,7 +166,7 @@ impl Ledger {
             .count()
     }
 
-    pub fn set_prefetch(&mut self, conn: ConnId, prefetch: usize) {
+    pub(crate) fn set_prefetch(&mut self, conn: ConnId, prefetch: usize) {
         let held = self.held(conn);
         if let Some(member) = self.members.get_mut(&conn) {
             member.prefetch = prefetch.max(held);
@@ -192,7 +192,7 @@ impl Ledger {
     }
 
     /// The broker has taken this in from a consumer.
-    pub fn heard(&mut self, conn: ConnId, control: &Control) {
+    pub(crate) fn heard(&mut self, conn: ConnId, control: &Control) {
         match control {
             Control::Settle {
                 outcome, ranges, ..
@@ -215,7 +215,7 @@ impl Ledger {
     }
 
     /// A consumer's connection is gone, and so many messages that were handed to it were not written.
-    pub fn left(&mut self, conn: ConnId, unwritten: usize) {
+    pub(crate) fn left(&mut self, conn: ConnId, unwritten: usize) {
         if let Some(member) = self.members.get(&conn) {
             // What its socket has not taken goes to others, as if it had not been handed out.
             let at = member.handed.len() - unwritten;
@@ -237,13 +237,13 @@ impl Ledger {
     }
 
     /// In how many places of a topic a message stands that was handed out there.
-    pub fn places(&self, topic: &str, body: &[u8]) -> usize {
+    pub(crate) fn places(&self, topic: &str, body: &[u8]) -> usize {
         let key = (topic.to_owned(), body.to_vec());
         self.bodies.get(&key).map_or(0, BTreeSet::len)
     }
 
     /// Where a message stands, for who looks for a fault.
-    pub fn story(&self, topic: &str, body: &[u8]) -> String {
+    pub(crate) fn story(&self, topic: &str, body: &[u8]) -> String {
         let mut story = String::new();
         for name in [topic.to_owned(), format!("{topic}.dead")] {
             let sequences = self.bodies.get(&(name.clone(), body.to_vec()));
@@ -258,7 +258,7 @@ impl Ledger {
     }
 
     /// Whether a message was settled as done somewhere: in the group, or as a dead letter of its topic.
-    pub fn is_done(&self, topic: &str, group: &str, body: &[u8]) -> bool {
+    pub(crate) fn is_done(&self, topic: &str, group: &str, body: &[u8]) -> bool {
         let done = |topic: &str, group: &str| {
             let key = (topic.to_owned(), group.to_owned());
             let sequences = self.bodies.get(&(topic.to_owned(), body.to_vec()));

@@ -4,29 +4,29 @@ use message_queue_core::wire::{Decoder, DecoderConfig, FrameReader, Write, contr
 use message_queue_core::{CloseReason, ConnId};
 use std::collections::VecDeque;
 
-pub struct Link {
-    pub conn: ConnId,
+pub(crate) struct Link {
+    pub(crate) conn: ConnId,
     /// What the client has written and the broker has not read.
-    pub to_broker: VecDeque<u8>,
+    pub(crate) to_broker: VecDeque<u8>,
     /// What the broker's socket has taken and the client has not read.
-    pub to_client: VecDeque<u8>,
-    pub decoder: Decoder,
+    pub(crate) to_client: VecDeque<u8>,
+    pub(crate) decoder: Decoder,
     /// Whether the broker reads from it.
-    pub is_paused: bool,
+    pub(crate) is_paused: bool,
     /// The write in flight, and how much of it the socket has taken.
-    pub write: Option<(Vec<u8>, usize)>,
+    pub(crate) write: Option<(Vec<u8>, usize)>,
     /// How many bytes the socket has taken in all.
-    pub written: u64,
+    pub(crate) written: u64,
     /// What the broker has written, for the ledger.
-    pub told: FrameReader,
-    pub closed: Option<CloseReason>,
+    pub(crate) told: FrameReader,
+    pub(crate) closed: Option<CloseReason>,
     /// The client has ended its side.
-    pub is_ending: bool,
-    pub end_was_read: bool,
+    pub(crate) is_ending: bool,
+    pub(crate) end_was_read: bool,
 }
 
 impl Link {
-    pub fn new(conn: ConnId, way: Way, read_bytes: usize) -> Self {
+    pub(crate) fn new(conn: ConnId, way: Way, read_bytes: usize) -> Self {
         Self {
             conn,
             to_broker: VecDeque::new(),
@@ -45,7 +45,7 @@ impl Link {
         }
     }
 
-    pub fn start(&mut self, write: &Write) {
+    pub(crate) fn start(&mut self, write: &Write) {
         assert!(self.write.is_none(), "one write at a time");
         let pieces = write.pieces().iter();
         let bytes: Vec<u8> = pieces.flat_map(|piece| piece.as_bytes().to_vec()).collect();
@@ -55,7 +55,7 @@ impl Link {
 
     /// The socket takes up to so many bytes of the write in flight. Returns what it has taken in all, if it took
     /// any.
-    pub fn take(&mut self, most: usize) -> Option<u64> {
+    pub(crate) fn take(&mut self, most: usize) -> Option<u64> {
         let (bytes, taken) = self.write.as_mut()?;
         let more = most.min(bytes.len() - *taken);
         self.to_client.extend(&bytes[*taken..*taken + more]);

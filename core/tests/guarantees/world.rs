@@ -20,19 +20,19 @@ use std::time::Duration;
 
 /// What a run is about.
 #[derive(Clone, Debug, Default)]
-pub struct Shape {
-    pub named: bool,
-    pub cuts: bool,
-    pub failures: bool,
-    pub share_one: bool,
-    pub ack_timeout: bool,
-    pub patterns: bool,
-    pub overflow: Overflow,
-    pub steps: usize,
+pub(crate) struct Shape {
+    pub(crate) named: bool,
+    pub(crate) cuts: bool,
+    pub(crate) failures: bool,
+    pub(crate) share_one: bool,
+    pub(crate) ack_timeout: bool,
+    pub(crate) patterns: bool,
+    pub(crate) overflow: Overflow,
+    pub(crate) steps: usize,
 }
 
 impl Shape {
-    pub fn of(seed: u64) -> Self {
+    pub(crate) fn of(seed: u64) -> Self {
         Self {
             overflow: [Overflow::Block, Overflow::Drop, Overflow::DropOldest][seed as usize % 3],
             steps: 400,
@@ -64,7 +64,7 @@ struct Peer {
     link: Option<Link>,
 }
 
-pub struct World {
+pub(crate) struct World {
     rng: Rng,
     shape: Shape,
     broker: Broker,
@@ -80,7 +80,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, shape: Shape) -> Self {
+    pub(crate) fn new(seed: u64, shape: Shape) -> Self {
         let mut rng = Rng::new(seed);
         let rule = TopicRule {
             groups: Some(vec![Name::new(GROUP).unwrap()]),
@@ -199,7 +199,7 @@ impl World {
         }
     }
 
-    pub fn play(mut self) {
+    pub(crate) fn play(mut self) {
         for _ in 0..self.shape.steps {
             self.step();
         }
