@@ -89,7 +89,7 @@ impl Broker {
     fn check_topics(&self) {
         let (mut waiting, mut let_in, mut bytes) = (Count::ZERO, 0, 0);
         let (mut parked, mut received) = (Count::ZERO, self.shared.forgotten);
-        let mut named = 0;
+        let (mut named, mut producers, mut unsettled) = (0, 0, Count::ZERO);
         for (id, topic) in &self.topics {
             assert_eq!(self.names.get(topic.name()), Some(id));
             assert!(self.shared.facts.contains_key(id));
@@ -103,6 +103,10 @@ impl Broker {
                 .filter(|it| it.name().is_some())
                 .count();
             received += topic.received();
+            producers += topic.producers.iter().count();
+            for group in topic.groups().values() {
+                unsettled += group.unsettled();
+            }
             for (_, batch) in topic.parked().line() {
                 parked += Count::of(batch);
             }
@@ -110,7 +114,10 @@ impl Broker {
         let shared = &self.shared;
         assert_eq!(self.names.len(), self.topics.len());
         assert_eq!(shared.facts.len(), self.topics.len());
-        assert_eq!(shared.named_groups, named);
+        assert_eq!(shared.stats.named_groups, named);
+        assert_eq!(shared.stats.topics, self.topics.len());
+        assert_eq!(shared.stats.producer_names, producers);
+        assert_eq!(shared.stats.unsettled, unsettled);
         assert!(
             let_in <= shared.config.broker_bytes,
             "more bytes than allowed"
@@ -131,6 +138,17 @@ impl Broker {
         assert_eq!(stats.connections, shared.sessions.len());
         assert_eq!(stats.producers, with(|it| it.producer().is_some()));
         assert_eq!(stats.consumers, with(|it| it.consumer().is_some()));
+        assert_eq!(stats.version2, with(|it| it.version2.is_some()));
+        let consumers = shared.sessions.values().filter_map(Session::consumer);
+        let memberships = consumers.map(|it| it.memberships.len());
+        assert_eq!(stats.memberships, memberships.sum::<usize>());
+        let (mut writing, mut saying) = (Count::ZERO, 0);
+        for session in shared.sessions.values().filter(|it| it.version2.is_some()) {
+            let on_its_way = session.on_its_way();
+            writing += on_its_way.messages;
+            saying += on_its_way.said;
+        }
+        assert_eq!((stats.writing, stats.saying), (writing, saying));
         let confirms = |it: &Session| it.producer().is_some_and(|it| it.confirms.is_some());
         assert_eq!(shared.confirming, with(confirms));
         let most = shared.config.max_connections;

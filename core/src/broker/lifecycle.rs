@@ -141,6 +141,7 @@ impl Broker {
         });
         let (group, created) = joined?;
         self.shared.consumer(conn).join(topic, group, next);
+        self.shared.stats.memberships += 1;
         self.use_topic(topic);
         Ok((group, created))
     }
@@ -243,6 +244,11 @@ impl Broker {
         let stats = &mut self.shared.stats;
         stats.connections -= 1;
         stats.closed[reason.index()] += 1;
+        if let Some(version2) = &session.version2 {
+            stats.version2 -= 1;
+            stats.writing -= version2.counted.messages;
+            stats.saying -= version2.counted.said;
+        }
         match session.state {
             State::AwaitingRole { late } => self.shared.late -= usize::from(late),
             State::Producer(producer) => {

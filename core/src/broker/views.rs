@@ -3,6 +3,7 @@
 use super::Broker;
 use crate::group::Group;
 use crate::id::{ConnId, GroupId, TopicId};
+use crate::names::Name;
 use crate::session::{Consumer, Session, State};
 use crate::stats::{Count, Flow};
 use crate::time::Now;
@@ -50,16 +51,24 @@ pub struct TopicView {
 }
 
 /// One group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupView {
     /// The group.
     pub id: GroupId,
+    /// Its name, if it was given one.
+    pub name: Option<Name>,
     /// How many members it has.
     pub members: usize,
     /// What became of the messages offered to it.
     pub flow: Flow,
     /// What is in its backlog: waiting, and not in flight.
     pub backlog: Count,
+    /// What its members hold until they settle it.
+    pub unsettled: Count,
+    /// What has failed and is handed out again later.
+    pub delayed: Count,
+    /// What is given up and waits for room in its dead-letter topic.
+    pub given_up: Count,
 }
 
 impl Broker {
@@ -189,8 +198,12 @@ fn consumer_view(conn: ConnId, session: &Session, consumer: &Consumer) -> Consum
 fn group_view(group: &Group) -> GroupView {
     GroupView {
         id: group.id(),
+        name: group.name().cloned(),
         members: group.members().len(),
         flow: *group.flow(),
         backlog: group.backlog().count(),
+        unsettled: group.unsettled(),
+        delayed: group.retry().delayed(),
+        given_up: group.retry().given_up(),
     }
 }

@@ -285,29 +285,41 @@ impl Group {
         self.backlog.put_back(waiting);
     }
 
+    /// Members hold these until they settle them.
+    pub(super) fn hold(&mut self, count: Count, shared: &mut Shared) {
+        self.unsettled += count;
+        shared.stats.unsettled += count;
+    }
+
+    /// Members do not hold these any more.
+    fn release(&mut self, count: Count, shared: &mut Shared) {
+        self.unsettled -= count;
+        shared.stats.unsettled -= count;
+    }
+
     /// A member has settled messages as done.
     pub(crate) fn settled(&mut self, count: Count, books: &mut Books<'_>) {
-        self.unsettled -= count;
+        self.release(count, books.shared);
         books.shared.budget.give_back(count.bytes as usize);
         self.post(Entry::Delivered(count), books);
     }
 
     /// Messages that a member held come back, as they are.
-    pub(crate) fn put_back(&mut self, waiting: Waiting) {
-        self.unsettled -= Count::of(&waiting.batch);
+    pub(crate) fn put_back(&mut self, waiting: Waiting, shared: &mut Shared) {
+        self.release(Count::of(&waiting.batch), shared);
         self.backlog.put_back(waiting);
     }
 
     /// Messages that a member held have failed, and are handed out again when `due`.
     pub(crate) fn delay(&mut self, waiting: Waiting, due: Now, shared: &mut Shared) {
-        self.unsettled -= Count::of(&waiting.batch);
+        self.release(Count::of(&waiting.batch), shared);
         self.retry.delay(waiting, due);
         self.arm_retry_timer(shared);
     }
 
     /// Messages that a member held are given up, and wait for room in the dead-letter topic.
-    pub(crate) fn give_up(&mut self, waiting: Waiting, reason: String) {
-        self.unsettled -= Count::of(&waiting.batch);
+    pub(crate) fn give_up(&mut self, waiting: Waiting, reason: String, shared: &mut Shared) {
+        self.release(Count::of(&waiting.batch), shared);
         self.retry.give_up(waiting, reason);
     }
 

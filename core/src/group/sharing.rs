@@ -83,7 +83,7 @@ impl Group {
     /// Messages have left the backlog for a member, which holds them until it settles them, or not.
     fn note_handed_out(&mut self, is_held: bool, count: Count, shared: &mut Shared) {
         if is_held {
-            self.unsettled += count;
+            self.hold(count, shared);
         } else {
             shared.budget.give_back(count.bytes as usize);
         }

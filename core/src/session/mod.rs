@@ -12,7 +12,7 @@ pub(crate) use outbox::{HandedOut, Outbox};
 pub(crate) use producer::{Confirms, Producer};
 pub(crate) use signals::{MAX_REFUSALS, Signals};
 pub(crate) use speech::{Source, Speech};
-pub(crate) use version2::{BLOCKED_AFTER, Version2};
+pub(crate) use version2::{BLOCKED_AFTER, Counted, Version2};
 
 use crate::error::CloseReason;
 use crate::time::Now;
@@ -111,6 +111,19 @@ impl Session {
         match &mut self.state {
             State::Consumer(consumer) => Some(consumer),
             State::AwaitingRole { .. } | State::Producer(_) => None,
+        }
+    }
+
+    /// What is on its way to it, if it speaks version 2.
+    pub(crate) fn on_its_way(&self) -> Counted {
+        let signals = self
+            .version2
+            .as_ref()
+            .map_or(0, |it| it.signals.about_bytes());
+        let messages = self.outbox.in_flight();
+        Counted {
+            messages,
+            said: self.outbox.in_flight_bytes() as u64 - messages.bytes + signals as u64,
         }
     }
 

@@ -114,10 +114,6 @@ impl Topic {
         }
     }
 
-    pub(crate) const fn id(&self) -> TopicId {
-        self.id
-    }
-
     pub(crate) const fn name(&self) -> &TopicName {
         &self.name
     }

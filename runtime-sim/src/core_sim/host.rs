@@ -152,7 +152,10 @@ impl Host {
                             conn,
                             count: Count::of(batch),
                         }),
-                        _ => None,
+                        Decoded::Role(_)
+                        | Decoded::Options(_)
+                        | Decoded::BadOptions(_)
+                        | Decoded::Control(_) => None,
                     };
                     self.input(conn, decoded.into(), world, accepted);
                 }

@@ -141,6 +141,7 @@ fn a_scrape_adds_up() {
                 series[&*format!("offered_{unit}_total")],
                 series[&*format!("delivered_{unit}_total")]
                     + series[&*format!("waiting_{unit}")]
+                    + series[&*format!("dead_{unit}_total")]
                     + sum_of(&series, &format!("dropped_{unit}_total")),
                 "{text}"
             );
