@@ -103,8 +103,11 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "OVERFLOW",
         default: "drop",
-        allowed: Allowed::OneOf(&["drop", "block"]),
-        help: "Where there is no room: drop the newest message, or block its producer.",
+        allowed: Allowed::OneOf(&["drop", "block", "reject", "drop_oldest"]),
+        help: "Where there is no room. drop: the newest message is lost. block: its producer waits. \
+               reject: as drop, but a producer with confirm=1 is told where a queue or a named group \
+               is full; with drop and drop_oldest it waits there. drop_oldest: as drop, but in \
+               broadcast a consumer loses its oldest message.",
         memory: None,
         secret: false,
     },
