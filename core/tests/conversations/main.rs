@@ -1,5 +1,13 @@
 //! Short conversations with a broker of version 2: each shows one rule.
 
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::wildcard_enum_match_arm,
+    clippy::unwrap_used,
+    reason = "a test has a standard library, and looks at what it is about"
+)]
+
 mod consumers;
 mod kit;
 mod opting_in;

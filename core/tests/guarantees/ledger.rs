@@ -31,7 +31,6 @@ pub(crate) struct Ledger {
     /// The highest sequence of a first attempt, by group.
     first_attempts: BTreeMap<GroupKey, u64>,
     pub(crate) redelivered: u64,
-    pub(crate) dead: u64,
     pub(crate) revoked: u64,
 }
 
@@ -219,7 +218,7 @@ impl Ledger {
         if let Some(member) = self.members.get(&conn) {
             // What its socket has not taken goes to others, as if it had not been handed out.
             let at = member.handed.len() - unwritten;
-            for (key, sequence) in member.handed[at..].to_vec() {
+            for (key, sequence) in member.handed[at..].iter().cloned() {
                 let group = self.groups.get_mut(&key).expect("it was handed out");
                 let state = group.get_mut(&sequence).expect("it was handed out");
                 if !member.acks {

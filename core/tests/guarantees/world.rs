@@ -35,7 +35,7 @@ impl Shape {
     pub(crate) fn of(seed: u64) -> Self {
         Self {
             overflow: [Overflow::Block, Overflow::Drop, Overflow::DropOldest][seed as usize % 3],
-            steps: 400,
+            steps: 600,
             ..Self::default()
         }
     }
@@ -43,6 +43,17 @@ impl Shape {
 
 const GROUP: &str = "workers";
 const TOPICS: [&str; 2] = ["jobs.a", "jobs.b"];
+
+/// What happened in a run, or in many.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) confirmed: u64,
+    pub(crate) redelivered: u64,
+    pub(crate) dead: u64,
+    pub(crate) revoked: u64,
+    /// Producers that were known again.
+    pub(crate) resumed: u64,
+}
 
 enum Client {
     Producer {
@@ -77,6 +88,7 @@ pub(crate) struct World {
     confirmed: BTreeSet<(&'static str, Vec<u8>)>,
     refused: BTreeSet<Vec<u8>>,
     is_over: bool,
+    resumed: u64,
 }
 
 impl World {
@@ -116,6 +128,7 @@ impl World {
             confirmed: BTreeSet::new(),
             refused: BTreeSet::new(),
             is_over: false,
+            resumed: 0,
             rng,
             shape,
         };
@@ -199,30 +212,39 @@ impl World {
         }
     }
 
-    pub(crate) fn play(mut self) {
+    /// Returns what happened, so that it can be seen that something did.
+    pub(crate) fn play(mut self) -> Seen {
         for _ in 0..self.shape.steps {
             self.step();
         }
         self.is_over = true;
         self.finish();
+        let stats = self.broker.stats();
+        Seen {
+            confirmed: self.confirmed.len() as u64,
+            redelivered: self.ledger.redelivered,
+            dead: stats.flow.dead.messages,
+            revoked: self.ledger.revoked,
+            resumed: self.resumed,
+        }
     }
 
     fn step(&mut self) {
         let peer = self.rng.below(self.peers.len());
         match self.rng.below(100) {
-            0..20 => self.produce(peer),
-            20..35 => self.client_writes(peer),
-            35..50 => self.broker_reads(peer),
-            50..62 => self.socket_takes(peer),
-            62..74 => self.client_reads(peer),
-            74..88 => self.consume(peer),
-            88..92 => self.connect(peer),
-            92..95 => {
+            0..10 => self.produce(peer),
+            10..18 => self.client_writes(peer),
+            18..26 => self.broker_reads(peer),
+            26..34 => self.socket_takes(peer),
+            34..42 => self.client_reads(peer),
+            42..60 => self.consume(peer),
+            60..66 => self.connect(peer),
+            66..70 => {
                 let millis = self.rng.pick(&[1, 5, 20, 120, 400, 1500]);
                 self.pass(millis);
             }
-            95..97 if self.shape.cuts => self.cut(peer),
-            97 if self.shape.cuts => self.end_in_an_orderly_way(peer),
+            70 if self.shape.cuts => self.cut(peer),
+            71 if self.shape.cuts => self.end_in_an_orderly_way(peer),
             _ => self.exchange(peer),
         }
     }
@@ -309,7 +331,7 @@ impl World {
     }
 
     fn broker_reads(&mut self, at: usize) {
-        let most = self.rng.pick(&[1, 10, 100, 4096]);
+        let most = self.rng.pick(&[1, 10, 100, 4096, 4096]);
         let Some(link) = &mut self.peers[at].link else {
             return;
         };
@@ -358,7 +380,7 @@ impl World {
     }
 
     fn socket_takes(&mut self, at: usize) {
-        let most = self.rng.pick(&[1, 10, 100, 1 << 20]);
+        let most = self.rng.pick(&[1, 10, 100, 1 << 20, 1 << 20]);
         let Some(link) = &mut self.peers[at].link else {
             return;
         };
@@ -369,7 +391,7 @@ impl World {
     }
 
     fn client_reads(&mut self, at: usize) {
-        let most = self.rng.pick(&[1, 10, 100, 1 << 16]);
+        let most = self.rng.pick(&[1, 10, 100, 1 << 16, 1 << 16]);
         let now = self.now;
         let peer = &mut self.peers[at];
         let Some(link) = &mut peer.link else { return };
@@ -413,6 +435,9 @@ impl World {
             } => {
                 while let Some(event) = client.poll_event() {
                     match event {
+                        ProducerEvent::Connected(accepted) => {
+                            self.resumed += u64::from(accepted.resumed == Some(true));
+                        }
                         ProducerEvent::Confirmed { number, .. } => {
                             let safe = &sent[..number as usize];
                             self.confirmed
