@@ -201,7 +201,16 @@ impl Group {
             // It stands by.
             return;
         }
+        let holds_something = shared
+            .session(member)
+            .credit()
+            .is_some_and(|credit| !credit.holds_nothing);
         let consumer = shared.consumer(member);
+        if self.emptying == Some(member) && holds_something {
+            // It is looked at again when it has settled something.
+            consumer.ready.push_back((self.topic, self.id));
+            return;
+        }
         let turn = Turn {
             load: consumer.load(),
             number: self.next_turn,

@@ -20,6 +20,8 @@ impl Group {
     pub(crate) fn dispatch(&mut self, shared: &mut Shared) {
         if self.backlog.has_alone() {
             self.dispatch_alone(shared);
+        } else {
+            self.emptying = None;
         }
         let write_bytes = shared.config.write_bytes;
         let mut sharers = self.sharers(write_bytes);

@@ -250,3 +250,20 @@ fn a_settlement_may_come_before_the_broker_has_heard_that_it_was_written() {
     assert_eq!(told(&mut kit, quick), ["RUN 1 #1 @1000", "a"]);
     assert_eq!(kit.broker.stats().flow.delivered.messages, 1);
 }
+
+#[test]
+fn who_is_to_hold_nothing_before_it_is_given_a_message_alone_is_given_it_then() {
+    let mut kit = jobs(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs");
+    let worker = kit.connect("CONSUMER topic=jobs group=workers ack=1 prefetch=10");
+    kit.send(producer, &["a", "b"]);
+    for position in [1, 3, 4] {
+        kit.settle(worker, Outcome::Failed, position, position);
+        kit.pass(SECOND);
+    }
+    // 'a' waits for it to hold nothing. It is idle, and holds 'b'.
+    assert_eq!(words(&told(&mut kit, worker)), ["a", "b", "a", "a"]);
+    kit.settle(worker, Outcome::Working, 2, 2);
+    kit.settle(worker, Outcome::Done, 2, 2);
+    assert_eq!(words(&told(&mut kit, worker)), ["a"]);
+}
