@@ -113,6 +113,22 @@ impl Host {
         }
     }
 
+    /// An operator has a connection ended, if the broker holds it.
+    pub(super) fn end(&mut self, conn: ConnId, world: &mut World) {
+        if self.holds(conn) {
+            let ordered = Event::EndOrdered { conn };
+            self.input(conn, Input::EndedByOperator, world, Some(ordered));
+        }
+    }
+
+    /// An operator empties the queue.
+    pub(super) fn purge(&mut self, world: &mut World) {
+        world.begin_step();
+        let count = self.broker.purge(now(world));
+        world.record(Event::Purged { count });
+        self.execute(world);
+    }
+
     /// The connection was reset.
     pub(super) fn reset(&mut self, conn: ConnId, world: &mut World) {
         self.input(conn, Input::PeerReset, world, None);
