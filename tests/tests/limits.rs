@@ -6,6 +6,13 @@ use message_queue_tests::process::Broker;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
+/// A queue that blocks its producers from the eleventh message on.
+const FULL_AT_TEN: &[(&str, &str)] = &[
+    ("DELIVERY_MODE", "queue"),
+    ("OVERFLOW", "block"),
+    ("QUEUE_CAPACITY", "10"),
+];
+
 /// The broker closes a connection that sends these bytes, for this reason.
 fn assert_closed(broker: &Broker, bytes: &[u8], reason: &str) {
     let mut stream = broker.connect_with(bytes);
@@ -155,11 +162,7 @@ fn a_producer_of_which_not_all_was_taken_never_sees_success() {
 
 #[test]
 fn a_producer_that_is_reset_while_it_is_blocked_is_noticed() {
-    let broker = Broker::start(&[
-        ("DELIVERY_MODE", "queue"),
-        ("OVERFLOW", "block"),
-        ("QUEUE_CAPACITY", "10"),
-    ]);
+    let broker = Broker::start(FULL_AT_TEN);
     let bytes = [&b"PRODUCER\n"[..], &frames([b"x"; 20])].concat();
     let blocked = [(); 3].map(|()| broker.connect_with(&bytes));
     broker.wait_for_metric("message_queue_producers", 3.0);
@@ -174,6 +177,60 @@ fn a_producer_that_is_reset_while_it_is_blocked_is_noticed() {
     // What they had parked is still delivered.
     let mut consumer = broker.consumer();
     assert_eq!(read_messages(&mut consumer, 60), vec![b"x"; 60]);
+}
+
+/// The end of its stream confirms that everything has been taken: that is not so while some of it is
+/// parked. Others that are done do not wait with it.
+#[test]
+fn a_blocked_producer_that_ended_its_side_waits_for_room_alone() {
+    let broker = Broker::start(FULL_AT_TEN);
+    let mut done = broker.producer();
+    broker.wait_for_metric("message_queue_producers", 1.0);
+    let mut blocked = broker.producer();
+    blocked.write_all(&frames([b"x"; 20])).expect("it is read");
+    broker.wait_for_metric("message_queue_parked_messages", 10.0);
+    for producer in [&done, &blocked] {
+        producer.shutdown(Shutdown::Write).expect("an orderly end");
+    }
+    assert_eq!(read_bytes_to_end(&mut done), b"");
+    assert_eq!(broker.wait_for_close(&done), "peer_closed");
+    let (_, producers) = broker.get("/producers");
+    assert!(producers.contains("\"waits_for_room\":true"), "{producers}");
+    let mut consumer = broker.consumer();
+    assert_eq!(read_messages(&mut consumer, 20), vec![b"x"; 20]);
+    assert_eq!(read_bytes_to_end(&mut blocked), b"");
+    assert_eq!(broker.wait_for_close(&blocked), "peer_closed");
+}
+
+/// It was taken for one that was reset, and what had not been read was lost.
+#[test]
+fn a_blocked_producer_that_ended_its_side_and_is_gone_loses_nothing() {
+    let broker = Broker::start(FULL_AT_TEN);
+    let mut gone = broker.producer();
+    gone.write_all(&frames([b"x"; 20])).expect("it is read");
+    broker.wait_for_metric("message_queue_parked_messages", 10.0);
+    gone.write_all(&frames([b"y"; 5]))
+        .expect("the socket takes it");
+    gone.shutdown(Shutdown::Write).expect("an orderly end");
+    let addr = gone.local_addr().expect("it is connected").to_string();
+    reset(gone);
+    // Until a reset is noticed that came after it.
+    let other = broker.connect_with(&[&b"PRODUCER\n"[..], &frames([b"z"; 1])].concat());
+    broker.wait_for_metric("message_queue_parked_messages", 11.0);
+    let other_addr = other.local_addr().expect("it is connected").to_string();
+    reset(other);
+    let closed = |addr: &str| {
+        let closed =
+            broker.wait_for_log(|line| line["message"] == "closed" && line["peer"] == addr);
+        closed["reason"].clone()
+    };
+    assert_eq!(closed(&other_addr), "peer_reset");
+    let mut consumer = broker.consumer();
+    let mut all = vec![b"x"; 20];
+    all.push(b"z");
+    all.extend([b"y"; 5]);
+    assert_eq!(read_messages(&mut consumer, 26), all);
+    assert_eq!(closed(&addr), "peer_closed");
 }
 
 #[test]

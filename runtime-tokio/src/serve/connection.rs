@@ -2,7 +2,7 @@
 //! wait for the socket.
 
 use super::driver::Driver;
-use super::net::Listener;
+use super::net::{Listener, Unread};
 use super::pacing::{Line, Turn};
 use super::peer::Peer;
 use super::stream::Stream;
@@ -28,7 +28,7 @@ const LAST_READS: Duration = Duration::from_millis(500);
 /// have their turn. The runtime's own limit is 128, which is 128 MiB.
 const READS_A_TURN: usize = 4;
 
-/// How often it is looked whether a producer that is not read from is still there.
+/// How often it is looked what there is to read of a producer that is not read from.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a connection that was told the last is read from, to be discarded.
@@ -44,13 +44,20 @@ pub(crate) struct Connection<L: Listener> {
     /// What it waits for before the next read, where its consumers are behind.
     turn: Option<Turn>,
     last_reads: Option<LastReads>,
-    /// Goes off when it is to be looked whether the peer is still there. None until it was once not
-    /// read from.
-    watch: Option<Pin<Box<Sleep>>>,
+    /// None until it was once not read from.
+    watch: Option<Watch>,
     /// Whether it came while the broker was draining: then only a consumer's role is awaited.
     late: bool,
     /// Whether its peer is to be told that it counts as alive.
     is_version2: bool,
+}
+
+/// The watch over a producer that is not read from.
+struct Watch {
+    /// Goes off when it is next to be looked what there is to read.
+    timer: Pin<Box<Sleep>>,
+    /// Whether the time was set for the orderly end: then silence is an end.
+    draining: bool,
 }
 
 /// The end of a producer while draining.
@@ -139,13 +146,16 @@ impl<L: Listener> Connection<L> {
                 continue;
             }
             if status.paused {
-                ready!(self.poll_failure(cx));
-                self.driver.feed(self.peer.conn, Input::PeerReset);
+                // Whatever else it has sent has to wait, and so has its end: only the end of the
+                // stream confirms what it has parked.
+                if let Some(Unread::Failure) = ready!(self.poll_unread(cx)) {
+                    self.driver.feed(self.peer.conn, Input::PeerReset);
+                }
                 continue;
             }
             if self.poll_turn(cx).is_pending() {
-                ready!(self.poll_failure(cx));
-                self.driver.feed(self.peer.conn, Input::PeerReset);
+                let unread = ready!(self.poll_unread(cx));
+                self.left_in_line(unread);
                 continue;
             }
             if self.reads_expired() {
@@ -184,24 +194,38 @@ impl<L: Listener> Connection<L> {
         Poll::Ready(())
     }
 
-    /// For a producer that is not read from: ready when its connection has failed, which no read
-    /// would tell. Now and then it is looked, too, whether it still has to wait.
-    fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let watch = self
-            .watch
-            .get_or_insert_with(|| Box::pin(sleep(WATCH_EVERY)));
-        while watch.as_mut().poll(cx).is_ready() {
-            if L::has_failed(&self.stream.lock()) {
-                return Poll::Ready(());
-            }
-            self.driver.look_at_pace(self.peer.conn);
-            if self.is_version2 {
-                // It is not read from, so nothing can be heard of it.
-                self.driver.feed(self.peer.conn, Input::Heard);
-            }
-            watch.as_mut().reset(Instant::now() + WATCH_EVERY);
+    /// For a producer that is not read from: ready when it is time to look, with what there is to read.
+    /// It is looked, too, whether it still has to wait.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<Option<Unread>> {
+        let watch = self.watch.get_or_insert_with(|| Watch {
+            timer: Box::pin(sleep(Duration::ZERO)),
+            draining: false,
+        });
+        if self.driver.is_draining() && !watch.draining {
+            watch.draining = true;
+            watch.timer.as_mut().reset(Instant::now() + QUIET);
         }
-        Poll::Pending
+        ready!(watch.timer.as_mut().poll(cx));
+        watch.timer.as_mut().reset(Instant::now() + WATCH_EVERY);
+        self.driver.look_at_pace(self.peer.conn);
+        if self.is_version2 {
+            // It is not read from, so nothing can be heard of it.
+            self.driver.feed(self.peer.conn, Input::Heard);
+        }
+        Poll::Ready(L::unread(&mut self.stream.lock()))
+    }
+
+    /// This is what there is to read of a producer that waits for its turn. Who has nothing more to
+    /// say need not wait for it.
+    fn left_in_line(&mut self, unread: Option<Unread>) {
+        match unread {
+            Some(Unread::Failure) => self.driver.feed(self.peer.conn, Input::PeerReset),
+            Some(Unread::End) => self.received(0),
+            Some(Unread::Nothing) if self.driver.is_draining() => {
+                self.driver.feed(self.peer.conn, Input::NothingToRead);
+            }
+            Some(Unread::Nothing | Unread::Bytes) | None => {}
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
