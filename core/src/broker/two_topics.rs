@@ -112,7 +112,7 @@ fn a_topic_that_is_full_holds_nobody_elses_producers() {
         let views = |two: &Two| {
             [OTHER_TOPIC, DEFAULT_TOPIC].map(|topic| {
                 let view = two.broker.topic_view(topic).expect("it is there");
-                (view.held_bytes, view.is_blocked)
+                (view.backlog_bytes, view.is_blocked)
             })
         };
         assert_eq!(views(&two), [(8, true), (0, false)]);
