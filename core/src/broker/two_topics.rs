@@ -204,7 +204,7 @@ fn a_topic_that_waits_for_bytes_is_told_by_the_one_that_has_them() {
     two.send(waits, &messages(1));
     assert_eq!(two.settle(&[]), [(waits, true)]);
     two.broker.check_invariants();
-    let _ = two.join(Role::Consumer, DEFAULT_TOPIC);
-    assert_eq!(two.settle(&[]), [(waits, false)]);
+    let reading = two.join(Role::Consumer, DEFAULT_TOPIC);
+    assert_eq!(two.settle(&[reading]), [(waits, false)]);
     two.broker.check_invariants();
 }
