@@ -101,7 +101,7 @@ impl Shared {
             idle_names: BTreeSet::new(),
             forgotten: 0,
             to_tell: Vec::new(),
-            budget: Budget::new(config.broker_bytes),
+            budget: Budget::new(&config),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -135,6 +135,27 @@ impl Shared {
     pub(crate) fn consumer(&mut self, conn: ConnId) -> &mut Consumer {
         let consumer = self.session(conn).consumer_mut();
         consumer.expect("the connection is a consumer")
+    }
+
+    /// Notes how many bytes of a frame that is not whole a connection holds.
+    pub(crate) fn set_partial(&mut self, conn: ConnId, bytes: usize) {
+        let session = self.session(conn);
+        let before = mem::replace(&mut session.partial, bytes);
+        if before != bytes {
+            self.budget.set_partial(conn, before, bytes);
+        }
+    }
+
+    /// Notes that this is parked.
+    pub(crate) fn note_parked(&mut self, count: Count) {
+        self.stats.parked += count;
+        self.budget.park(count.bytes as usize);
+    }
+
+    /// Notes that this is not parked any more.
+    pub(crate) fn note_unparked(&mut self, count: Count) {
+        self.stats.parked -= count;
+        self.budget.unpark(count.bytes as usize);
     }
 
     /// Hands messages of a group to a member in one write. Returns whether it holds them until it settles them.

@@ -2,6 +2,7 @@
 //! the fuzzers.
 
 use super::Broker;
+use crate::partial::PartialFrames;
 use crate::session::{Session, State};
 use crate::shared::Shared;
 use crate::stats::Count;
@@ -34,7 +35,9 @@ impl Broker {
         assert_eq!(self.shared.departed, departed.count());
         let late = sessions.values().filter(|session| session.is_late());
         assert_eq!(self.shared.late, late.count());
+        let mut partial = PartialFrames::default();
         for (conn, session) in sessions {
+            partial.replace(*conn, 0, session.partial);
             assert!(!session.is_late() || self.is_draining(), "{conn} came late");
             let producer = session.producer().filter(|it| it.is_parked);
             let blocked = producer.and_then(|it| it.topic.ok());
@@ -54,6 +57,7 @@ impl Broker {
             }
             self.check_consumer(*conn, session);
         }
+        assert_eq!(*self.shared.budget.partial(), partial);
     }
 
     fn check_consumer(&self, conn: crate::id::ConnId, session: &Session) {
@@ -122,7 +126,12 @@ impl Broker {
             let_in <= shared.config.broker_bytes,
             "more bytes than allowed"
         );
-        assert_eq!(shared.budget.used(), bytes);
+        let budget = &shared.budget;
+        assert_eq!(budget.backlogs(), bytes);
+        let in_flight = waiting.bytes as usize - bytes;
+        assert_eq!(budget.in_flight(), in_flight);
+        assert_eq!(budget.parked(), parked.bytes as usize);
+        assert_eq!(budget.partial_in_the_way(), None);
         assert_eq!(shared.stats.flow.waiting, waiting);
         assert!(shared.stats.flow.adds_up(), "{:?}", shared.stats.flow);
         assert_eq!(shared.stats.parked, parked);

@@ -285,12 +285,13 @@ impl Group {
 
     /// A member's socket has taken these messages, which it does not settle.
     pub(crate) fn delivered(&mut self, count: Count, books: &mut Books<'_>) {
+        books.shared.budget.end_write(count.bytes as usize);
         self.post(Entry::Delivered(count), books);
     }
 
     /// Messages that were handed to a member, which does not settle, were not taken by its socket.
     pub(crate) fn take_back(&mut self, waiting: Waiting, shared: &mut Shared) {
-        shared.budget.take(waiting.batch.byte_len());
+        shared.budget.requeue(waiting.batch.byte_len());
         self.backlog.put_back(waiting);
     }
 

@@ -87,7 +87,7 @@ impl Group {
         if is_held {
             self.hold(count, shared);
         } else {
-            shared.budget.give_back(count.bytes as usize);
+            shared.budget.start_write(count.bytes as usize);
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) opened: Now,
     /// What it is, once it has said so.
     pub(crate) state: State,
+    /// How many bytes of a frame that is not whole are counted for it. 0 once it is closing.
+    pub(crate) partial: usize,
     /// Why it is closing, once it is: its socket is being sealed, and until the answer it stays in
     /// its state, holds its place and is handed nothing more.
     closing: Option<CloseReason>,
@@ -62,6 +64,7 @@ impl Session {
         Self {
             opened,
             state: State::AwaitingRole { late },
+            partial: 0,
             closing: None,
             outbox: Outbox::default(),
             version2: None,

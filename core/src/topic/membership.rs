@@ -117,6 +117,7 @@ impl Topic {
             }
             group.dispatch(books.shared);
         });
+        self.group_lost_room(id, shared);
         self.arm_group_idle(id, shared);
         successor
     }
