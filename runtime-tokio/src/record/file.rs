@@ -375,15 +375,18 @@ mod tests {
         };
         let mut producers = Vec::new();
         for number in 0..30 {
-            let name = long_name(number);
-            let session = "s".repeat(64);
+            let (name, session) = (long_name(number), "s".repeat(64));
+            // Five bytes are left for `.dead`.
+            let topic = &name[5..];
             producers.push(introduce(
                 3 * number,
-                &format!("PRODUCER topic={name} client={name} producer={name} session={session}\n"),
+                &format!(
+                    "PRODUCER topic={topic} client={name} producer={name} session={session}\n"
+                ),
             ));
             introduce(
                 3 * number + 1,
-                &format!("CONSUMER topic={name} client={name} group={name} ack=1\n"),
+                &format!("CONSUMER topic={topic} client={name} group={name} ack=1\n"),
             );
             introduce(
                 3 * number + 2,
