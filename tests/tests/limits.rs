@@ -67,7 +67,7 @@ fn one_byte_may_be_enough() {
 fn a_role_line_that_does_not_end_is_closed() {
     assert_closed(
         &Broker::start(&[]),
-        &[&b"PRODUCER "[..], &[b'x'; 1016]].concat(),
+        &[&b"PRODUCER "[..], &[b'x'; 4088]].concat(),
         "role_line_too_long",
     );
 }

@@ -104,10 +104,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "OVERFLOW",
         default: "drop",
         allowed: Allowed::OneOf(&["drop", "block", "reject", "drop_oldest"]),
-        help: "Where there is no room. drop: the newest message is lost. block: its producer waits. \
-               reject: as drop, but a producer with confirm=1 is told where a queue or a named group \
-               is full; with drop and drop_oldest it waits there. drop_oldest: as drop, but in \
-               broadcast a consumer loses its oldest message.",
+        help: "No room: drop the newest message, block or reject its producer, or drop_oldest in broadcast.",
         memory: None,
         secret: false,
     },
@@ -217,7 +214,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "ROLE_LINE_BYTES",
-        default: "1KiB",
+        default: "4KiB",
         allowed: Allowed::Size {
             min: 16,
             max: 65_536,
