@@ -58,8 +58,9 @@ impl Broker {
         let consumers = self.shared.patterns.iter();
         let matching: Vec<ConnId> = consumers.filter(|conn| wanted(conn)).copied().collect();
         for conn in matching {
-            if let Err(reason) = self.join_by_pattern(conn, id) {
-                self.close(conn, reason);
+            match self.join_by_pattern(conn, id) {
+                Ok(()) => self.serve(conn),
+                Err(reason) => self.close(conn, reason),
             }
         }
         id
