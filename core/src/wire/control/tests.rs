@@ -2,6 +2,7 @@
 
 use super::table::{KINDS, Kind};
 use super::{BadFrame, CONTROL_BIT, Control, Field, Lag, Link, Origin, Outcome, Range, Reason};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -50,6 +51,66 @@ fn encoded(control: &Control) -> Vec<u8> {
 fn the_table_is_in_order_and_every_kind_has_a_name_of_its_own() {
     assert!(KINDS.windows(2).all(|pair| pair[0].code < pair[1].code));
     assert!(KINDS.windows(2).all(|pair| pair[0].name != pair[1].name));
+}
+
+/// The rows of the table in PROTOCOL.md, section "Control frames", without what they mean.
+fn documented() -> Vec<[&'static str; 4]> {
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROTOCOL.md"));
+    let (_, section) = text.split_once("\n## 10. Control frames\n").expect("there");
+    let (section, _) = section.split_once("\n## ").expect("another follows");
+    let rows = section.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, code, name, by, fields, _, _] = cells[..] else {
+            return None;
+        };
+        code.starts_with('`').then_some([code, name, by, fields])
+    });
+    rows.collect()
+}
+
+fn sent_by(links: &[Link]) -> &'static str {
+    match links {
+        [Link::FromProducer, Link::FromConsumer, ..] if links.len() == 4 => "everybody",
+        [Link::FromProducer, Link::FromConsumer] => "client",
+        [Link::FromProducer, Link::ToConsumer] => "producer, broker to consumer",
+        [Link::FromConsumer] => "consumer",
+        [Link::ToProducer, Link::ToConsumer] => "broker",
+        [Link::ToProducer] => "broker to producer",
+        [Link::ToConsumer] => "broker to consumer",
+        other => panic!("no words for {other:?}"),
+    }
+}
+
+fn in_words(fields: &[(&str, Field)]) -> String {
+    let words = fields.iter().map(|(name, field)| {
+        let written = match field {
+            Field::U8 => "u8",
+            Field::U32 => "u32",
+            Field::U64 => "u64",
+            Field::Text8 => "text8",
+            Field::Text16 => "text16",
+            Field::Rest => "text",
+            Field::Ranges => "ranges",
+        };
+        format!("{name}: {written}")
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn the_table_in_the_specification_is_this_one() {
+    let documented = documented();
+    assert_eq!(documented.len(), KINDS.len());
+    for (row, kind) in documented.iter().zip(&KINDS) {
+        let code = format!("`{:02x}`", kind.code);
+        let mut fields = in_words(kind.fields);
+        if let Some((link, more)) = kind.more {
+            assert_eq!(link, Link::ToConsumer);
+            fields = format!("{fields}; to a consumer also {}", in_words(more));
+        }
+        let expected = [&code, kind.name, sent_by(kind.links), &fields];
+        assert_eq!(row, &expected, "{}", kind.name);
+    }
 }
 
 #[test]
