@@ -51,6 +51,8 @@ pub(crate) struct Connection<L: Listener> {
     late: bool,
     /// Whether its peer is to be told that it counts as alive.
     is_version2: bool,
+    /// Whether something of what it has read is yet to be handed on: it was told not to read in the midst of it.
+    has_more: bool,
 }
 
 /// The end of a producer while draining.
@@ -83,6 +85,7 @@ impl<L: Listener> Connection<L> {
             watch: None,
             late,
             is_version2: false,
+            has_more: false,
         }
     }
 
@@ -141,6 +144,10 @@ impl<L: Listener> Connection<L> {
             if status.paused {
                 ready!(self.poll_failure(cx));
                 self.driver.feed(self.peer.conn, Input::PeerReset);
+                continue;
+            }
+            if std::mem::take(&mut self.has_more) {
+                self.hand_on();
                 continue;
             }
             if self.poll_turn(cx).is_pending() {
@@ -241,9 +248,28 @@ impl<L: Listener> Connection<L> {
 
     /// Hands on what a read brought; no bytes are the end of the stream.
     fn received(&mut self, bytes: usize) {
+        let is_partial = !self.hand_on();
+        if is_partial && bytes > 0 && self.is_version2 {
+            self.driver.feed(self.peer.conn, Input::Heard);
+        }
+        if bytes == 0 {
+            match self.decoder.finish() {
+                Ok(()) => self.driver.feed(self.peer.conn, Input::PeerClosed),
+                Err(error) => self.broke(error),
+            }
+        }
+    }
+
+    /// Hands on what was read, as far as the core wants it: in version 2 there may be control frames and more
+    /// messages behind those for which there is no room. Returns whether there was anything.
+    fn hand_on(&mut self) -> bool {
         let conn = self.peer.conn;
-        let mut is_partial = true;
+        let mut is_any = false;
         loop {
+            if self.is_version2 && self.peer.is_paused() {
+                self.has_more = true;
+                return is_any;
+            }
             match self.decoder.next() {
                 Ok(Some(decoded)) => {
                     match &decoded {
@@ -257,19 +283,13 @@ impl<L: Listener> Connection<L> {
                     }
                     self.driver.feed(conn, decoded.into());
                 }
-                Ok(None) => break,
-                Err(error) => return self.broke(error),
+                Ok(None) => return is_any,
+                Err(error) => {
+                    self.broke(error);
+                    return true;
+                }
             }
-            is_partial = false;
-        }
-        if is_partial && bytes > 0 && self.is_version2 {
-            self.driver.feed(conn, Input::Heard);
-        }
-        if bytes == 0 {
-            match self.decoder.finish() {
-                Ok(()) => self.driver.feed(conn, Input::PeerClosed),
-                Err(error) => self.broke(error),
-            }
+            is_any = true;
         }
     }
 
