@@ -162,14 +162,6 @@ impl<L: Listener> Connection<L> {
                 }
                 continue;
             }
-            if self.poll_turn(cx).is_pending() {
-                if self.report_partial() {
-                    continue;
-                }
-                let unread = ready!(self.poll_unread(cx));
-                self.left_in_line(unread);
-                continue;
-            }
             if self.has_more {
                 self.decode();
                 continue;
@@ -177,6 +169,14 @@ impl<L: Listener> Connection<L> {
             if self.has_ended {
                 // It is yet to be told what became of what it sent.
                 return Poll::Pending;
+            }
+            if self.poll_turn(cx).is_pending() {
+                if self.report_partial() {
+                    continue;
+                }
+                let unread = ready!(self.poll_unread(cx));
+                self.left_in_line(unread);
+                continue;
             }
             if self.reads_expired() {
                 self.driver.feed(self.peer.conn, Input::NothingToRead);

@@ -97,7 +97,7 @@ fn a_pattern_and_from() {
     let producer = accepted(&mut world, "PRODUCER topic=a.2");
     world.send(producer, frames(["first"]));
     assert_eq!(
-        world.to_consumer(consumer),
+        world.consumer_reads(consumer),
         [topic("a.2"), run(1, 1), message("first")]
     );
 }
@@ -111,11 +111,11 @@ fn a_topic_that_is_made_after_the_consumer_of_its_pattern_joined() {
     world.send(producer, frames(["first"]));
     for consumer in [own, named] {
         assert_eq!(
-            world.to_consumer(consumer),
+            world.consumer_reads(consumer),
             [topic("a.b.c"), run(1, 1), message("first")]
         );
     }
-    assert_eq!(world.to_producer(producer), [confirmed(1)]);
+    assert_eq!(world.producer_reads(producer), [confirmed(1)]);
 }
 
 #[test]
@@ -175,12 +175,12 @@ fn what_is_unsettled_or_delayed_takes_room() {
     let consumer = accepted(&mut world, "CONSUMER ack=1");
     let producer = accepted(&mut world, "PRODUCER confirm=1");
     world.send(producer, frames(["a", "b"]));
-    assert_eq!(world.to_producer(producer), [confirmed(1)]);
+    assert_eq!(world.producer_reads(producer), [confirmed(1)]);
     world.say(consumer, &settle(Outcome::Failed, 5000, 1, 1));
     world.pass(SECOND);
     assert!(
         world
-            .to_producer(producer)
+            .producer_reads(producer)
             .iter()
             .all(|it| *it != confirmed(2))
     );
@@ -188,7 +188,7 @@ fn what_is_unsettled_or_delayed_takes_room() {
     assert_eq!(world.messages(consumer), ["a", "a"]);
     world.say(consumer, &settle(Outcome::Done, 0, 2, 2));
     assert_eq!(world.messages(consumer), ["b"]);
-    assert_eq!(world.to_producer(producer), [confirmed(2)]);
+    assert_eq!(world.producer_reads(producer), [confirmed(2)]);
 }
 
 #[test]
@@ -272,11 +272,11 @@ fn a_settle_after_revoked() {
         code: "ack_timeout".into(),
         ranges: vec![Range { from: 1, to: 1 }],
     };
-    assert_eq!(world.to_consumer(consumer), [Said::Control(revoked)]);
+    assert_eq!(world.consumer_reads(consumer), [Said::Control(revoked)]);
     world.say(consumer, &settle(Outcome::Done, 0, 1, 2));
     assert_eq!(world.broker.stats().settled_late, 1);
     world.pass(SECOND / 10);
-    assert_eq!(world.to_consumer(consumer), [run(1, 2), message("a")]);
+    assert_eq!(world.consumer_reads(consumer), [run(1, 2), message("a")]);
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn a_message_that_was_written_in_part_has_not_failed() {
     world.cut(consumer);
     let other = accepted(&mut world, "CONSUMER ack=1");
     assert_eq!(
-        world.to_consumer(other),
+        world.consumer_reads(other),
         [run(1, 1), message("a"), message("b")]
     );
 }
@@ -304,7 +304,7 @@ fn a_run_goes_on_over_writes() {
     world.send(producer, frames(["a"]));
     world.send(producer, frames(["b"]));
     assert_eq!(
-        world.to_consumer(consumer),
+        world.consumer_reads(consumer),
         [run(1, 1), message("a"), message("b")]
     );
 }
@@ -315,7 +315,7 @@ fn first_attempts_and_later_ones_have_runs_of_their_own() {
     let consumer = accepted(&mut world, "CONSUMER ack=1 prefetch=2");
     let producer = accepted(&mut world, "PRODUCER v=2");
     world.send(producer, frames(["a", "b", "c"]));
-    world.to_consumer(consumer);
+    world.consumer_reads(consumer);
     world.say(consumer, &settle(Outcome::Return, 0, 1, 2));
     world.say(
         consumer,
@@ -325,7 +325,7 @@ fn first_attempts_and_later_ones_have_runs_of_their_own() {
         },
     );
     assert_eq!(
-        world.to_consumer(consumer),
+        world.consumer_reads(consumer),
         [
             run(1, 2),
             message("a"),
@@ -351,7 +351,7 @@ fn a_topic_that_a_producer_may_not_write() {
     world.send(producer, frames(["b", "c"]));
     world.say(producer, &Control::Topic("default".into()));
     world.send(producer, frames(["d"]));
-    let said = world.to_producer(producer);
+    let said = world.producer_reads(producer);
     let [
         first,
         Control::Refused(range, Reason { code, .. }),
@@ -377,7 +377,7 @@ fn blocked(world: &mut World) -> (ConnId, ConnId) {
     let consumer = accepted(world, "CONSUMER ack=1 heartbeat=0 prefetch=1");
     let producer = accepted(world, "PRODUCER confirm=1 heartbeat=10");
     world.send(producer, frames(["a", "b"]));
-    assert_eq!(world.to_producer(producer), [confirmed(1)]);
+    assert_eq!(world.producer_reads(producer), [confirmed(1)]);
     (consumer, producer)
 }
 
@@ -388,16 +388,16 @@ fn flush_and_ping_while_blocked() {
     world.say(producer, &Control::Ping(1));
     world.say(producer, &Control::Flush(2));
     world.pass(SECOND);
-    let said = world.to_producer(producer);
+    let said = world.producer_reads(producer);
     assert!(
         matches!(&said[..], [Control::Blocked { blocked: true, .. }]),
         "{said:?}"
     );
     world.pass(100 * SECOND);
     assert_eq!(world.closed(producer), None);
-    world.to_producer(producer);
+    world.producer_reads(producer);
     world.say(consumer, &settle(Outcome::Done, 0, 1, 1));
-    let said = world.to_producer(producer);
+    let said = world.producer_reads(producer);
     for expected in [Control::Pong(1, None), confirmed(2), Control::Flushed(2)] {
         assert!(said.contains(&expected), "{said:?}");
     }
@@ -408,7 +408,7 @@ fn goaway_while_blocked() {
     let mut world = World::new(narrow());
     let (consumer, producer) = blocked(&mut world);
     world.drain(30 * SECOND);
-    let said = world.to_producer(producer);
+    let said = world.producer_reads(producer);
     assert!(
         matches!(
             said[..],
@@ -420,7 +420,7 @@ fn goaway_while_blocked() {
         "{said:?}"
     );
     world.say(consumer, &settle(Outcome::Done, 0, 1, 1));
-    assert_eq!(world.to_producer(producer), [confirmed(2)]);
+    assert_eq!(world.producer_reads(producer), [confirmed(2)]);
     world.is_silent(producer);
     assert_eq!(world.closed(producer), Some("drained"));
     assert_eq!(world.messages(consumer), ["a", "b"]);
@@ -434,7 +434,7 @@ fn goaway_and_no_room_until_the_end() {
     world.pass(SECOND);
     assert_eq!(world.closed(producer), Some("drain_timeout"));
     assert_eq!(world.closed(consumer), Some("drain_timeout"));
-    assert!(!world.to_producer(producer).contains(&confirmed(2)));
+    assert!(!world.producer_reads(producer).contains(&confirmed(2)));
 }
 
 #[test]
@@ -449,7 +449,7 @@ fn a_takeover_while_draining() {
     assert!(answer.contains(" accepted=0 resumed=1"), "{answer}");
     world.send(second, frames(["a"]));
     world.is_silent(second);
-    assert_eq!(world.to_producer(second), [confirmed(1)]);
+    assert_eq!(world.producer_reads(second), [confirmed(1)]);
     assert_eq!(world.closed(second), Some("drained"));
 }
 
@@ -461,11 +461,11 @@ fn a_delay_beyond_the_end_of_a_drain() {
     world.send(producer, frames(["a"]));
     world.end(producer);
     world.say(consumer, &settle(Outcome::Failed, 60_000, 1, 1));
-    world.to_consumer(consumer);
+    world.consumer_reads(consumer);
     world.drain(10 * SECOND);
     world.pass(9 * SECOND);
     assert_eq!(
-        (world.closed(consumer), world.to_consumer(consumer)),
+        (world.closed(consumer), world.consumer_reads(consumer)),
         (None, vec![])
     );
     world.pass(SECOND);
@@ -533,12 +533,12 @@ fn overflow_and_confirms() {
         let mut world = World::new(overflow(waits));
         let producer = accepted(&mut world, "PRODUCER confirm=1");
         world.send(producer, frames(["a", "b"]));
-        assert_eq!(world.to_producer(producer), [confirmed(1)], "{waits:?}");
+        assert_eq!(world.producer_reads(producer), [confirmed(1)], "{waits:?}");
     }
     let mut world = World::new(overflow(Overflow::Reject));
     let producer = accepted(&mut world, "PRODUCER confirm=1");
     world.send(producer, frames(["a", "b"]));
-    let said = world.to_producer(producer);
+    let said = world.producer_reads(producer);
     let [Control::Refused(Range { from: 2, to: 2 }, reason), last] = &said[..] else {
         panic!("{said:?}");
     };
@@ -564,7 +564,7 @@ fn a_declared_group_and_the_unrouted() {
         position: 2,
         unrouted: 1,
     };
-    assert_eq!(world.to_producer(producer), [confirmed(1), unrouted]);
+    assert_eq!(world.producer_reads(producer), [confirmed(1), unrouted]);
     let consumer = accepted(&mut world, "CONSUMER topic=jobs group=store");
     assert_eq!(world.messages(consumer), ["a"]);
 }

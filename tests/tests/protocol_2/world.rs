@@ -158,24 +158,24 @@ impl World {
     }
 
     /// What a producer has read behind the answer.
-    pub(crate) fn to_producer(&mut self, conn: ConnId) -> Vec<Control> {
+    pub(crate) fn producer_reads(&mut self, conn: ConnId) -> Vec<Control> {
         let said = self.read(conn, Link::ToProducer, true);
         said.into_iter()
             .map(|it| match it {
                 Said::Control(control) => control,
-                other => panic!("{other:?}"),
+                other @ (Said::Line(_) | Said::Message(_)) => panic!("{other:?}"),
             })
             .collect()
     }
 
     /// What a consumer has read behind the answer.
-    pub(crate) fn to_consumer(&mut self, conn: ConnId) -> Vec<Said> {
+    pub(crate) fn consumer_reads(&mut self, conn: ConnId) -> Vec<Said> {
         self.read(conn, Link::ToConsumer, true)
     }
 
     /// The messages that a consumer has read.
     pub(crate) fn messages(&mut self, conn: ConnId) -> Vec<String> {
-        let said = self.to_consumer(conn).into_iter();
+        let said = self.consumer_reads(conn).into_iter();
         said.filter_map(|it| match it {
             Said::Message(message) => Some(message),
             Said::Line(_) | Said::Control(_) => None,
