@@ -12,15 +12,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// A broker.
-pub struct Broker {
-    pub address: String,
+pub(crate) struct Broker {
+    pub(crate) address: String,
     handle: Handle,
     serving: JoinHandle<message_queue_core::Stats>,
 }
 
 impl Broker {
     /// A broker with these settings.
-    pub async fn start(config: Config) -> Self {
+    pub(crate) async fn start(config: Config) -> Self {
         let server = Server::new(config, DecoderConfig::default());
         let handle = server.handle();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -34,7 +34,7 @@ impl Broker {
     }
 
     /// Ends the connections of all producers, as an operator.
-    pub async fn end_producers(&self) {
+    pub(crate) async fn end_producers(&self) {
         let overview = self.handle.overview(Detail::Lists).await;
         for producer in overview.expect("it serves").producers {
             // It may have gone by itself.
@@ -43,15 +43,15 @@ impl Broker {
     }
 
     /// Ends in an orderly way.
-    pub async fn drain(self) {
+    pub(crate) async fn drain(self) {
         self.handle.drain(Duration::from_secs(10));
         self.serving.await.expect("it ends");
     }
 }
 
 /// Leads connections on to a broker.
-pub struct Proxy {
-    pub address: String,
+pub(crate) struct Proxy {
+    pub(crate) address: String,
     state: Arc<State>,
 }
 
@@ -65,7 +65,7 @@ struct State {
 
 impl Proxy {
     /// A proxy whose first connections are cut after so many bytes to the broker, or from it.
-    pub async fn start(target: &str, cuts: &[(usize, usize)]) -> Self {
+    pub(crate) async fn start(target: &str, cuts: &[(usize, usize)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
         let state = Arc::new(State {
@@ -84,17 +84,17 @@ impl Proxy {
     }
 
     /// Ends what is connected, in the middle of whatever is said.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.state.cut.send_modify(|it| *it += 1);
     }
 
     /// Leads new connections elsewhere.
-    pub fn lead_to(&self, target: &str) {
+    pub(crate) fn lead_to(&self, target: &str) {
         *lock(&self.state.target) = target.to_owned();
     }
 
     /// How many cuts are still to come.
-    pub fn cuts_left(&self) -> usize {
+    pub(crate) fn cuts_left(&self) -> usize {
         lock(&self.state.cuts).len()
     }
 }
