@@ -498,10 +498,17 @@ impl World {
         let (whole, credit) = (self.rng.once_in(3), self.rng.once_in(30));
         let (at_random, delay) = (self.rng.next() as usize, self.rng.pick(&[0, 0, 60]));
         let prefetch = self.rng.within(1, 12) as u32;
-        let Client::Consumer { client, held, .. } = &mut self.peers[at].client else {
+        let Client::Consumer {
+            client,
+            held,
+            options,
+        } = &mut self.peers[at].client
+        else {
             return;
         };
         if credit {
+            // It asks for the same on its next connections.
+            options.prefetch = prefetch;
             client.credit(prefetch, 1 << 20);
         }
         let Some(delivery) = held.front() else { return };
