@@ -125,8 +125,10 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
     let runtime = runtime(settings.worker_threads()).map_err(StartError::Runtime)?;
     // Sockets belong to the runtime in which they are opened.
     let _in_runtime = runtime.enter();
+    let mut config = settings.broker_config();
+    config.started_ms = since_1970();
     let recorder = match settings.recording() {
-        Some(options) => Some(Recorder::start(options, settings.broker_config())?),
+        Some(options) => Some(Recorder::start(options, config.clone())?),
         None => None,
     };
     let options = settings.socket_options();
@@ -134,7 +136,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
     let options = settings.http_socket_options();
     let operators = listen("HTTP_PORT", settings.http_address(), options)?;
     runtime.block_on(process::run(
-        settings, signals, &log, clients, operators, recorder,
+        settings, config, signals, &log, clients, operators, recorder,
     ));
     if log.lost_lines() > 0 {
         tracing::warn!(
@@ -143,6 +145,17 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
         );
     }
     Ok(())
+}
+
+/// The time of day, in milliseconds since 1970.
+fn since_1970() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "consumers are told when messages were published; a recording holds it"
+    )]
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH);
+    since.unwrap_or_default().as_millis() as u64
 }
 
 /// One thread needs no locks and no stealing between queues, which is faster for most loads.

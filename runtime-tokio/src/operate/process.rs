@@ -11,7 +11,8 @@ use super::systemd;
 use crate::Server;
 use crate::record::Recorder;
 use crate::settings::Settings;
-use message_queue_core::Stats;
+
+use message_queue_core::{Config, Stats};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
@@ -21,13 +22,13 @@ use tracing::{error, info, warn};
 /// Serves until a signal has brought the orderly end about.
 pub(crate) async fn run(
     settings: &Settings,
+    mut config: Config,
     signals: Signals,
     log: &Log,
     clients: TcpListener,
     operators: TcpListener,
     recorder: Option<Recorder>,
 ) {
-    let mut config = settings.broker_config();
     let descriptors = Descriptors::allot(config.max_connections, settings.max_http_connections());
     config.max_connections = descriptors.connections;
     let mut server =
