@@ -26,6 +26,14 @@ pub struct Position {
 }
 
 impl Position {
+    /// The position so many places further on.
+    pub const fn plus(self, messages: u64) -> Self {
+        Self {
+            place: self.place.saturating_add(messages),
+            ..self
+        }
+    }
+
     /// How many messages stand from this one to `last`, both included; none where `last` is before it or of another
     /// connection.
     pub const fn messages_to(self, last: Self) -> u64 {

@@ -7,6 +7,7 @@ use message_queue_core::client::Position;
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::{Origin, Outcome};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,18 @@ impl Lease {
             .shared
             .lock()
             .settle(outcome, delay, self.from, self.to);
+        self.shared.wake();
+        settled
+    }
+
+    fn ack_part(&self, places: Range<usize>) -> bool {
+        let at = |place: usize| self.from.plus(place as u64);
+        assert!(!places.is_empty(), "no message in {places:?}");
+        let (from, to) = (at(places.start), at(places.end - 1));
+        assert!(to <= self.to, "{places:?} are not in the batch");
+        let mut state = self.shared.lock();
+        let settled = state.settle(Outcome::Done, Duration::ZERO, from, to);
+        drop(state);
         self.shared.wake();
         settled
     }
@@ -126,6 +139,14 @@ impl Message {
 
 impl Batch {
     settling!();
+
+    /// The work is done on some of them, by their places from 0.
+    ///
+    /// # Panics
+    /// If they are not in the batch, or none.
+    pub fn ack_part(&self, places: Range<usize>) -> bool {
+        self.lease.ack_part(places)
+    }
 
     pub(super) fn new(handed: Handed, shared: Arc<Shared<Inbound>>) -> Self {
         let Handed {
