@@ -92,8 +92,12 @@ pub enum CloseReason {
     Protocol(ProtocolError),
     /// No whole role line within the time allowed.
     RoleTimeout,
+    /// No byte of a frame that had begun came within the time allowed.
+    FrameTimeout,
     /// The peer took nothing of a write for too long, or was slower than the least rate allows.
     WriteTimeout,
+    /// It held the largest partial frame when the broker held as many bytes as it may.
+    BrokerBytes,
     /// Refused: the broker holds as many connections as it may.
     TooManyConnections,
     /// Refused: the broker holds as many consumers as it may.
@@ -127,7 +131,7 @@ impl CloseReason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::PeerClosed,
         Self::PeerReset,
         Self::Protocol(ProtocolError::UnknownRole(FirstBytes::NONE)),
@@ -137,7 +141,9 @@ impl CloseReason {
         Self::Protocol(ProtocolError::TruncatedFrame),
         Self::Protocol(ProtocolError::UnexpectedData),
         Self::RoleTimeout,
+        Self::FrameTimeout,
         Self::WriteTimeout,
+        Self::BrokerBytes,
         Self::TooManyConnections,
         Self::TooManyConsumers,
         Self::Draining,
@@ -170,25 +176,27 @@ impl CloseReason {
             Self::Protocol(ProtocolError::TruncatedFrame) => 6,
             Self::Protocol(ProtocolError::UnexpectedData) => 7,
             Self::RoleTimeout => 8,
-            Self::WriteTimeout => 9,
-            Self::TooManyConnections => 10,
-            Self::TooManyConsumers => 11,
-            Self::Draining => 12,
-            Self::Drained => 13,
-            Self::DrainTimeout => 14,
-            Self::EndedByOperator => 15,
-            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Version)) => 16,
-            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Unknown)) => 17,
-            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Bad)) => 18,
-            Self::Protocol(ProtocolError::BadFrame(_)) => 19,
-            Self::Protocol(ProtocolError::BadPosition { .. }) => 20,
-            Self::UnknownTopic => 21,
-            Self::TooManyTopics => 22,
-            Self::TooManyGroups => 23,
-            Self::GroupMismatch => 24,
-            Self::NoHistory => 25,
-            Self::TakenOver => 26,
-            Self::HeartbeatTimeout => 27,
+            Self::FrameTimeout => 9,
+            Self::WriteTimeout => 10,
+            Self::BrokerBytes => 11,
+            Self::TooManyConnections => 12,
+            Self::TooManyConsumers => 13,
+            Self::Draining => 14,
+            Self::Drained => 15,
+            Self::DrainTimeout => 16,
+            Self::EndedByOperator => 17,
+            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Version)) => 18,
+            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Unknown)) => 19,
+            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Bad)) => 20,
+            Self::Protocol(ProtocolError::BadFrame(_)) => 21,
+            Self::Protocol(ProtocolError::BadPosition { .. }) => 22,
+            Self::UnknownTopic => 23,
+            Self::TooManyTopics => 24,
+            Self::TooManyGroups => 25,
+            Self::GroupMismatch => 26,
+            Self::NoHistory => 27,
+            Self::TakenOver => 28,
+            Self::HeartbeatTimeout => 29,
         }
     }
 
@@ -204,7 +212,9 @@ impl CloseReason {
             Self::Protocol(ProtocolError::TruncatedFrame) => "truncated_frame",
             Self::Protocol(ProtocolError::UnexpectedData) => "unexpected_data",
             Self::RoleTimeout => "role_timeout",
+            Self::FrameTimeout => "frame_timeout",
             Self::WriteTimeout => "write_timeout",
+            Self::BrokerBytes => "broker_bytes",
             Self::TooManyConnections => "too_many_connections",
             Self::TooManyConsumers => "too_many_consumers",
             Self::Draining => "draining",
@@ -239,6 +249,10 @@ impl CloseReason {
         let text = match self {
             Self::Protocol(error) => return error.to_string(),
             Self::RoleTimeout => "no role line came in time",
+            Self::FrameTimeout => "a frame had begun, and no byte more of it came in time",
+            Self::BrokerBytes => {
+                "you held most of a frame, and the broker had no bytes for it (BROKER_BYTES)"
+            }
             Self::WriteTimeout => "what was written to you was not read in time",
             Self::TooManyConnections => {
                 "the broker holds as many connections as it may (MAX_CONNECTIONS)"

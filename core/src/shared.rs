@@ -17,6 +17,7 @@ use crate::wire::{Piece, Write};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +37,6 @@ pub(crate) struct Shared {
     pub(crate) patterns: BTreeSet<ConnId>,
     /// What of each topic has to be known elsewhere.
     pub(crate) facts: BTreeMap<TopicId, Facts>,
-    /// How many named groups there are.
-    pub(crate) named_groups: usize,
     /// The number of the next named group.
     pub(crate) next_group: u32,
     /// Names of producers without a connection, by when they left.
@@ -98,12 +97,11 @@ impl Shared {
             confirming: 0,
             patterns: BTreeSet::new(),
             facts: BTreeMap::new(),
-            named_groups: 0,
             next_group: 1,
             idle_names: BTreeSet::new(),
             forgotten: 0,
             to_tell: Vec::new(),
-            budget: Budget::new(config.broker_bytes),
+            budget: Budget::new(&config),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -137,6 +135,27 @@ impl Shared {
     pub(crate) fn consumer(&mut self, conn: ConnId) -> &mut Consumer {
         let consumer = self.session(conn).consumer_mut();
         consumer.expect("the connection is a consumer")
+    }
+
+    /// Notes how many bytes of a frame that is not whole a connection holds.
+    pub(crate) fn set_partial(&mut self, conn: ConnId, bytes: usize) {
+        let session = self.session(conn);
+        let before = mem::replace(&mut session.partial, bytes);
+        if before != bytes {
+            self.budget.set_partial(conn, before, bytes);
+        }
+    }
+
+    /// Notes that this is parked.
+    pub(crate) fn note_parked(&mut self, count: Count) {
+        self.stats.parked += count;
+        self.budget.park(count.bytes as usize);
+    }
+
+    /// Notes that this is not parked any more.
+    pub(crate) fn note_unparked(&mut self, count: Count) {
+        self.stats.parked -= count;
+        self.budget.unpark(count.bytes as usize);
     }
 
     /// Hands messages of a group to a member in one write. Returns whether it holds them until it settles them.
@@ -181,6 +200,7 @@ impl Shared {
                 Write::new(speech.pieces(first, &taken, &source, &mut membership.next))
             }
         };
+        let is_version2 = consumer.speech.is_some();
         let is_held = consumer.acks.is_some();
         let marks = match &mut consumer.acks {
             None => taken.into_iter().map(|it| it.mark).collect(),
@@ -209,6 +229,9 @@ impl Shared {
         if is_held {
             self.arm_ack_timer(member);
         }
+        if is_version2 {
+            self.count_on_its_way(member);
+        }
         self.outputs.push_back(Output::Write {
             conn: member,
             write,
@@ -230,8 +253,30 @@ impl Shared {
         self.to_tell.pop()
     }
 
+    /// Counts anew what is on its way to a connection of version 2.
+    fn count_on_its_way(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else {
+            return;
+        };
+        let counted = session.on_its_way();
+        if let Some(version2) = &mut session.version2 {
+            let before = mem::replace(&mut version2.counted, counted);
+            self.stats.writing += counted.messages;
+            self.stats.writing -= before.messages;
+            self.stats.saying = self.stats.saying + counted.said - before.said;
+        }
+    }
+
     /// Tells a connection of version 2 what it is yet to be told, if its socket is free.
     pub(crate) fn flush_signals(&mut self, conn: ConnId) {
+        let session = self.sessions.get(&conn);
+        if session.is_some_and(|it| it.version2.is_some()) {
+            self.tell(conn);
+            self.count_on_its_way(conn);
+        }
+    }
+
+    fn tell(&mut self, conn: ConnId) {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(&conn) else {
             return;

@@ -122,6 +122,24 @@ pub struct Stats {
     pub producers: usize,
     /// Consumers now.
     pub consumers: usize,
+    /// Connections of version 2 now.
+    pub version2: usize,
+    /// Topics now, dead-letter topics included.
+    pub topics: usize,
+    /// Named groups now, over all topics.
+    pub named_groups: usize,
+    /// Places in groups that consumers have now: in each topic that it receives from, a consumer has one.
+    pub memberships: usize,
+    /// Names of producers that are known now, with a connection or without.
+    pub producer_names: usize,
+    /// What consumers hold now until they settle it. It waits, too.
+    pub unsettled: Count,
+    /// The messages of the writes that are now in flight to connections of version 2.
+    pub writing: Count,
+    /// About how many bytes connections of version 2 are now told, or are yet to be told, beside messages.
+    pub saying: u64,
+    /// Connections ever that spoke version 2.
+    pub introduced: u64,
     /// Producers ever registered.
     pub producers_registered: u64,
     /// Consumers ever registered.

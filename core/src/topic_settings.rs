@@ -1,7 +1,8 @@
 //! What can be set for topics: how many there may be, and how each of them works.
 
-use crate::config::{Config, DeliveryMode, Overflow};
+use crate::config::{Config, ConfigError, DeliveryMode, Overflow};
 use crate::names::{Name, Pattern, TopicName};
+use crate::wire::MAX_FRAME;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -16,7 +17,8 @@ pub struct TopicsConfig {
     /// Whether a topic that somebody asks for is made. Dead-letter topics are made in any case.
     /// Default: yes.
     pub creation: bool,
-    /// The most topics, dead-letter topics included; at least 1. Default: 1,000. Memory: some 1 KiB for each.
+    /// The most topics, at least 1; dead-letter topics are not counted. Default: 1,000. Memory: some 1 KiB for
+    /// each.
     pub max_topics: usize,
     /// The most named groups, over all topics. Default: 10,000. Memory: some 512 bytes for each, and its backlog.
     pub max_groups: usize,
@@ -101,6 +103,24 @@ impl Default for TopicsConfig {
             producer_idle: Some(DAY),
             rules: Vec::new(),
         }
+    }
+}
+
+impl TopicsConfig {
+    /// Checks the bounds that the fields of the rules state.
+    pub(crate) fn check_rules(&self) -> Result<(), ConfigError> {
+        for rule in &self.rules {
+            let bounds = [
+                (rule.capacity, 1, "topics.rules.capacity"),
+                (rule.bytes, MAX_FRAME, "topics.rules.bytes"),
+            ];
+            for (value, at_least, field) in bounds {
+                if value.is_some_and(|value| value < at_least) {
+                    return Err(ConfigError { field, at_least });
+                }
+            }
+        }
+        Ok(())
     }
 }
 

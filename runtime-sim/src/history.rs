@@ -139,6 +139,17 @@ pub enum Event {
         reason: CloseReason,
     },
 
+    /// An operator had a connection ended that the broker held.
+    EndOrdered {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// An operator had the queue emptied.
+    Purged {
+        /// How much the broker said that it dropped for that; none if it has no queue.
+        count: Option<Count>,
+    },
+
     /// A fault struck.
     Struck {
         /// Which, in words.
@@ -277,6 +288,11 @@ impl fmt::Display for Event {
             Self::Paused { conn } => write!(f, "broker: {conn} waits for room"),
             Self::Resumed { conn } => write!(f, "broker: {conn} goes on"),
             Self::Closed { conn, reason } => write!(f, "broker: {conn} closed: {reason}"),
+            Self::EndOrdered { conn } => write!(f, "operator: end {conn}"),
+            Self::Purged { count } => match count {
+                Some(count) => write!(f, "operator: empty the queue: {}", Text(*count)),
+                None => f.write_str("operator: empty the queue: there is none"),
+            },
             Self::Struck { fault } => write!(f, "FAULT {fault}"),
             Self::Killed => f.write_str("BROKER KILLED"),
             Self::Healed => f.write_str("HEALED"),

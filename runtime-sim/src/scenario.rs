@@ -67,7 +67,7 @@ impl Scenario {
         match self {
             Self::Core => {
                 "the core alone, 10 simulated seconds: resets, stalls, partitions, restarts, \
-                 slow readers, hostile clients"
+                 slow readers, hostile clients, an operator"
             }
             Self::Full => {
                 "the production driver on simulated TCP, 20 simulated seconds: lost and doubled \

@@ -23,6 +23,8 @@ impl Broker {
         let confirms = producer.confirms.as_mut().map(|confirms| {
             confirms.received += batch.messages() as u64;
         });
+        // Its frame is whole: it is part of the batch.
+        self.shared.set_partial(conn, 0);
         let topic = match topic {
             Ok(topic) => topic,
             Err(reason) => return self.refuse_messages(conn, Count::of(&batch), reason),
@@ -38,6 +40,12 @@ impl Broker {
             }
         }
         self.admit_parked(topic);
+    }
+
+    /// A producer's decoder holds this much of a frame that is not whole.
+    pub(super) fn hold_partial(&mut self, conn: ConnId, bytes: usize) {
+        self.shared.set_partial(conn, bytes);
+        self.settle_budget();
     }
 
     /// The last messages that a producer sent are not taken in: it is told, or they are counted as lost.
@@ -114,10 +122,22 @@ impl Broker {
     /// and in those that wait for bytes, if there are now enough. What waits for a dead-letter topic does so too.
     pub(super) fn admit_parked(&mut self, topic: TopicId) {
         self.with_topic(topic, Topic::retry);
-        while let Some(topic) = self.shared.budget.next_with_room() {
-            self.with_topic(topic, Topic::retry_with_budget);
-        }
+        self.settle_budget();
         self.bury_waiting(topic);
+    }
+
+    /// Admits what is parked in the topics that wait for bytes, as far as there are enough. Where
+    /// there are not, whoever holds the largest partial frame is let go.
+    pub(super) fn settle_budget(&mut self) {
+        loop {
+            if let Some(topic) = self.shared.budget.next_with_room() {
+                self.with_topic(topic, Topic::retry_with_budget);
+            } else if let Some(conn) = self.shared.budget.partial_in_the_way() {
+                self.begin_to_close(conn, CloseReason::BrokerBytes);
+            } else {
+                return;
+            }
+        }
     }
 
     /// Tells connections what they are yet to be told.
@@ -159,9 +179,9 @@ impl Broker {
         act: impl FnOnce(&mut Topic, &mut Shared) -> T,
     ) -> T {
         let topic = self.topics.get_mut(&id).expect("the topic is there");
-        let before = self.shared.budget.used();
+        let before = self.shared.budget.backlogs();
         let result = act(topic, &mut self.shared);
-        topic.note_held(before, self.shared.budget.used());
+        topic.note_backlogs(before, self.shared.budget.backlogs());
         result
     }
 }

@@ -105,7 +105,6 @@ impl Broker {
         let left = drain.due.since(self.shared.now).as_millis();
         let left = u32::try_from(left).unwrap_or(u32::MAX);
         // Spread over a second, so that not all come back at once.
-        #[expect(clippy::cast_possible_truncation, reason = "below 1,000")]
         let wait = (conn.0 % 1000 * 397 % 1000) as u32;
         if let Some(version2) = self.shared.signal(conn)
             && !version2.is_going_away

@@ -137,7 +137,8 @@ impl Broker {
             conn: Some(conn),
             left: now,
         };
-        self.with_topic(topic, |it, _| it.producers.begin(name.clone(), life));
+        let is_new = self.with_topic(topic, |it, _| it.producers.begin(name.clone(), life));
+        self.shared.stats.producer_names += usize::from(is_new);
         (accepted, known.is_some())
     }
 
@@ -151,7 +152,8 @@ impl Broker {
                 return;
             }
             if let Some(topic) = self.topics.get_mut(topic) {
-                topic.producers.forget(name);
+                let forgotten = topic.producers.forget(name);
+                self.shared.stats.producer_names -= usize::from(forgotten);
             }
             self.shared.idle_names.pop_first();
         }
@@ -294,6 +296,9 @@ impl Broker {
         version2.signals.answer = Some(Answer::Ok(accepted).line());
         let session = self.shared.session(conn);
         session.version2 = Some(Box::new(version2));
+        self.shared.stats.version2 += 1;
+        self.shared.stats.introduced += 1;
+        let session = self.shared.session(conn);
         let role = match session.state {
             State::Consumer(_) => Role::Consumer,
             State::Producer(_) | State::AwaitingRole { .. } => Role::Producer,

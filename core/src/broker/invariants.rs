@@ -2,6 +2,7 @@
 //! the fuzzers.
 
 use super::Broker;
+use crate::partial::PartialFrames;
 use crate::session::{Session, State};
 use crate::shared::Shared;
 use crate::stats::Count;
@@ -34,7 +35,9 @@ impl Broker {
         assert_eq!(self.shared.departed, departed.count());
         let late = sessions.values().filter(|session| session.is_late());
         assert_eq!(self.shared.late, late.count());
+        let mut partial = PartialFrames::default();
         for (conn, session) in sessions {
+            partial.replace(*conn, 0, session.partial);
             assert!(!session.is_late() || self.is_draining(), "{conn} came late");
             let producer = session.producer().filter(|it| it.is_parked);
             let blocked = producer.and_then(|it| it.topic.ok());
@@ -54,6 +57,7 @@ impl Broker {
             }
             self.check_consumer(*conn, session);
         }
+        assert_eq!(*self.shared.budget.partial(), partial);
     }
 
     fn check_consumer(&self, conn: crate::id::ConnId, session: &Session) {
@@ -89,7 +93,7 @@ impl Broker {
     fn check_topics(&self) {
         let (mut waiting, mut let_in, mut bytes) = (Count::ZERO, 0, 0);
         let (mut parked, mut received) = (Count::ZERO, self.shared.forgotten);
-        let mut named = 0;
+        let (mut named, mut producers, mut unsettled) = (0, 0, Count::ZERO);
         for (id, topic) in &self.topics {
             assert_eq!(self.names.get(topic.name()), Some(id));
             assert!(self.shared.facts.contains_key(id));
@@ -103,6 +107,10 @@ impl Broker {
                 .filter(|it| it.name().is_some())
                 .count();
             received += topic.received();
+            producers += topic.producers.iter().count();
+            for group in topic.groups().values() {
+                unsettled += group.unsettled();
+            }
             for (_, batch) in topic.parked().line() {
                 parked += Count::of(batch);
             }
@@ -110,12 +118,20 @@ impl Broker {
         let shared = &self.shared;
         assert_eq!(self.names.len(), self.topics.len());
         assert_eq!(shared.facts.len(), self.topics.len());
-        assert_eq!(shared.named_groups, named);
+        assert_eq!(shared.stats.named_groups, named);
+        assert_eq!(shared.stats.topics, self.topics.len());
+        assert_eq!(shared.stats.producer_names, producers);
+        assert_eq!(shared.stats.unsettled, unsettled);
         assert!(
             let_in <= shared.config.broker_bytes,
             "more bytes than allowed"
         );
-        assert_eq!(shared.budget.used(), bytes);
+        let budget = &shared.budget;
+        assert_eq!(budget.backlogs(), bytes);
+        let in_flight = waiting.bytes as usize - bytes;
+        assert_eq!(budget.in_flight(), in_flight);
+        assert_eq!(budget.parked(), parked.bytes as usize);
+        assert_eq!(budget.partial_in_the_way(), None);
         assert_eq!(shared.stats.flow.waiting, waiting);
         assert!(shared.stats.flow.adds_up(), "{:?}", shared.stats.flow);
         assert_eq!(shared.stats.parked, parked);
@@ -131,6 +147,17 @@ impl Broker {
         assert_eq!(stats.connections, shared.sessions.len());
         assert_eq!(stats.producers, with(|it| it.producer().is_some()));
         assert_eq!(stats.consumers, with(|it| it.consumer().is_some()));
+        assert_eq!(stats.version2, with(|it| it.version2.is_some()));
+        let consumers = shared.sessions.values().filter_map(Session::consumer);
+        let memberships = consumers.map(|it| it.memberships.len());
+        assert_eq!(stats.memberships, memberships.sum::<usize>());
+        let (mut writing, mut saying) = (Count::ZERO, 0);
+        for session in shared.sessions.values().filter(|it| it.version2.is_some()) {
+            let on_its_way = session.on_its_way();
+            writing += on_its_way.messages;
+            saying += on_its_way.said;
+        }
+        assert_eq!((stats.writing, stats.saying), (writing, saying));
         let confirms = |it: &Session| it.producer().is_some_and(|it| it.confirms.is_some());
         assert_eq!(shared.confirming, with(confirms));
         let most = shared.config.max_connections;

@@ -141,6 +141,7 @@ impl Broker {
         });
         let (group, created) = joined?;
         self.shared.consumer(conn).join(topic, group, next);
+        self.shared.stats.memberships += 1;
         self.use_topic(topic);
         Ok((group, created))
     }
@@ -148,14 +149,19 @@ impl Broker {
     /// Begins to end a connection: it is handed nothing more, and asked for nothing but
     /// [`Input::Sealed`](crate::Input::Sealed). If it is closing already, the first reason stands.
     pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
-        let session = self.shared.session(conn);
-        if session.is_closing() {
+        if self.shared.session(conn).is_closing() {
             return;
         }
-        session.begin_closing(reason);
-        if session.awaits_role() {
-            self.clear_role_timer(conn);
-        }
+        self.begin_to_close(conn, reason);
+        self.settle_budget();
+    }
+
+    /// [`close`](Self::close), where others get the room of its partial frame later, and it is known
+    /// not to be closing.
+    pub(super) fn begin_to_close(&mut self, conn: ConnId, reason: CloseReason) {
+        self.shared.session(conn).begin_closing(reason);
+        self.shared.set_partial(conn, 0);
+        self.clear_role_timer(conn);
         self.shared.clear_write_timer(conn);
         self.clear_timers_of_version2(conn);
         self.withdraw(conn);
@@ -245,6 +251,11 @@ impl Broker {
         let stats = &mut self.shared.stats;
         stats.connections -= 1;
         stats.closed[reason.index()] += 1;
+        if let Some(version2) = &session.version2 {
+            stats.version2 -= 1;
+            stats.writing -= version2.counted.messages;
+            stats.saying -= version2.counted.said;
+        }
         match session.state {
             State::AwaitingRole { late } => self.shared.late -= usize::from(late),
             State::Producer(producer) => {

@@ -79,6 +79,15 @@ pub enum Input {
     NothingToRead,
     /// An operator wants it closed.
     EndedByOperator,
+    /// A producer's decoder holds this many bytes of a frame that is not whole: what
+    /// [`Decoder::partial`](crate::wire::Decoder::partial) returned. Stands until the next report
+    /// or the next [`Input::Batch`].
+    Partial {
+        /// The bytes that count.
+        bytes: usize,
+    },
+    /// A producer has begun a frame, and no byte more of it came for as long as is allowed.
+    FrameStalled,
 }
 
 impl From<Decoded> for Input {
@@ -210,7 +219,7 @@ impl<W> Output<W> {
 /// while let Some(output) = broker.poll_output() {
 ///     if let Output::Write { conn, write } = output {
 ///         assert_eq!(conn, consumer);
-///         written.extend(write.batches().iter().flat_map(|batch| batch.bodies()));
+///         written.extend(write.batches().flat_map(|batch| batch.bodies()));
 ///     }
 /// }
 /// assert_eq!(written, ["hello"]);
@@ -302,6 +311,8 @@ impl Broker {
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),
             Input::NothingToRead => self.nothing_to_read(conn),
             Input::EndedByOperator => self.close(conn, CloseReason::EndedByOperator),
+            Input::Partial { bytes } => self.hold_partial(conn, bytes),
+            Input::FrameStalled => self.close(conn, CloseReason::FrameTimeout),
         }
         self.proceed_with_drain();
         self.tell();

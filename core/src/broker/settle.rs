@@ -133,7 +133,7 @@ impl Broker {
         } = released;
         self.with_topic(topic, |it, shared| {
             it.with_group(group, shared, |group, books| {
-                group.put_back(waiting);
+                group.put_back(waiting, books.shared);
                 group.dispatch(books.shared);
             });
         });
@@ -170,8 +170,8 @@ impl Broker {
             waiting,
         } = released;
         self.with_topic(topic, |it, shared| {
-            it.with_group(group, shared, |group, _| {
-                group.give_up(waiting, reason.into())
+            it.with_group(group, shared, |group, books| {
+                group.give_up(waiting, reason.into(), books.shared);
             });
         });
         self.bury(topic, group);
@@ -273,14 +273,12 @@ impl Broker {
             }
         }
         for membership in consumer.memberships {
+            self.shared.stats.memberships -= 1;
             let (topic, group) = (membership.topic, membership.group);
             let successor =
                 self.with_topic(topic, |it, shared| it.leave(conn, group, reason, shared));
             if let Some(successor) = successor {
-                self.shared
-                    .consumer(successor)
-                    .ready
-                    .push_back((topic, group));
+                self.shared.consumer(successor).succeed(topic, group);
                 self.serve(successor);
             }
             self.leave_topic(topic);
@@ -296,7 +294,9 @@ impl Broker {
             waiting,
         } = released;
         self.with_topic(topic, |it, shared| {
-            it.with_group(group, shared, |group, _| group.put_back(waiting));
+            it.with_group(group, shared, |group, books| {
+                group.put_back(waiting, books.shared);
+            });
         });
     }
 }

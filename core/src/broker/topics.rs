@@ -49,6 +49,7 @@ impl Broker {
         self.shared.facts.insert(id, facts);
         let topic = Topic::new(id, name.clone(), epoch, settings, &mut self.shared);
         self.topics.insert(id, topic);
+        self.shared.stats.topics += 1;
         self.names.insert(name.clone(), id);
         let wanted = |conn: &ConnId| {
             let session = &self.shared.sessions[conn];
@@ -124,12 +125,14 @@ impl Broker {
         let Some(topic) = self.topics.remove(&id) else {
             return;
         };
+        self.shared.stats.topics -= 1;
         self.names.remove(topic.name());
         self.shared.facts.remove(&id);
         self.shared.forgotten += topic.received();
         for (name, life) in topic.producers.iter() {
             let idle = (life.left, id, name.clone());
             self.shared.idle_names.remove(&idle);
+            self.shared.stats.producer_names -= 1;
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Broker;
 use crate::group::Group;
 use crate::id::{ConnId, GroupId, TopicId};
+use crate::names::Name;
 use crate::session::{Consumer, Session, State};
 use crate::stats::{Count, Flow};
 use crate::time::Now;
@@ -44,22 +45,30 @@ pub struct ConnectionView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicView {
     /// The bytes in the backlogs of its groups.
-    pub held_bytes: usize,
+    pub backlog_bytes: usize,
     /// Whether something is parked: a producer waits for room, or has left something that does.
     pub is_blocked: bool,
 }
 
 /// One group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupView {
     /// The group.
     pub id: GroupId,
+    /// Its name, if it was given one.
+    pub name: Option<Name>,
     /// How many members it has.
     pub members: usize,
     /// What became of the messages offered to it.
     pub flow: Flow,
     /// What is in its backlog: waiting, and not in flight.
     pub backlog: Count,
+    /// What its members hold until they settle it.
+    pub unsettled: Count,
+    /// What has failed and is handed out again later.
+    pub delayed: Count,
+    /// What is given up and waits for room in its dead-letter topic.
+    pub given_up: Count,
 }
 
 impl Broker {
@@ -125,7 +134,7 @@ impl Broker {
     /// This topic.
     pub fn topic_view(&self, id: TopicId) -> Option<TopicView> {
         self.topics.get(&id).map(|topic| TopicView {
-            held_bytes: topic.held_bytes(),
+            backlog_bytes: topic.backlog_bytes(),
             is_blocked: !topic.parked().is_empty(),
         })
     }
@@ -139,7 +148,8 @@ impl Broker {
         sum
     }
 
-    /// The bytes of [`backlog`](Self::backlog), at no cost.
+    /// The bytes that count within [`Config::broker_bytes`](crate::Config::broker_bytes): of what
+    /// waits, of what is parked and of partial frames.
     pub const fn held_bytes(&self) -> usize {
         self.shared.budget.used()
     }
@@ -189,8 +199,12 @@ fn consumer_view(conn: ConnId, session: &Session, consumer: &Consumer) -> Consum
 fn group_view(group: &Group) -> GroupView {
     GroupView {
         id: group.id(),
+        name: group.name().cloned(),
         members: group.members().len(),
         flow: *group.flow(),
         backlog: group.backlog().count(),
+        unsettled: group.unsettled(),
+        delayed: group.retry().delayed(),
+        given_up: group.retry().given_up(),
     }
 }

@@ -51,6 +51,16 @@ impl Group {
                     "{id} forgets {member}"
                 );
             }
+            // Who holds something may have to settle it first.
+            let stands_by = self.active.is_some_and(|active| active != *member);
+            let is_free = session.credit().is_some_and(|credit| credit.holds_nothing);
+            assert!(
+                !is_free
+                    || membership.turn.is_some()
+                    || stands_by
+                    || self.emptying == Some(*member),
+                "{id} would not wake {member}"
+            );
             let could_take = session.credit().is_some() && membership.turn.is_some();
             let lost_wakeup = !self.backlog.is_empty() && could_take;
             assert!(!lost_wakeup, "{id}: messages wait and {member} is idle");

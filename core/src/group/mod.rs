@@ -201,7 +201,16 @@ impl Group {
             // It stands by.
             return;
         }
+        let holds_something = shared
+            .session(member)
+            .credit()
+            .is_some_and(|credit| !credit.holds_nothing);
         let consumer = shared.consumer(member);
+        if self.emptying == Some(member) && holds_something {
+            // It is looked at again when it has settled something.
+            consumer.ready.push_back((self.topic, self.id));
+            return;
+        }
         let turn = Turn {
             load: consumer.load(),
             number: self.next_turn,
@@ -276,38 +285,51 @@ impl Group {
 
     /// A member's socket has taken these messages, which it does not settle.
     pub(crate) fn delivered(&mut self, count: Count, books: &mut Books<'_>) {
+        books.shared.budget.end_write(count.bytes as usize);
         self.post(Entry::Delivered(count), books);
     }
 
     /// Messages that were handed to a member, which does not settle, were not taken by its socket.
     pub(crate) fn take_back(&mut self, waiting: Waiting, shared: &mut Shared) {
-        shared.budget.take(waiting.batch.byte_len());
+        shared.budget.requeue(waiting.batch.byte_len());
         self.backlog.put_back(waiting);
+    }
+
+    /// Members hold these until they settle them.
+    pub(super) fn hold(&mut self, count: Count, shared: &mut Shared) {
+        self.unsettled += count;
+        shared.stats.unsettled += count;
+    }
+
+    /// Members do not hold these any more.
+    fn release(&mut self, count: Count, shared: &mut Shared) {
+        self.unsettled -= count;
+        shared.stats.unsettled -= count;
     }
 
     /// A member has settled messages as done.
     pub(crate) fn settled(&mut self, count: Count, books: &mut Books<'_>) {
-        self.unsettled -= count;
+        self.release(count, books.shared);
         books.shared.budget.give_back(count.bytes as usize);
         self.post(Entry::Delivered(count), books);
     }
 
     /// Messages that a member held come back, as they are.
-    pub(crate) fn put_back(&mut self, waiting: Waiting) {
-        self.unsettled -= Count::of(&waiting.batch);
+    pub(crate) fn put_back(&mut self, waiting: Waiting, shared: &mut Shared) {
+        self.release(Count::of(&waiting.batch), shared);
         self.backlog.put_back(waiting);
     }
 
     /// Messages that a member held have failed, and are handed out again when `due`.
     pub(crate) fn delay(&mut self, waiting: Waiting, due: Now, shared: &mut Shared) {
-        self.unsettled -= Count::of(&waiting.batch);
+        self.release(Count::of(&waiting.batch), shared);
         self.retry.delay(waiting, due);
         self.arm_retry_timer(shared);
     }
 
     /// Messages that a member held are given up, and wait for room in the dead-letter topic.
-    pub(crate) fn give_up(&mut self, waiting: Waiting, reason: String) {
-        self.unsettled -= Count::of(&waiting.batch);
+    pub(crate) fn give_up(&mut self, waiting: Waiting, reason: String, shared: &mut Shared) {
+        self.release(Count::of(&waiting.batch), shared);
         self.retry.give_up(waiting, reason);
     }
 

@@ -20,6 +20,8 @@ impl Group {
     pub(crate) fn dispatch(&mut self, shared: &mut Shared) {
         if self.backlog.has_alone() {
             self.dispatch_alone(shared);
+        } else {
+            self.emptying = None;
         }
         let write_bytes = shared.config.write_bytes;
         let mut sharers = self.sharers(write_bytes);
@@ -83,9 +85,9 @@ impl Group {
     /// Messages have left the backlog for a member, which holds them until it settles them, or not.
     fn note_handed_out(&mut self, is_held: bool, count: Count, shared: &mut Shared) {
         if is_held {
-            self.unsettled += count;
+            self.hold(count, shared);
         } else {
-            shared.budget.give_back(count.bytes as usize);
+            shared.budget.start_write(count.bytes as usize);
         }
     }
 

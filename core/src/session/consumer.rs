@@ -144,6 +144,14 @@ impl Consumer {
         self.ready.push_back((topic, group));
     }
 
+    /// A group in which it stood by makes it the member that gets everything.
+    pub(crate) fn succeed(&mut self, topic: TopicId, group: GroupId) {
+        let is_waiting = self.membership(topic).turn.is_some();
+        if !is_waiting && !self.ready.contains(&(topic, group)) {
+            self.ready.push_back((topic, group));
+        }
+    }
+
     pub(super) fn credit(&self) -> Option<Credit> {
         let Some(acks) = &self.acks else {
             return (!self.is_paused).then_some(Credit {

@@ -12,7 +12,7 @@ pub(crate) use outbox::{HandedOut, Outbox};
 pub(crate) use producer::{Confirms, Producer};
 pub(crate) use signals::{MAX_REFUSALS, Signals};
 pub(crate) use speech::{Source, Speech};
-pub(crate) use version2::{BLOCKED_AFTER, Version2};
+pub(crate) use version2::{BLOCKED_AFTER, Counted, Version2};
 
 use crate::error::CloseReason;
 use crate::time::Now;
@@ -26,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) opened: Now,
     /// What it is, once it has said so.
     pub(crate) state: State,
+    /// How many bytes of a frame that is not whole are counted for it. 0 once it is closing.
+    pub(crate) partial: usize,
     /// Why it is closing, once it is: its socket is being sealed, and until the answer it stays in
     /// its state, holds its place and is handed nothing more.
     closing: Option<CloseReason>,
@@ -62,6 +64,7 @@ impl Session {
         Self {
             opened,
             state: State::AwaitingRole { late },
+            partial: 0,
             closing: None,
             outbox: Outbox::default(),
             version2: None,
@@ -84,10 +87,6 @@ impl Session {
     /// Whether it came while the broker was draining, and has no role yet.
     pub(crate) const fn is_late(&self) -> bool {
         matches!(self.state, State::AwaitingRole { late: true })
-    }
-
-    pub(crate) const fn awaits_role(&self) -> bool {
-        matches!(self.state, State::AwaitingRole { .. })
     }
 
     pub(crate) fn producer(&self) -> Option<&Producer> {
@@ -115,6 +114,19 @@ impl Session {
         match &mut self.state {
             State::Consumer(consumer) => Some(consumer),
             State::AwaitingRole { .. } | State::Producer(_) => None,
+        }
+    }
+
+    /// What is on its way to it, if it speaks version 2.
+    pub(crate) fn on_its_way(&self) -> Counted {
+        let signals = self
+            .version2
+            .as_ref()
+            .map_or(0, |it| it.signals.about_bytes());
+        let messages = self.outbox.in_flight();
+        Counted {
+            messages,
+            said: self.outbox.in_flight_bytes() as u64 - messages.bytes + signals as u64,
         }
     }
 

@@ -98,6 +98,12 @@ impl Outbox {
             .map_or(Count::ZERO, |flight| flight.write.count())
     }
 
+    /// How many bytes are in flight, those included that are no messages.
+    pub(crate) fn in_flight_bytes(&self) -> usize {
+        let flight = self.in_flight.as_ref();
+        flight.map_or(0, |flight| flight.write.byte_len())
+    }
+
     /// What is in flight and goes back to its group if it is not written: what the consumer does not hold until it
     /// settles it.
     pub(crate) fn unheld(&self) -> Option<(TopicId, GroupId, Count)> {

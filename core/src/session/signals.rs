@@ -55,6 +55,18 @@ impl Signals {
         self.refused.push((range, reason));
     }
 
+    /// About how many bytes it takes, what every one of them takes not counted.
+    pub(crate) fn about_bytes(&self) -> usize {
+        /// A range of positions.
+        const RANGE: usize = 20;
+        let refused = self.refused.iter();
+        let refused = refused.map(|(_, why)| 2 * RANGE + why.code.len() + why.text.len());
+        self.answer.as_ref().map_or(0, String::len)
+            + self.revoked.len() * RANGE
+            + refused.sum::<usize>()
+            + self.blocked.as_ref().map_or(0, |(_, text)| text.len())
+    }
+
     /// Everything, as it stands on the wire; none if there is nothing.
     pub(crate) fn take(&mut self) -> Option<Bytes> {
         if self.is_empty() {

@@ -3,6 +3,7 @@
 use super::Signals;
 use crate::error::CloseReason;
 use crate::names::Name;
+use crate::stats::Count;
 use crate::time::Now;
 use bytes::Bytes;
 use core::time::Duration;
@@ -34,6 +35,18 @@ pub(crate) struct Version2 {
     pub(crate) blocked_timer: Option<Now>,
     /// Why it is closed as soon as it has been told everything.
     pub(crate) finishing: Option<CloseReason>,
+    /// What of it is counted among the broker's [`Stats`](crate::Stats).
+    pub(crate) counted: Counted,
+}
+
+/// What is on its way to a connection of version 2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Counted {
+    /// Those of the write in flight.
+    pub(crate) messages: Count,
+    /// About how many bytes it is told, or yet to be told, beside them.
+    pub(crate) said: u64,
 }
 
 impl Version2 {
@@ -49,6 +62,7 @@ impl Version2 {
             was_told_blocked: false,
             blocked_timer: None,
             finishing: None,
+            counted: Counted::default(),
         }
     }
 

@@ -81,7 +81,7 @@ impl Topic {
         let Some(rest) = rest else {
             return Published::Offered;
         };
-        shared.stats.parked += Count::of(&rest);
+        shared.note_parked(Count::of(&rest));
         self.parked.line.push_back((conn, rest.compact()));
         Published::Parked
     }
@@ -94,7 +94,7 @@ impl Topic {
         shared: &mut Shared,
     ) -> Published {
         while !batch.is_empty() {
-            match self.room(&batch, shared) {
+            match self.room(&batch, shared.budget.room()) {
                 Ok(fits) => self.offer(conn, batch.split_at(fits), shared),
                 Err(_) => return Published::Refused(Count::of(&batch)),
             }
@@ -111,10 +111,10 @@ impl Topic {
         shared: &mut Shared,
     ) -> Option<FrameBatch> {
         while !batch.is_empty() {
-            match self.room(&batch, shared) {
+            match self.room(&batch, shared.budget.room()) {
                 Ok(fits) => self.offer(conn, batch.split_at(fits), shared),
                 Err(blocker) => {
-                    self.block(blocker, shared);
+                    self.block(&batch, blocker, shared);
                     return Some(batch);
                 }
             }
@@ -129,16 +129,16 @@ impl Topic {
         groups.filter(move |group| all || group.id().is_lasting())
     }
 
-    fn block(&mut self, blocker: Blocker, shared: &mut Shared) {
+    fn block(&mut self, batch: &FrameBatch, blocker: Blocker, shared: &mut Shared) {
         if let Blocker::Budget { bytes } = blocker {
-            shared.budget.queue(self.id, bytes);
+            shared.budget.queue(self.id, bytes, batch.byte_len());
         }
         self.parked.blocker = Some(blocker);
     }
 
-    /// How much of the front of `batch` every bounding group has room for, and the budget for all of them;
-    /// one message at least. If none, what blocks it.
-    fn room(&self, batch: &FrameBatch, shared: &Shared) -> Result<(usize, usize), Blocker> {
+    /// How much of the front of `batch` every bounding group has room for, and the budget, which has
+    /// `budget_room`, for all of them; one message at least. If none, what blocks it.
+    fn room(&self, batch: &FrameBatch, budget_room: usize) -> Result<(usize, usize), Blocker> {
         let (_, first) = batch.prefix(1, usize::MAX);
         let (mut messages, mut bytes, mut groups) = (usize::MAX, usize::MAX, 0);
         for group in self.bounding_groups() {
@@ -150,7 +150,7 @@ impl Topic {
             bytes = bytes.min(room.bytes);
             groups += 1;
         }
-        if let Some(budget) = shared.budget.room().checked_div(groups) {
+        if let Some(budget) = budget_room.checked_div(groups) {
             if budget < first {
                 let bytes = first * groups;
                 return Err(Blocker::Budget { bytes });
@@ -207,13 +207,27 @@ impl Topic {
         }
     }
 
+    /// After a group was handed something back: it may be what blocks now, and not the budget.
+    pub(super) fn group_lost_room(&mut self, id: GroupId, shared: &mut Shared) {
+        let has_room = self
+            .groups
+            .get(&id)
+            .is_some_and(|it| self.has_room_for_first(it));
+        if let Some(Blocker::Budget { .. }) = self.parked.blocker
+            && !has_room
+        {
+            shared.budget.unqueue(self.id);
+            self.parked.blocker = Some(Blocker::Group(id));
+        }
+    }
+
     /// Offers what is parked, as far as there is now room.
     fn admit_parked(&mut self, shared: &mut Shared) {
         self.parked.blocker = None;
         while let Some((conn, batch)) = self.parked.line.pop_front() {
-            shared.stats.parked -= Count::of(&batch);
+            shared.note_unparked(Count::of(&batch));
             if let Some(rest) = self.admit(conn, batch, shared) {
-                shared.stats.parked += Count::of(&rest);
+                shared.note_parked(Count::of(&rest));
                 self.parked.line.push_front((conn, rest));
                 return;
             }
@@ -227,7 +241,7 @@ impl Topic {
             return;
         };
         if let Some((_, batch)) = self.parked.line.remove(place) {
-            shared.stats.parked -= Count::of(&batch);
+            shared.note_unparked(Count::of(&batch));
         }
         if place == 0 {
             if let Some(Blocker::Budget { .. }) = self.parked.blocker {
@@ -244,7 +258,7 @@ impl Topic {
         self.parked.blocker = None;
         while let Some((conn, batch)) = self.parked.line.pop_front() {
             let count = Count::of(&batch);
-            shared.stats.parked -= count;
+            shared.note_unparked(count);
             self.receive(count, shared);
             self.lose(count, DropReason::Shutdown, shared);
             shared.unparked(conn);
@@ -271,8 +285,9 @@ impl Topic {
         let queued: Vec<TopicId> = shared.budget.line().filter(|it| it == id).collect();
         let waits_for_bytes = matches!(parked.blocker, Some(Blocker::Budget { .. }));
         assert_eq!(queued.len(), usize::from(waits_for_bytes), "{id}");
+        let room = shared.budget.room_for_parked(batch.byte_len());
         assert!(
-            self.room(batch, shared).is_err(),
+            self.room(batch, room).is_err(),
             "{conn} waits and there is room"
         );
         if let Some(Blocker::Group(group)) = parked.blocker {

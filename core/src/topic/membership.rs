@@ -45,7 +45,7 @@ impl Topic {
         let id = match (found, wanted) {
             (Some(id), _) => id,
             (None, Some(name)) => {
-                if shared.named_groups >= shared.config.topics.max_groups {
+                if shared.stats.named_groups >= shared.config.topics.max_groups {
                     return Err(CloseReason::TooManyGroups);
                 }
                 self.new_named(name.clone(), shared)
@@ -79,7 +79,7 @@ impl Topic {
     pub(super) fn new_named(&mut self, name: Name, shared: &mut Shared) -> GroupId {
         let id = GroupId::Named(shared.next_group);
         shared.next_group += 1;
-        shared.named_groups += 1;
+        shared.stats.named_groups += 1;
         let group = Group::new(self.id, id, Some(name.clone()), self.limits());
         self.groups.insert(id, group);
         self.named.insert(name, id);
@@ -98,9 +98,10 @@ impl Topic {
         let group = self.groups.get_mut(&id).expect("the group is there");
         let successor = group.leave(conn);
         if let GroupId::Own(_) = id {
-            let lost_by = match reason {
-                CloseReason::DrainTimeout => DropReason::Shutdown,
-                _ => DropReason::ConsumerLeft,
+            let lost_by = if reason == CloseReason::DrainTimeout {
+                DropReason::Shutdown
+            } else {
+                DropReason::ConsumerLeft
             };
             self.end_group(id, lost_by, shared);
             return None;
@@ -116,6 +117,7 @@ impl Topic {
             }
             group.dispatch(books.shared);
         });
+        self.group_lost_room(id, shared);
         self.arm_group_idle(id, shared);
         successor
     }
@@ -158,7 +160,7 @@ impl Topic {
         group.clear_timers(shared);
         if let Some(name) = group.name() {
             self.named.remove(name);
-            shared.named_groups -= 1;
+            shared.stats.named_groups -= 1;
         }
         self.group_left(shared);
     }

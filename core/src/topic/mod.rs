@@ -44,7 +44,7 @@ pub(crate) struct Topic {
     /// What waits to be offered.
     parked: Parked,
     /// The bytes that its groups hold: its part of the budget.
-    held: usize,
+    backlog_bytes: usize,
     /// Who sends to it under a name.
     pub(crate) producers: Producers,
     /// How many connections use it: producers that send to it, and consumers.
@@ -83,7 +83,7 @@ impl Topic {
             next_sequence: 1,
             flow: Flow::default(),
             parked: Parked::default(),
-            held: 0,
+            backlog_bytes: 0,
             producers: Producers::default(),
             users: 0,
             idle_timer: None,
@@ -114,10 +114,6 @@ impl Topic {
         }
     }
 
-    pub(crate) const fn id(&self) -> TopicId {
-        self.id
-    }
-
     pub(crate) const fn name(&self) -> &TopicName {
         &self.name
     }
@@ -139,14 +135,14 @@ impl Topic {
     }
 
     /// The bytes that its groups hold.
-    pub(crate) const fn held_bytes(&self) -> usize {
-        self.held
+    pub(crate) const fn backlog_bytes(&self) -> usize {
+        self.backlog_bytes
     }
 
-    /// Takes note of what this topic has taken from the budget or given back: of it so much was used
-    /// `before` and `after`.
-    pub(crate) const fn note_held(&mut self, before: usize, after: usize) {
-        self.held = self.held + after - before;
+    /// Takes note of what this topic has changed: all groups together held so much `before` and
+    /// `after`.
+    pub(crate) const fn note_backlogs(&mut self, before: usize, after: usize) {
+        self.backlog_bytes = self.backlog_bytes + after - before;
     }
 
     pub(crate) const fn next_sequence(&self) -> u64 {
@@ -325,7 +321,7 @@ impl Topic {
         }
         assert_eq!(self.flow.waiting, waiting, "{}", self.id);
         let held = self.groups.values().map(Group::bytes);
-        assert_eq!(self.held, held.sum::<usize>(), "{}", self.id);
+        assert_eq!(self.backlog_bytes, held.sum::<usize>(), "{}", self.id);
         assert!(self.flow.adds_up(), "{}: {:?}", self.id, self.flow);
         for (name, id) in &self.named {
             assert_eq!(self.groups[id].name(), Some(name), "{}", self.id);

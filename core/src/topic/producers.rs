@@ -30,9 +30,10 @@ impl Producers {
         self.0.get(name)
     }
 
-    /// A producer has come. What is known of another life under its name is forgotten.
-    pub(crate) fn begin(&mut self, name: Name, life: Life) {
-        self.0.insert(name, life);
+    /// A producer has come. What is known of another life under its name is forgotten. Returns whether the name
+    /// was unknown.
+    pub(crate) fn begin(&mut self, name: Name, life: Life) -> bool {
+        self.0.insert(name, life).is_none()
     }
 
     /// The connection of a producer is gone; by then, all up to `accepted` was safe or refused. Returns whether
@@ -47,8 +48,9 @@ impl Producers {
         true
     }
 
-    pub(crate) fn forget(&mut self, name: &Name) {
-        self.0.remove(name);
+    /// Returns whether the name was known.
+    pub(crate) fn forget(&mut self, name: &Name) -> bool {
+        self.0.remove(name).is_some()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, &Life)> {

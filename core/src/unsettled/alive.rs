@@ -1,7 +1,7 @@
 //! Which of the numbers below some bound are still in a set from which numbers are only removed.
 //!
 //! It takes a little more than one bit for each number. However many have been removed, the next one
-//! that is left is found, and those below a number are counted, in O(log n).
+//! that is left is found in O(log n).
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -55,14 +55,6 @@ impl Alive {
             .is_some_and(|word| (word >> (number % WORD)) & 1 == 1)
     }
 
-    /// How many there are below a number.
-    pub(super) fn count_below(&self, number: usize) -> usize {
-        let part = self.words.get(number / WORD).map_or(0, |word| {
-            (word & below(number % WORD)).count_ones() as usize
-        });
-        self.count_in_words(number / WORD) + part
-    }
-
     /// The first that is not below a number.
     pub(super) fn first_from(&self, number: usize) -> Option<usize> {
         let word = number / WORD;
@@ -97,6 +89,7 @@ impl Alive {
     }
 
     /// Bytes of memory that it takes beside itself.
+    #[cfg(test)]
     pub(super) const fn overhead(&self) -> usize {
         self.words.capacity() * size_of::<u64>() + self.sums.capacity() * size_of::<u32>()
     }
@@ -166,7 +159,6 @@ mod tests {
             let alive = Alive::all(end);
             alive.check();
             assert_eq!(alive.count(), end);
-            assert_eq!(alive.count_below(usize::MAX), end);
             assert_eq!(alive.first_from(0), (end > 0).then_some(0));
             assert_eq!(alive.first_from(end), None);
             assert!(!alive.contains(end));
@@ -181,7 +173,7 @@ mod tests {
         assert_eq!(alive.first_from(2), Some(2));
         assert_eq!(alive.first_from(3), Some(262_143));
         assert_eq!(alive.first_from(100_000), Some(262_143));
-        assert_eq!(alive.count_below(262_143), 3);
+        assert_eq!(alive.count(), 4);
     }
 
     proptest! {
@@ -199,7 +191,6 @@ mod tests {
             for number in 0..800 {
                 prop_assert_eq!(alive.contains(number), set.contains(&number));
                 prop_assert_eq!(alive.first_from(number), set.range(number..).next().copied());
-                prop_assert_eq!(alive.count_below(number), set.range(..number).count());
             }
         }
     }

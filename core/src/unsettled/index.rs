@@ -58,13 +58,6 @@ impl Index {
         Count::new(self.alive.count(), self.bytes)
     }
 
-    /// How many messages with these offsets are unsettled.
-    pub(super) fn count_in(&self, offsets: &Range<u64>) -> u64 {
-        let places = self.places_of(offsets);
-        let count = self.alive.count_below(places.end) - self.alive.count_below(places.start);
-        count as u64
-    }
-
     /// Shows `each` what is unsettled of the messages with these offsets and removes it.
     pub(super) fn remove(
         &mut self,
@@ -189,6 +182,7 @@ impl Index {
     }
 
     /// Bytes of memory that it takes.
+    #[cfg(test)]
     pub(super) const fn overhead(&self) -> usize {
         size_of::<Self>() + self.places.capacity() * size_of::<Place>() + self.alive.overhead()
     }

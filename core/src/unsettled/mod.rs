@@ -188,18 +188,6 @@ impl<M: Clone> Unsettled<M> {
         oldest
     }
 
-    /// How many messages of the range are unsettled: O(log n) and constant work for each run in it.
-    pub(crate) fn unsettled_in(&self, range: Range) -> u64 {
-        let from = self.first_run(range.from);
-        if from > range.to {
-            return 0;
-        }
-        self.runs
-            .range(from..=range.to)
-            .map(|(first, held)| held.run.count_in(&offsets(range, *first)))
-            .sum()
-    }
-
     /// Where the run begins that this position belongs to; the position itself if all before it are settled.
     fn first_run(&self, position: u64) -> u64 {
         let before = self.runs.range(..=position).next_back();
@@ -214,6 +202,7 @@ impl<M: Clone> Unsettled<M> {
     }
 
     /// About how many bytes of memory it takes beside the messages.
+    #[cfg(test)]
     pub(crate) fn overhead(&self) -> usize {
         // Nodes of a map that only grows at its end are filled to 6 in 11.
         let runs = self.runs.len() * size_of::<(u64, Marked<M>)>() * 11 / 6;

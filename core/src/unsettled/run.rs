@@ -61,15 +61,6 @@ impl Run {
             .map_or_else(|| Count::of(&self.batch), |index| index.count())
     }
 
-    /// How many messages with these offsets are unsettled.
-    pub(super) fn count_in(&self, offsets: &Range<u64>) -> u64 {
-        if let Some(index) = &self.index {
-            return index.count_in(offsets);
-        }
-        let offsets = self.within(offsets);
-        offsets.end.saturating_sub(offsets.start)
-    }
-
     /// Shows `each` what is unsettled of the messages with these offsets, in order, and removes it.
     pub(super) fn remove(
         &mut self,
@@ -140,6 +131,7 @@ impl Run {
     }
 
     /// Bytes of memory that it takes beside itself and the messages.
+    #[cfg(test)]
     pub(super) fn overhead(&self) -> usize {
         self.index.as_ref().map_or(0, |index| index.overhead())
     }

@@ -33,6 +33,8 @@ struct Ledger<'a> {
     /// Messages that were offered to no group, and those counted as dropped for that.
     without_group: Count,
     without_group_dropped: Count,
+    /// What an operator had dropped in this step and was not counted as dropped yet.
+    to_purge: Count,
     /// Consumers that left in this step. What is admitted between two of them cannot be told from
     /// what is admitted after both.
     left_in_step: u32,
@@ -97,6 +99,7 @@ impl<'a> Ledger<'a> {
             not_offered: Count::ZERO,
             without_group: Count::ZERO,
             without_group_dropped: Count::ZERO,
+            to_purge: Count::ZERO,
             left_in_step: 0,
             ambiguous: false,
         }
@@ -147,6 +150,7 @@ impl<'a> Ledger<'a> {
                 reason,
                 count,
             } => self.drop_counted(*group, *reason, *count, record, findings),
+            Event::Purged { count } => self.purge(*count, record, findings),
             Event::Closed { conn, .. } => self.close(*conn),
             Event::Killed => *self = Self::new(self.settings),
             Event::Ended { held } => self.end(*held, record, findings),
@@ -162,6 +166,7 @@ impl<'a> Ledger<'a> {
             | Event::WriteProgressed { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
+            | Event::EndOrdered { .. }
             | Event::Struck { .. }
             | Event::Healed
             | Event::Settled { .. }
@@ -215,6 +220,14 @@ impl<'a> Ledger<'a> {
         record: &Record,
         findings: &mut Findings,
     ) {
+        if reason == DropReason::Purged {
+            let Some(rest) = less(self.to_purge, count) else {
+                return findings.add(Invariant::Accounting, record, || {
+                    format!("{} purged, which no operator ordered", Text(count))
+                });
+            };
+            self.to_purge = rest;
+        }
         match group {
             None if reason == DropReason::Shutdown => self.not_offered += count,
             None => self.without_group_dropped += count,
@@ -225,6 +238,22 @@ impl<'a> Ledger<'a> {
                 }),
             },
         }
+    }
+
+    /// An operator had the queue emptied: all that waits and is not in flight is to be dropped, what
+    /// was handed back included.
+    fn purge(&mut self, told: Option<Count>, record: &Record, findings: &mut Findings) {
+        let queue = self.groups.get_mut(&GroupId::Shared);
+        let backlog = queue.and_then(|queue| {
+            queue.handed_back = Count::ZERO;
+            queue.backlog()
+        });
+        if told != backlog {
+            findings.add(Invariant::Accounting, record, || {
+                format!("the queue had {backlog:?}; an operator was told of {told:?}")
+            });
+        }
+        self.to_purge = backlog.unwrap_or_default();
     }
 
     fn close(&mut self, conn: ConnId) {
@@ -252,6 +281,12 @@ impl<'a> Ledger<'a> {
             }
         }
         self.closed.clear();
+        if !self.to_purge.is_zero() {
+            findings.add(Invariant::Accounting, last, || {
+                format!("{} were to be purged and are not", Text(self.to_purge))
+            });
+        }
+        self.to_purge = Count::ZERO;
         self.not_offered = Count::ZERO;
         self.left_in_step = 0;
         let mut let_in = 0;
@@ -333,7 +368,8 @@ fn check_closed(id: GroupId, group: &Group, last: &Record, findings: &mut Findin
 #[cfg(test)]
 mod tests {
     use crate::checker::Invariant;
-    use crate::checker::script::{Script, closed, dropped, ended, write};
+    use crate::checker::script::{Script, closed, count, dropped, ended, write};
+    use crate::history::Event;
     use message_queue_core::wire::Role;
     use message_queue_core::{CloseReason, ConnId, DeliveryMode, DropReason, GroupId};
 
@@ -422,6 +458,32 @@ mod tests {
             .publishes(1, &[0, 1, 2, 3, 4, 5, 6], [write(2, 2)])
             .step([ended(2, 0, &[0, 1]), closed(2, CloseReason::PeerReset)]);
         assert_eq!(script.finds(), []);
+    }
+
+    #[test]
+    fn a_purge_that_drops_more_or_less_than_waits_is_caught() {
+        let purge = |told: u64, counted| {
+            let count = Some(count(told));
+            let queue = Some(GroupId::Shared);
+            queue_of_three()
+                .step([
+                    Event::Purged { count },
+                    dropped(queue, counted, DropReason::Purged),
+                ])
+                .finds()
+        };
+        assert_eq!(purge(2, 2), []);
+        assert_eq!(purge(2, 1), [Invariant::Accounting]);
+        assert_eq!(purge(2, 3), [Invariant::Accounting]);
+        assert_eq!(purge(3, 2), [Invariant::Accounting]);
+        let lost = dropped(Some(GroupId::Shared), 2, DropReason::Purged);
+        let nobody_ordered = queue_of_three().step([lost]);
+        assert_eq!(nobody_ordered.finds(), [Invariant::Accounting]);
+    }
+
+    /// One in flight, two that wait.
+    fn queue_of_three() -> Script {
+        queue().publishes(1, &[0, 1, 2], [write(2, 1)])
     }
 
     #[test]

@@ -21,8 +21,9 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
         draining: false,
     };
     for record in &history.records {
-        pass.follow(record, findings);
+        // Before what comes too late moves or ends the deadline.
         pass.check_deadlines(record, findings);
+        pass.follow(record, findings);
     }
 }
 
@@ -48,6 +49,8 @@ struct Connection {
     due: Option<Micros>,
     /// When the write in flight to it must be over though it goes on.
     longest: Micros,
+    /// An operator wants it ended.
+    ordered_to_end: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,7 @@ impl Lifecycle<'_> {
                     opened: 0,
                     due: None,
                     longest: 0,
+                    ordered_to_end: false,
                 };
                 self.connections.insert(*conn, connection);
             }
@@ -116,6 +120,13 @@ impl Lifecycle<'_> {
                 (self.consumers, self.producers, self.open) = (0, 0, 0);
             }
             Event::Draining => self.draining = true,
+            Event::EndOrdered { conn } => {
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.ordered_to_end = true;
+                }
+                // At once, whatever else it had time for.
+                self.set_due(*conn, Some(record.at));
+            }
             Event::WriteEnded { .. }
             | Event::Sent { .. }
             | Event::Received { .. }
@@ -124,6 +135,7 @@ impl Lifecycle<'_> {
             | Event::Dropped { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
+            | Event::Purged { .. }
             | Event::Struck { .. }
             | Event::Healed
             | Event::Settled { .. }
@@ -266,6 +278,7 @@ impl Lifecycle<'_> {
             CloseReason::PeerClosed => !matches!(manners, Manners::Breaks(_)),
             CloseReason::PeerReset => true,
             CloseReason::RoleTimeout => stage == Stage::Opened,
+            CloseReason::FrameTimeout | CloseReason::BrokerBytes => stage == Stage::Producer,
             CloseReason::WriteTimeout => stage == Stage::Consumer,
             CloseReason::TooManyConnections | CloseReason::TooManyConsumers => {
                 stage == Stage::Opened
@@ -281,8 +294,10 @@ impl Lifecycle<'_> {
             | CloseReason::NoHistory
             | CloseReason::TakenOver
             | CloseReason::HeartbeatTimeout => false,
-            // No operator is simulated.
-            CloseReason::EndedByOperator => false,
+            CloseReason::EndedByOperator => {
+                let connection = self.connections.get(&conn);
+                connection.is_some_and(|connection| connection.ordered_to_end)
+            }
         };
         if !fits {
             findings.add(Invariant::CloseReason, record, || {
@@ -331,6 +346,18 @@ mod tests {
         let three = (1..=3).fold(script(), |script, conn| script.joins(conn, Role::Consumer));
         assert_eq!(three.finds(), []);
         assert_eq!(three.joins(4, Role::Consumer).finds(), [Invariant::Limits]);
+    }
+
+    #[test]
+    fn an_end_that_no_operator_ordered_is_caught_and_so_is_an_order_that_is_not_obeyed() {
+        let ordered = Event::EndOrdered { conn: ConnId(1) };
+        let ends = closed(1, CloseReason::EndedByOperator);
+        let joined = || script().joins(1, Role::Consumer);
+        let obeyed = joined().step([ordered.clone()]).step([ends.clone()]);
+        assert_eq!(obeyed.finds(), []);
+        assert_eq!(joined().step([ends]).finds(), [Invariant::CloseReason]);
+        let ignored = joined().step([ordered]).later(200_000).step([]).ends();
+        assert_eq!(ignored.finds(), [Invariant::Deadline]);
     }
 
     #[test]

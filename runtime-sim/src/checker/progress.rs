@@ -78,6 +78,8 @@ impl Progress {
             | Event::Dropped { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
+            | Event::EndOrdered { .. }
+            | Event::Purged { .. }
             | Event::Struck { .. } => {}
         }
     }

@@ -113,6 +113,22 @@ impl Host {
         }
     }
 
+    /// An operator has a connection ended, if the broker holds it.
+    pub(super) fn end(&mut self, conn: ConnId, world: &mut World) {
+        if self.holds(conn) {
+            let ordered = Event::EndOrdered { conn };
+            self.input(conn, Input::EndedByOperator, world, Some(ordered));
+        }
+    }
+
+    /// An operator empties the queue.
+    pub(super) fn purge(&mut self, world: &mut World) {
+        world.begin_step();
+        let count = self.broker.purge(now(world));
+        world.record(Event::Purged { count });
+        self.execute(world);
+    }
+
     /// The connection was reset.
     pub(super) fn reset(&mut self, conn: ConnId, world: &mut World) {
         self.input(conn, Input::PeerReset, world, None);
@@ -125,8 +141,7 @@ impl Host {
             return;
         };
         if socket.paused {
-            socket.decoder.park(&mut self.spares);
-            return;
+            return self.report_partial(conn, world);
         }
         let buffer = socket.decoder.recv_buf_from(&mut self.spares);
         let spare = buffer.capacity() - buffer.len();
@@ -137,9 +152,20 @@ impl Host {
                 self.decode(conn, world);
             }
             None => {
-                socket.decoder.park(&mut self.spares);
+                self.report_partial(conn, world);
                 self.nothing_to_read(conn, world);
             }
+        }
+    }
+
+    /// Nothing is read: the core is told how much of a frame is kept meanwhile.
+    fn report_partial(&mut self, conn: ConnId, world: &mut World) {
+        let Some(socket) = self.sockets.get_mut(&conn) else {
+            return;
+        };
+        socket.decoder.park(&mut self.spares);
+        if let Some(bytes) = socket.decoder.report_partial() {
+            self.input(conn, Input::Partial { bytes }, world, None);
         }
     }
 
@@ -152,7 +178,10 @@ impl Host {
                             conn,
                             count: Count::of(batch),
                         }),
-                        _ => None,
+                        Decoded::Role(_)
+                        | Decoded::Options(_)
+                        | Decoded::BadOptions(_)
+                        | Decoded::Control(_) => None,
                     };
                     self.input(conn, decoded.into(), world, accepted);
                 }

@@ -215,6 +215,17 @@ impl<'a> CoreSim<'a> {
         match kind {
             FaultKind::Lag { extra_us, for_us } => world.lag = (*extra_us, now + for_us),
             FaultKind::Restart { down_us } => self.kill_broker(*down_us),
+            FaultKind::EndedByOperator { client } => {
+                let peer = self.peers.iter().find(|peer| peer.id() == *client);
+                if let (Some(host), Some(conn)) = (&mut self.host, peer.and_then(|it| it.conn)) {
+                    host.end(conn, world);
+                }
+            }
+            FaultKind::Purge => {
+                if let Some(host) = &mut self.host {
+                    host.purge(world);
+                }
+            }
             FaultKind::Reset { client, .. }
             | FaultKind::Leave { client, .. }
             | FaultKind::Stall { client, .. }
@@ -314,6 +325,9 @@ fn strike_client(kind: &FaultKind, peer: &mut Peer<'_>, world: &mut World) {
                 world.hold(conn, now + for_us);
             }
         }
-        FaultKind::Lag { .. } | FaultKind::Restart { .. } => {}
+        FaultKind::Lag { .. }
+        | FaultKind::Restart { .. }
+        | FaultKind::EndedByOperator { .. }
+        | FaultKind::Purge => {}
     }
 }

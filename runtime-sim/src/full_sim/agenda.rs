@@ -72,6 +72,7 @@ pub(super) fn of(plan: &Plan) -> Vec<Item> {
             FaultKind::Restart { down_us } => {
                 (Deed::KillBroker, Some((*down_us, Deed::StartBroker)))
             }
+            FaultKind::EndedByOperator { .. } | FaultKind::Purge => continue,
         };
         add(fault.at_us, describe(&fault.kind), deed, end);
     }
@@ -122,5 +123,7 @@ fn describe(fault: &FaultKind) -> String {
         FaultKind::Restart { down_us } => {
             format!("broker killed for {} ms", down_us / MILLISECOND)
         }
+        FaultKind::EndedByOperator { client } => format!("client {client} ended by an operator"),
+        FaultKind::Purge => "queue emptied by an operator".to_owned(),
     }
 }

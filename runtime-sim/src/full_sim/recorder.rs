@@ -279,7 +279,9 @@ impl State {
             | Input::PeerClosed
             | Input::PeerReset
             | Input::NothingToRead
-            | Input::EndedByOperator => {}
+            | Input::EndedByOperator
+            | Input::Partial { .. }
+            | Input::FrameStalled => {}
         }
     }
 

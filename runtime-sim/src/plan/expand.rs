@@ -190,7 +190,7 @@ fn hostile(rng: &mut Rng) -> Hostile {
 /// One kind of fault, before it has a victim and a moment.
 type Make = fn(&mut Rng, u32) -> FaultKind;
 
-const KINDS: [(u64, Make); 6] = [
+const KINDS: [(u64, Make); 8] = [
     (40, |rng, client| FaultKind::Reset {
         client,
         away_us: rng.within(1..=1_000) * MILLISECOND,
@@ -214,6 +214,8 @@ const KINDS: [(u64, Make); 6] = [
     (10, |rng, _| FaultKind::Restart {
         down_us: rng.within(1..=500) * MILLISECOND,
     }),
+    (8, |_, client| FaultKind::EndedByOperator { client }),
+    (8, |_, _| FaultKind::Purge),
 ];
 
 fn faults(rng: &mut Rng, clients: &[Client]) -> Vec<Fault> {
@@ -249,6 +251,22 @@ mod tests {
         assert!(common.contains(&count(|plan| plan.settings.overflow == Overflow::Block)));
         assert!(common.contains(&count(|plan| plan.ending == Ending::DrainUnderLoad)));
         assert!(common.contains(&count(|plan| plan.faults.is_empty())));
+    }
+
+    #[test]
+    fn now_and_then_an_operator_does_something() {
+        let plans: Vec<Plan> = (0..100).map(Plan::of_seed).collect();
+        let with = |wanted: fn(&FaultKind) -> bool| {
+            let faults = plans.iter().map(|plan| &plan.faults);
+            let struck = faults.filter(|faults| faults.iter().any(|fault| wanted(&fault.kind)));
+            struck.count()
+        };
+        let rarely = 1..=20;
+        assert!(rarely.contains(&with(|kind| matches!(kind, FaultKind::Purge))));
+        assert!(rarely.contains(&with(|kind| matches!(
+            kind,
+            FaultKind::EndedByOperator { .. }
+        ))));
     }
 
     #[test]

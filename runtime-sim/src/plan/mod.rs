@@ -290,4 +290,11 @@ pub enum FaultKind {
         /// After how long it is back.
         down_us: Micros,
     },
+    /// An operator has a client's connection ended. It comes back. For the core alone.
+    EndedByOperator {
+        /// Whose.
+        client: u32,
+    },
+    /// An operator empties the queue, if there is one. For the core alone.
+    Purge,
 }

@@ -106,8 +106,9 @@ impl Plan {
         }
         for fault in &self.faults {
             within("at_us", fault.at_us, 0, LONGEST)?;
-            let (field, span) = fault.kind.span();
-            within(field, span, 1, LONGEST)?;
+            if let Some((field, span)) = fault.kind.span() {
+                within(field, span, 1, LONGEST)?;
+            }
         }
         Ok(())
     }
@@ -144,15 +145,16 @@ impl Plan {
 }
 
 impl FaultKind {
-    /// How long the fault lasts, and the name of the field that says so.
-    const fn span(&self) -> (&'static str, Micros) {
-        match self {
+    /// How long the fault lasts, if it says so, and the name of the field that does.
+    const fn span(&self) -> Option<(&'static str, Micros)> {
+        Some(match self {
             Self::Reset { away_us, .. } | Self::Leave { away_us, .. } => ("away_us", *away_us),
             Self::Stall { for_us, .. } | Self::Hold { for_us, .. } | Self::Lag { for_us, .. } => {
                 ("for_us", *for_us)
             }
             Self::Restart { down_us } => ("down_us", *down_us),
-        }
+            Self::EndedByOperator { .. } | Self::Purge => return None,
+        })
     }
 }
 

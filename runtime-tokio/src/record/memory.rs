@@ -145,7 +145,12 @@ fn batches(step: &Step<Write>) -> impl Iterator<Item = &FrameBatch> {
     });
     let written = step.outputs.iter().filter_map(|output| match output {
         Output::Write { write, .. } => Some(write.batches()),
-        _ => None,
+        Output::Farewell { .. }
+        | Output::Close { .. }
+        | Output::Pause { .. }
+        | Output::Resume { .. }
+        | Output::Registered { .. }
+        | Output::Dropped { .. } => None,
     });
     let written = written.flatten();
     read.chain(written)

@@ -2,9 +2,10 @@
 //! wait for the socket.
 
 use super::driver::Driver;
-use super::net::Listener;
+use super::net::{Listener, Unread};
 use super::pacing::{Line, Turn};
 use super::peer::Peer;
+use super::stall::StallWatch;
 use super::stream::Stream;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
 use message_queue_core::{CloseReason, Count, Input, ProtocolError};
@@ -28,7 +29,7 @@ const LAST_READS: Duration = Duration::from_millis(500);
 /// have their turn. The runtime's own limit is 128, which is 128 MiB.
 const READS_A_TURN: usize = 4;
 
-/// How often it is looked whether a producer that is not read from is still there.
+/// How often it is looked what there is to read of a producer that is not read from.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a connection that was told the last is read from, to be discarded.
@@ -44,15 +45,25 @@ pub(crate) struct Connection<L: Listener> {
     /// What it waits for before the next read, where its consumers are behind.
     turn: Option<Turn>,
     last_reads: Option<LastReads>,
-    /// Goes off when it is to be looked whether the peer is still there. None until it was once not
-    /// read from.
-    watch: Option<Pin<Box<Sleep>>>,
+    /// None until it was once not read from.
+    watch: Option<Watch>,
+    stall: StallWatch,
     /// Whether it came while the broker was draining: then only a consumer's role is awaited.
     late: bool,
     /// Whether its peer is to be told that it counts as alive.
     is_version2: bool,
-    /// Whether something of what it has read is yet to be handed on: it was told not to read in the midst of it.
+    /// Whether something has arrived that was not handed on yet: its producer was blocked before.
     has_more: bool,
+    /// Whether the stream has ended behind all that has arrived.
+    has_ended: bool,
+}
+
+/// The watch over a producer that is not read from.
+struct Watch {
+    /// Goes off when it is next to be looked what there is to read.
+    timer: Pin<Box<Sleep>>,
+    /// Whether the time was set for the orderly end: then silence is an end.
+    draining: bool,
 }
 
 /// The end of a producer while draining.
@@ -72,6 +83,7 @@ impl<L: Listener> Connection<L> {
         stream: Stream<L::Stream>,
         config: DecoderConfig,
         late: bool,
+        frame_timeout: Duration,
     ) -> Self {
         let decoder = Decoder::new(config);
         Self {
@@ -82,16 +94,23 @@ impl<L: Listener> Connection<L> {
             role: None,
             turn: None,
             last_reads: None,
+            stall: StallWatch::new(frame_timeout),
             watch: None,
             late,
             is_version2: false,
             has_more: false,
+            has_ended: false,
         }
     }
 
     /// Serves the connection until it has ended.
     pub(crate) async fn run(mut self) {
         let reason = poll_fn(|cx| self.poll(cx)).await;
+        // Its memory is free before anybody is told the last.
+        self.decoder = Decoder::new(DecoderConfig::default());
+        if reason == CloseReason::BrokerBytes {
+            self.driver.freed();
+        }
         if let Some(farewell) = self.peer.take_farewell() {
             self.peer.say_farewell(&farewell).await;
             self.linger().await;
@@ -115,15 +134,6 @@ impl<L: Listener> Connection<L> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let end = self.poll_end(cx);
-        if end.is_pending() {
-            // While it waits, whoever reads next may do so into its buffer.
-            self.decoder.park(&mut self.driver.spares());
-        }
-        end
-    }
-
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut reads = 0;
         loop {
             let status = self.driver.flush(&self.peer, cx);
@@ -142,24 +152,41 @@ impl<L: Listener> Connection<L> {
                 continue;
             }
             if status.paused {
-                ready!(self.poll_failure(cx));
-                self.driver.feed(self.peer.conn, Input::PeerReset);
+                if self.report_partial() {
+                    continue;
+                }
+                // Whatever else it has sent has to wait, and so has its end: only the end of the
+                // stream confirms what it has parked.
+                if let Some(Unread::Failure) = ready!(self.poll_unread(cx)) {
+                    self.driver.feed(self.peer.conn, Input::PeerReset);
+                }
                 continue;
             }
-            if std::mem::take(&mut self.has_more) {
-                self.hand_on();
+            if self.has_more {
+                self.decode();
                 continue;
+            }
+            if self.has_ended {
+                // It is yet to be told what became of what it sent.
+                return Poll::Pending;
             }
             if self.poll_turn(cx).is_pending() {
-                ready!(self.poll_failure(cx));
-                self.driver.feed(self.peer.conn, Input::PeerReset);
+                if self.report_partial() {
+                    continue;
+                }
+                let unread = ready!(self.poll_unread(cx));
+                self.left_in_line(unread);
                 continue;
             }
             if self.reads_expired() {
                 self.driver.feed(self.peer.conn, Input::NothingToRead);
                 continue;
             }
-            if reads == READS_A_TURN {
+            if reads == READS_A_TURN || self.driver.awaits_freeing() {
+                // If it has to go for that, it does so at once.
+                if self.report_partial() {
+                    continue;
+                }
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -167,6 +194,10 @@ impl<L: Listener> Connection<L> {
             match self.poll_read(cx) {
                 Poll::Ready(Ok(bytes)) => self.received(bytes),
                 Poll::Ready(Err(_)) => self.driver.feed(self.peer.conn, Input::PeerReset),
+                Poll::Pending if self.report_partial() => {}
+                Poll::Pending if self.poll_stalled(cx).is_ready() => {
+                    self.driver.feed(self.peer.conn, Input::FrameStalled);
+                }
                 Poll::Pending => {
                     ready!(self.poll_quiet(cx));
                     self.driver.feed(self.peer.conn, Input::NothingToRead);
@@ -191,24 +222,38 @@ impl<L: Listener> Connection<L> {
         Poll::Ready(())
     }
 
-    /// For a producer that is not read from: ready when its connection has failed, which no read
-    /// would tell. Now and then it is looked, too, whether it still has to wait.
-    fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let watch = self
-            .watch
-            .get_or_insert_with(|| Box::pin(sleep(WATCH_EVERY)));
-        while watch.as_mut().poll(cx).is_ready() {
-            if L::has_failed(&self.stream.lock()) {
-                return Poll::Ready(());
-            }
-            self.driver.look_at_pace(self.peer.conn);
-            if self.is_version2 {
-                // It is not read from, so nothing can be heard of it.
-                self.driver.feed(self.peer.conn, Input::Heard);
-            }
-            watch.as_mut().reset(Instant::now() + WATCH_EVERY);
+    /// For a producer that is not read from: ready when it is time to look, with what there is to read.
+    /// It is looked, too, whether it still has to wait.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<Option<Unread>> {
+        let watch = self.watch.get_or_insert_with(|| Watch {
+            timer: Box::pin(sleep(Duration::ZERO)),
+            draining: false,
+        });
+        if self.driver.is_draining() && !watch.draining {
+            watch.draining = true;
+            watch.timer.as_mut().reset(Instant::now() + QUIET);
         }
-        Poll::Pending
+        ready!(watch.timer.as_mut().poll(cx));
+        watch.timer.as_mut().reset(Instant::now() + WATCH_EVERY);
+        self.driver.look_at_pace(self.peer.conn);
+        if self.is_version2 {
+            // It is not read from, so nothing can be heard of it.
+            self.driver.feed(self.peer.conn, Input::Heard);
+        }
+        Poll::Ready(L::unread(&mut self.stream.lock()))
+    }
+
+    /// This is what there is to read of a producer that waits for its turn. Who has nothing more to
+    /// say need not wait for it.
+    fn left_in_line(&mut self, unread: Option<Unread>) {
+        match unread {
+            Some(Unread::Failure) => self.driver.feed(self.peer.conn, Input::PeerReset),
+            Some(Unread::End) => self.received(0),
+            Some(Unread::Nothing) if self.driver.is_draining() => {
+                self.driver.feed(self.peer.conn, Input::NothingToRead);
+            }
+            Some(Unread::Nothing | Unread::Bytes) | None => {}
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -217,11 +262,32 @@ impl<L: Listener> Connection<L> {
             cx,
             self.decoder.recv_buf_from(&mut self.driver.spares())
         ))?;
+        self.stall.progressed();
         if let Some(last_reads) = &mut self.last_reads {
             last_reads.quiet.as_mut().reset(Instant::now() + QUIET);
             last_reads.has_read = true;
         }
         Poll::Ready(Ok(bytes))
+    }
+
+    /// While nothing is read, whoever reads next may do so into this buffer, and the core knows how
+    /// much of a frame is kept. Returns whether it was told.
+    fn report_partial(&mut self) -> bool {
+        self.decoder.park(&mut self.driver.spares());
+        let Some(bytes) = self.decoder.report_partial() else {
+            return false;
+        };
+        self.driver.feed(self.peer.conn, Input::Partial { bytes });
+        true
+    }
+
+    /// A read found nothing: ready when the rest of a frame has not come for too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.decoder.is_mid_frame() {
+            self.stall.poll_stalled(cx)
+        } else {
+            Poll::Pending
+        }
     }
 
     /// While draining: whether this producer has been read from for long enough.
@@ -248,49 +314,52 @@ impl<L: Listener> Connection<L> {
 
     /// Hands on what a read brought; no bytes are the end of the stream.
     fn received(&mut self, bytes: usize) {
-        let is_partial = !self.hand_on();
-        if is_partial && bytes > 0 && self.is_version2 {
+        self.has_ended |= bytes == 0;
+        if !self.decode() && bytes > 0 && self.is_version2 {
             self.driver.feed(self.peer.conn, Input::Heard);
-        }
-        if bytes == 0 {
-            match self.decoder.finish() {
-                Ok(()) => self.driver.feed(self.peer.conn, Input::PeerClosed),
-                Err(error) => self.broke(error),
-            }
         }
     }
 
-    /// Hands on what was read, as far as the core wants it: in version 2 there may be control frames and more
-    /// messages behind those for which there is no room. Returns whether there was anything.
-    fn hand_on(&mut self) -> bool {
-        let conn = self.peer.conn;
-        let mut is_any = false;
+    /// Hands on what has arrived. What stands behind a batch that its producer is blocked by has to
+    /// wait as well. Returns whether there was anything.
+    fn decode(&mut self) -> bool {
+        let mut found = false;
         loop {
-            if self.is_version2 && self.peer.is_paused() {
-                self.has_more = true;
-                return is_any;
+            // In version 1 all that has arrived is one batch.
+            self.has_more = self.is_version2 && self.peer.is_paused();
+            if self.has_more {
+                return found;
             }
             match self.decoder.next() {
-                Ok(Some(decoded)) => {
-                    match &decoded {
-                        Decoded::Role(role) => self.role = Some(*role),
-                        Decoded::Options(options) => {
-                            self.role = Some(options.role());
-                            self.is_version2 = true;
-                        }
-                        Decoded::Batch(batch) => self.peer.tally.add(Count::of(batch)),
-                        Decoded::BadOptions(_) | Decoded::Control(_) => {}
-                    }
-                    self.driver.feed(conn, decoded.into());
-                }
-                Ok(None) => return is_any,
+                Ok(Some(decoded)) => self.hand_on(decoded),
+                Ok(None) => break,
                 Err(error) => {
                     self.broke(error);
                     return true;
                 }
             }
-            is_any = true;
+            found = true;
         }
+        if self.has_ended {
+            match self.decoder.finish() {
+                Ok(()) => self.driver.feed(self.peer.conn, Input::PeerClosed),
+                Err(error) => self.broke(error),
+            }
+        }
+        found
+    }
+
+    fn hand_on(&mut self, decoded: Decoded) {
+        match &decoded {
+            Decoded::Role(role) => self.role = Some(*role),
+            Decoded::Options(options) => {
+                self.role = Some(options.role());
+                self.is_version2 = true;
+            }
+            Decoded::Batch(batch) => self.peer.tally.add(Count::of(batch)),
+            Decoded::BadOptions(_) | Decoded::Control(_) => {}
+        }
+        self.driver.feed(self.peer.conn, decoded.into());
     }
 
     fn broke(&self, error: ProtocolError) {

@@ -3,6 +3,7 @@
 use socket2::{SockRef, TcpKeepalive};
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -38,10 +39,34 @@ pub trait Listener: Send + 'static {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Whether a connection was reset or has failed, without reading from it. A network that
-    /// cannot tell says no.
-    fn has_failed(_stream: &Self::Stream) -> bool {
-        false
+    /// What there is to read, without reading it. None where a network cannot tell.
+    fn unread(_stream: &mut Self::Stream) -> Option<Unread> {
+        None
+    }
+}
+
+/// What there is to read in a connection that is not read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// Nothing yet.
+    Nothing,
+    /// Some bytes.
+    Bytes,
+    /// The end of the stream, and nothing before it.
+    End,
+    /// The connection was reset or has failed.
+    Failure,
+}
+
+impl Unread {
+    /// What it is, where a look at the next byte found so many.
+    pub fn peeked(result: io::Result<usize>) -> Self {
+        match result {
+            Ok(0) => Self::End,
+            Ok(_) => Self::Bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Self::Nothing,
+            Err(_) => Self::Failure,
+        }
     }
 }
 
@@ -144,8 +169,15 @@ impl Listener for TcpListener {
         SockRef::from(stream).send_vectored(slices)
     }
 
-    fn has_failed(stream: &TcpStream) -> bool {
-        !matches!(stream.take_error(), Ok(None))
+    fn unread(stream: &mut TcpStream) -> Option<Unread> {
+        match stream.take_error() {
+            Ok(None) => {}
+            // So Linux calls a peer that had ended its side before it was gone. What it sent is whole.
+            Ok(Some(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Ok(Some(_)) | Err(_) => return Some(Unread::Failure),
+        }
+        let mut byte = [MaybeUninit::uninit()];
+        Some(Unread::peeked(SockRef::from(&*stream).peek(&mut byte)))
     }
 
     async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
@@ -163,6 +195,7 @@ impl Listener for TcpListener {
 mod tests {
     use super::*;
     use std::net::IpAddr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 
     /// A connection to a listener with these options, its client, and the peer's address.
     async fn accepted(
@@ -209,6 +242,34 @@ mod tests {
 
         let (stream, _client, _) = accepted(localhost, SocketOptions::default(), localhost).await;
         assert!(!SockRef::from(&stream).keepalive().unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_there_is_to_read_is_seen_without_reading_it() {
+        let localhost = Ipv4Addr::LOCALHOST.into();
+        let connect = || accepted(localhost, SocketOptions::default(), localhost);
+        let unread = <TcpListener as Listener>::unread;
+
+        let (mut stream, mut client, _) = connect().await;
+        assert_eq!(unread(&mut stream), Some(Unread::Nothing));
+        client.write_all(b"ab").await.unwrap();
+        stream.readable().await.unwrap();
+        assert_eq!(unread(&mut stream), Some(Unread::Bytes));
+        // It ends its side, and then it is gone.
+        client.shutdown().await.unwrap();
+        TcpListener::reset(&client);
+        drop(client);
+        stream.ready(Interest::ERROR).await.unwrap();
+        assert_eq!(unread(&mut stream), Some(Unread::Bytes));
+        stream.read_exact(&mut [0; 2]).await.unwrap();
+        assert_eq!(unread(&mut stream), Some(Unread::End));
+
+        let (mut stream, mut client, _) = connect().await;
+        client.write_all(b"ab").await.unwrap();
+        TcpListener::reset(&client);
+        drop(client);
+        stream.ready(Interest::ERROR).await.unwrap();
+        assert_eq!(unread(&mut stream), Some(Unread::Failure));
     }
 
     #[tokio::test]

@@ -153,6 +153,29 @@ fn a_drain_that_runs_out_of_time_is_seen_alike() {
     assert_eq!(end.flow.dropped[DropReason::Shutdown.index()].messages, 4);
 }
 
+/// It was only when the tokio driver had none other to wait for.
+#[test]
+fn producers_with_nothing_more_to_say_are_let_go_though_another_waits_for_room_alike() {
+    let mut script = Script::new(Config {
+        delivery: DeliveryMode::Queue,
+        overflow: Overflow::Block,
+        queue_capacity: 2,
+        ..Config::default()
+    });
+    script.drain = Duration::from_secs(1);
+    for client in 0..5 {
+        script.step(connect(client, "PRODUCER\n"), 0, 1);
+    }
+    script.step(vec![Action::send(0, frames(["a", "b", "c", "d"]))], 4, 0);
+    script.step(vec![Action::HalfClose(1)], 0, 1);
+    script.step(vec![Action::Reset(2)], 0, 1);
+    let seen = assert_same(&script);
+    assert_eq!(closed(&seen, CloseReason::PeerClosed), 1);
+    assert_eq!(closed(&seen, CloseReason::PeerReset), 1);
+    assert_eq!(closed(&seen, CloseReason::Drained), 2);
+    assert_eq!(closed(&seen, CloseReason::DrainTimeout), 1);
+}
+
 #[test]
 fn the_largest_messages_are_seen_alike_whoever_reads_them() {
     for delivery in [DeliveryMode::Broadcast, DeliveryMode::Queue] {
