@@ -8,9 +8,9 @@ use message_queue_core::{Config, ConnId, DeliveryMode, Overflow, TopicRule, Topi
 use message_queue_tests::frames::frames;
 use std::time::Duration;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-fn queue() -> Config {
+pub(crate) fn queue() -> Config {
     Config {
         delivery: DeliveryMode::Queue,
         ..Config::default()
@@ -25,7 +25,7 @@ fn narrow() -> Config {
     }
 }
 
-fn settle(outcome: Outcome, delay_ms: u32, from: u64, to: u64) -> Control {
+pub(crate) fn settle(outcome: Outcome, delay_ms: u32, from: u64, to: u64) -> Control {
     Control::Settle {
         outcome,
         delay_ms,
@@ -33,18 +33,18 @@ fn settle(outcome: Outcome, delay_ms: u32, from: u64, to: u64) -> Control {
     }
 }
 
-const fn confirmed(position: u64) -> Control {
+pub(crate) const fn confirmed(position: u64) -> Control {
     Control::Confirmed {
         position,
         unrouted: 0,
     }
 }
 
-fn message(text: &str) -> Said {
+pub(crate) fn message(text: &str) -> Said {
     Said::Message(text.into())
 }
 
-const fn run(first: u64, attempt: u32) -> Said {
+pub(crate) const fn run(first: u64, attempt: u32) -> Said {
     Said::Control(Control::Run {
         first,
         published: 0,
@@ -57,7 +57,7 @@ fn topic(name: &str) -> Said {
 }
 
 /// A connection whose role line was accepted.
-fn accepted(world: &mut World, line: &str) -> ConnId {
+pub(crate) fn accepted(world: &mut World, line: &str) -> ConnId {
     let conn = world.connect(format!("{line}\n"));
     let answer = world.answer(conn);
     assert!(answer.starts_with("OK "), "{line}: {answer}");
@@ -65,7 +65,7 @@ fn accepted(world: &mut World, line: &str) -> ConnId {
 }
 
 /// What the answer says that a role line gets.
-fn error(world: &mut World, line: &str) -> String {
+pub(crate) fn error(world: &mut World, line: &str) -> String {
     let conn = world.connect(format!("{line}\n"));
     match Answer::parse(world.answer(conn).trim_end().as_bytes()) {
         Ok(Answer::Error { code, .. }) => code,

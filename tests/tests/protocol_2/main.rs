@@ -2,5 +2,6 @@
 
 mod decisions;
 mod examples;
+mod promises;
 mod tables;
 mod world;

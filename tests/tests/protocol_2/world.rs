@@ -90,6 +90,14 @@ impl World {
         self.connection(conn).reads = false;
     }
 
+    /// Its client reads what is on its way, and all that comes.
+    pub(crate) fn read_again(&mut self, conn: ConnId) {
+        let connection = self.connection(conn);
+        connection.reads = true;
+        let all = connection.unread.len();
+        self.take(conn, all);
+    }
+
     /// Its client takes so many bytes of what is on its way.
     pub(crate) fn take(&mut self, conn: ConnId, bytes: usize) {
         let connection = self.connection(conn);
