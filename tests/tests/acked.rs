@@ -50,7 +50,7 @@ async fn producer(address: &str) -> Producer {
 async fn publish(broker: &Broker, messages: &[&str]) {
     let producer = producer(&broker.address).await;
     for message in messages {
-        drop(producer.send(message).await.expect("there is room"));
+        producer.send(message).await.expect("there is room");
     }
     producer.close().await.expect("they are safe");
 }
@@ -141,7 +141,7 @@ async fn a_program_that_begins_again_under_its_name_sends_what_the_broker_has_no
         let producer = builder.connect(&broker.address).await.expect("a broker");
         assert_eq!(producer.resumed_at(), resumed);
         for message in &all[..until] {
-            drop(producer.send(message).await.expect("room"));
+            producer.send(message).await.expect("room");
         }
         producer.close().await.expect("they are safe");
     }
@@ -161,11 +161,11 @@ async fn a_connection_that_an_operator_ends_is_made_again() {
     });
     let producer = builder.connect(&broker.address).await.expect("a broker");
     for message in ["a", "b"] {
-        drop(producer.send(message).await.expect("room"));
+        producer.send(message).await.expect("room");
         producer.flush().await.expect("it is safe");
         broker.end_producers().await;
     }
-    drop(producer.send("c").await.expect("room"));
+    producer.send("c").await.expect("room");
     producer.close().await.expect("it is safe");
     for message in ["a", "b", "c"] {
         assert_eq!(take(&mut consumer).await, (message.to_owned(), 1));
@@ -361,7 +361,7 @@ async fn a_producer_whose_name_is_taken_over_does_not_come_back() {
     assert!(!gone.may_try_again());
     let error = first.send("late").await.expect_err("it has ended");
     assert!(matches!(error, SendError::Gone(_)), "{error}");
-    drop(second.send("a").await.expect("room"));
+    second.send("a").await.expect("room");
     second.close().await.expect("it is safe");
 }
 
@@ -425,11 +425,11 @@ async fn a_send_that_was_given_up_has_sent_nothing() {
     };
     let builder = Producer::builder().topic("t").window(window);
     let producer = builder.connect(&broker.address).await.expect("a broker");
-    drop(producer.send("a").await.expect("room"));
+    producer.send("a").await.expect("room");
     assert!(poll_once(producer.send("given up")).await.is_none());
     assert_eq!(producer.unconfirmed(), 1);
     // Whoever stands in line is served.
-    drop(producer.send("b").await.expect("room"));
+    producer.send("b").await.expect("room");
     producer.close().await.expect("they are safe");
     for message in ["a", "b"] {
         assert_eq!(take(&mut consumer).await.0, message);
@@ -443,11 +443,11 @@ async fn a_broker_that_goes_away_is_left_and_the_next_is_found() {
     let mut consumer = member(&second.address).await;
     let proxy = Proxy::start(&first.address, &[]).await;
     let producer = producer(&proxy.address).await;
-    drop(producer.send("a").await.expect("room"));
+    producer.send("a").await.expect("room");
     producer.flush().await.expect("it is safe");
     proxy.lead_to(&second.address);
     first.drain().await;
-    drop(producer.send("b").await.expect("room"));
+    producer.send("b").await.expect("room");
     producer.close().await.expect("it is safe");
     assert_eq!(take(&mut consumer).await, ("b".to_owned(), 1));
 }

@@ -302,7 +302,6 @@ impl fmt::Debug for ProducerBuilder {
 /// Ready when messages are safe, or are known not to be.
 ///
 /// What it means to be safe says [`Accepted::safe`]. Dropping it changes nothing for the messages.
-#[must_use = "messages are safe only once this says so; `flush` says it of all"]
 pub struct Confirm {
     shared: Arc<Shared<Outbound>>,
     /// The number of the first message; 0 for none.
