@@ -81,6 +81,7 @@ fn config(modes: u8, bounds: u8) -> Config {
         write_timeout: Duration::from_secs(2),
         min_consumer_rate: usize::from(bounds >> 5) * 4,
         write_bytes: 1 << (modes >> 4),
+        ..Config::default()
     };
     config.broker_bytes = config.least_broker_bytes() + usize::from(bounds >> 3 & 3) * QUARTER;
     config

@@ -80,7 +80,7 @@ pub enum Input {
     /// An operator wants it closed.
     EndedByOperator,
     /// A producer's decoder holds this many bytes of a frame that is not whole: what
-    /// [`Decoder::partial`](crate::wire::Decoder::partial) returned. Stands until the next report
+    /// [`Decoder::report_partial`](crate::wire::Decoder::report_partial) returned. Stands until the next report
     /// or the next [`Input::Batch`].
     Partial {
         /// The bytes that count.
