@@ -225,7 +225,10 @@ impl Shared {
             waiting_since: since.unwrap_or(now),
         };
         session.outbox.start(write.clone(), Some(messages), now);
-        self.arm_write_timer(member);
+        // Most writes are done before the timer of one before them goes off.
+        if session.outbox.timer.is_none() {
+            self.arm_write_timer(member);
+        }
         if is_held {
             self.arm_ack_timer(member);
         }

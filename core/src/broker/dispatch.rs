@@ -9,6 +9,7 @@ use crate::stats::Count;
 use crate::topic::{Published, Topic};
 use crate::wire::FrameBatch;
 use crate::wire::control::{Range, Reason};
+use alloc::collections::VecDeque;
 
 impl Broker {
     /// A producer sent this.
@@ -82,6 +83,7 @@ impl Broker {
         let Some(delivered) = session.outbox.written(total, now) else {
             return;
         };
+        let is_version2 = session.version2.is_some();
         let mut topic = None;
         if let Some((of, group, count)) = delivered.messages {
             topic = Some(of);
@@ -89,9 +91,13 @@ impl Broker {
                 it.with_group(group, shared, |group, books| group.delivered(count, books));
             });
         }
-        self.shared.flush_signals(conn);
+        if is_version2 {
+            self.shared.flush_signals(conn);
+        }
         self.serve(conn);
-        self.finish_if_told(conn);
+        if is_version2 {
+            self.finish_if_told(conn);
+        }
         if let Some(topic) = topic {
             self.admit_parked(topic);
         }
@@ -103,10 +109,12 @@ impl Broker {
             return;
         };
         for _ in 0..consumer.ready.len() {
-            if self.shared.session(conn).credit().is_none() {
+            let session = self.shared.session(conn);
+            if session.credit().is_none() {
                 return;
             }
-            let Some((topic, group)) = self.shared.consumer(conn).ready.pop_front() else {
+            let ready = session.consumer_mut().map(|it| &mut it.ready);
+            let Some((topic, group)) = ready.and_then(VecDeque::pop_front) else {
                 return;
             };
             self.with_topic(topic, |it, shared| {

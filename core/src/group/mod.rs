@@ -201,16 +201,15 @@ impl Group {
             // It stands by.
             return;
         }
-        let holds_something = shared
-            .session(member)
-            .credit()
-            .is_some_and(|credit| !credit.holds_nothing);
-        let consumer = shared.consumer(member);
-        if self.emptying == Some(member) && holds_something {
-            // It is looked at again when it has settled something.
-            consumer.ready.push_back((self.topic, self.id));
-            return;
+        if self.emptying == Some(member) {
+            let session = shared.session(member);
+            if session.credit().is_some_and(|it| !it.holds_nothing) {
+                // It is looked at again when it has settled something.
+                let ready = &mut shared.consumer(member).ready;
+                return ready.push_back((self.topic, self.id));
+            }
         }
+        let consumer = shared.consumer(member);
         let turn = Turn {
             load: consumer.load(),
             number: self.next_turn,

@@ -53,7 +53,9 @@ impl Group {
         while let Some((_, member)) = self.idle.pop_first() {
             let session = shared.session(member);
             let credit = session.credit();
-            shared.consumer(member).take_turn(self.topic, self.id);
+            let consumer = session.consumer_mut();
+            let consumer = consumer.expect("a member is a consumer");
+            consumer.take_turn(self.topic, self.id);
             if let Some(credit) = credit
                 && self.emptying != Some(member)
             {

@@ -54,15 +54,19 @@ pub struct Write {
 impl Write {
     /// A write of these pieces.
     pub fn new(pieces: Vec<Piece>) -> Self {
+        Self::of(pieces.into())
+    }
+
+    fn of(pieces: Arc<[Piece]>) -> Self {
         let (mut count, mut bytes) = (Count::ZERO, 0);
-        for piece in &pieces {
+        for piece in &*pieces {
             bytes += piece.as_bytes().len();
             if let Some(batch) = piece.batch() {
                 count += Count::of(batch);
             }
         }
         Self {
-            pieces: pieces.into(),
+            pieces,
             count,
             bytes,
         }
@@ -70,7 +74,7 @@ impl Write {
 
     /// A write of messages alone.
     pub fn from_batches(batches: impl Iterator<Item = FrameBatch>) -> Self {
-        Self::new(batches.map(Piece::Messages).collect())
+        Self::of(batches.map(Piece::Messages).collect())
     }
 
     /// The pieces, to be written in this order: [`Piece::as_bytes`] of each.
