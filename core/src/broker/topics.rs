@@ -129,6 +129,9 @@ impl Broker {
         self.names.remove(topic.name());
         self.shared.facts.remove(&id);
         self.shared.forgotten += topic.received();
+        // Those that are declared are with it again when it is made again.
+        let named = topic.groups().values().filter(|it| it.name().is_some());
+        self.shared.stats.named_groups -= named.count();
         for (name, life) in topic.producers.iter() {
             let idle = (life.left, id, name.clone());
             self.shared.idle_names.remove(&idle);
@@ -225,5 +228,49 @@ fn with_origin(
             origin: Some(Box::new(origin)),
             ..mark
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Input;
+    use crate::config::Config;
+    use crate::names::{Name, Pattern};
+    use crate::time::Now;
+    use crate::topic_settings::{TopicRule, TopicsConfig};
+    use crate::wire::handshake::{ProducerOptions, RoleOptions};
+    use alloc::vec;
+    use core::time::Duration;
+
+    #[test]
+    fn a_topic_that_is_forgotten_takes_its_declared_groups_out_of_the_count() {
+        let idle = Duration::from_secs(10);
+        let declared = TopicRule {
+            groups: Some(vec![Name::new("workers").expect("a name")]),
+            ..TopicRule::new(Pattern::new("jobs.*").expect("a pattern"))
+        };
+        let mut broker = Broker::new(Config {
+            topics: TopicsConfig {
+                topic_idle: Some(idle),
+                rules: vec![declared],
+                ..TopicsConfig::default()
+            },
+            ..Config::default()
+        });
+        let (conn, topic) = (ConnId(1), TopicName::new("jobs.a").expect("a name"));
+        broker.handle_input(conn, Input::Opened, Now::START);
+        let options = RoleOptions::Producer(ProducerOptions {
+            topic: Some(topic.clone()),
+            ..ProducerOptions::default()
+        });
+        broker.handle_input(conn, Input::Options(options), Now::START);
+        assert_eq!(broker.stats().named_groups, 1);
+        broker.handle_input(conn, Input::PeerReset, Now::START);
+        broker.handle_input(conn, Input::Sealed { written: 0 }, Now::START);
+        broker.handle_timeout(Now::START + idle);
+        assert!(!broker.names.contains_key(&topic));
+        assert_eq!(broker.stats().named_groups, 0);
+        broker.check_invariants();
     }
 }
