@@ -29,11 +29,11 @@ pub enum Overflow {
 /// The settings of a [`Broker`](crate::Broker).
 ///
 /// # Memory
-/// Messages at rest take at most `2 * broker_bytes`, plus one read for each group, plus, for each
-/// consumer, the write in flight (`write_bytes`, or one larger message) and, for each producer
-/// that waits for room, one batch. A batch shared by many consumers is counted for each and kept
-/// once, so in `broadcast` the real figure is lower. Beside its frames each batch takes some 150
-/// bytes, once for each backlog that it waits in; what counts if messages are tiny and come alone.
+/// Messages at rest and partial frames take at most `2 * broker_bytes`, plus one read for each group
+/// and, for each consumer, the read that its write in flight (`write_bytes`, or one larger message)
+/// may be the last part of. A batch shared by many consumers is counted for each and kept once, so in
+/// `broadcast` the real figure is lower. Beside its frames each batch takes some 150 bytes, once for
+/// each backlog that it waits in; what counts if messages are tiny and come alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
@@ -54,7 +54,13 @@ pub struct Config {
     /// The most bytes that one backlog holds, length prefixes included; at least one largest
     /// frame. Default: 32 MiB.
     pub backlog_bytes: usize,
-    /// The most bytes that all backlogs hold together; at least `backlog_bytes`. Default: 512 MiB.
+    /// The most bytes that all backlogs, what is in flight, what is parked and partial frames hold
+    /// together; at least `backlog_bytes`. Default: 512 MiB.
+    ///
+    /// Where it is used up, or a whole message waits for bytes, the connection with the largest
+    /// partial frame is closed, unless partial frames hold no more than an eighth (or one largest
+    /// frame). Whatever is parked or partial, one largest frame for everybody may wait: beyond the
+    /// limit if need be. So may what idle consumers are given with `Overflow::Drop`.
     pub broker_bytes: usize,
     /// The time from a connection's opening to the end of its role line. Default: 10 s.
     pub role_timeout: Duration,
@@ -151,11 +157,16 @@ impl Config {
     /// The least that `broker_bytes` may be: one full backlog and, where a producer waits until
     /// its message fits for every consumer at once, one largest frame for each of them.
     pub fn least_broker_bytes(&self) -> usize {
+        self.backlog_bytes.max(self.frame_for_everybody())
+    }
+
+    /// The bytes that one largest frame takes where it has to fit for everybody at once.
+    pub(crate) fn frame_for_everybody(&self) -> usize {
         match (self.overflow, self.delivery) {
-            (Overflow::Block, DeliveryMode::Broadcast) => self
-                .backlog_bytes
-                .max(self.max_consumers.saturating_mul(MAX_FRAME)),
-            (Overflow::Block, DeliveryMode::Queue) | (Overflow::Drop, _) => self.backlog_bytes,
+            (Overflow::Block, DeliveryMode::Broadcast) => {
+                self.max_consumers.saturating_mul(MAX_FRAME)
+            }
+            (Overflow::Block, DeliveryMode::Queue) | (Overflow::Drop, _) => MAX_FRAME,
         }
     }
 

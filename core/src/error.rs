@@ -72,8 +72,12 @@ pub enum CloseReason {
     Protocol(ProtocolError),
     /// No whole role line within the time allowed.
     RoleTimeout,
+    /// No byte of a frame that had begun came within the time allowed.
+    FrameTimeout,
     /// The peer took nothing of a write for too long, or was slower than the least rate allows.
     WriteTimeout,
+    /// It held the largest partial frame when the broker held as many bytes as it may.
+    BrokerBytes,
     /// Refused: the broker holds as many connections as it may.
     TooManyConnections,
     /// Refused: the broker holds as many consumers as it may.
@@ -93,7 +97,7 @@ impl CloseReason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::PeerClosed,
         Self::PeerReset,
         Self::Protocol(ProtocolError::UnknownRole(FirstBytes::NONE)),
@@ -103,7 +107,9 @@ impl CloseReason {
         Self::Protocol(ProtocolError::TruncatedFrame),
         Self::Protocol(ProtocolError::UnexpectedData),
         Self::RoleTimeout,
+        Self::FrameTimeout,
         Self::WriteTimeout,
+        Self::BrokerBytes,
         Self::TooManyConnections,
         Self::TooManyConsumers,
         Self::Draining,
@@ -124,13 +130,15 @@ impl CloseReason {
             Self::Protocol(ProtocolError::TruncatedFrame) => 6,
             Self::Protocol(ProtocolError::UnexpectedData) => 7,
             Self::RoleTimeout => 8,
-            Self::WriteTimeout => 9,
-            Self::TooManyConnections => 10,
-            Self::TooManyConsumers => 11,
-            Self::Draining => 12,
-            Self::Drained => 13,
-            Self::DrainTimeout => 14,
-            Self::EndedByOperator => 15,
+            Self::FrameTimeout => 9,
+            Self::WriteTimeout => 10,
+            Self::BrokerBytes => 11,
+            Self::TooManyConnections => 12,
+            Self::TooManyConsumers => 13,
+            Self::Draining => 14,
+            Self::Drained => 15,
+            Self::DrainTimeout => 16,
+            Self::EndedByOperator => 17,
         }
     }
 
@@ -146,7 +154,9 @@ impl CloseReason {
             Self::Protocol(ProtocolError::TruncatedFrame) => "truncated_frame",
             Self::Protocol(ProtocolError::UnexpectedData) => "unexpected_data",
             Self::RoleTimeout => "role_timeout",
+            Self::FrameTimeout => "frame_timeout",
             Self::WriteTimeout => "write_timeout",
+            Self::BrokerBytes => "broker_bytes",
             Self::TooManyConnections => "too_many_connections",
             Self::TooManyConsumers => "too_many_consumers",
             Self::Draining => "draining",

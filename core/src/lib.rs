@@ -53,6 +53,7 @@ mod group;
 mod id;
 mod ledger;
 pub mod names;
+mod partial;
 #[cfg(planted_bugs)]
 pub mod planted;
 mod session;

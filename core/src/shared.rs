@@ -13,6 +13,7 @@ use crate::time::Now;
 use crate::timers::{Timeout, Timers};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::mem;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -65,7 +66,7 @@ impl Shared {
             sessions: BTreeMap::new(),
             departed: 0,
             late: 0,
-            budget: Budget::new(config.broker_bytes),
+            budget: Budget::new(&config),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -101,10 +102,32 @@ impl Shared {
         consumer.expect("the connection is a consumer")
     }
 
+    /// Notes how many bytes of a frame that is not whole a connection holds.
+    pub(crate) fn set_partial(&mut self, conn: ConnId, bytes: usize) {
+        let session = self.session(conn);
+        let before = mem::replace(&mut session.partial, bytes);
+        if before != bytes {
+            self.budget.set_partial(conn, before, bytes);
+        }
+    }
+
+    /// Notes that this is parked.
+    pub(crate) fn park(&mut self, count: Count) {
+        self.stats.parked += count;
+        self.budget.park(count.bytes as usize);
+    }
+
+    /// Notes that this is not parked any more.
+    pub(crate) fn unpark(&mut self, count: Count) {
+        self.stats.parked -= count;
+        self.budget.unpark(count.bytes as usize);
+    }
+
     /// Hands out a write.
     pub(crate) fn start_write(&mut self, run: Run) {
         let Run { member, taken } = run;
         let (now, write) = (self.now, taken.write.clone());
+        self.budget.start_write(write.count().bytes as usize);
         self.session(member).advance(Event::WriteStarted);
         self.consumer(member).outbox.start(taken, now);
         self.arm_write_timer(member);

@@ -3,8 +3,11 @@
 
 use message_queue_tests::frames::{frames, read_bytes_to_end, read_messages, reset};
 use message_queue_tests::process::Broker;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::thread;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A queue that blocks its producers from the eleventh message on.
 const FULL_AT_TEN: &[(&str, &str)] = &[
@@ -264,6 +267,78 @@ fn however_many_producers_are_blocked_a_consumer_can_enter() {
     drop(blocked);
     let mut consumer = broker.consumer();
     assert_eq!(read_messages(&mut consumer, 60), vec![b"x"; 60]);
+}
+
+#[test]
+fn a_producer_that_pauses_too_long_in_a_frame_is_disconnected() {
+    let broker = Broker::start(&[("FRAME_TIMEOUT_MS", "300")]);
+    for begun in [&b"\0"[..], b"\0\0\0\x05four", &[0, 0, 0, 1, 7, 0]] {
+        let bytes = [b"PRODUCER\n", begun].concat();
+        let stream = broker.connect_with(&bytes);
+        assert_eq!(broker.wait_for_close(&stream), "frame_timeout");
+    }
+    // One that says nothing has begun nothing.
+    let label = "reason=\"frame_timeout\"";
+    let mut quiet = broker.producer();
+    let stalled = broker.connect_with(b"PRODUCER\n\0");
+    assert_eq!(broker.wait_for_close(&stalled), "frame_timeout");
+    assert_eq!(
+        broker.metric("message_queue_connections_closed_total", label),
+        4.0
+    );
+    quiet.write_all(&frames([b"x"])).expect("it is open");
+    broker.wait_for_metric("message_queue_received_messages_total", 2.0);
+}
+
+#[test]
+fn a_producer_that_is_slow_with_a_frame_and_goes_on_is_not_disconnected() {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let broker = Broker::start(&[("FRAME_TIMEOUT_MS", "3s")]);
+    let mut slow = broker.producer();
+    // A byte comes well within the time.
+    slow.set_read_timeout(Some(Duration::from_millis(10)))
+        .expect("a timeout");
+    let message = frames([vec![7; 1 << 20]]);
+    let (start, mut sent) = (Instant::now(), 0);
+    while start.elapsed() < TIMEOUT * 2 {
+        slow.write_all(&message[sent..=sent]).expect("it is open");
+        sent += 1;
+        let nothing = slow.read(&mut [0]).expect_err("nothing is answered");
+        assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+    }
+    slow.write_all(&message[sent..]).expect("it is open");
+    broker.wait_for_metric("message_queue_received_messages_total", 1.0);
+}
+
+/// While one producer is blocked no other is read from, so partial frames would stay as they are.
+#[test]
+fn partial_frames_do_not_keep_a_whole_message_waiting() {
+    let broker = Broker::start(&[
+        ("DELIVERY_MODE", "queue"),
+        ("OVERFLOW", "block"),
+        ("BACKLOG_BYTES", "3MiB"),
+        ("BROKER_BYTES", "3MiB"),
+        ("FRAME_TIMEOUT_MS", "1h"),
+    ]);
+    let largest = frames([vec![7; 1 << 20]]);
+    let begun = [b"PRODUCER\n", &largest[..1_000_000]].concat();
+    let partial = [(); 3].map(|()| broker.connect_with(&begun));
+    broker.wait_for_metric("message_queue_held_bytes", 3_000_000.0);
+    let mut producer = broker.producer();
+    let message = frames([vec![7; 500_000]]);
+    let sender = thread::spawn(move || {
+        for _ in 0..5 {
+            producer.write_all(&message).expect("the broker reads");
+        }
+        producer
+    });
+    // There is no room for all of it and two of them.
+    for late in [&partial[2], &partial[1]] {
+        assert_eq!(broker.wait_for_close(late), "broker_bytes");
+    }
+    let mut consumer = broker.consumer();
+    assert_eq!(read_messages(&mut consumer, 5), vec![vec![7; 500_000]; 5]);
+    sender.join().expect("it sent all");
 }
 
 #[test]

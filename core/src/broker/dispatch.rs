@@ -1,6 +1,7 @@
 //! What connections bring goes to their topics.
 
 use super::Broker;
+use crate::error::CloseReason;
 use crate::id::{ConnId, TopicId};
 use crate::session::Event;
 use crate::shared::Shared;
@@ -13,8 +14,17 @@ impl Broker {
         let session = self.shared.session(conn);
         session.advance(Event::Sent);
         let topic = session.topic;
+        // Its frame is whole: it is part of the batch.
+        self.shared.set_partial(conn, 0);
         self.with_topic(topic, |it, shared| it.publish(conn, batch, shared));
         self.admit_parked(topic);
+    }
+
+    /// A producer's decoder holds this much of a frame that is not whole.
+    pub(super) fn hold_partial(&mut self, conn: ConnId, bytes: usize) {
+        self.shared.session(conn).advance(Event::BeganFrame);
+        self.shared.set_partial(conn, bytes);
+        self.settle_budget();
     }
 
     /// A consumer's socket has taken this many bytes in all.
@@ -39,8 +49,20 @@ impl Broker {
     /// and in those that wait for bytes, if there are now enough.
     pub(super) fn admit_parked(&mut self, topic: TopicId) {
         self.with_topic(topic, Topic::retry);
-        while let Some(topic) = self.shared.budget.next_with_room() {
-            self.with_topic(topic, Topic::retry_with_budget);
+        self.settle_budget();
+    }
+
+    /// Admits what is parked in the topics that wait for bytes, as far as there are enough. Where
+    /// there are not, whoever holds the largest partial frame is let go.
+    pub(super) fn settle_budget(&mut self) {
+        loop {
+            if let Some(topic) = self.shared.budget.next_with_room() {
+                self.with_topic(topic, Topic::retry_with_budget);
+            } else if let Some(conn) = self.shared.budget.partial_in_the_way() {
+                self.begin_to_close(conn, CloseReason::BrokerBytes);
+            } else {
+                return;
+            }
         }
     }
 
@@ -52,9 +74,9 @@ impl Broker {
         act: impl FnOnce(&mut Topic, &mut Shared) -> T,
     ) -> T {
         let topic = self.topics.get_mut(&id).expect("the topic is there");
-        let before = self.shared.budget.used();
+        let before = self.shared.budget.backlogs();
         let result = act(topic, &mut self.shared);
-        topic.note_held(before, self.shared.budget.used());
+        topic.note_backlogs(before, self.shared.budget.backlogs());
         result
     }
 }

@@ -2,6 +2,7 @@
 //! the fuzzers.
 
 use super::Broker;
+use crate::partial::PartialFrames;
 use crate::session::State;
 use crate::shared::Shared;
 use crate::stats::Count;
@@ -34,7 +35,9 @@ impl Broker {
         assert_eq!(self.shared.departed, departed.count());
         let late = sessions.values().filter(|session| session.late);
         assert_eq!(self.shared.late, late.count());
+        let mut partial = PartialFrames::default();
         for (conn, session) in sessions {
+            partial.replace(*conn, 0, session.partial);
             let state = session.state();
             assert!(
                 !session.late || (state == State::AwaitingRole && self.is_draining()),
@@ -58,6 +61,7 @@ impl Broker {
                 "{conn} is not a member of its group"
             );
         }
+        assert_eq!(*self.shared.budget.partial(), partial);
     }
 
     fn check_topics(&self) {
@@ -79,7 +83,12 @@ impl Broker {
             let_in <= shared.config.broker_bytes,
             "more bytes than allowed"
         );
-        assert_eq!(shared.budget.used(), in_backlogs);
+        let budget = &shared.budget;
+        assert_eq!(budget.backlogs(), in_backlogs);
+        let in_flight = waiting.bytes as usize - in_backlogs;
+        assert_eq!(budget.in_flight(), in_flight);
+        assert_eq!(budget.parked(), parked.bytes as usize);
+        assert_eq!(budget.partial_in_the_way(), None);
         assert_eq!(shared.stats.flow.waiting, waiting);
         assert!(shared.stats.flow.adds_up(), "{:?}", shared.stats.flow);
         assert_eq!(shared.stats.parked, parked);

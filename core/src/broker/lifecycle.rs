@@ -98,15 +98,23 @@ impl Broker {
     /// Begins to end a connection: it is handed nothing more, and asked for nothing but
     /// [`Input::Sealed`](crate::Input::Sealed). If it is closing already, the first reason stands.
     pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
-        let session = self.shared.session(conn);
-        if session.is_closing() {
+        if self.shared.session(conn).is_closing() {
             return;
         }
+        self.begin_to_close(conn, reason);
+        self.settle_budget();
+    }
+
+    /// [`close`](Self::close), where others get the room of its partial frame later, and it is known
+    /// not to be closing.
+    pub(super) fn begin_to_close(&mut self, conn: ConnId, reason: CloseReason) {
+        let session = self.shared.session(conn);
         session.begin_closing(reason);
         let topic = session.topic;
         if session.state() == State::AwaitingRole {
             self.clear_role_timer(conn);
         }
+        self.shared.set_partial(conn, 0);
         if self.shared.session(conn).consumer.is_some() {
             self.shared.clear_write_timer(conn);
             self.with_topic(topic, |it, shared| it.withdraw(conn, shared.consumer(conn)));

@@ -60,6 +60,15 @@ pub enum Input {
     NothingToRead,
     /// An operator wants it closed.
     EndedByOperator,
+    /// A producer's decoder holds this many bytes of a frame that is not whole: what
+    /// [`Decoder::partial`](crate::wire::Decoder::partial) returned. Stands until the next report
+    /// or the next [`Input::Batch`].
+    Partial {
+        /// The bytes that count.
+        bytes: usize,
+    },
+    /// A producer has begun a frame, and no byte more of it came for as long as is allowed.
+    FrameStalled,
 }
 
 /// What the runtime has to do, or may want to tell. See [`Broker::poll_output`].
@@ -230,6 +239,8 @@ impl Broker {
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),
             Input::NothingToRead => self.nothing_to_read(conn),
             Input::EndedByOperator => self.close(conn, CloseReason::EndedByOperator),
+            Input::Partial { bytes } => self.hold_partial(conn, bytes),
+            Input::FrameStalled => self.close(conn, CloseReason::FrameTimeout),
         }
         self.proceed_with_drain();
     }

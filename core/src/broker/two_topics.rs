@@ -112,7 +112,7 @@ fn a_topic_that_is_full_holds_nobody_elses_producers() {
         let views = |two: &Two| {
             [OTHER_TOPIC, DEFAULT_TOPIC].map(|topic| {
                 let view = two.broker.topic_view(topic).expect("it is there");
-                (view.held_bytes, view.is_blocked)
+                (view.backlog_bytes, view.is_blocked)
             })
         };
         assert_eq!(views(&two), [(8, true), (0, false)]);
@@ -204,7 +204,7 @@ fn a_topic_that_waits_for_bytes_is_told_by_the_one_that_has_them() {
     two.send(waits, &messages(1));
     assert_eq!(two.settle(&[]), [(waits, true)]);
     two.broker.check_invariants();
-    let _ = two.join(Role::Consumer, DEFAULT_TOPIC);
-    assert_eq!(two.settle(&[]), [(waits, false)]);
+    let reading = two.join(Role::Consumer, DEFAULT_TOPIC);
+    assert_eq!(two.settle(&[reading]), [(waits, false)]);
     two.broker.check_invariants();
 }

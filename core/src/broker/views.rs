@@ -41,7 +41,7 @@ pub struct ConnectionView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicView {
     /// The bytes in the backlogs of its groups.
-    pub held_bytes: usize,
+    pub backlog_bytes: usize,
     /// Whether something is parked: a producer waits for room, or has left something that does.
     pub is_blocked: bool,
 }
@@ -126,7 +126,7 @@ impl Broker {
     /// This topic.
     pub fn topic_view(&self, id: TopicId) -> Option<TopicView> {
         self.topics.get(&id).map(|topic| TopicView {
-            held_bytes: topic.held_bytes(),
+            backlog_bytes: topic.backlog_bytes(),
             is_blocked: !topic.parked().is_empty(),
         })
     }
@@ -140,7 +140,8 @@ impl Broker {
         sum
     }
 
-    /// The bytes of [`backlog`](Self::backlog), at no cost.
+    /// The bytes that count within [`Config::broker_bytes`](crate::Config::broker_bytes): of what
+    /// waits, of what is parked and of partial frames.
     pub const fn held_bytes(&self) -> usize {
         self.shared.budget.used()
     }

@@ -101,10 +101,10 @@ impl Group {
         let Some(abandoned) = consumer.outbox.abandon() else {
             return;
         };
-        self.post(Entry::Delivered(abandoned.delivered), topic, shared);
+        self.count_delivered(abandoned.delivered, topic, shared);
         let before = self.backlog.bytes();
         self.backlog.requeue(abandoned.rest);
-        shared.budget.take(self.backlog.bytes() - before);
+        shared.budget.requeue(self.backlog.bytes() - before);
     }
 
     /// A member becomes idle: the last to be served of those who are. Returns its turn.
@@ -140,7 +140,7 @@ impl Group {
         topic: &mut Flow,
         shared: &mut Shared,
     ) {
-        self.post(Entry::Delivered(count), topic, shared);
+        self.count_delivered(count, topic, shared);
         if shared.session(member).is_closing() {
             return;
         }
@@ -153,9 +153,6 @@ impl Group {
         let write_bytes = shared.config.write_bytes;
         let mut sharers = self.sharers(write_bytes);
         while let Some(run) = self.next_run(&mut sharers, write_bytes) {
-            shared
-                .budget
-                .give_back(run.taken.write.count().bytes as usize);
             shared.start_write(run);
         }
     }
@@ -179,6 +176,11 @@ impl Group {
     /// Whether nothing waits, in flight or not.
     pub(crate) const fn is_finished(&self) -> bool {
         self.flow.waiting.is_zero()
+    }
+
+    fn count_delivered(&mut self, count: Count, topic: &mut Flow, shared: &mut Shared) {
+        shared.budget.end_write(count.bytes as usize);
+        self.post(Entry::Delivered(count), topic, shared);
     }
 
     fn lose(&mut self, count: Count, reason: DropReason, topic: &mut Flow, shared: &mut Shared) {

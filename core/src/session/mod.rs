@@ -25,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) late: bool,
     /// The topic that it sends to or receives from, once it has a role.
     pub(crate) topic: TopicId,
+    /// How many bytes of a frame that is not whole are counted for it. 0 once it is closing.
+    pub(crate) partial: usize,
     /// What it is as a consumer. Some in the consumers' states, none in the others.
     pub(crate) consumer: Option<Consumer>,
 }
@@ -49,6 +51,7 @@ impl Session {
             opened,
             late,
             topic: DEFAULT_TOPIC,
+            partial: 0,
             consumer: None,
         }
     }

@@ -34,6 +34,8 @@ pub(crate) enum Event {
     IsConsumer,
     /// It sent a batch.
     Sent,
+    /// It sent a part of a frame. That it had done when it was blocked, too.
+    BeganFrame,
     /// There is no room for all that it sent.
     Parked,
     /// There was room for the last of what it had parked.
@@ -50,7 +52,8 @@ impl State {
         match (self, event) {
             (Self::AwaitingRole, Event::IsProducer) => Some(Self::Producing),
             (Self::AwaitingRole, Event::IsConsumer) => Some(Self::Idle),
-            (Self::Producing, Event::Sent) => Some(Self::Producing),
+            (Self::Producing, Event::Sent | Event::BeganFrame) => Some(Self::Producing),
+            (Self::Blocked, Event::BeganFrame) => Some(Self::Blocked),
             (Self::Producing, Event::Parked) => Some(Self::Blocked),
             (Self::Blocked, Event::Admitted) => Some(Self::Producing),
             (Self::Idle, Event::WriteStarted) => Some(Self::Writing),
@@ -60,6 +63,7 @@ impl State {
                 Event::IsProducer
                 | Event::IsConsumer
                 | Event::Sent
+                | Event::BeganFrame
                 | Event::Parked
                 | Event::Admitted
                 | Event::WriteStarted

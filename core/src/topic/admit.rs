@@ -70,7 +70,7 @@ impl Topic {
         };
         let Some(rest) = rest else { return };
         shared.session(conn).advance(Event::Parked);
-        shared.stats.parked += Count::of(&rest);
+        shared.park(Count::of(&rest));
         self.parked.line.push_back((conn, rest.compact()));
         shared.outputs.push_back(Output::Pause { conn });
     }
@@ -79,10 +79,10 @@ impl Topic {
     /// who blocks it.
     fn admit(&mut self, mut batch: FrameBatch, shared: &mut Shared) -> Option<FrameBatch> {
         while !batch.is_empty() {
-            match self.room(&batch, shared) {
+            match self.room(&batch, shared.budget.room()) {
                 Ok(fits) => self.offer(batch.split_at(fits), shared),
                 Err(blocker) => {
-                    self.block(blocker, shared);
+                    self.block(&batch, blocker, shared);
                     return Some(batch);
                 }
             }
@@ -90,16 +90,16 @@ impl Topic {
         None
     }
 
-    fn block(&mut self, blocker: Blocker, shared: &mut Shared) {
+    fn block(&mut self, batch: &FrameBatch, blocker: Blocker, shared: &mut Shared) {
         if let Blocker::Budget { bytes } = blocker {
-            shared.budget.queue(self.id, bytes);
+            shared.budget.queue(self.id, bytes, batch.byte_len());
         }
         self.parked.blocker = Some(blocker);
     }
 
-    /// How much of the front of `batch` every group has room for, and the budget for all of them;
-    /// one message at least. If none, what blocks it.
-    fn room(&self, batch: &FrameBatch, shared: &Shared) -> Result<(usize, usize), Blocker> {
+    /// How much of the front of `batch` every group has room for, and the budget, which has
+    /// `budget_room`, for all of them; one message at least. If none, what blocks it.
+    fn room(&self, batch: &FrameBatch, budget_room: usize) -> Result<(usize, usize), Blocker> {
         let Some(first_group) = self.groups.keys().next() else {
             return Ok((batch.messages(), batch.byte_len()));
         };
@@ -107,7 +107,7 @@ impl Topic {
         if let Some(blocker) = self.full_group(first, *first_group) {
             return Err(blocker);
         }
-        let budget = shared.budget.room() / self.groups.len();
+        let budget = budget_room / self.groups.len();
         if budget < first {
             let bytes = first * self.groups.len();
             return Err(Blocker::Budget { bytes });
@@ -164,13 +164,27 @@ impl Topic {
         }
     }
 
+    /// After a group was handed something back: it may be what blocks now, and not the budget.
+    pub(super) fn group_lost_room(&mut self, id: GroupId, shared: &mut Shared) {
+        let has_room = self
+            .groups
+            .get(&id)
+            .is_some_and(|it| self.has_room_for_first(it));
+        if let Some(Blocker::Budget { .. }) = self.parked.blocker
+            && !has_room
+        {
+            shared.budget.unqueue(self.id);
+            self.parked.blocker = Some(Blocker::Group(id));
+        }
+    }
+
     /// Offers what is parked, as far as there is now room.
     fn admit_parked(&mut self, shared: &mut Shared) {
         self.parked.blocker = None;
         while let Some((conn, batch)) = self.parked.line.pop_front() {
-            shared.stats.parked -= Count::of(&batch);
+            shared.unpark(Count::of(&batch));
             if let Some(rest) = self.admit(batch, shared) {
-                shared.stats.parked += Count::of(&rest);
+                shared.park(Count::of(&rest));
                 self.parked.line.push_front((conn, rest));
                 return;
             }
@@ -193,7 +207,7 @@ impl Topic {
         self.parked.blocker = None;
         while let Some((conn, batch)) = self.parked.line.pop_front() {
             let count = Count::of(&batch);
-            shared.stats.parked -= count;
+            shared.unpark(count);
             self.receive(count, shared);
             self.lose(count, DropReason::Shutdown, shared);
             match shared.sessions.get_mut(&conn) {
@@ -223,8 +237,9 @@ impl Topic {
         let queued: Vec<TopicId> = shared.budget.line().filter(|it| it == id).collect();
         let waits_for_bytes = matches!(parked.blocker, Some(Blocker::Budget { .. }));
         assert_eq!(queued.len(), usize::from(waits_for_bytes), "{id}");
+        let room = shared.budget.room_for_parked(batch.byte_len());
         assert!(
-            self.room(batch, shared).is_err(),
+            self.room(batch, room).is_err(),
             "{conn} waits and there is room"
         );
         if let Some(Blocker::Group(group)) = parked.blocker {

@@ -30,7 +30,7 @@ pub(crate) struct Topic {
     /// What waits to be offered.
     parked: Parked,
     /// The bytes in the backlogs of its groups: its part of the budget.
-    held: usize,
+    backlog_bytes: usize,
 }
 
 impl Topic {
@@ -42,7 +42,7 @@ impl Topic {
             next_sequence: 0,
             flow: Flow::default(),
             parked: Parked::default(),
-            held: 0,
+            backlog_bytes: 0,
         };
         match config.delivery {
             DeliveryMode::Broadcast => {}
@@ -64,14 +64,14 @@ impl Topic {
     }
 
     /// The bytes in the backlogs of its groups.
-    pub(crate) const fn held_bytes(&self) -> usize {
-        self.held
+    pub(crate) const fn backlog_bytes(&self) -> usize {
+        self.backlog_bytes
     }
 
-    /// Takes note of what this topic has taken from the budget or given back: of it so much was used
-    /// `before` and `after`.
-    pub(crate) const fn note_held(&mut self, before: usize, after: usize) {
-        self.held = self.held + after - before;
+    /// Takes note of what this topic has changed: all backlogs together held so much `before` and
+    /// `after`.
+    pub(crate) const fn note_backlogs(&mut self, before: usize, after: usize) {
+        self.backlog_bytes = self.backlog_bytes + after - before;
     }
 
     /// Publishes what a producer sent.
@@ -171,6 +171,7 @@ impl Topic {
                 if group.is_finished() {
                     shared.note_finished(self.id, id);
                 }
+                self.group_lost_room(id, shared);
             }
             GroupId::Own(_) => {
                 let lost_by = if reason == CloseReason::DrainTimeout {
@@ -240,7 +241,7 @@ impl Topic {
         }
         assert_eq!(self.flow.waiting, waiting, "{}", self.id);
         let backlogs = self.groups.values().map(|it| it.backlog().bytes());
-        assert_eq!(self.held, backlogs.sum::<usize>(), "{}", self.id);
+        assert_eq!(self.backlog_bytes, backlogs.sum::<usize>(), "{}", self.id);
         assert!(self.flow.adds_up(), "{}: {:?}", self.id, self.flow);
         self.check_parked(shared);
         (waiting, let_in)

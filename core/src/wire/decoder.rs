@@ -12,7 +12,7 @@ use bytes::BytesMut;
 pub struct DecoderConfig {
     /// The longest role line, in bytes, its line feed not counted. Default: 1,024.
     pub role_line_bytes: usize,
-    /// The largest read asked for, in bytes. Default: 524,288; 0 is taken as 1.
+    /// The largest read asked for, in bytes. Default: 1 MiB; 0 is taken as 1.
     ///
     /// A connection's memory: at most this, one partial frame, and as much again while the buffer
     /// grows. Connections that are idle or send little use far less.
@@ -27,6 +27,9 @@ impl Default for DecoderConfig {
         }
     }
 }
+
+/// Partial frames are reported in steps of so many bytes, and shorter ones not at all.
+const PARTIAL_STEP: usize = 16 * 1024;
 
 /// What a decoder found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct Decoder {
     phase: Phase,
     /// Outside of [`next`](Self::next) it begins at a frame (or the role line) that is not whole.
     buffer: ReadBuffer,
+    /// What [`report_partial`](Self::report_partial) returned last; 0 after a batch.
+    reported: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +81,7 @@ impl Decoder {
             config,
             phase: Phase::Role,
             buffer: ReadBuffer::new(config.read_bytes),
+            reported: 0,
         }
     }
 
@@ -102,6 +108,32 @@ impl Decoder {
     /// if any, is kept: in memory of its own if it is short, else the buffer stays.
     pub fn park(&mut self, spares: &mut SpareBuffers) {
         self.buffer.park(spares);
+    }
+
+    /// Whether part of a frame has arrived and the rest has not, after the last
+    /// [`next`](Self::next).
+    pub fn is_mid_frame(&self) -> bool {
+        matches!(self.phase, Phase::Frames) && !self.buffer.as_bytes().is_empty()
+    }
+
+    /// What [`Input::Partial`](crate::Input::Partial) is to say when the connection is not read from
+    /// for now; `None` if what was said last is still true to within 16 KiB. To be called after
+    /// [`park`](Self::park).
+    ///
+    /// A partial frame counts with the bytes that have arrived, or half the buffer that it keeps if
+    /// that is more; at most with the largest frame. One with less than 16 KiB does not count.
+    pub fn report_partial(&mut self) -> Option<usize> {
+        let held = if self.is_mid_frame() {
+            self.buffer.held()
+        } else {
+            0
+        };
+        let counted = if held < PARTIAL_STEP { 0 } else { held };
+        let is_news = counted.abs_diff(self.reported) >= PARTIAL_STEP;
+        is_news.then(|| {
+            self.reported = counted;
+            counted
+        })
     }
 
     /// What has arrived and was not reported yet: the role, then a batch of all the whole frames.
@@ -176,6 +208,7 @@ impl Decoder {
         if messages == 0 {
             return Ok(None);
         }
+        self.reported = 0;
         let batch = self.buffer.take(messages, end);
         Ok(Some(Decoded::Batch(batch)))
     }

@@ -278,6 +278,7 @@ impl Lifecycle<'_> {
             CloseReason::PeerClosed => !matches!(manners, Manners::Breaks(_)),
             CloseReason::PeerReset => true,
             CloseReason::RoleTimeout => stage == Stage::Opened,
+            CloseReason::FrameTimeout | CloseReason::BrokerBytes => stage == Stage::Producer,
             CloseReason::WriteTimeout => stage == Stage::Consumer,
             CloseReason::TooManyConnections | CloseReason::TooManyConsumers => {
                 stage == Stage::Opened

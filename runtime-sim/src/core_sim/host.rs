@@ -141,8 +141,7 @@ impl Host {
             return;
         };
         if socket.paused {
-            socket.decoder.park(&mut self.spares);
-            return;
+            return self.report_partial(conn, world);
         }
         let buffer = socket.decoder.recv_buf_from(&mut self.spares);
         let spare = buffer.capacity() - buffer.len();
@@ -153,9 +152,20 @@ impl Host {
                 self.decode(conn, world);
             }
             None => {
-                socket.decoder.park(&mut self.spares);
+                self.report_partial(conn, world);
                 self.nothing_to_read(conn, world);
             }
+        }
+    }
+
+    /// Nothing is read: the core is told how much of a frame is kept meanwhile.
+    fn report_partial(&mut self, conn: ConnId, world: &mut World) {
+        let Some(socket) = self.sockets.get_mut(&conn) else {
+            return;
+        };
+        socket.decoder.park(&mut self.spares);
+        if let Some(bytes) = socket.decoder.report_partial() {
+            self.input(conn, Input::Partial { bytes }, world, None);
         }
     }
 

@@ -275,7 +275,9 @@ impl State {
             | Input::PeerClosed
             | Input::PeerReset
             | Input::NothingToRead
-            | Input::EndedByOperator => {}
+            | Input::EndedByOperator
+            | Input::Partial { .. }
+            | Input::FrameStalled => {}
         }
     }
 

@@ -61,6 +61,10 @@ impl<'a> Trace<'a> {
             Input::PeerReset => writeln!(self.out, "is reset"),
             Input::NothingToRead => writeln!(self.out, "has nothing more to read"),
             Input::EndedByOperator => writeln!(self.out, "is ended by an operator"),
+            Input::Partial { bytes } => {
+                writeln!(self.out, "holds {bytes} bytes of a partial frame")
+            }
+            Input::FrameStalled => writeln!(self.out, "sends no more of a frame"),
         }
     }
 

@@ -30,8 +30,9 @@ pub(crate) async fn run(
     let mut config = settings.broker_config();
     let descriptors = Descriptors::allot(config.max_connections, settings.max_http_connections());
     config.max_connections = descriptors.connections;
-    let mut server =
-        Server::new(config, settings.decoder_config()).with_max_sockets(descriptors.sockets);
+    let mut server = Server::new(config, settings.decoder_config())
+        .with_frame_timeout(settings.frame_timeout())
+        .with_max_sockets(descriptors.sockets);
     let broker = server.handle();
     let http = Arc::new(HttpStats::new(descriptors.http));
     let mut metrics = Metrics::default().with_http(Arc::clone(&http));

@@ -156,7 +156,9 @@ const fn level_of(reason: CloseReason) -> Level {
         | CloseReason::EndedByOperator => Level::Info,
         CloseReason::Protocol(_)
         | CloseReason::RoleTimeout
+        | CloseReason::FrameTimeout
         | CloseReason::WriteTimeout
+        | CloseReason::BrokerBytes
         | CloseReason::TooManyConnections
         | CloseReason::TooManyConsumers
         | CloseReason::Draining
@@ -179,7 +181,9 @@ fn log_closed(level: Level, ended: &Ended) {
         CloseReason::PeerClosed
         | CloseReason::PeerReset
         | CloseReason::RoleTimeout
+        | CloseReason::FrameTimeout
         | CloseReason::WriteTimeout
+        | CloseReason::BrokerBytes
         | CloseReason::TooManyConnections
         | CloseReason::TooManyConsumers
         | CloseReason::Draining

@@ -5,6 +5,7 @@ use super::driver::Driver;
 use super::net::{Listener, Unread};
 use super::pacing::{Line, Turn};
 use super::peer::Peer;
+use super::stall::StallWatch;
 use super::stream::Stream;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
 use message_queue_core::{CloseReason, Count, Input, ProtocolError};
@@ -40,6 +41,7 @@ pub(crate) struct Connection<L: Listener> {
     /// What it waits for before the next read, where its consumers are behind.
     turn: Option<Turn>,
     last_reads: Option<LastReads>,
+    stall: StallWatch,
     /// None until it was once not read from.
     watch: Option<Watch>,
     /// Whether it came while the broker was draining: then only a consumer's role is awaited.
@@ -71,6 +73,7 @@ impl<L: Listener> Connection<L> {
         stream: Stream<L::Stream>,
         config: DecoderConfig,
         late: bool,
+        frame_timeout: Duration,
     ) -> Self {
         let decoder = Decoder::new(config);
         Self {
@@ -81,6 +84,7 @@ impl<L: Listener> Connection<L> {
             role: None,
             turn: None,
             last_reads: None,
+            stall: StallWatch::new(frame_timeout),
             watch: None,
             late,
         }
@@ -89,6 +93,10 @@ impl<L: Listener> Connection<L> {
     /// Serves the connection until it has ended.
     pub(crate) async fn run(mut self) {
         let reason = poll_fn(|cx| self.poll(cx)).await;
+        drop(self.decoder);
+        if reason == CloseReason::BrokerBytes {
+            self.driver.freed();
+        }
         if reason.is_orderly() {
             self.peer.shutdown().await;
         } else {
@@ -98,15 +106,6 @@ impl<L: Listener> Connection<L> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let end = self.poll_end(cx);
-        if end.is_pending() {
-            // While it waits, whoever reads next may do so into its buffer.
-            self.decoder.park(&mut self.driver.spares());
-        }
-        end
-    }
-
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut reads = 0;
         loop {
             let status = self.driver.flush(&self.peer, cx);
@@ -125,6 +124,9 @@ impl<L: Listener> Connection<L> {
                 continue;
             }
             if status.paused {
+                if self.report_partial() {
+                    continue;
+                }
                 // Whatever else it has sent has to wait, and so has its end: only the end of the
                 // stream confirms what it has parked.
                 if let Some(Unread::Failure) = ready!(self.poll_unread(cx)) {
@@ -133,6 +135,9 @@ impl<L: Listener> Connection<L> {
                 continue;
             }
             if self.poll_turn(cx).is_pending() {
+                if self.report_partial() {
+                    continue;
+                }
                 let unread = ready!(self.poll_unread(cx));
                 self.left_in_line(unread);
                 continue;
@@ -141,7 +146,11 @@ impl<L: Listener> Connection<L> {
                 self.driver.feed(self.peer.conn, Input::NothingToRead);
                 continue;
             }
-            if reads == READS_A_TURN {
+            if reads == READS_A_TURN || self.driver.awaits_freeing() {
+                // If it has to go for that, it does so at once.
+                if self.report_partial() {
+                    continue;
+                }
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -149,6 +158,10 @@ impl<L: Listener> Connection<L> {
             match self.poll_read(cx) {
                 Poll::Ready(Ok(bytes)) => self.received(bytes),
                 Poll::Ready(Err(_)) => self.driver.feed(self.peer.conn, Input::PeerReset),
+                Poll::Pending if self.report_partial() => {}
+                Poll::Pending if self.poll_stalled(cx).is_ready() => {
+                    self.driver.feed(self.peer.conn, Input::FrameStalled);
+                }
                 Poll::Pending => {
                     ready!(self.poll_quiet(cx));
                     self.driver.feed(self.peer.conn, Input::NothingToRead);
@@ -209,11 +222,32 @@ impl<L: Listener> Connection<L> {
             cx,
             self.decoder.recv_buf_from(&mut self.driver.spares())
         ))?;
+        self.stall.progressed();
         if let Some(last_reads) = &mut self.last_reads {
             last_reads.quiet.as_mut().reset(Instant::now() + QUIET);
             last_reads.has_read = true;
         }
         Poll::Ready(Ok(bytes))
+    }
+
+    /// While nothing is read, whoever reads next may do so into this buffer, and the core knows how
+    /// much of a frame is kept. Returns whether it was told.
+    fn report_partial(&mut self) -> bool {
+        self.decoder.park(&mut self.driver.spares());
+        let Some(bytes) = self.decoder.report_partial() else {
+            return false;
+        };
+        self.driver.feed(self.peer.conn, Input::Partial { bytes });
+        true
+    }
+
+    /// A read found nothing: ready when the rest of a frame has not come for too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.decoder.is_mid_frame() {
+            self.stall.poll_stalled(cx)
+        } else {
+            Poll::Pending
+        }
     }
 
     /// While draining: whether this producer has been read from for long enough.

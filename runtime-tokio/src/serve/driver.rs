@@ -25,7 +25,7 @@ use message_queue_core::{
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(crate) struct Driver {
     draining: AtomicBool,
     /// What connections that have nothing to read leave to those that have.
     spares: Mutex<SpareBuffers>,
+    /// Connections that were closed for their bytes, and whose tasks have yet to free them.
+    to_free: AtomicUsize,
     /// Looks at the core for those who want to see it.
     pub(crate) surveyor: Surveyor,
     /// The server is to look at the timers, at the end of the drain, or at the listener.
@@ -101,6 +103,7 @@ impl Driver {
             started: Instant::now(),
             draining: AtomicBool::new(false),
             spares: Mutex::default(),
+            to_free: AtomicUsize::new(0),
             surveyor: Surveyor::default(),
             attention: Notify::new(),
         }
@@ -269,6 +272,17 @@ impl Driver {
         self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether bytes are short, and a connection that was closed for that has yet to free its own.
+    /// Until then nobody is to read.
+    pub(crate) fn awaits_freeing(&self) -> bool {
+        self.to_free.load(Ordering::Acquire) > 0
+    }
+
+    /// A connection that was closed for its bytes has freed them.
+    pub(crate) fn freed(&self) {
+        self.to_free.fetch_sub(1, Ordering::AcqRel);
+    }
+
     pub(crate) fn now(&self) -> Now {
         Now::at(self.started.elapsed())
     }
@@ -304,6 +318,9 @@ impl Driver {
             }
         }
         for (peer, reason) in &actions.closes {
+            if *reason == CloseReason::BrokerBytes {
+                self.to_free.fetch_add(1, Ordering::AcqRel);
+            }
             let written = peer.seal(*reason);
             inputs.push((peer.conn, Input::Sealed { written }));
         }

@@ -16,11 +16,10 @@ Beyond what it takes when idle (some 6 MiB) the broker takes at most the sum of:
 
 | for | bytes |
 |---|---|
-| all backlogs together | 2 x `BROKER_BYTES` |
+| all messages, whole or not | 2 x (`BROKER_BYTES` + 1048580) |
 | each message that waits | 256, if each came in a read of its own; otherwise 256 for each read |
 | each consumer | 2 x the larger of `WRITE_BYTES` and 1048580 |
 | each producer that sends | 2 x (`READ_BYTES` + 1048580) |
-| each producer that waits for room | `READ_BYTES` |
 | each connection | 16384 |
 
 At most `MAX_CONSUMERS` x `CONSUMER_CHANNEL_BUFFER_SIZE` (broadcast) or `QUEUE_CAPACITY` (queue)

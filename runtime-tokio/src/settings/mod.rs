@@ -201,6 +201,11 @@ impl Settings {
         }
     }
 
+    /// `FRAME_TIMEOUT_MS`: how long the rest of a frame that has begun is waited for.
+    pub const fn frame_timeout(&self) -> Duration {
+        Duration::from_millis(self.values.frame_timeout_ms)
+    }
+
     /// `TCP_PORT` on `BIND_ADDRESS`: where producers and consumers connect.
     pub fn tcp_address(&self) -> SocketAddr {
         SocketAddr::new(self.values.bind_address, self.values.tcp_port)

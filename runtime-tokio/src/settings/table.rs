@@ -170,11 +170,16 @@ pub static SETTINGS: &[Setting] = &[
         name: "BROKER_BYTES",
         default: "512MiB",
         allowed: BACKLOG,
-        help: "Bytes that may wait in all backlogs together; at least BACKLOG_BYTES.",
+        help: "Bytes of all messages that the broker holds, whole or not; at least BACKLOG_BYTES.",
         memory: Some(
-            "At most twice this many bytes for all messages that wait, and the overhead that \
-             QUEUE_CAPACITY names. A message that waits for several consumers counts once for \
-             each, though it is kept once.",
+            "At most twice this many bytes for all messages: those that wait, in a backlog or with a \
+             blocked producer, those on their way to consumers, and those of which a part has \
+             arrived. The overhead that QUEUE_CAPACITY names comes on top. A message that waits for \
+             several consumers counts once for each, though it is kept once. An unfinished message \
+             counts from 16 KiB on. When the bytes run short, the producer with the largest \
+             unfinished message is disconnected, unless all unfinished messages together take no more \
+             than an eighth of this, or one largest message. There is always room for one largest \
+             message (with OVERFLOW=block, for each consumer), even beyond this bound.",
         ),
         secret: false,
     },
@@ -220,6 +225,14 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
     },
     Setting {
+        name: "FRAME_TIMEOUT_MS",
+        default: "30s",
+        allowed: DEADLINE,
+        help: "Time that a producer may pause in the middle of a message before it is disconnected.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
         name: "WRITE_TIMEOUT_MS",
         default: "30s",
         allowed: DEADLINE,
@@ -260,8 +273,7 @@ pub static SETTINGS: &[Setting] = &[
         memory: Some(
             "Producers take turns in two buffers of this many bytes (measured: 100 that flood and \
              the broker take 10 MiB). One that pauses in the middle of a message keeps a buffer of \
-             its own: this many bytes, or up to 2 MiB if that is more. With OVERFLOW=block another \
-             read for each producer that waits for room.",
+             its own of up to 2 MiB, which counts within BROKER_BYTES.",
         ),
         secret: false,
     },

@@ -31,6 +31,7 @@ pub(super) struct Values {
     pub(super) http_timeout_ms: u64,
     pub(super) role_timeout_ms: u64,
     pub(super) role_line_bytes: usize,
+    pub(super) frame_timeout_ms: u64,
     pub(super) write_timeout_ms: u64,
     pub(super) min_consumer_rate: usize,
     pub(super) write_bytes: usize,

@@ -32,6 +32,7 @@ impl Model {
                 group: None,
                 in_flight: None,
                 taken: 0,
+                partial: 0,
             };
             self.connections.insert(conn, connection);
         }
@@ -108,11 +109,16 @@ impl Model {
 
     /// A connection that is closing is given nothing more; the first reason stands.
     pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
-        let connection = self.connection(conn);
-        if connection.closing.is_some() {
-            return;
+        if self.connection(conn).closing.is_none() {
+            self.begin_to_close(conn, reason);
+            self.offer_parked();
         }
+    }
+
+    pub(super) fn begin_to_close(&mut self, conn: ConnId, reason: CloseReason) {
+        let connection = self.connection(conn);
         connection.closing = Some(reason);
+        connection.partial = 0;
         if let Some(id) = connection.group {
             self.group(id).idle.retain(|idle| *idle != conn);
         }

@@ -1,7 +1,7 @@
 //! The task that reads from one connection. It decodes, and hands what it finds to the broker's task.
 
 use super::{Event, Socket};
-use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
+use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role, SpareBuffers};
 use message_queue_core::{ConnId, Input};
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
@@ -46,6 +46,12 @@ impl Reader {
                 },
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    decoder.park(&mut SpareBuffers::default());
+                    if let Some(bytes) = decoder.report_partial()
+                        && self.tell(Input::Partial { bytes }).await.is_err()
+                    {
+                        return;
+                    }
                     if self.readable_in_time(is_consumer).await {
                         continue;
                     }

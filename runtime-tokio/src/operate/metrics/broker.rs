@@ -119,6 +119,11 @@ fn messages(exposition: &mut Exposition<'_>, snapshot: &Snapshot) -> fmt::Result
         stats.parked,
     )?;
     exposition.gauge(
+        "held_bytes",
+        "Bytes that count within BROKER_BYTES: waiting, parked, and of messages not whole yet",
+        snapshot.held_bytes as u64,
+    )?;
+    exposition.gauge(
         "oldest_waiting_message_age_seconds",
         "Age of the message that has waited longest; 0 where none waits",
         snapshot.oldest.as_secs_f64(),

@@ -145,7 +145,7 @@ async fn a_producer_in_line_looks_whether_its_topic_is_still_full() {
     let peer = Arc::clone(&driver.core().peers[&producer]);
     let has_to_wait = || peer.line().is_some_and(|line| line.turn().is_some());
     let full = TopicView {
-        held_bytes: 0,
+        backlog_bytes: 0,
         is_blocked: true,
     };
     driver.core().pacing.note(DEFAULT_TOPIC, full);
