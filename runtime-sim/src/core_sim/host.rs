@@ -32,6 +32,8 @@ pub(super) struct Host {
 
 struct Socket {
     decoder: Decoder,
+    /// The decoder may hold more of what was read.
+    undecoded: bool,
     paused: bool,
     /// The writes that the core asked for: one, unless it has a bug.
     writes: VecDeque<InFlight>,
@@ -84,6 +86,7 @@ impl Host {
     pub(super) fn accept(&mut self, conn: ConnId, world: &mut World) {
         let socket = Socket {
             decoder: Decoder::new(self.decoders),
+            undecoded: false,
             paused: false,
             writes: VecDeque::new(),
             taken: 0,
@@ -143,11 +146,16 @@ impl Host {
         if socket.paused {
             return self.report_partial(conn, world);
         }
+        if socket.undecoded {
+            world.soon(Happening::BrokerReadable(conn));
+            return self.decode(conn, world);
+        }
         let buffer = socket.decoder.recv_buf_from(&mut self.spares);
         let spare = buffer.capacity() - buffer.len();
         match world.read_up(conn, most.min(spare)) {
             Some(bytes) => {
                 buffer.extend_from_slice(&bytes);
+                socket.undecoded = true;
                 world.soon(Happening::BrokerReadable(conn));
                 self.decode(conn, world);
             }
@@ -169,8 +177,12 @@ impl Host {
         }
     }
 
+    /// Hands on what was read, until there is no more of it or the core wants none.
     fn decode(&mut self, conn: ConnId, world: &mut World) {
         while let Some(socket) = self.sockets.get_mut(&conn) {
+            if socket.paused {
+                return;
+            }
             match socket.decoder.next() {
                 Ok(Some(Decoded::Role(role))) => {
                     self.input(conn, Input::Role(role), world, None);
@@ -180,7 +192,10 @@ impl Host {
                     let accepted = Event::Accepted { conn, count };
                     self.input(conn, Input::Batch(batch), world, Some(accepted));
                 }
-                Ok(None) => return,
+                Ok(None) => {
+                    socket.undecoded = false;
+                    return;
+                }
                 Err(error) => return self.input(conn, Input::Broke(error), world, None),
             }
         }

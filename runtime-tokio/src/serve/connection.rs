@@ -8,7 +8,7 @@ use super::peer::Peer;
 use super::stall::StallWatch;
 use super::stream::Stream;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
-use message_queue_core::{CloseReason, Count, Input, ProtocolError};
+use message_queue_core::{CloseReason, Count, Input};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -37,6 +37,8 @@ pub(crate) struct Connection<L: Listener> {
     peer: Arc<Peer>,
     stream: Stream<L::Stream>,
     decoder: Decoder,
+    /// The decoder may hold more of what was read.
+    undecoded: bool,
     role: Option<Role>,
     /// What it waits for before the next read, where its consumers are behind.
     turn: Option<Turn>,
@@ -81,6 +83,7 @@ impl<L: Listener> Connection<L> {
             peer,
             stream,
             decoder,
+            undecoded: false,
             role: None,
             turn: None,
             last_reads: None,
@@ -132,6 +135,11 @@ impl<L: Listener> Connection<L> {
                 if let Some(Unread::Failure) = ready!(self.poll_unread(cx)) {
                     self.driver.feed(self.peer.conn, Input::PeerReset);
                 }
+                continue;
+            }
+            // One at a time: it may close the connection, or pause it. A turn is for reading: what was
+            // read already does not wait for one, or it would be lost where its producer is reset.
+            if self.undecoded && self.decode_next() {
                 continue;
             }
             if self.poll_turn(cx).is_pending() {
@@ -272,32 +280,41 @@ impl<L: Listener> Connection<L> {
         }
     }
 
-    /// Hands on what a read brought; no bytes are the end of the stream.
+    /// Takes note of what a read brought; no bytes are the end of the stream. All that came before
+    /// has been handed on.
     fn received(&mut self, bytes: usize) {
-        let conn = self.peer.conn;
-        loop {
-            match self.decoder.next() {
-                Ok(Some(Decoded::Role(role))) => {
-                    self.role = Some(role);
-                    self.driver.feed(conn, Input::Role(role));
-                }
-                Ok(Some(Decoded::Batch(batch))) => {
-                    self.peer.tally.add(Count::of(&batch));
-                    self.driver.feed(conn, Input::Batch(batch));
-                }
-                Ok(None) => break,
-                Err(error) => return self.broke(error),
-            }
+        if bytes > 0 {
+            self.undecoded = true;
+            self.decode_next();
+            return;
         }
-        if bytes == 0 {
-            match self.decoder.finish() {
-                Ok(()) => self.driver.feed(conn, Input::PeerClosed),
-                Err(error) => self.broke(error),
-            }
-        }
+        let end = self.decoder.finish();
+        let end = end.map_or_else(Input::Broke, |()| Input::PeerClosed);
+        self.driver.feed(self.peer.conn, end);
     }
 
-    fn broke(&self, error: ProtocolError) {
-        self.driver.feed(self.peer.conn, Input::Broke(error));
+    /// Hands on the next of what was read: the role, a batch or an error. Returns whether there was
+    /// one.
+    fn decode_next(&mut self) -> bool {
+        let input = match self.decoder.next() {
+            Ok(Some(Decoded::Role(role))) => {
+                self.role = Some(role);
+                Input::Role(role)
+            }
+            Ok(Some(Decoded::Batch(batch))) => {
+                self.peer.tally.add(Count::of(&batch));
+                Input::Batch(batch)
+            }
+            Ok(None) => {
+                self.undecoded = false;
+                return false;
+            }
+            Err(error) => Input::Broke(error),
+        };
+        self.driver.feed(self.peer.conn, input);
+        true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,10 +100,10 @@ impl BrokerTask {
         match event {
             Event::Accepted(socket) => self.open(socket),
             Event::Input(conn, input) => {
-                let is_batch = matches!(input, Input::Batch(_));
+                let decoded = matches!(input, Input::Role(_) | Input::Batch(_));
                 self.feed(conn, input);
-                if is_batch && let Some(connection) = self.connections.get_mut(&conn) {
-                    connection.batch_taken();
+                if decoded && let Some(connection) = self.connections.get_mut(&conn) {
+                    connection.decoded_taken();
                 }
             }
             Event::Writable(conn) => self.to_write.push_back(conn),

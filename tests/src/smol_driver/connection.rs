@@ -22,9 +22,9 @@ pub(super) struct Connection {
     waiting: Option<Task<()>>,
     /// Reads. Dropped, it ends, wherever it stands.
     _reading: Task<()>,
-    /// Lets the reader read on after a batch.
+    /// Lets the reader go on after a role or a batch.
     go_on: Sender<()>,
-    /// The reader has handed over a batch and waits for leave to read on.
+    /// The reader has handed over a role or a batch and waits for leave to go on.
     reader_waits: bool,
     /// The core does not want to hear from this producer.
     paused: bool,
@@ -107,8 +107,8 @@ impl Connection {
         self.waiting = Some(waiting);
     }
 
-    /// The core has seen the batch that the reader handed over.
-    pub(super) fn batch_taken(&mut self) {
+    /// The core has seen the role or the batch that the reader handed over.
+    pub(super) fn decoded_taken(&mut self) {
         self.reader_waits = true;
         self.let_read();
     }

@@ -18,7 +18,7 @@ pub(super) struct Reader {
     pub(super) conn: ConnId,
     pub(super) socket: Socket,
     pub(super) events: Sender<Event>,
-    /// One for each batch handed over, when the core is ready for the next.
+    /// One for the role and each batch handed over, when the core is ready for the next.
     pub(super) permits: Receiver<()>,
     /// Closed when the orderly end begins.
     pub(super) draining: Receiver<Infallible>,
@@ -92,11 +92,10 @@ impl Reader {
                 Ok(None) => return Ok(()),
                 Ok(Some(Decoded::Role(role))) => {
                     *is_consumer = role == Role::Consumer;
-                    self.tell(Input::Role(role)).await?;
+                    self.tell_and_wait(Input::Role(role)).await?;
                 }
                 Ok(Some(Decoded::Batch(batch))) => {
-                    self.tell(Input::Batch(batch)).await?;
-                    self.permits.recv().await.map_err(|_| Ended)?;
+                    self.tell_and_wait(Input::Batch(batch)).await?;
                 }
                 Err(error) => {
                     self.tell(Input::Broke(error)).await?;
@@ -104,6 +103,12 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Hands over one thing. What follows it stays where it is until the core wants more.
+    async fn tell_and_wait(&self, input: Input) -> Result<(), Ended> {
+        self.tell(input).await?;
+        self.permits.recv().await.map_err(|_| Ended)
     }
 
     async fn tell(&self, input: Input) -> Result<(), Ended> {
