@@ -438,7 +438,8 @@ impl Core {
     }
 
     fn touch_topic_of(&mut self, conn: ConnId) {
-        if let Some(topic) = self.broker.topic_of(conn)
+        if self.pacing.is_needed()
+            && let Some(topic) = self.broker.topic_of(conn)
             && !self.touched.contains(&topic)
         {
             self.touched.push(topic);

@@ -67,6 +67,11 @@ impl Pacing {
         }
     }
 
+    /// Whether producers ever wait for consumers.
+    pub(crate) const fn is_needed(&self) -> bool {
+        self.limit.is_some()
+    }
+
     /// The line for the producers of a topic; none where they never wait.
     pub(crate) fn line(&mut self, topic: TopicId) -> Option<Arc<Line>> {
         self.limit?;
