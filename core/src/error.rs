@@ -5,6 +5,9 @@
 //! What the caller does wrong (time that runs backwards, a connection opened twice) is an assertion.
 
 use crate::wire::FirstBytes;
+use crate::wire::control::BadFrame;
+use crate::wire::handshake::BadOptionKind;
+use alloc::string::{String, ToString};
 use core::fmt;
 
 /// What a peer sent that the wire format does not allow. Final: a [`Decoder`](crate::wire::Decoder)
@@ -29,8 +32,17 @@ pub enum ProtocolError {
     },
     /// The stream ended inside a frame (PROTOCOL.md, section 5).
     TruncatedFrame,
-    /// A consumer sent something after its role line (PROTOCOL.md, section 4).
+    /// A consumer sent something after its role line (PROTOCOL.md, section 4); in version 2, a message.
     UnexpectedData,
+    /// The options of a role line of version 2 are not allowed.
+    BadOption(BadOptionKind),
+    /// A control frame is none, or one that may not come here.
+    BadFrame(BadFrame),
+    /// A consumer settled a position that it was never sent.
+    BadPosition {
+        /// The position.
+        position: u64,
+    },
 }
 
 impl fmt::Display for ProtocolError {
@@ -53,6 +65,14 @@ impl fmt::Display for ProtocolError {
             ),
             Self::TruncatedFrame => f.write_str("the stream ended inside a frame"),
             Self::UnexpectedData => f.write_str("a consumer sent data after its role line"),
+            Self::BadOption(kind) => write!(f, "the options of the role line: {}", kind.as_str()),
+            Self::BadFrame(error) => error.fmt(f),
+            Self::BadPosition { position } => {
+                write!(
+                    f,
+                    "the position {position} was never sent on this connection"
+                )
+            }
         }
     }
 }
@@ -72,8 +92,12 @@ pub enum CloseReason {
     Protocol(ProtocolError),
     /// No whole role line within the time allowed.
     RoleTimeout,
+    /// No byte of a frame that had begun came within the time allowed.
+    FrameTimeout,
     /// The peer took nothing of a write for too long, or was slower than the least rate allows.
     WriteTimeout,
+    /// It held the largest partial frame when the broker held as many bytes as it may.
+    BrokerBytes,
     /// Refused: the broker holds as many connections as it may.
     TooManyConnections,
     /// Refused: the broker holds as many consumers as it may.
@@ -86,6 +110,20 @@ pub enum CloseReason {
     DrainTimeout,
     /// An operator ended it.
     EndedByOperator,
+    /// Refused: there is no such topic, and none is made for who asks for it.
+    UnknownTopic,
+    /// Refused: there are as many topics as there may be.
+    TooManyTopics,
+    /// Refused: there are as many named groups as there may be.
+    TooManyGroups,
+    /// Refused: the group shares its messages in another way.
+    GroupMismatch,
+    /// Refused: the topic does not keep what a new group was to begin with.
+    NoHistory,
+    /// A producer of the same name has come.
+    TakenOver,
+    /// Nothing was heard of the peer for twice its heartbeat.
+    HeartbeatTimeout,
 }
 
 impl CloseReason {
@@ -93,7 +131,7 @@ impl CloseReason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 30] = [
         Self::PeerClosed,
         Self::PeerReset,
         Self::Protocol(ProtocolError::UnknownRole(FirstBytes::NONE)),
@@ -103,13 +141,27 @@ impl CloseReason {
         Self::Protocol(ProtocolError::TruncatedFrame),
         Self::Protocol(ProtocolError::UnexpectedData),
         Self::RoleTimeout,
+        Self::FrameTimeout,
         Self::WriteTimeout,
+        Self::BrokerBytes,
         Self::TooManyConnections,
         Self::TooManyConsumers,
         Self::Draining,
         Self::Drained,
         Self::DrainTimeout,
         Self::EndedByOperator,
+        Self::Protocol(ProtocolError::BadOption(BadOptionKind::Version)),
+        Self::Protocol(ProtocolError::BadOption(BadOptionKind::Unknown)),
+        Self::Protocol(ProtocolError::BadOption(BadOptionKind::Bad)),
+        Self::Protocol(ProtocolError::BadFrame(BadFrame::Length(0))),
+        Self::Protocol(ProtocolError::BadPosition { position: 0 }),
+        Self::UnknownTopic,
+        Self::TooManyTopics,
+        Self::TooManyGroups,
+        Self::GroupMismatch,
+        Self::NoHistory,
+        Self::TakenOver,
+        Self::HeartbeatTimeout,
     ];
 
     /// A small number for this reason, below [`COUNT`](Self::COUNT).
@@ -124,13 +176,27 @@ impl CloseReason {
             Self::Protocol(ProtocolError::TruncatedFrame) => 6,
             Self::Protocol(ProtocolError::UnexpectedData) => 7,
             Self::RoleTimeout => 8,
-            Self::WriteTimeout => 9,
-            Self::TooManyConnections => 10,
-            Self::TooManyConsumers => 11,
-            Self::Draining => 12,
-            Self::Drained => 13,
-            Self::DrainTimeout => 14,
-            Self::EndedByOperator => 15,
+            Self::FrameTimeout => 9,
+            Self::WriteTimeout => 10,
+            Self::BrokerBytes => 11,
+            Self::TooManyConnections => 12,
+            Self::TooManyConsumers => 13,
+            Self::Draining => 14,
+            Self::Drained => 15,
+            Self::DrainTimeout => 16,
+            Self::EndedByOperator => 17,
+            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Version)) => 18,
+            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Unknown)) => 19,
+            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Bad)) => 20,
+            Self::Protocol(ProtocolError::BadFrame(_)) => 21,
+            Self::Protocol(ProtocolError::BadPosition { .. }) => 22,
+            Self::UnknownTopic => 23,
+            Self::TooManyTopics => 24,
+            Self::TooManyGroups => 25,
+            Self::GroupMismatch => 26,
+            Self::NoHistory => 27,
+            Self::TakenOver => 28,
+            Self::HeartbeatTimeout => 29,
         }
     }
 
@@ -146,13 +212,29 @@ impl CloseReason {
             Self::Protocol(ProtocolError::TruncatedFrame) => "truncated_frame",
             Self::Protocol(ProtocolError::UnexpectedData) => "unexpected_data",
             Self::RoleTimeout => "role_timeout",
+            Self::FrameTimeout => "frame_timeout",
             Self::WriteTimeout => "write_timeout",
+            Self::BrokerBytes => "broker_bytes",
             Self::TooManyConnections => "too_many_connections",
             Self::TooManyConsumers => "too_many_consumers",
             Self::Draining => "draining",
             Self::Drained => "drained",
             Self::DrainTimeout => "drain_timeout",
             Self::EndedByOperator => "ended_by_operator",
+            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Version)) => {
+                "unsupported_version"
+            }
+            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Unknown)) => "unknown_option",
+            Self::Protocol(ProtocolError::BadOption(BadOptionKind::Bad)) => "bad_option",
+            Self::Protocol(ProtocolError::BadFrame(_)) => "bad_frame",
+            Self::Protocol(ProtocolError::BadPosition { .. }) => "bad_position",
+            Self::UnknownTopic => "unknown_topic",
+            Self::TooManyTopics => "too_many_topics",
+            Self::TooManyGroups => "too_many_groups",
+            Self::GroupMismatch => "group_mismatch",
+            Self::NoHistory => "no_history",
+            Self::TakenOver => "taken_over",
+            Self::HeartbeatTimeout => "heartbeat_timeout",
         }
     }
 
@@ -160,6 +242,52 @@ impl CloseReason {
     /// a reset (PROTOCOL.md, section 5).
     pub const fn is_orderly(self) -> bool {
         matches!(self, Self::PeerClosed | Self::Drained)
+    }
+
+    /// What a peer of version 2 is told beside the code.
+    pub fn explanation(self) -> String {
+        let text = match self {
+            Self::Protocol(error) => return error.to_string(),
+            Self::RoleTimeout => "no role line came in time",
+            Self::FrameTimeout => "a frame had begun, and no byte more of it came in time",
+            Self::BrokerBytes => {
+                "you held most of a frame, and the broker had no bytes for it (BROKER_BYTES)"
+            }
+            Self::WriteTimeout => "what was written to you was not read in time",
+            Self::TooManyConnections => {
+                "the broker holds as many connections as it may (MAX_CONNECTIONS)"
+            }
+            Self::TooManyConsumers => {
+                "the broker holds as many consumers as it may (MAX_CONSUMERS)"
+            }
+            Self::TooManyTopics => "there are as many topics as there may be (MAX_TOPICS)",
+            Self::TooManyGroups => "there are as many named groups as there may be (MAX_GROUPS)",
+            Self::Draining | Self::Drained => "the broker is shutting down",
+            Self::DrainTimeout => "the broker is shutting down, and its time is over",
+            Self::EndedByOperator => "an operator ended the connection",
+            Self::UnknownTopic => "there is no such topic, and none is made (TOPIC_CREATION=off)",
+            Self::GroupMismatch => {
+                "share: the group's members share in another way; its first member decided"
+            }
+            Self::NoHistory => "from: the topic does not keep that",
+            Self::TakenOver => "a producer of the same name has come",
+            Self::HeartbeatTimeout => "nothing came from you for twice the heartbeat",
+            Self::PeerClosed | Self::PeerReset => "you ended the connection",
+        };
+        text.into()
+    }
+
+    /// Whether it speaks against what a consumer was working on: it did not leave in an orderly way, and it was
+    /// not the broker's doing.
+    pub(crate) const fn is_a_failure(self) -> bool {
+        matches!(
+            self,
+            Self::PeerClosed
+                | Self::PeerReset
+                | Self::Protocol(_)
+                | Self::WriteTimeout
+                | Self::HeartbeatTimeout
+        )
     }
 
     /// Whether the connection was refused: turned away for want of a place, not for what it did.
@@ -174,6 +302,47 @@ impl CloseReason {
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// Why messages of a producer were not taken in, as REFUSED tells it (PROTOCOL.md, section "Confirms").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum NotTaken {
+    /// A group has no room for them, and the topic's overflow is `reject`.
+    Full,
+    /// There is no such topic, and none is made.
+    UnknownTopic,
+    /// There are as many topics as there may be.
+    TooManyTopics,
+}
+
+impl NotTaken {
+    /// The code on the wire.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::UnknownTopic => "unknown_topic",
+            Self::TooManyTopics => "too_many_topics",
+        }
+    }
+
+    /// What a producer is told beside the code.
+    pub(crate) fn explanation(self) -> String {
+        match self {
+            Self::Full => "a group of the topic has no room".into(),
+            Self::UnknownTopic | Self::TooManyTopics => CloseReason::from(self).explanation(),
+        }
+    }
+}
+
+impl From<NotTaken> for CloseReason {
+    /// Why a connection is refused that asks for such a topic.
+    fn from(not_taken: NotTaken) -> Self {
+        match not_taken {
+            NotTaken::Full | NotTaken::TooManyTopics => Self::TooManyTopics,
+            NotTaken::UnknownTopic => Self::UnknownTopic,
+        }
     }
 }
 
@@ -195,6 +364,13 @@ pub enum DropReason {
     Shutdown,
     /// An operator emptied the queue.
     Purged,
+    /// It failed too often or was rejected, and there is no dead-letter topic for it.
+    GivenUp,
+    /// Its named group ended: nobody had been a member for too long, or an operator ended it.
+    GroupEnded,
+    /// Its producer may not send to the topic that it named, and has not asked for confirms, so that it cannot be
+    /// told.
+    Refused,
 }
 
 impl DropReason {
@@ -202,7 +378,7 @@ impl DropReason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::BacklogMessages,
         Self::BacklogBytes,
         Self::BrokerBytes,
@@ -210,6 +386,9 @@ impl DropReason {
         Self::ConsumerLeft,
         Self::Shutdown,
         Self::Purged,
+        Self::GivenUp,
+        Self::GroupEnded,
+        Self::Refused,
     ];
 
     /// A small number for this reason, below [`COUNT`](Self::COUNT).
@@ -227,6 +406,9 @@ impl DropReason {
             Self::ConsumerLeft => "consumer_left",
             Self::Shutdown => "shutdown",
             Self::Purged => "purged",
+            Self::GivenUp => "given_up",
+            Self::GroupEnded => "group_ended",
+            Self::Refused => "refused",
         }
     }
 }

@@ -32,21 +32,34 @@ impl fmt::Display for TopicId {
 
 /// A group: the unit to which a topic fans out.
 ///
-/// Ordered with the shared group first, then by connection, so that a walk over the groups is
-/// the same in every run.
+/// Ordered so that those that outlive their members come first, and a walk over the groups is the
+/// same in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum GroupId {
     /// The group that all consumers join in `queue` mode. It outlives them.
     Shared,
+    /// A group with a name, of version 2. Its number is its own among all groups. It outlives its members.
+    Named(u32),
     /// The group of one consumer in `broadcast` mode. It is gone when that consumer leaves.
     Own(ConnId),
+}
+
+impl GroupId {
+    /// Whether it outlives its members: a message that such a group has taken in is safe.
+    pub const fn is_lasting(self) -> bool {
+        match self {
+            Self::Shared | Self::Named(_) => true,
+            Self::Own(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for GroupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shared => f.write_str("queue"),
+            Self::Named(number) => write!(f, "g{number}"),
             Self::Own(conn) => conn.fmt(f),
         }
     }

@@ -8,10 +8,12 @@ use crate::stats::{Count, Flow};
 pub(crate) enum Entry {
     /// They were offered, and wait.
     Offered(Count),
-    /// They waited, and a consumer's socket has taken them whole.
+    /// They waited, and a consumer's socket has taken them whole or a consumer has settled them as done.
     Delivered(Count),
     /// They waited, and are lost.
     Lost(Count, DropReason),
+    /// They waited, and have moved to the dead-letter topic.
+    Buried(Count),
 }
 
 /// Posts an entry to every sum that it belongs to: of the group, of the topic, of the broker.
@@ -21,6 +23,7 @@ pub(crate) fn post<const SUMS: usize>(entry: Entry, sums: [&mut Flow; SUMS]) {
             Entry::Offered(count) => sum.offer(count),
             Entry::Delivered(count) => sum.deliver(count),
             Entry::Lost(count, reason) => sum.lose(count, reason),
+            Entry::Buried(count) => sum.bury(count),
         }
     }
 }

@@ -21,6 +21,7 @@
 //! | [`wire`] | frames, role lines and, for version 2, handshakes and control frames |
 //! | `shared.rs` | what all topics have in common: settings, connections, timers, outputs, counters |
 //! | `budget.rs`, `ledger.rs` | the bytes of all topics; one place where a message is added to all its sums |
+//! | `unsettled/` | for version 2: what a consumer was sent and has not settled |
 //! | [`client`], [`names`] | for version 2: producers and consumers as state machines, and the names they give |
 //!
 //! What it promises:
@@ -53,6 +54,7 @@ mod group;
 mod id;
 mod ledger;
 pub mod names;
+mod partial;
 #[cfg(planted_bugs)]
 pub mod planted;
 mod session;
@@ -61,6 +63,8 @@ mod stats;
 mod time;
 mod timers;
 mod topic;
+mod topic_settings;
+mod unsettled;
 pub mod wire;
 
 pub use broker::{
@@ -71,4 +75,5 @@ pub use error::{CloseReason, DropReason, ProtocolError};
 pub use id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
 pub use stats::{Count, Flow, Stats};
 pub use time::Now;
+pub use topic_settings::{TopicRule, TopicSettings, TopicsConfig};
 pub use wire::Write;

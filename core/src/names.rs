@@ -3,6 +3,7 @@
 //! PROTOCOL.md, section "Names". A name is checked once, where it comes in; from then on its type says that
 //! it is one.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -21,14 +22,19 @@ const ANY_TOKENS: &str = ">";
 /// The name of a group, a producer or a client: 1 to 200 bytes of `A-Z a-z 0-9 _ - .`. A clone is a reference
 /// count.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct Name(Arc<str>);
 
 /// The name of a topic: a [`Name`] whose dots separate tokens, none of them empty. A clone is a reference count.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct TopicName(Arc<str>);
 
 /// What a consumer asks for: one topic, or a pattern of topics. A clone is a reference count.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum TopicFilter {
     /// One topic.
     Topic(TopicName),
@@ -39,6 +45,8 @@ pub enum TopicFilter {
 /// A pattern of topics: tokens between dots, of which `*` stands for any one and a last `>` for any one or more.
 /// Dead-letter topics match no pattern. A clone is a reference count.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct Pattern(Arc<str>);
 
 /// Why a text is not a name.
@@ -221,6 +229,48 @@ impl fmt::Display for NameError {
 }
 
 impl core::error::Error for NameError {}
+
+impl TryFrom<String> for Name {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::new(&text)
+    }
+}
+
+impl TryFrom<String> for TopicName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::new(&text)
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::new(&text)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.as_str().into()
+    }
+}
+
+impl From<TopicName> for String {
+    fn from(name: TopicName) -> Self {
+        name.as_str().into()
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.as_str().into()
+    }
+}
 
 #[cfg(test)]
 mod tests {

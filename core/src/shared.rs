@@ -5,14 +5,20 @@ use crate::broker::Output;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::DropReason;
-use crate::group::Run;
+use crate::group::Waiting;
 use crate::id::{ConnId, GroupId, TopicId};
-use crate::session::{Consumer, Event, Session};
+use crate::ledger::{Entry, post};
+use crate::names::{Name, TopicName};
+use crate::session::{BLOCKED_AFTER, Consumer, HandedOut, Held, Session, Source, Version2};
 use crate::stats::{Count, Stats};
 use crate::time::Now;
 use crate::timers::{Timeout, Timers};
-use alloc::collections::{BTreeMap, VecDeque};
+use crate::wire::{Piece, Write};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec;
 use alloc::vec::Vec;
+use core::mem;
+use core::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -25,6 +31,21 @@ pub(crate) struct Shared {
     pub(crate) departed: usize,
     /// How many connections without a role were opened while draining.
     pub(crate) late: usize,
+    /// How many producers have asked for confirms: they wait for room whatever a topic does without it.
+    pub(crate) confirming: usize,
+    /// Consumers of patterns.
+    pub(crate) patterns: BTreeSet<ConnId>,
+    /// What of each topic has to be known elsewhere.
+    pub(crate) facts: BTreeMap<TopicId, Facts>,
+    /// The number of the next named group.
+    pub(crate) next_group: u32,
+    /// Names of producers without a connection, by when they left.
+    pub(crate) idle_names: BTreeSet<(Now, TopicId, Name)>,
+    /// How many messages the topics were given that are forgotten.
+    pub(crate) forgotten: u64,
+    /// Connections that there may be something to tell, at the end of this step.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    to_tell: Vec<ConnId>,
     pub(crate) budget: Budget,
     pub(crate) timers: Timers,
     #[cfg_attr(feature = "serde", serde(skip))]
@@ -34,6 +55,14 @@ pub(crate) struct Shared {
     pub(crate) drain: Option<Drain>,
     /// The latest moment that was passed in.
     pub(crate) now: Now,
+}
+
+/// What of a topic has to be known elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Facts {
+    pub(crate) name: TopicName,
+    pub(crate) ack_timeout: Option<Duration>,
 }
 
 /// The orderly end.
@@ -65,7 +94,14 @@ impl Shared {
             sessions: BTreeMap::new(),
             departed: 0,
             late: 0,
-            budget: Budget::new(config.broker_bytes),
+            confirming: 0,
+            patterns: BTreeSet::new(),
+            facts: BTreeMap::new(),
+            next_group: 1,
+            idle_names: BTreeSet::new(),
+            forgotten: 0,
+            to_tell: Vec::new(),
+            budget: Budget::new(&config),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -95,49 +131,314 @@ impl Shared {
             .expect("the connection is there")
     }
 
-    /// The consumer that this connection is known to be.
+    /// The consumer of this name, which is there.
     pub(crate) fn consumer(&mut self, conn: ConnId) -> &mut Consumer {
-        let consumer = self.session(conn).consumer.as_mut();
+        let consumer = self.session(conn).consumer_mut();
         consumer.expect("the connection is a consumer")
     }
 
-    /// Hands out a write.
-    pub(crate) fn start_write(&mut self, run: Run) {
-        let Run { member, taken } = run;
-        let (now, write) = (self.now, taken.write.clone());
-        self.session(member).advance(Event::WriteStarted);
-        self.consumer(member).outbox.start(taken, now);
-        self.arm_write_timer(member);
+    /// Notes how many bytes of a frame that is not whole a connection holds.
+    pub(crate) fn set_partial(&mut self, conn: ConnId, bytes: usize) {
+        let session = self.session(conn);
+        let before = mem::replace(&mut session.partial, bytes);
+        if before != bytes {
+            self.budget.set_partial(conn, before, bytes);
+        }
+    }
+
+    /// Notes that this is parked.
+    pub(crate) fn note_parked(&mut self, count: Count) {
+        self.stats.parked += count;
+        self.budget.park(count.bytes as usize);
+    }
+
+    /// Notes that this is not parked any more.
+    pub(crate) fn note_unparked(&mut self, count: Count) {
+        self.stats.parked -= count;
+        self.budget.unpark(count.bytes as usize);
+    }
+
+    /// Hands messages of a group to a member in one write. Returns whether it holds them until it settles them.
+    pub(crate) fn hand_out(
+        &mut self,
+        member: ConnId,
+        topic: TopicId,
+        group: GroupId,
+        mut taken: Vec<Waiting>,
+        alone: bool,
+    ) -> bool {
+        let (now, started_ms) = (self.now, self.config.started_ms);
+        for waiting in &mut taken {
+            if waiting.mark.attempts > 0 {
+                self.stats.redelivered += waiting.batch.messages() as u64;
+            }
+            waiting.mark.attempts += 1;
+        }
+        let since = taken.iter().map(|it| it.mark.published).min();
+        let facts = &self.facts;
+        let session = self.sessions.get_mut(&member);
+        let session = session.expect("a member is there");
+        let first = session
+            .version2
+            .as_mut()
+            .and_then(|version2| version2.take_signals(now));
+        let consumer = session.consumer_mut();
+        let consumer = consumer.expect("a member is a consumer");
+        let write = match &mut consumer.speech {
+            None => Write::from_batches(taken.iter().map(|it| it.batch.clone())),
+            Some(speech) => {
+                let place = consumer
+                    .memberships
+                    .binary_search_by_key(&topic, |it| it.topic);
+                let membership = &mut consumer.memberships[place.expect("it is a member there")];
+                let source = Source {
+                    topic,
+                    group,
+                    name: consumer.pattern.as_ref().map(|_| &facts[&topic].name),
+                    started_ms,
+                };
+                Write::new(speech.pieces(first, &taken, &source, &mut membership.next))
+            }
+        };
+        let is_version2 = consumer.speech.is_some();
+        let is_held = consumer.acks.is_some();
+        let marks = match &mut consumer.acks {
+            None => taken.into_iter().map(|it| it.mark).collect(),
+            Some(acks) => {
+                acks.is_alone |= alone;
+                for Waiting { batch, mark } in taken {
+                    let held = Held {
+                        topic,
+                        group,
+                        mark,
+                        since: now,
+                    };
+                    acks.unsettled.push(batch, held);
+                }
+                Vec::new()
+            }
+        };
+        let messages = HandedOut {
+            topic,
+            group,
+            marks,
+            waiting_since: since.unwrap_or(now),
+        };
+        session.outbox.start(write.clone(), Some(messages), now);
+        // Most writes are done before the timer of one before them goes off.
+        if session.outbox.timer.is_none() {
+            self.arm_write_timer(member);
+        }
+        if is_held {
+            self.arm_ack_timer(member);
+        }
+        if is_version2 {
+            self.count_on_its_way(member);
+        }
         self.outputs.push_back(Output::Write {
             conn: member,
             write,
         });
+        is_held
     }
 
-    /// Makes sure that a write that has just started is looked at when it is due.
-    ///
-    /// Writes are many and hardly ever late, so a connection's timer is moved neither with each nor
-    /// with the progress of one: it goes off at the time of the first, and is then set to the time
-    /// at which the one in flight is due.
+    /// There is something to tell a connection of version 2: at the end of this step, all in one.
+    pub(crate) fn signal(&mut self, conn: ConnId) -> Option<&mut Version2> {
+        let version2 = self.sessions.get_mut(&conn)?.version2.as_mut()?;
+        if self.to_tell.last() != Some(&conn) {
+            self.to_tell.push(conn);
+        }
+        Some(version2)
+    }
+
+    /// The connections that there may be something to tell.
+    pub(crate) fn next_to_tell(&mut self) -> Option<ConnId> {
+        self.to_tell.pop()
+    }
+
+    /// Counts anew what is on its way to a connection of version 2.
+    fn count_on_its_way(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else {
+            return;
+        };
+        let counted = session.on_its_way();
+        if let Some(version2) = &mut session.version2 {
+            let before = mem::replace(&mut version2.counted, counted);
+            self.stats.writing += counted.messages;
+            self.stats.writing -= before.messages;
+            self.stats.saying = self.stats.saying + counted.said - before.said;
+        }
+    }
+
+    /// Tells a connection of version 2 what it is yet to be told, if its socket is free.
+    pub(crate) fn flush_signals(&mut self, conn: ConnId) {
+        let session = self.sessions.get(&conn);
+        if session.is_some_and(|it| it.version2.is_some()) {
+            self.tell(conn);
+            self.count_on_its_way(conn);
+        }
+    }
+
+    fn tell(&mut self, conn: ConnId) {
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(&conn) else {
+            return;
+        };
+        if session.outbox.is_busy() || session.is_closing() {
+            return;
+        }
+        let Some(version2) = &mut session.version2 else {
+            return;
+        };
+        let Some(bytes) = version2.take_signals(now) else {
+            return;
+        };
+        let write = Write::new(vec![Piece::Control(bytes)]);
+        session.outbox.start(write.clone(), None, now);
+        self.arm_write_timer(conn);
+        self.outputs.push_back(Output::Write { conn, write });
+        self.has_heard(conn);
+    }
+
+    /// Sets the write timer of a consumer, if it has a write in flight and no timer set.
     pub(crate) fn arm_write_timer(&mut self, conn: ConnId) {
-        if self.consumer(conn).outbox.timer.is_none()
-            && let Some(due) = self.write_due(conn)
+        let session = self.sessions.get_mut(&conn);
+        let session = session.expect("the connection is there");
+        // A producer that does not read what it is told costs no more for that.
+        let waits_for_it = session.consumer().is_some() || session.is_finishing();
+        if waits_for_it
+            && session.outbox.timer.is_none()
+            && let Some(due) = session.outbox.due(&self.config)
         {
-            self.consumer(conn).outbox.timer = Some(due);
+            session.outbox.timer = Some(due);
             self.timers.set(due, Timeout::Write(conn));
         }
     }
 
-    /// When the write in flight to a consumer is due.
-    pub(crate) fn write_due(&self, conn: ConnId) -> Option<Now> {
-        let consumer = self.sessions.get(&conn)?.consumer.as_ref()?;
-        consumer.outbox.due(&self.config)
+    pub(crate) fn clear_write_timer(&mut self, conn: ConnId) {
+        if let Some(due) = self.session(conn).outbox.timer.take() {
+            self.timers.clear(due, Timeout::Write(conn));
+        }
     }
 
-    /// A connection that is closing is given no more time.
-    pub(crate) fn clear_write_timer(&mut self, conn: ConnId) {
-        if let Some(due) = self.consumer(conn).outbox.timer.take() {
-            self.timers.clear(due, Timeout::Write(conn));
+    /// Sets the timer by which a consumer is to have settled something, if it holds something and no timer is set.
+    pub(crate) fn arm_ack_timer(&mut self, conn: ConnId) {
+        let facts = &self.facts;
+        let Some(session) = self.sessions.get_mut(&conn) else {
+            return;
+        };
+        let acks = session.consumer_mut().and_then(|it| it.acks.as_mut());
+        let Some(acks) = acks.filter(|acks| acks.timer.is_none()) else {
+            return;
+        };
+        if let Some(due) = acks.due(|topic| facts[&topic].ack_timeout) {
+            acks.timer = Some(due);
+            self.timers.set(due, Timeout::Ack(conn));
+        }
+    }
+
+    /// Sets the heartbeat timer of a connection that has heartbeats.
+    pub(crate) fn arm_heartbeat(&mut self, conn: ConnId) {
+        let session = self.sessions.get_mut(&conn);
+        let Some(version2) = session.and_then(|it| it.version2.as_mut()) else {
+            return;
+        };
+        if version2.timer.is_none()
+            && let Some(due) = version2.due()
+        {
+            version2.timer = Some(due);
+            self.timers.set(due, Timeout::Heartbeat(conn));
+        }
+    }
+
+    /// A producer is read from again, or not any more: if that lasts, it is to be told.
+    fn read_state_changed(&mut self, conn: ConnId, blocked: bool) {
+        let now = self.now;
+        let session = self.sessions.get_mut(&conn);
+        let Some(version2) = session.and_then(|it| it.version2.as_mut()) else {
+            return;
+        };
+        version2.heard = now;
+        let before = version2.blocked_timer.take();
+        let is_news = version2.was_told_blocked != blocked;
+        version2.blocked_timer = is_news.then(|| now + BLOCKED_AFTER);
+        let after = version2.blocked_timer;
+        if let Some(due) = before {
+            self.timers.clear(due, Timeout::Blocked(conn));
+        }
+        if let Some(due) = after {
+            self.timers.set(due, Timeout::Blocked(conn));
+        }
+    }
+
+    /// A producer's last batch is parked: nothing more is to be read from it.
+    pub(crate) fn park(&mut self, conn: ConnId) {
+        if let Some(producer) = self.session(conn).producer_mut() {
+            producer.is_parked = true;
+        }
+        self.outputs.push_back(Output::Pause { conn });
+        self.read_state_changed(conn, true);
+    }
+
+    /// A producer has much to hear that it does not read: nothing more is to be read from it until it has.
+    pub(crate) fn hold_back(&mut self, conn: ConnId) {
+        if let Some(producer) = self.session(conn).producer_mut()
+            && producer.is_read()
+        {
+            producer.has_much_to_hear = true;
+            self.outputs.push_back(Output::Pause { conn });
+        }
+    }
+
+    /// It has heard everything.
+    fn has_heard(&mut self, conn: ConnId) {
+        if let Some(producer) = self.session(conn).producer_mut()
+            && producer.has_much_to_hear
+        {
+            producer.has_much_to_hear = false;
+            if producer.is_read() {
+                self.outputs.push_back(Output::Resume { conn });
+            }
+        }
+    }
+
+    /// The last of what a producer had parked is offered. It may be gone.
+    pub(crate) fn admitted(&mut self, conn: ConnId) {
+        if self.unparked(conn) {
+            self.outputs.push_back(Output::Resume { conn });
+            self.read_state_changed(conn, false);
+        }
+    }
+
+    /// A producer has nothing parked any more. Returns whether it is there and may go on.
+    pub(crate) fn unparked(&mut self, conn: ConnId) -> bool {
+        let Some(session) = self.sessions.get_mut(&conn) else {
+            self.departed -= 1;
+            return false;
+        };
+        let may_go_on = match session.producer_mut() {
+            Some(producer) => {
+                producer.is_parked = false;
+                producer.is_read()
+            }
+            None => false,
+        };
+        may_go_on && !session.is_closing()
+    }
+
+    /// Messages of a producer were offered; or it is told so, if there was no group.
+    pub(crate) fn note_safe(&mut self, conn: ConnId, messages: u64, unrouted: bool) {
+        let producer = self.sessions.get_mut(&conn).and_then(Session::producer_mut);
+        let Some(confirms) = producer.and_then(|it| it.confirms.as_mut()) else {
+            return;
+        };
+        confirms.safe += messages;
+        if unrouted {
+            confirms.unrouted += messages;
+        }
+        let confirmed = (confirms.safe, confirms.unrouted);
+        if let Some(version2) = self.signal(conn) {
+            version2.signals.confirmed = Some(confirmed);
         }
     }
 
@@ -148,6 +449,19 @@ impl Shared {
             reason,
             count,
         });
+    }
+
+    /// Messages of a producer that asked for no confirms belong to no topic: they are lost.
+    pub(crate) fn lose_unrouted(&mut self, count: Count) {
+        self.stats.received += count;
+        self.forgotten += count.messages;
+        for entry in [
+            Entry::Offered(count),
+            Entry::Lost(count, DropReason::Refused),
+        ] {
+            post(entry, [&mut self.stats.flow]);
+        }
+        self.report_drop(None, count, DropReason::Refused);
     }
 
     /// Notes a group for which nothing waits any more: in an orderly end its members may go.

@@ -48,16 +48,18 @@ impl SubAssign for Count {
     }
 }
 
-/// What became of the messages offered: `offered = delivered + waiting + dropped`, always.
+/// What became of the messages offered: `offered = delivered + waiting + dead + dropped`, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Flow {
     /// Offered: one for each message and each group there was; one where there was none.
     pub offered: Count,
-    /// Handed to a consumer's socket, whole.
+    /// Handed to a consumer's socket, whole; where consumers settle, settled as done.
     pub delivered: Count,
-    /// In a backlog, or part of a write in flight.
+    /// In a backlog, part of a write in flight, unsettled or delayed.
     pub waiting: Count,
+    /// Given up, and moved to the dead-letter topic.
+    pub dead: Count,
     /// Not delivered and never to be, by [`DropReason::index`].
     pub dropped: [Count; DropReason::COUNT],
 }
@@ -76,6 +78,7 @@ impl Flow {
     pub fn adds_up(&self) -> bool {
         let mut sum = self.dropped_in_all();
         sum += self.delivered;
+        sum += self.dead;
         sum += self.waiting;
         sum == self.offered
     }
@@ -88,6 +91,11 @@ impl Flow {
     pub(crate) fn deliver(&mut self, count: Count) {
         self.waiting -= count;
         self.delivered += count;
+    }
+
+    pub(crate) fn bury(&mut self, count: Count) {
+        self.waiting -= count;
+        self.dead += count;
     }
 
     pub(crate) fn lose(&mut self, count: Count, reason: DropReason) {
@@ -114,10 +122,34 @@ pub struct Stats {
     pub producers: usize,
     /// Consumers now.
     pub consumers: usize,
+    /// Connections of version 2 now.
+    pub version2: usize,
+    /// Topics now, dead-letter topics included.
+    pub topics: usize,
+    /// Named groups now, over all topics.
+    pub named_groups: usize,
+    /// Places in groups that consumers have now: in each topic that it receives from, a consumer has one.
+    pub memberships: usize,
+    /// Names of producers that are known now, with a connection or without.
+    pub producer_names: usize,
+    /// What consumers hold now until they settle it. It waits, too.
+    pub unsettled: Count,
+    /// The messages of the writes that are now in flight to connections of version 2.
+    pub writing: Count,
+    /// About how many bytes connections of version 2 are now told, or are yet to be told, beside messages.
+    pub saying: u64,
+    /// Connections ever that spoke version 2.
+    pub introduced: u64,
     /// Producers ever registered.
     pub producers_registered: u64,
     /// Consumers ever registered.
     pub consumers_registered: u64,
     /// Messages parked by producers that wait for room.
     pub parked: Count,
+    /// Messages that producers were told are refused. They are in no other sum.
+    pub refused: Count,
+    /// Messages handed out again, after they had come back.
+    pub redelivered: u64,
+    /// Positions that were settled when they were not the consumer's any more.
+    pub settled_late: u64,
 }

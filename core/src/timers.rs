@@ -1,6 +1,6 @@
 //! What happens by itself, soonest first.
 
-use crate::id::ConnId;
+use crate::id::{ConnId, GroupId, TopicId};
 use crate::time::Now;
 use alloc::collections::BTreeSet;
 
@@ -14,6 +14,18 @@ pub(crate) enum Timeout {
     Write(ConnId),
     /// The orderly end must be over.
     Drain,
+    /// Its peer has been silent, or is to be asked whether it is there.
+    Heartbeat(ConnId),
+    /// It is to be told whether it is read from.
+    Blocked(ConnId),
+    /// It has settled nothing for too long.
+    Ack(ConnId),
+    /// Messages of the group are to be handed out again.
+    Retry(TopicId, GroupId),
+    /// The group has had no member for too long.
+    GroupIdle(TopicId, GroupId),
+    /// Nobody has used the topic for too long.
+    TopicIdle(TopicId),
 }
 
 /// All that is due, soonest first.
@@ -46,8 +58,15 @@ impl Timers {
     pub(crate) fn due(&self, now: Now) -> impl Iterator<Item = ConnId> {
         let due = self.0.iter().take_while(move |(due, _)| *due <= now);
         due.filter_map(|(_, timeout)| match timeout {
-            Timeout::Role(conn) | Timeout::Write(conn) => Some(*conn),
-            Timeout::Drain => None,
+            Timeout::Role(conn)
+            | Timeout::Write(conn)
+            | Timeout::Heartbeat(conn)
+            | Timeout::Ack(conn) => Some(*conn),
+            Timeout::Drain
+            | Timeout::Blocked(_)
+            | Timeout::Retry(..)
+            | Timeout::GroupIdle(..)
+            | Timeout::TopicIdle(_) => None,
         })
     }
 

@@ -81,6 +81,7 @@ fn config(modes: u8, bounds: u8) -> Config {
         write_timeout: Duration::from_secs(2),
         min_consumer_rate: usize::from(bounds >> 5) * 4,
         write_bytes: 1 << (modes >> 4),
+        ..Config::default()
     };
     config.broker_bytes = config.least_broker_bytes() + usize::from(bounds >> 3 & 3) * QUARTER;
     config
@@ -114,6 +115,7 @@ impl Writer {
             15 => self.publishes(place, 1 + amount, amount % 3, Reads::FrameByFrame),
             16 => self.publishes(place, 1 + amount % 8, 5, Reads::At(vec![amount / 8])),
             17 => self.sends(place, vec![raw(&[0, 0, 0, 9, much])], Reads::Whole),
+            18 if much & 1 == 1 => self.begins(place, 3 * QUARTER),
             18 => self.sends(place, vec![raw(&[0, much, much, 0])], Reads::Whole),
             19..=20 => self.on(place, Action::TakesAll),
             21 => self.on(place, Action::IsSealedLate),
@@ -124,6 +126,7 @@ impl Writer {
             27 if much & 1 == 1 => self.on(place, Action::IsEndedByOperator),
             27 => self.on(place, Action::Resets),
             28 if much & 1 == 1 => self.steps.push(Step::Purge),
+            28 if much & 2 == 2 => self.on(place, Action::Stalls),
             28 => self.on(place, Action::HasNothingToRead),
             29 => self.steps.push(Step::PassUnnoticed(time(much))),
             30 => self.steps.push(Step::Pass(time(much))),
@@ -149,6 +152,16 @@ impl Writer {
             }));
         }
         self.sends(place, parts, reads);
+    }
+
+    /// Sends so much of a largest frame, and not the rest.
+    fn begins(&mut self, place: usize, length: usize) {
+        let piece = b"!".to_vec();
+        let body = Part::Raw(Literal {
+            piece,
+            times: length,
+        });
+        self.sends(place, vec![raw(b"\0\x10\0\0"), body], Reads::Whole);
     }
 
     fn sends(&mut self, place: usize, parts: Vec<Part>, reads: Reads) {

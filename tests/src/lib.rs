@@ -7,6 +7,7 @@
 //! - [`usage`]: memory and CPU time of a process.
 //! - [`random`]: random choices that are the same in every run.
 //! - [`smol_driver`]: a second driver over smol's TCP, to hold the tokio one to.
+//! - [`specification`]: the tables of `docs/PROTOCOL.md`.
 
 pub mod frames;
 pub mod model;
@@ -14,4 +15,5 @@ pub mod process;
 pub mod random;
 pub mod script;
 pub mod smol_driver;
+pub mod specification;
 pub mod usage;

@@ -257,3 +257,41 @@ fn clients_do_not_take_the_last_file_descriptors() {
         .filter(|it| it["reason"] == "too_many_connections" && it["level"] != "DEBUG");
     assert!(told.count() < CLIENTS / 2, "{lines:#?}");
 }
+
+/// In version 2 a read may hold control frames and more messages behind one for which there is no room.
+#[test]
+fn what_stands_behind_a_message_without_room_waits_with_it() {
+    const PING: &[u8] = b"\x80\0\0\x09\x02\0\0\0\0\0\0\0\x07";
+    const PONG: &[u8] = b"\x80\0\0\x09\x03\0\0\0\0\0\0\0\x07";
+    let broker = Broker::start(&[("DELIVERY_MODE", "queue"), ("QUEUE_CAPACITY", "1")]);
+    let sent = [
+        b"PRODUCER confirm=1\n",
+        &frames(["a", "b"])[..],
+        PING,
+        &frames(["c", "d"]),
+        PING,
+    ];
+    let mut producer = broker.connect_with(&sent.concat());
+    producer.shutdown(Shutdown::Write).expect("it can");
+    // Before that it is blocked, with all of it read.
+    let mut told = Vec::new();
+    while !told.ends_with(b"topic default, group queue: full") {
+        let mut byte = [0];
+        producer.read_exact(&mut byte).expect("it is told");
+        told.extend(byte);
+    }
+    assert!(!told.windows(PONG.len()).any(|it| it == PONG));
+    let mut consumer = broker.consumer();
+    let messages = read_messages(&mut consumer, 4);
+    assert_eq!(
+        messages,
+        ["a", "b", "c", "d"].map(|it| it.as_bytes().to_vec())
+    );
+    let rest = read_bytes_to_end(&mut producer);
+    let confirmed = b"\x80\0\0\x11\x10\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\0";
+    assert!(
+        rest.windows(confirmed.len()).any(|it| it == confirmed),
+        "{rest:?}"
+    );
+    assert!(rest.windows(PONG.len()).any(|it| it == PONG), "{rest:?}");
+}

@@ -3,8 +3,11 @@
 
 use message_queue_tests::frames::{frames, read_bytes_to_end, read_messages, reset};
 use message_queue_tests::process::Broker;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::thread;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A queue that blocks its producers from the eleventh message on.
 const FULL_AT_TEN: &[(&str, &str)] = &[
@@ -64,7 +67,7 @@ fn one_byte_may_be_enough() {
 fn a_role_line_that_does_not_end_is_closed() {
     assert_closed(
         &Broker::start(&[]),
-        &[&b"PRODUCER "[..], &[b'x'; 1016]].concat(),
+        &[&b"PRODUCER "[..], &[b'x'; 4088]].concat(),
         "role_line_too_long",
     );
 }
@@ -264,6 +267,82 @@ fn however_many_producers_are_blocked_a_consumer_can_enter() {
     drop(blocked);
     let mut consumer = broker.consumer();
     assert_eq!(read_messages(&mut consumer, 60), vec![b"x"; 60]);
+}
+
+#[test]
+fn a_producer_that_pauses_too_long_in_a_frame_is_disconnected() {
+    let broker = Broker::start(&[("FRAME_TIMEOUT_MS", "300")]);
+    for begun in [&b"\0"[..], b"\0\0\0\x05four", &[0, 0, 0, 1, 7, 0]] {
+        let bytes = [b"PRODUCER\n", begun].concat();
+        let stream = broker.connect_with(&bytes);
+        assert_eq!(broker.wait_for_close(&stream), "frame_timeout");
+    }
+    // One that says nothing has begun nothing.
+    let label = "reason=\"frame_timeout\"";
+    let mut quiet = broker.producer();
+    let stalled = broker.connect_with(b"PRODUCER\n\0");
+    assert_eq!(broker.wait_for_close(&stalled), "frame_timeout");
+    assert_eq!(
+        broker.metric("message_queue_connections_closed_total", label),
+        4.0
+    );
+    quiet.write_all(&frames([b"x"])).expect("it is open");
+    broker.wait_for_metric("message_queue_received_messages_total", 2.0);
+}
+
+#[test]
+fn a_producer_that_is_slow_with_a_frame_and_goes_on_is_not_disconnected() {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let broker = Broker::start(&[("FRAME_TIMEOUT_MS", "3s")]);
+    let mut slow = broker.producer();
+    // A byte comes well within the time.
+    slow.set_read_timeout(Some(Duration::from_millis(10)))
+        .expect("a timeout");
+    let message = frames([vec![7; 1 << 20]]);
+    let (start, mut sent) = (Instant::now(), 0);
+    while start.elapsed() < TIMEOUT * 2 {
+        slow.write_all(&message[sent..=sent]).expect("it is open");
+        sent += 1;
+        let nothing = slow.read(&mut [0]).expect_err("nothing is answered");
+        assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+    }
+    slow.write_all(&message[sent..]).expect("it is open");
+    broker.wait_for_metric("message_queue_received_messages_total", 1.0);
+}
+
+/// While one producer is blocked no other is read from, so partial frames would stay as they are.
+#[test]
+fn partial_frames_do_not_keep_a_whole_message_waiting() {
+    let broker = Broker::start(&[
+        ("DELIVERY_MODE", "queue"),
+        ("OVERFLOW", "block"),
+        ("BACKLOG_BYTES", "3MiB"),
+        ("BROKER_BYTES", "3MiB"),
+        ("FRAME_TIMEOUT_MS", "1h"),
+    ]);
+    let message = frames([vec![7; 900_000]]);
+    let begun = [b"PRODUCER\n", &message[..800_000]].concat();
+    let partial = [(); 3].map(|()| broker.connect_with(&begun));
+    broker.wait_for_metric("message_queue_held_bytes", 2_400_000.0);
+    let mut producer = broker.producer();
+    let sender = thread::spawn(move || {
+        for _ in 0..5 {
+            producer.write_all(&message).expect("the broker reads");
+        }
+        producer
+    });
+    // Two of them go for the second message. Then what waits is in the way of the others.
+    for late in [&partial[2], &partial[1]] {
+        assert_eq!(broker.wait_for_close(late), "broker_bytes");
+    }
+    let mut consumer = broker.consumer();
+    assert_eq!(read_messages(&mut consumer, 5), vec![vec![7; 900_000]; 5]);
+    sender.join().expect("it sent all");
+    let mut first = &partial[0];
+    first
+        .write_all(&begun[begun.len() - 100_004..])
+        .expect("it is open");
+    assert_eq!(read_messages(&mut consumer, 1), vec![vec![7; 900_000]]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Settings and exit codes of the real binary.
 
 use message_queue_tests::process::{Broker, command, run};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Output;
 
 fn assert_one_line_naming(output: &Output, code: i32, words: &[&str]) {
@@ -30,6 +31,99 @@ fn a_bad_value_is_named_with_its_variable_and_what_is_allowed_and_ends_with_2() 
             assert_one_line_naming(&run(args, &[(name, value)]), 2, &[name, value, allowed]);
         }
     }
+}
+
+#[test]
+fn a_slip_in_the_file_of_topics_is_named_with_its_place_and_ends_with_2() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("topics.toml");
+    let path = file.to_str().expect("UTF-8");
+    for (text, words) in [
+        (
+            "[[rule]]\ntopics = \"a\"\ncapacty = 5\n",
+            ["line 3, column 1", "capacity?"],
+        ),
+        (
+            "[[rule]]\ntopics = \"a\"\nbytes = 5\n",
+            ["line 3, column 9", "1048580"],
+        ),
+        ("[[rule]\n", ["line 1, column 8", "TOPICS_FILE"]),
+    ] {
+        std::fs::write(&file, text).expect("a file");
+        let output = run(["serve"], &[("TOPICS_FILE", path)]);
+        assert_one_line_naming(&output, 2, &[path, words[0], words[1]]);
+    }
+    let output = run(["serve"], &[("TOPICS_FILE", "/none")]);
+    assert_one_line_naming(&output, 2, &["TOPICS_FILE", "/none", "No such file"]);
+    std::fs::write(&file, "[[rule]]\ntopics = \"a\"\nbytes = \"1GiB\"\n").expect("a file");
+    let output = run(["serve"], &[("TOPICS_FILE", path)]);
+    assert_one_line_naming(
+        &output,
+        2,
+        &["BROKER_BYTES", "512MiB", "TOPICS_FILE", "1GiB"],
+    );
+}
+
+#[test]
+fn print_config_tells_which_rule_is_in_force_for_a_topic() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/topics.toml");
+    let output = run(["--print-config", "jobs.eu"], &[("TOPICS_FILE", example)]);
+    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(0));
+    for lines in [
+        "# the rule for \"jobs.>\" in line 12\ncapacity = 50000\n",
+        "# OVERFLOW (default)\noverflow = \"drop\"\n",
+    ] {
+        assert!(printed.contains(lines), "{lines} is not in:\n{printed}");
+    }
+}
+
+/// The first line that the broker says to a client of version 2.
+fn answer(broker: &Broker, line: &str) -> String {
+    let mut stream = broker.connect();
+    stream.write_all(line.as_bytes()).expect("it listens");
+    let mut answer = String::new();
+    let mut reader = BufReader::new(stream);
+    reader.read_line(&mut answer).expect("an answer");
+    answer.trim_end().to_owned()
+}
+
+#[test]
+fn topics_work_as_the_settings_and_the_file_say() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/topics.toml");
+    let settings = [
+        ("TOPICS_FILE", example),
+        ("TOPIC_CREATION", "off"),
+        ("DEFAULT_TOPIC", "news"),
+        ("MAX_GROUPS", "3"),
+    ];
+    let broker = Broker::start(&settings);
+    let told = answer(&broker, "PRODUCER v=2\n");
+    let server = concat!(" server=message-queue/", env!("CARGO_PKG_VERSION"), " ");
+    assert!(
+        told.starts_with("OK v=2 ") && told.contains(server),
+        "{told}"
+    );
+    assert!(told.contains(" topic=news "), "{told}");
+    let told = answer(&broker, "PRODUCER topic=other\n");
+    assert!(told.starts_with("ERROR unknown_topic "), "{told}");
+    let told = answer(&broker, "CONSUMER topic=orders group=billing\n");
+    assert!(told.contains(" group=billing created=0"), "{told}");
+    // Two are declared.
+    let told = answer(&broker, "CONSUMER topic=jobs.a group=mine\n");
+    assert!(told.contains(" group=mine created=1"), "{told}");
+    let told = answer(&broker, "CONSUMER topic=jobs.a group=more\n");
+    assert!(told.starts_with("ERROR too_many_groups "), "{told}");
+
+    // The sequences of the next broker are of another life.
+    let epoch = |broker: &Broker| {
+        let told = answer(broker, "PRODUCER topic=orders\n");
+        let keys = told.split(' ');
+        let epoch = keys.filter_map(|key| key.strip_prefix("epoch=")).next();
+        epoch.expect("an epoch").to_owned()
+    };
+    assert_eq!(epoch(&broker), epoch(&broker));
+    assert_ne!(epoch(&broker), epoch(&Broker::start(&settings)));
 }
 
 #[test]

@@ -15,10 +15,12 @@ impl Checkpoint {
     /// Shows `visit` every batch of messages in it, to be replaced by others of the same lengths
     /// or, for a while, by what is to be written in their place.
     pub fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
-        let Broker { topics, shared } = &mut self.0;
+        let Broker { topics, shared, .. } = &mut self.0;
         for session in shared.sessions.values_mut() {
-            if let Some(consumer) = &mut session.consumer {
-                consumer.outbox.each_batch(visit);
+            session.outbox.each_batch(visit);
+            let acks = session.consumer_mut().and_then(|it| it.acks.as_mut());
+            if let Some(acks) = acks {
+                acks.unsettled.each_batch(visit);
             }
         }
         for topic in topics.values_mut() {

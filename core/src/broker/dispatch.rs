@@ -1,46 +1,181 @@
-//! What connections bring goes to their topics.
+//! What connections bring goes to their topics, and what waits there goes to who can take it.
 
 use super::Broker;
+use crate::error::{CloseReason, NotTaken};
 use crate::id::{ConnId, TopicId};
-use crate::session::Event;
+use crate::session::MAX_REFUSALS;
 use crate::shared::Shared;
-use crate::topic::Topic;
+use crate::stats::Count;
+use crate::topic::{Published, Topic};
 use crate::wire::FrameBatch;
+use crate::wire::control::{Range, Reason};
+use alloc::collections::VecDeque;
 
 impl Broker {
     /// A producer sent this.
     pub(super) fn publish(&mut self, conn: ConnId, batch: FrameBatch) {
-        let session = self.shared.session(conn);
-        session.advance(Event::Sent);
-        let topic = session.topic;
-        self.with_topic(topic, |it, shared| it.publish(conn, batch, shared));
+        let producer = self.shared.session(conn).producer_mut();
+        let producer = producer.expect("only producers send messages");
+        assert!(
+            producer.is_read(),
+            "{conn} was read from while it was blocked"
+        );
+        let topic = producer.topic;
+        let confirms = producer.confirms.as_mut().map(|confirms| {
+            confirms.received += batch.messages() as u64;
+        });
+        // Its frame is whole: it is part of the batch.
+        self.shared.set_partial(conn, 0);
+        let topic = match topic {
+            Ok(topic) => topic,
+            Err(reason) => return self.refuse_messages(conn, Count::of(&batch), reason),
+        };
+        let published = self.with_topic(topic, |it, shared| {
+            it.publish(conn, batch, confirms.is_some(), shared)
+        });
+        match published {
+            Published::Offered => {}
+            Published::Parked => self.shared.park(conn),
+            Published::Refused(count) => {
+                self.refuse_messages(conn, count, NotTaken::Full);
+            }
+        }
         self.admit_parked(topic);
     }
 
-    /// A consumer's socket has taken this many bytes in all.
+    /// A producer's decoder holds this much of a frame that is not whole.
+    pub(super) fn hold_partial(&mut self, conn: ConnId, bytes: usize) {
+        self.shared.set_partial(conn, bytes);
+        self.settle_budget();
+    }
+
+    /// The last messages that a producer sent are not taken in: it is told, or they are counted as lost.
+    fn refuse_messages(&mut self, conn: ConnId, count: Count, reason: NotTaken) {
+        let producer = self.shared.session(conn).producer_mut();
+        let Some(confirms) = producer.and_then(|it| it.confirms.as_mut()) else {
+            self.shared.lose_unrouted(count);
+            return;
+        };
+        let range = Range {
+            from: confirms.received + 1 - count.messages,
+            to: confirms.received,
+        };
+        confirms.safe = confirms.received;
+        let confirmed = (confirms.safe, confirms.unrouted);
+        self.shared.stats.refused += count;
+        if let Some(version2) = self.shared.signal(conn) {
+            let reason = Reason {
+                code: reason.as_str().into(),
+                text: reason.explanation(),
+            };
+            version2.signals.refuse(range, reason);
+            version2.signals.confirmed = Some(confirmed);
+            if version2.signals.refused.len() >= MAX_REFUSALS {
+                self.shared.hold_back(conn);
+            }
+        }
+    }
+
+    /// A peer's socket has taken this many bytes in all.
     pub(super) fn written(&mut self, conn: ConnId, total: u64) {
         let now = self.shared.now;
         let session = self.shared.session(conn);
-        let topic = session.topic;
-        let consumer = session
-            .consumer
-            .as_mut()
-            .expect("only consumers are written to");
-        let Some(count) = consumer.outbox.written(total, now) else {
+        let Some(delivered) = session.outbox.written(total, now) else {
             return;
         };
-        let group = consumer.group;
-        session.advance(Event::WriteDone);
-        self.with_topic(topic, |it, shared| it.delivered(conn, group, count, shared));
-        self.admit_parked(topic);
+        let is_version2 = session.version2.is_some();
+        let mut topic = None;
+        if let Some((of, group, count)) = delivered.messages {
+            topic = Some(of);
+            self.with_topic(of, |it, shared| {
+                it.with_group(group, shared, |group, books| group.delivered(count, books));
+            });
+        }
+        if is_version2 {
+            self.shared.flush_signals(conn);
+        }
+        self.serve(conn);
+        if is_version2 {
+            self.finish_if_told(conn);
+        }
+        if let Some(topic) = topic {
+            self.admit_parked(topic);
+        }
+    }
+
+    /// Gives a consumer's groups their turns with it, until it has something or none of them has anything for it.
+    pub(super) fn serve(&mut self, conn: ConnId) {
+        let Some(consumer) = self.shared.session(conn).consumer() else {
+            return;
+        };
+        for _ in 0..consumer.ready.len() {
+            let session = self.shared.session(conn);
+            if session.credit().is_none() {
+                return;
+            }
+            let ready = session.consumer_mut().map(|it| &mut it.ready);
+            let Some((topic, group)) = ready.and_then(VecDeque::pop_front) else {
+                return;
+            };
+            self.with_topic(topic, |it, shared| {
+                it.with_group(group, shared, |group, books| {
+                    group.wait_turn(conn, books.shared);
+                    group.dispatch(books.shared);
+                });
+            });
+        }
     }
 
     /// Admits what is parked and has room now: in this topic, where a group may have gained some,
-    /// and in those that wait for bytes, if there are now enough.
+    /// and in those that wait for bytes, if there are now enough. What waits for a dead-letter topic does so too.
     pub(super) fn admit_parked(&mut self, topic: TopicId) {
         self.with_topic(topic, Topic::retry);
-        while let Some(topic) = self.shared.budget.next_with_room() {
-            self.with_topic(topic, Topic::retry_with_budget);
+        self.settle_budget();
+        self.bury_waiting(topic);
+    }
+
+    /// Admits what is parked in the topics that wait for bytes, as far as there are enough. Where
+    /// there are not, whoever holds the largest partial frame is let go.
+    pub(super) fn settle_budget(&mut self) {
+        loop {
+            if let Some(topic) = self.shared.budget.next_with_room() {
+                self.with_topic(topic, Topic::retry_with_budget);
+            } else if let Some(conn) = self.shared.budget.partial_in_the_way() {
+                self.begin_to_close(conn, CloseReason::BrokerBytes);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Tells connections what they are yet to be told.
+    pub(super) fn tell(&mut self) {
+        while let Some(conn) = self.shared.next_to_tell() {
+            self.shared.flush_signals(conn);
+        }
+    }
+
+    /// Closes a connection as soon as it has been told everything.
+    pub(super) fn finish(&mut self, conn: ConnId, reason: CloseReason) {
+        self.shared.flush_signals(conn);
+        if let Some(version2) = &mut self.shared.session(conn).version2 {
+            version2.finishing = Some(reason);
+            self.shared.arm_write_timer(conn);
+            return self.finish_if_told(conn);
+        }
+        self.close(conn, reason);
+    }
+
+    fn finish_if_told(&mut self, conn: ConnId) {
+        let session = self.shared.session(conn);
+        let Some(version2) = &session.version2 else {
+            return;
+        };
+        if let Some(reason) = version2.finishing
+            && version2.signals.is_empty()
+            && !session.outbox.is_busy()
+        {
+            self.close(conn, reason);
         }
     }
 
@@ -52,9 +187,9 @@ impl Broker {
         act: impl FnOnce(&mut Topic, &mut Shared) -> T,
     ) -> T {
         let topic = self.topics.get_mut(&id).expect("the topic is there");
-        let before = self.shared.budget.used();
+        let before = self.shared.budget.backlogs();
         let result = act(topic, &mut self.shared);
-        topic.note_held(before, self.shared.budget.used());
+        topic.note_backlogs(before, self.shared.budget.backlogs());
         result
     }
 }

@@ -3,6 +3,7 @@
 use super::Broker;
 use crate::config::DeliveryMode;
 use crate::error::CloseReason;
+use crate::group::Group;
 use crate::id::{ConnId, TopicId};
 use crate::shared::{Drain, DrainPhase};
 use crate::timers::Timeout;
@@ -38,8 +39,10 @@ impl Broker {
         };
         self.shared.drain = Some(Drain { due, phase });
         self.shared.timers.set(due, Timeout::Drain);
+        self.ask_producers_to_finish();
         self.expire();
         self.proceed_with_drain();
+        self.tell();
     }
 
     /// Whether [`drain`](Self::drain) was called.
@@ -71,6 +74,17 @@ impl Broker {
         }
     }
 
+    /// The peer ended its side of the stream.
+    pub(super) fn peer_closed(&mut self, conn: ConnId) {
+        match self.shared.session(conn).producer() {
+            // It is told first what became of all that it sent.
+            Some(producer) if producer.confirms.is_some() => {
+                self.finish(conn, CloseReason::PeerClosed);
+            }
+            Some(_) | None => self.close(conn, CloseReason::PeerClosed),
+        }
+    }
+
     pub(super) fn nothing_to_read(&mut self, conn: ConnId) {
         assert!(
             self.is_draining(),
@@ -78,8 +92,35 @@ impl Broker {
         );
         let session = self.shared.session(conn);
         // One that came late has sent nothing that could be lost, and may yet become a consumer.
-        if !session.state().is_consumer() && !session.late {
-            self.close(conn, CloseReason::Drained);
+        if session.consumer().is_none() && !session.is_late() {
+            self.finish(conn, CloseReason::Drained);
+        }
+    }
+
+    /// Asks a peer of version 2 to finish and to come back later.
+    fn go_away(&mut self, conn: ConnId) {
+        let Some(drain) = &self.shared.drain else {
+            return;
+        };
+        let left = drain.due.since(self.shared.now).as_millis();
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        // Spread over a second, so that not all come back at once.
+        let wait = (conn.0 % 1000 * 397 % 1000) as u32;
+        if let Some(version2) = self.shared.signal(conn)
+            && !version2.is_going_away
+        {
+            version2.is_going_away = true;
+            version2.signals.go_away = Some((left, wait));
+        }
+    }
+
+    /// Asks all producers of version 2 to finish.
+    fn ask_producers_to_finish(&mut self) {
+        let sessions = self.shared.sessions.iter();
+        let producers = sessions.filter(|(_, session)| session.producer().is_some());
+        let producers: Vec<ConnId> = producers.map(|(conn, _)| *conn).collect();
+        for conn in producers {
+            self.go_away(conn);
         }
     }
 
@@ -98,7 +139,7 @@ impl Broker {
     fn release_late(&mut self) {
         let sessions = self.shared.sessions.iter();
         let late: Vec<ConnId> = sessions
-            .filter(|(_, session)| session.late)
+            .filter(|(_, session)| session.is_late())
             .map(|(conn, _)| *conn)
             .collect();
         for conn in late {
@@ -125,13 +166,29 @@ impl Broker {
             DrainPhase::Ended => return,
         };
         for (topic, group) in finished {
-            let group = self.topics[&topic].groups().get(&group);
-            let members: Vec<ConnId> = group
-                .map(|group| group.members().iter().copied().collect())
-                .unwrap_or_default();
-            for conn in members {
-                self.close(conn, CloseReason::Drained);
+            for conn in self.members(topic, group).unwrap_or_default() {
+                self.release(conn);
             }
+        }
+    }
+
+    /// Lets a consumer go if nothing waits for it any more; one that holds something is asked to settle it.
+    fn release(&mut self, conn: ConnId) {
+        let session = self.shared.session(conn);
+        let Some(consumer) = session.consumer() else {
+            return;
+        };
+        let group = |topic, id| -> &Group { &self.topics[&topic].groups()[&id] };
+        let (mut exhausted, mut finished) = (true, true);
+        for membership in &consumer.memberships {
+            let group = group(membership.topic, membership.group);
+            exhausted &= group.is_exhausted();
+            finished &= group.is_finished();
+        }
+        if finished {
+            self.finish(conn, CloseReason::Drained);
+        } else if exhausted {
+            self.go_away(conn);
         }
     }
 

@@ -2,7 +2,8 @@
 //! the fuzzers.
 
 use super::Broker;
-use crate::session::State;
+use crate::partial::PartialFrames;
+use crate::session::{Session, State};
 use crate::shared::Shared;
 use crate::stats::Count;
 use crate::timers::Timeout;
@@ -25,61 +26,112 @@ impl Broker {
         let mut parked = BTreeMap::new();
         for (id, topic) in &self.topics {
             for (conn, _) in topic.parked().line() {
-                let before = parked.insert(conn, id);
+                let before = parked.insert(conn, *id);
                 assert_eq!(before, None, "{conn} was read from while it was blocked");
             }
         }
         let sessions = &self.shared.sessions;
         let departed = parked.keys().filter(|conn| !sessions.contains_key(conn));
         assert_eq!(self.shared.departed, departed.count());
-        let late = sessions.values().filter(|session| session.late);
+        let late = sessions.values().filter(|session| session.is_late());
         assert_eq!(self.shared.late, late.count());
+        let mut partial = PartialFrames::default();
         for (conn, session) in sessions {
-            let state = session.state();
+            partial.replace(*conn, 0, session.partial);
+            assert!(!session.is_late() || self.is_draining(), "{conn} came late");
+            let producer = session.producer().filter(|it| it.is_parked);
+            let blocked = producer.and_then(|it| it.topic.ok());
+            assert_eq!(parked.get(conn).copied(), blocked, "{conn} is blocked");
+            if let Some(version2) = &session.version2 {
+                let told = version2.signals.is_empty() || session.outbox.is_busy();
+                assert!(told || session.is_closing(), "{conn} is not told something");
+            }
+            if let Some(confirms) = session.producer().and_then(|it| it.confirms) {
+                let parked = parked.contains_key(conn);
+                assert!(confirms.safe <= confirms.received, "{conn}");
+                let all_safe = confirms.safe == confirms.received;
+                assert!(
+                    all_safe || parked || session.is_closing(),
+                    "{conn} is not confirmed"
+                );
+            }
+            self.check_consumer(*conn, session);
+        }
+        assert_eq!(*self.shared.budget.partial(), partial);
+    }
+
+    fn check_consumer(&self, conn: crate::id::ConnId, session: &Session) {
+        let Some(consumer) = session.consumer() else {
+            return;
+        };
+        for it in &consumer.memberships {
+            let group = &self.topics[&it.topic].groups()[&it.group];
             assert!(
-                !session.late || (state == State::AwaitingRole && self.is_draining()),
-                "{conn} is {state:?} and came late"
-            );
-            let blocked = (state == State::Blocked).then_some(&session.topic);
-            assert_eq!(parked.get(conn).copied(), blocked, "{conn} is {state:?}");
-            assert_eq!(
-                session.consumer.is_some(),
-                state.is_consumer(),
-                "{conn} is {state:?}"
-            );
-            let Some(consumer) = &session.consumer else {
-                continue;
-            };
-            let in_flight = !consumer.outbox.in_flight().is_zero();
-            assert_eq!(in_flight, state == State::Writing, "{conn} is {state:?}");
-            let group = &self.topics[&session.topic].groups()[&consumer.group];
-            assert!(
-                group.members().contains(conn),
+                group.members().contains(&conn),
                 "{conn} is not a member of its group"
+            );
+        }
+        let ready = consumer.ready.iter();
+        for (topic, group) in ready {
+            let mut places = consumer.memberships.iter();
+            let place = places.find(|it| (it.topic, it.group) == (*topic, *group));
+            let place = place.expect("a group in the line is one of its own");
+            assert_eq!(place.turn, None, "{conn} waits twice");
+        }
+        if let Some(acks) = &consumer.acks {
+            acks.unsettled.check();
+            let held = acks.unsettled.count();
+            // CREDIT may have left it less than it holds; and one message may be as large as it is.
+            let most = u64::from(acks.prefetch).max(1);
+            assert!(
+                held.messages <= most || acks.credit_was_set,
+                "{conn} holds more than its prefetch"
             );
         }
     }
 
     fn check_topics(&self) {
-        let (mut waiting, mut let_in, mut in_backlogs) = (Count::ZERO, 0, 0);
-        let (mut parked, mut received) = (Count::ZERO, 0);
-        for topic in self.topics.values() {
+        let (mut waiting, mut let_in, mut bytes) = (Count::ZERO, 0, 0);
+        let (mut parked, mut received) = (Count::ZERO, self.shared.forgotten);
+        let (mut named, mut producers, mut unsettled) = (0, 0, Count::ZERO);
+        for (id, topic) in &self.topics {
+            assert_eq!(self.names.get(topic.name()), Some(id));
+            assert!(self.shared.facts.contains_key(id));
             let (topic_waiting, topic_let_in) = topic.check(&self.shared);
             waiting += topic_waiting;
             let_in += topic_let_in;
-            let backlogs = topic.groups().values().map(|it| it.backlog().bytes());
-            in_backlogs += backlogs.sum::<usize>();
+            bytes += topic.groups().values().map(|it| it.bytes()).sum::<usize>();
+            named += topic
+                .groups()
+                .values()
+                .filter(|it| it.name().is_some())
+                .count();
             received += topic.received();
+            producers += topic.producers.iter().count();
+            for group in topic.groups().values() {
+                unsettled += group.unsettled();
+            }
             for (_, batch) in topic.parked().line() {
                 parked += Count::of(batch);
             }
         }
         let shared = &self.shared;
+        assert_eq!(self.names.len(), self.topics.len());
+        assert_eq!(shared.facts.len(), self.topics.len());
+        assert_eq!(shared.stats.named_groups, named);
+        assert_eq!(shared.stats.topics, self.topics.len());
+        assert_eq!(shared.stats.producer_names, producers);
+        assert_eq!(shared.stats.unsettled, unsettled);
         assert!(
             let_in <= shared.config.broker_bytes,
             "more bytes than allowed"
         );
-        assert_eq!(shared.budget.used(), in_backlogs);
+        let budget = &shared.budget;
+        assert_eq!(budget.backlogs(), bytes);
+        let in_flight = waiting.bytes as usize - bytes;
+        assert_eq!(budget.in_flight(), in_flight);
+        assert_eq!(budget.parked(), parked.bytes as usize);
+        assert_eq!(budget.partial_in_the_way(), None);
         assert_eq!(shared.stats.flow.waiting, waiting);
         assert!(shared.stats.flow.adds_up(), "{:?}", shared.stats.flow);
         assert_eq!(shared.stats.parked, parked);
@@ -88,13 +140,26 @@ impl Broker {
 
     fn check_counts(&self) {
         let (shared, stats) = (&self.shared, &self.shared.stats);
-        let with = |role: fn(State) -> bool| {
+        let with = |role: fn(&Session) -> bool| {
             let sessions = shared.sessions.values();
-            sessions.filter(|session| role(session.state())).count()
+            sessions.filter(|session| role(session)).count()
         };
         assert_eq!(stats.connections, shared.sessions.len());
-        assert_eq!(stats.producers, with(State::is_producer));
-        assert_eq!(stats.consumers, with(State::is_consumer));
+        assert_eq!(stats.producers, with(|it| it.producer().is_some()));
+        assert_eq!(stats.consumers, with(|it| it.consumer().is_some()));
+        assert_eq!(stats.version2, with(|it| it.version2.is_some()));
+        let consumers = shared.sessions.values().filter_map(Session::consumer);
+        let memberships = consumers.map(|it| it.memberships.len());
+        assert_eq!(stats.memberships, memberships.sum::<usize>());
+        let (mut writing, mut saying) = (Count::ZERO, 0);
+        for session in shared.sessions.values().filter(|it| it.version2.is_some()) {
+            let on_its_way = session.on_its_way();
+            writing += on_its_way.messages;
+            saying += on_its_way.said;
+        }
+        assert_eq!((stats.writing, stats.saying), (writing, saying));
+        let confirms = |it: &Session| it.producer().is_some_and(|it| it.confirms.is_some());
+        assert_eq!(shared.confirming, with(confirms));
         let most = shared.config.max_connections;
         assert!(stats.connections <= most);
         let reserved = shared.config.reserved_for_consumers();
@@ -115,38 +180,55 @@ impl Broker {
             ..
         } = &self.shared;
         let drain = drain.as_ref();
-        let mut set =
-            usize::from(drain.is_some_and(|drain| timers.is_set(drain.due, Timeout::Drain)));
+        let mut expected: alloc::vec::Vec<_> = drain
+            .filter(|drain| timers.is_set(drain.due, Timeout::Drain))
+            .map(|drain| (drain.due, Timeout::Drain))
+            .into_iter()
+            .collect();
         for (conn, session) in &self.shared.sessions {
+            if matches!(session.state, State::AwaitingRole { .. }) && !session.is_closing() {
+                let due = session.opened + config.role_timeout;
+                expected.push((due, Timeout::Role(*conn)));
+            }
+            let write = session.outbox.timer;
+            expected.extend(write.map(|due| (due, Timeout::Write(*conn))));
+            if let Some(version2) = &session.version2 {
+                let heartbeat = version2.timer;
+                expected.extend(heartbeat.map(|due| (due, Timeout::Heartbeat(*conn))));
+                let blocked = version2.blocked_timer;
+                expected.extend(blocked.map(|due| (due, Timeout::Blocked(*conn))));
+                let watched = heartbeat.is_some() || version2.heartbeat.is_none();
+                assert!(watched || session.is_closing(), "nobody watches {conn}");
+            }
+            let consumer = session.consumer();
+            if let Some(acks) = consumer.and_then(|it| it.acks.as_ref()) {
+                expected.extend(acks.timer.map(|due| (due, Timeout::Ack(*conn))));
+            }
             if session.is_closing() {
-                let consumer = session.consumer.as_ref();
-                assert!(
-                    consumer.is_none_or(|consumer| consumer.outbox.timer.is_none()),
+                assert_eq!(
+                    session.outbox.timer, None,
                     "{conn} is closing and has a timer"
                 );
-                continue;
-            }
-            if session.state() == State::AwaitingRole {
-                let due = session.opened + config.role_timeout;
-                assert!(
-                    timers.is_set(due, Timeout::Role(*conn)),
-                    "{conn} may wait for ever"
-                );
-                set += 1;
-            }
-            let Some(consumer) = &session.consumer else {
-                continue;
-            };
-            if let Some(due) = consumer.outbox.timer {
-                assert!(timers.is_set(due, Timeout::Write(*conn)));
-                set += 1;
-            }
-            if let Some(due) = consumer.outbox.due(config) {
-                let timer = consumer.outbox.timer;
-                let looked_at = timer.expect("a write in flight has a timer");
+            } else if let Some(due) = session.outbox.due(config)
+                && consumer.is_some()
+            {
+                let looked_at = write.expect("a write in flight has a timer");
                 assert!(looked_at <= due, "{conn} is looked at too late");
             }
         }
-        assert_eq!(timers.len(), set, "a timer is set for nothing");
+        for (id, topic) in &self.topics {
+            let idle = topic.idle_timer;
+            expected.extend(idle.map(|due| (due, Timeout::TopicIdle(*id))));
+            for (group, it) in topic.groups() {
+                let idle = it.idle_timer;
+                expected.extend(idle.map(|due| (due, Timeout::GroupIdle(*id, *group))));
+                let retry = it.retry().timer();
+                expected.extend(retry.map(|due| (due, Timeout::Retry(*id, *group))));
+            }
+        }
+        for (due, timeout) in &expected {
+            assert!(timers.is_set(*due, *timeout), "{timeout:?} is not set");
+        }
+        assert_eq!(timers.len(), expected.len(), "a timer is set for nothing");
     }
 }

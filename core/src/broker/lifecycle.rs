@@ -2,10 +2,15 @@
 
 use super::{Broker, Output};
 use crate::error::CloseReason;
-use crate::id::{ConnId, TopicId};
-use crate::session::{Consumer, Event, Outbox, Session, State};
+use crate::id::{ConnId, GroupId, TopicId};
+use crate::names::Name;
+use crate::session::{Consumer, Producer, Session, State};
 use crate::timers::Timeout;
 use crate::wire::Role;
+use crate::wire::control::{Control, Reason};
+use crate::wire::handshake::Share;
+use alloc::boxed::Box;
+use bytes::BytesMut;
 
 impl Broker {
     pub(super) fn open(&mut self, conn: ConnId) {
@@ -39,89 +44,205 @@ impl Broker {
             .push_back(Output::Close { conn, reason });
     }
 
-    /// Takes up a role, in a topic.
-    pub(super) fn register(&mut self, conn: ConnId, role: Role, topic: TopicId) {
+    /// Takes up a role of version 1, in the default topic.
+    pub(super) fn register(&mut self, conn: ConnId, role: Role) {
+        let topic = self.default_topic;
+        let admitted = match role {
+            Role::Producer => self.admit_producer(conn, false),
+            Role::Consumer => self.admit_consumer(),
+        };
+        if let Err(reason) = admitted {
+            return self.close(conn, reason);
+        }
         match role {
             Role::Producer => {
-                if self.shared.session(conn).late {
-                    return self.close(conn, CloseReason::Draining);
-                }
-                let limit = self.shared.config.max_connections
-                    - self.shared.config.reserved_for_consumers();
-                let taken = self.shared.stats.producers + self.shared.departed;
-                if taken >= limit {
-                    return self.close(conn, CloseReason::TooManyConnections);
-                }
-                let session = self.shared.session(conn);
-                session.advance(Event::IsProducer);
-                session.topic = topic;
+                let producer = Box::new(Producer::new(topic));
+                self.shared.session(conn).state = State::Producer(producer);
+                self.use_topic(topic);
                 self.shared.stats.producers += 1;
                 self.shared.stats.producers_registered += 1;
             }
             Role::Consumer => {
-                if !self.admits_consumers() {
-                    return self.close(conn, CloseReason::Draining);
+                self.become_consumer(conn, Consumer::new());
+                if let Err(reason) = self.join(conn, topic, None, None) {
+                    return self.close(conn, reason);
                 }
-                if self.shared.stats.consumers >= self.shared.config.max_consumers {
-                    return self.close(conn, CloseReason::TooManyConsumers);
-                }
-                self.join(conn, topic);
             }
         }
         self.clear_role_timer(conn);
         self.shared
             .outputs
             .push_back(Output::Registered { conn, role });
-        if let Some(consumer) = &self.shared.session(conn).consumer {
-            let group = consumer.group;
-            self.with_topic(topic, |it, shared| it.dispatch(group, shared));
+        if role == Role::Consumer {
+            self.serve(conn);
             self.admit_parked(topic);
         }
     }
 
-    fn join(&mut self, conn: ConnId, topic: TopicId) {
-        let (group, turn) = self.with_topic(topic, |it, shared| it.join(conn, shared));
+    /// Whether there is a place for one more producer.
+    pub(super) fn admit_producer(
+        &mut self,
+        conn: ConnId,
+        confirms: bool,
+    ) -> Result<(), CloseReason> {
+        if self.shared.session(conn).is_late() {
+            return Err(CloseReason::Draining);
+        }
+        let reserved = self.reserved_for_consumers(confirms);
+        let limit = self.shared.config.max_connections.saturating_sub(reserved);
+        let taken = self.shared.stats.producers + self.shared.departed;
+        if taken >= limit {
+            return Err(CloseReason::TooManyConnections);
+        }
+        Ok(())
+    }
+
+    /// How many places are kept for consumers, where a producer that may wait for one is there or comes.
+    pub(super) fn reserved_for_consumers(&self, comes: bool) -> usize {
+        let config = &self.shared.config;
+        if comes || self.shared.confirming > 0 {
+            config.reserve()
+        } else {
+            config.reserved_for_consumers()
+        }
+    }
+
+    /// Whether there is a place for one more consumer.
+    pub(super) fn admit_consumer(&self) -> Result<(), CloseReason> {
+        if !self.admits_consumers() {
+            return Err(CloseReason::Draining);
+        }
+        if self.shared.stats.consumers >= self.shared.config.max_consumers {
+            return Err(CloseReason::TooManyConsumers);
+        }
+        Ok(())
+    }
+
+    /// A connection becomes a consumer, a member of nothing yet.
+    pub(super) fn become_consumer(&mut self, conn: ConnId, consumer: Consumer) {
         let session = self.shared.session(conn);
-        session.advance(Event::IsConsumer);
-        let late = core::mem::take(&mut session.late);
-        session.topic = topic;
-        session.consumer = Some(Consumer {
-            group,
-            turn,
-            outbox: Outbox::default(),
-        });
+        let late = session.is_late();
+        session.state = State::Consumer(Box::new(consumer));
         self.shared.late -= usize::from(late);
         self.shared.stats.consumers += 1;
         self.shared.stats.consumers_registered += 1;
     }
 
+    /// A consumer becomes a member of a group of a topic. Returns the group, and whether it is new.
+    pub(super) fn join(
+        &mut self,
+        conn: ConnId,
+        topic: TopicId,
+        group: Option<&Name>,
+        share: Option<Share>,
+    ) -> Result<(GroupId, bool), CloseReason> {
+        let (joined, next) = self.with_topic(topic, |it, shared| {
+            (it.join(conn, group, share, shared), it.next_sequence())
+        });
+        let (group, created) = joined?;
+        self.shared.consumer(conn).join(topic, group, next);
+        self.shared.stats.memberships += 1;
+        self.use_topic(topic);
+        Ok((group, created))
+    }
+
     /// Begins to end a connection: it is handed nothing more, and asked for nothing but
     /// [`Input::Sealed`](crate::Input::Sealed). If it is closing already, the first reason stands.
     pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
-        let session = self.shared.session(conn);
-        if session.is_closing() {
+        if self.shared.session(conn).is_closing() {
             return;
         }
-        session.begin_closing(reason);
-        let topic = session.topic;
-        if session.state() == State::AwaitingRole {
-            self.clear_role_timer(conn);
-        }
-        if self.shared.session(conn).consumer.is_some() {
-            self.shared.clear_write_timer(conn);
-            self.with_topic(topic, |it, shared| it.withdraw(conn, shared.consumer(conn)));
-        }
+        self.begin_to_close(conn, reason);
+        self.settle_budget();
+    }
+
+    /// [`close`](Self::close), where others get the room of its partial frame later, and it is known
+    /// not to be closing.
+    pub(super) fn begin_to_close(&mut self, conn: ConnId, reason: CloseReason) {
+        self.shared.session(conn).begin_closing(reason);
+        self.shared.set_partial(conn, 0);
+        self.clear_role_timer(conn);
+        self.shared.clear_write_timer(conn);
+        self.clear_timers_of_version2(conn);
+        self.withdraw(conn);
+        self.end_producer_name(conn);
+        self.say_farewell(conn, reason);
         self.shared
             .outputs
             .push_back(Output::Close { conn, reason });
     }
 
+    /// It waits for its turn in no group any more.
+    fn withdraw(&mut self, conn: ConnId) {
+        let Some(consumer) = self.shared.session(conn).consumer_mut() else {
+            return;
+        };
+        let memberships = core::mem::take(&mut consumer.memberships);
+        for membership in &memberships {
+            self.with_topic(membership.topic, |topic, _| {
+                topic.withdraw(membership.group, conn, membership.turn);
+            });
+        }
+        let consumer = self.shared.consumer(conn);
+        consumer.memberships = memberships;
+        for membership in &mut consumer.memberships {
+            membership.turn = None;
+        }
+    }
+
+    /// What a producer with a name has sent and what was not taken in will be sent again: it is not taken in
+    /// later.
+    fn end_producer_name(&mut self, conn: ConnId) {
+        let Some(producer) = self.shared.session(conn).producer() else {
+            return;
+        };
+        let (Some(name), Some(confirms)) = (producer.name.clone(), producer.confirms) else {
+            return;
+        };
+        let (home, parked_in) = (producer.home, producer.topic.ok());
+        if let Some(topic) = parked_in.filter(|_| producer.is_parked) {
+            if let Some(producer) = self.shared.session(conn).producer_mut() {
+                producer.is_parked = false;
+            }
+            self.with_topic(topic, |it, shared| it.unpark(conn, shared));
+        }
+        let now = self.shared.now;
+        let ended = self.with_topic(home, |it, _| {
+            it.producers.end(&name, conn, confirms.safe, now)
+        });
+        if ended {
+            self.shared.idle_names.insert((now, home, name));
+            self.forget_producers();
+        }
+    }
+
+    /// Tells a peer of version 2 why it is closed, where it did not close itself.
+    fn say_farewell(&mut self, conn: ConnId, reason: CloseReason) {
+        let session = self.shared.session(conn);
+        let is_told = session.version2.is_some()
+            && !matches!(
+                reason,
+                CloseReason::PeerClosed | CloseReason::PeerReset | CloseReason::Drained
+            );
+        if !is_told {
+            return;
+        }
+        let mut bytes = BytesMut::new();
+        Control::Error(Reason {
+            code: reason.as_str().into(),
+            text: reason.explanation(),
+        })
+        .encode(&mut bytes);
+        self.shared.outputs.push_back(Output::Farewell {
+            conn,
+            bytes: bytes.freeze(),
+        });
+    }
+
     /// Ends a connection whose socket has taken `written` bytes in all and takes nothing more. What
     /// it has parked stays; what was on its way to it does not get lost without being counted.
     pub(super) fn sealed(&mut self, conn: ConnId, written: u64) {
-        if self.shared.session(conn).consumer.is_some() {
-            self.written(conn, written);
-        }
+        self.written(conn, written);
         let Some(session) = self.shared.sessions.remove(&conn) else {
             return;
         };
@@ -130,23 +251,27 @@ impl Broker {
         let stats = &mut self.shared.stats;
         stats.connections -= 1;
         stats.closed[reason.index()] += 1;
-        match session.state() {
-            State::AwaitingRole => self.shared.late -= usize::from(session.late),
-            State::Producing => stats.producers -= 1,
-            State::Blocked => {
+        if let Some(version2) = &session.version2 {
+            stats.version2 -= 1;
+            stats.writing -= version2.counted.messages;
+            stats.saying -= version2.counted.said;
+        }
+        match session.state {
+            State::AwaitingRole { late } => self.shared.late -= usize::from(late),
+            State::Producer(producer) => {
                 stats.producers -= 1;
-                self.shared.departed += 1;
+                self.shared.departed += usize::from(producer.is_parked);
+                self.shared.confirming -= usize::from(producer.confirms.is_some());
+                self.leave_topic(producer.home);
+                if let Some(topic) = producer.topic.ok().filter(|it| *it != producer.home) {
+                    self.leave_topic(topic);
+                }
             }
-            State::Idle | State::Writing => stats.consumers -= 1,
+            State::Consumer(consumer) => {
+                stats.consumers -= 1;
+                self.shared.patterns.remove(&conn);
+                self.leave(conn, *consumer, session.outbox, reason);
+            }
         }
-        if let Some(consumer) = session.consumer {
-            self.leave(conn, session.topic, consumer, reason);
-        }
-    }
-
-    /// Takes a consumer out of its topic.
-    fn leave(&mut self, conn: ConnId, topic: TopicId, consumer: Consumer, reason: CloseReason) {
-        self.with_topic(topic, |it, shared| it.leave(conn, consumer, reason, shared));
-        self.admit_parked(topic);
     }
 }

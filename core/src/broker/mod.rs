@@ -1,17 +1,23 @@
 //! The broker: inputs, outputs, and the way from one to the other.
 //!
-//! The rest of this directory: `lifecycle.rs` (connections come and go), `dispatch.rs` (what they
-//! bring goes to their topics), `expire.rs` (what happens by itself), `drain.rs` (the orderly end),
-//! `purge.rs` (the queue is emptied), `views.rs` (what an operator may see), `checkpoint.rs` (the
-//! whole state), `invariants.rs` (what always holds).
+//! The rest of this directory: `lifecycle.rs` (connections come and go), `introduce.rs` (those of version 2 say
+//! what they are), `dispatch.rs` (what they bring goes to their topics, and from there to others), `control.rs`
+//! (what they say beside it), `settle.rs` (what becomes of what a consumer holds), `topics.rs` (topics are made
+//! and forgotten), `expire.rs` (what happens by itself), `drain.rs` (the orderly end), `operate.rs` (what an
+//! operator may do), `views.rs` (what an operator may see), `checkpoint.rs` (the whole state), `invariants.rs`
+//! (what always holds).
 
 mod checkpoint;
+mod control;
 mod dispatch;
 mod drain;
 mod expire;
+mod introduce;
 mod invariants;
 mod lifecycle;
-mod purge;
+mod operate;
+mod settle;
+mod topics;
 #[cfg(test)]
 mod two_topics;
 mod views;
@@ -22,12 +28,17 @@ pub use views::{ConnectionView, ConsumerView, GroupView, TopicView};
 use crate::config::Config;
 use crate::error::{CloseReason, DropReason, ProtocolError};
 use crate::id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
+use crate::names::TopicName;
 use crate::shared::Shared;
 use crate::stats::{Count, Stats};
 use crate::time::Now;
 use crate::topic::Topic;
-use crate::wire::{FrameBatch, Role, Write};
+use crate::wire::control::Control;
+use crate::wire::handshake::{BadOption, RoleOptions};
+use crate::wire::{Decoded, FrameBatch, Role, Write};
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use bytes::Bytes;
 
 /// What happened on a connection. See [`Broker::handle_input`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +46,18 @@ use alloc::collections::BTreeMap;
 pub enum Input {
     /// It was accepted. The first input of every connection; its number is new.
     Opened,
-    /// Its role line arrived.
+    /// Its role line arrived, of version 1.
     Role(Role),
+    /// Its role line arrived, of version 2.
+    Options(RoleOptions),
+    /// Its role line arrived, with options that are not allowed.
+    BadOptions(BadOption),
     /// A producer sent these messages. Not between [`Output::Pause`] and [`Output::Resume`].
     Batch(FrameBatch),
+    /// A peer of version 2 sent this control frame. Not between [`Output::Pause`] and [`Output::Resume`].
+    Control(Control),
+    /// Bytes came that are no whole frame yet, or it was chosen not to read: a peer of version 2 counts as alive.
+    Heard,
     /// A consumer's socket has taken this many bytes in all since the connection was opened.
     ///
     /// A total that is not above the last one changes nothing, so reports may come late, twice and
@@ -60,6 +79,27 @@ pub enum Input {
     NothingToRead,
     /// An operator wants it closed.
     EndedByOperator,
+    /// A producer's decoder holds this many bytes of a frame that is not whole: what
+    /// [`Decoder::report_partial`](crate::wire::Decoder::report_partial) returned. Stands until the next report
+    /// or the next [`Input::Batch`].
+    Partial {
+        /// The bytes that count.
+        bytes: usize,
+    },
+    /// A producer has begun a frame, and no byte more of it came for as long as is allowed.
+    FrameStalled,
+}
+
+impl From<Decoded> for Input {
+    fn from(decoded: Decoded) -> Self {
+        match decoded {
+            Decoded::Role(role) => Self::Role(role),
+            Decoded::Options(options) => Self::Options(options),
+            Decoded::BadOptions(bad) => Self::BadOptions(bad),
+            Decoded::Batch(batch) => Self::Batch(batch),
+            Decoded::Control(control) => Self::Control(control),
+        }
+    }
 }
 
 /// What the runtime has to do, or may want to tell. See [`Broker::poll_output`].
@@ -75,6 +115,17 @@ pub enum Output<W = Write> {
         conn: ConnId,
         /// What to write.
         write: W,
+    },
+    /// The last that a peer of version 2 is told; [`Output::Close`] follows. To be written behind the write in flight
+    /// if the socket takes that at once, and else to be left out. It counts in no [`Input::Written`] and no
+    /// [`Input::Sealed`].
+    ///
+    /// Then the runtime reads and discards for up to a second, so that it is not lost in a reset.
+    Farewell {
+        /// The connection.
+        conn: ConnId,
+        /// What to write.
+        bytes: Bytes,
     },
     /// Close the connection: make sure that its socket takes nothing more, then answer with
     /// [`Input::Sealed`]. Comes exactly once for each connection, and is the last output for it.
@@ -124,6 +175,7 @@ impl<W> Output<W> {
                 conn,
                 write: map(write),
             },
+            Self::Farewell { conn, bytes } => Output::Farewell { conn, bytes },
             Self::Close { conn, reason } => Output::Close { conn, reason },
             Self::Pause { conn } => Output::Pause { conn },
             Self::Resume { conn } => Output::Resume { conn },
@@ -167,7 +219,7 @@ impl<W> Output<W> {
 /// while let Some(output) = broker.poll_output() {
 ///     if let Output::Write { conn, write } = output {
 ///         assert_eq!(conn, consumer);
-///         written.extend(write.batches().iter().flat_map(|batch| batch.bodies()));
+///         written.extend(write.batches().flat_map(|batch| batch.bodies()));
 ///     }
 /// }
 /// assert_eq!(written, ["hello"]);
@@ -177,6 +229,11 @@ impl<W> Output<W> {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Broker {
     topics: BTreeMap<TopicId, Topic>,
+    names: BTreeMap<TopicName, TopicId>,
+    /// The topic of version 1, which is always there.
+    default_topic: TopicId,
+    /// The number of the next topic.
+    next_topic: u32,
     shared: Shared,
 }
 
@@ -189,11 +246,25 @@ impl Broker {
         if let Err(error) = config.check() {
             panic!("{error}");
         }
-        let topic = Topic::new(DEFAULT_TOPIC, &config);
-        Self {
-            topics: BTreeMap::from([(DEFAULT_TOPIC, topic)]),
+        let mut broker = Self {
+            topics: BTreeMap::new(),
+            names: BTreeMap::new(),
+            default_topic: DEFAULT_TOPIC,
+            next_topic: DEFAULT_TOPIC.0,
             shared: Shared::new(config),
+        };
+        let topics = &broker.shared.config.topics;
+        let default = topics.default_topic.clone();
+        // A rule that names one topic declares it: it is there from the start, with its groups.
+        let declared = topics.rules.iter().map(|rule| rule.topics.as_str());
+        let declared: Vec<TopicName> = declared.filter_map(|it| TopicName::new(it).ok()).collect();
+        broker.make_topic(default);
+        for name in declared {
+            if !broker.names.contains_key(&name) {
+                broker.make_topic(name);
+            }
         }
+        broker
     }
 
     /// The settings.
@@ -223,15 +294,28 @@ impl Broker {
             Input::Written(total) => self.written(conn, total),
             Input::Sealed { written } => self.sealed(conn, written),
             _ if self.shared.session(conn).is_closing() => {}
-            Input::Role(role) => self.register(conn, role, DEFAULT_TOPIC),
-            Input::Batch(batch) => self.publish(conn, batch),
+            Input::Role(role) => self.register(conn, role),
+            Input::Options(options) => self.introduce(conn, options),
+            Input::BadOptions(bad) => self.refuse_options(conn, bad),
+            Input::Batch(batch) => {
+                self.heard(conn);
+                self.publish(conn, batch);
+            }
+            Input::Control(control) => {
+                self.heard(conn);
+                self.control(conn, control);
+            }
+            Input::Heard => self.heard(conn),
             Input::Broke(error) => self.close(conn, CloseReason::Protocol(error)),
-            Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
+            Input::PeerClosed => self.peer_closed(conn),
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),
             Input::NothingToRead => self.nothing_to_read(conn),
             Input::EndedByOperator => self.close(conn, CloseReason::EndedByOperator),
+            Input::Partial { bytes } => self.hold_partial(conn, bytes),
+            Input::FrameStalled => self.close(conn, CloseReason::FrameTimeout),
         }
         self.proceed_with_drain();
+        self.tell();
     }
 
     /// Does what is due. To be called when the moment that [`poll_timeout`](Self::poll_timeout)
@@ -243,6 +327,7 @@ impl Broker {
         self.advance_to(now);
         self.expire();
         self.proceed_with_drain();
+        self.tell();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is next to be called. It may turn out that

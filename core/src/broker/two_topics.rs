@@ -1,12 +1,11 @@
-//! Two topics in one broker. Version 1 of the wire format names none, so a second one is there for
-//! these tests alone: what happens in one must not be felt in the other.
+//! Two topics in one broker: what happens in one must not be felt in the other.
 
 use super::{Broker, Input, Output};
 use crate::config::{Config, DeliveryMode, Overflow};
 use crate::error::CloseReason;
-use crate::id::{ConnId, DEFAULT_TOPIC, TopicId};
+use crate::id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
+use crate::names::TopicName;
 use crate::time::Now;
-use crate::topic::Topic;
 use crate::wire::{FrameBatch, MAX_FRAME, Role};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -34,8 +33,8 @@ impl Two {
             ..config
         };
         let mut broker = Broker::new(config);
-        let other = Topic::new(OTHER_TOPIC, broker.config());
-        broker.topics.insert(OTHER_TOPIC, other);
+        let other = broker.make_topic(TopicName::new("other").expect("a name"));
+        assert_eq!(other, OTHER_TOPIC);
         Self {
             broker,
             opened: 0,
@@ -53,7 +52,9 @@ impl Two {
 
     fn join(&mut self, role: Role, topic: TopicId) -> ConnId {
         let conn = self.open();
-        self.broker.register(conn, role, topic);
+        let default = core::mem::replace(&mut self.broker.default_topic, topic);
+        self.input(conn, Input::Role(role));
+        self.broker.default_topic = default;
         conn
     }
 
@@ -84,7 +85,10 @@ impl Two {
                 }
                 Output::Pause { conn } => paused.push((conn, true)),
                 Output::Resume { conn } => paused.push((conn, false)),
-                Output::Write { .. } | Output::Registered { .. } | Output::Dropped { .. } => {}
+                Output::Write { .. }
+                | Output::Farewell { .. }
+                | Output::Registered { .. }
+                | Output::Dropped { .. } => {}
             }
         }
         paused
@@ -112,7 +116,7 @@ fn a_topic_that_is_full_holds_nobody_elses_producers() {
         let views = |two: &Two| {
             [OTHER_TOPIC, DEFAULT_TOPIC].map(|topic| {
                 let view = two.broker.topic_view(topic).expect("it is there");
-                (view.held_bytes, view.is_blocked)
+                (view.backlog_bytes, view.is_blocked)
             })
         };
         assert_eq!(views(&two), [(8, true), (0, false)]);
@@ -144,7 +148,9 @@ fn no_event_looks_at_the_other_topic() {
     let waiting = two.join(Role::Producer, OTHER_TOPIC);
     two.send(waiting, &messages(2));
     assert_eq!(two.settle(&[]), [(waiting, true)]);
-    let purged = two.broker.with_topic(OTHER_TOPIC, Topic::purge);
+    let purged = two.broker.with_topic(OTHER_TOPIC, |topic, shared| {
+        topic.purge(GroupId::Shared, shared)
+    });
     assert_eq!(purged.expect("it has a queue").messages, 1);
     let trap = two.broker.topics[&OTHER_TOPIC].clone();
     while two.broker.poll_output().is_some() {}
@@ -204,7 +210,7 @@ fn a_topic_that_waits_for_bytes_is_told_by_the_one_that_has_them() {
     two.send(waits, &messages(1));
     assert_eq!(two.settle(&[]), [(waits, true)]);
     two.broker.check_invariants();
-    let _ = two.join(Role::Consumer, DEFAULT_TOPIC);
-    assert_eq!(two.settle(&[]), [(waits, false)]);
+    let reading = two.join(Role::Consumer, DEFAULT_TOPIC);
+    assert_eq!(two.settle(&[reading]), [(waits, false)]);
     two.broker.check_invariants();
 }

@@ -3,6 +3,8 @@
 use super::Broker;
 use crate::group::Group;
 use crate::id::{ConnId, GroupId, TopicId};
+use crate::names::Name;
+use crate::session::{Consumer, Session, State};
 use crate::stats::{Count, Flow};
 use crate::time::Now;
 use core::ops::Bound;
@@ -12,7 +14,7 @@ use core::ops::Bound;
 pub struct ConsumerView {
     /// Its connection.
     pub conn: ConnId,
-    /// The group it is a member of.
+    /// The group it is a member of: the first of several.
     pub group: GroupId,
     /// When its connection was opened.
     pub opened: Now,
@@ -22,6 +24,8 @@ pub struct ConsumerView {
     pub in_flight: Count,
     /// Since when the oldest message of that write has been waiting.
     pub waiting_since: Option<Now>,
+    /// What it holds unsettled.
+    pub unsettled: Count,
 }
 
 /// One connection.
@@ -29,7 +33,7 @@ pub struct ConsumerView {
 pub struct ConnectionView {
     /// Its name.
     pub conn: ConnId,
-    /// The topic that it sends to or receives from, once it has a role.
+    /// The topic that it sends to or receives from, once it has a role: the first of several.
     pub topic: TopicId,
     /// When it was opened.
     pub opened: Now,
@@ -41,22 +45,30 @@ pub struct ConnectionView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicView {
     /// The bytes in the backlogs of its groups.
-    pub held_bytes: usize,
+    pub backlog_bytes: usize,
     /// Whether something is parked: a producer waits for room, or has left something that does.
     pub is_blocked: bool,
 }
 
 /// One group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupView {
     /// The group.
     pub id: GroupId,
+    /// Its name, if it was given one.
+    pub name: Option<Name>,
     /// How many members it has.
     pub members: usize,
     /// What became of the messages offered to it.
     pub flow: Flow,
     /// What is in its backlog: waiting, and not in flight.
     pub backlog: Count,
+    /// What its members hold until they settle it.
+    pub unsettled: Count,
+    /// What has failed and is handed out again later.
+    pub delayed: Count,
+    /// What is given up and waits for room in its dead-letter topic.
+    pub given_up: Count,
 }
 
 impl Broker {
@@ -72,16 +84,11 @@ impl Broker {
         let sessions = self.shared.sessions.range((after, Bound::Unbounded));
         sessions.map(|(conn, session)| ConnectionView {
             conn: *conn,
-            topic: session.topic,
+            topic: self.topic_of_session(session),
             opened: session.opened,
-            consumer: session.consumer.as_ref().map(|consumer| ConsumerView {
-                conn: *conn,
-                group: consumer.group,
-                opened: session.opened,
-                delivered: consumer.outbox.delivered,
-                in_flight: consumer.outbox.in_flight(),
-                waiting_since: consumer.outbox.waiting_since(),
-            }),
+            consumer: session
+                .consumer()
+                .map(|consumer| consumer_view(*conn, session, consumer)),
         })
     }
 
@@ -115,18 +122,19 @@ impl Broker {
     /// Since when the oldest message in the backlog of this group of this topic has been waiting.
     pub fn group_waiting_since(&self, topic: TopicId, id: GroupId) -> Option<Now> {
         let group = self.topics.get(&topic)?.groups().get(&id)?;
-        group.backlog().waiting_since()
+        group.waiting_since()
     }
 
     /// The topic that this connection sends to or receives from, once it has a role.
     pub fn topic_of(&self, conn: ConnId) -> Option<TopicId> {
-        self.shared.sessions.get(&conn).map(|it| it.topic)
+        let session = self.shared.sessions.get(&conn)?;
+        Some(self.topic_of_session(session))
     }
 
     /// This topic.
     pub fn topic_view(&self, id: TopicId) -> Option<TopicView> {
         self.topics.get(&id).map(|topic| TopicView {
-            held_bytes: topic.held_bytes(),
+            backlog_bytes: topic.backlog_bytes(),
             is_blocked: !topic.parked().is_empty(),
         })
     }
@@ -140,7 +148,8 @@ impl Broker {
         sum
     }
 
-    /// The bytes of [`backlog`](Self::backlog), at no cost.
+    /// The bytes that count within [`Config::broker_bytes`](crate::Config::broker_bytes): of what
+    /// waits, of what is parked and of partial frames.
     pub const fn held_bytes(&self) -> usize {
         self.shared.budget.used()
     }
@@ -148,17 +157,22 @@ impl Broker {
     /// Since when the message that has waited longest has been waiting; one in flight is waiting.
     /// Looks at every group and consumer.
     pub fn waiting_since(&self) -> Option<Now> {
-        let in_backlogs = self
-            .all_groups()
-            .filter_map(|group| group.backlog().waiting_since());
-        let consumers = self
-            .shared
-            .sessions
-            .values()
-            .filter_map(|session| session.consumer.as_ref());
+        let in_backlogs = self.all_groups().filter_map(Group::waiting_since);
+        let sessions = self.shared.sessions.values();
         in_backlogs
-            .chain(consumers.filter_map(|it| it.outbox.waiting_since()))
+            .chain(sessions.filter_map(|it| it.outbox.waiting_since()))
             .min()
+    }
+
+    fn topic_of_session(&self, session: &Session) -> TopicId {
+        match &session.state {
+            State::AwaitingRole { .. } => self.default_topic,
+            State::Producer(producer) => producer.topic.unwrap_or(producer.home),
+            State::Consumer(consumer) => {
+                let first = consumer.memberships.first();
+                first.map_or(self.default_topic, |it| it.topic)
+            }
+        }
     }
 
     fn all_groups(&self) -> impl Iterator<Item = &Group> {
@@ -168,11 +182,29 @@ impl Broker {
     }
 }
 
+fn consumer_view(conn: ConnId, session: &Session, consumer: &Consumer) -> ConsumerView {
+    let first = consumer.memberships.first();
+    let acks = consumer.acks.as_ref();
+    ConsumerView {
+        conn,
+        group: first.map_or(GroupId::Own(conn), |it| it.group),
+        opened: session.opened,
+        delivered: session.outbox.delivered,
+        in_flight: session.outbox.in_flight(),
+        waiting_since: session.outbox.waiting_since(),
+        unsettled: acks.map_or(Count::ZERO, |acks| acks.unsettled.count()),
+    }
+}
+
 fn group_view(group: &Group) -> GroupView {
     GroupView {
         id: group.id(),
+        name: group.name().cloned(),
         members: group.members().len(),
         flow: *group.flow(),
         backlog: group.backlog().count(),
+        unsettled: group.unsettled(),
+        delayed: group.retry().delayed(),
+        given_up: group.retry().given_up(),
     }
 }

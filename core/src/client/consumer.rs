@@ -25,6 +25,26 @@ pub struct Position {
     place: u64,
 }
 
+impl Position {
+    /// The position so many places further on.
+    pub const fn plus(self, messages: u64) -> Self {
+        Self {
+            place: self.place.saturating_add(messages),
+            ..self
+        }
+    }
+
+    /// How many messages stand from this one to `last`, both included; none where `last` is before it or of another
+    /// connection.
+    pub const fn messages_to(self, last: Self) -> u64 {
+        if self.connection == last.connection && self.place <= last.place {
+            last.place - self.place + 1
+        } else {
+            0
+        }
+    }
+}
+
 /// Messages that were handed out together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -94,6 +114,8 @@ pub struct ConsumerClient {
     stream: Stream,
     /// How many connections there have been.
     connections: u64,
+    /// Whether it wants nothing for now.
+    is_paused: bool,
     events: VecDeque<ConsumerEvent>,
 }
 
@@ -124,6 +146,7 @@ impl ConsumerClient {
             connection: None,
             stream: Stream::new(),
             connections: 0,
+            is_paused: false,
             events: VecDeque::new(),
         }
     }
@@ -137,7 +160,15 @@ impl ConsumerClient {
         self.connections += 1;
         self.stream = Stream::new();
         let options = RoleOptions::Consumer(self.options.clone());
-        self.connection = Some(Connection::new(Link::ToConsumer, READ_BYTES, &options, now));
+        let mut connection = Connection::new(Link::ToConsumer, READ_BYTES, &options, now);
+        if self.is_paused {
+            let pause = Control::Credit {
+                messages: 0,
+                bytes: self.options.prefetch_bytes,
+            };
+            pause.encode(connection.outgoing());
+        }
+        self.connection = Some(connection);
     }
 
     /// The connection has ended.
@@ -279,8 +310,12 @@ impl ConsumerClient {
         self.settle(Outcome::Done, 0, first, position)
     }
 
-    /// Sets how much may be unsettled from now on; 0 messages pauses.
+    /// Sets how much may be unsettled from now on, on later connections too; 0 messages pauses.
     pub fn credit(&mut self, messages: u32, bytes: u32) {
+        // A role line can ask for no less than one; a pause is said behind it.
+        self.options.prefetch = messages.max(1);
+        self.options.prefetch_bytes = bytes.max(1);
+        self.is_paused = messages == 0;
         if let Some(connection) = &mut self.connection {
             Control::Credit { messages, bytes }.encode(connection.outgoing());
         }
@@ -290,6 +325,12 @@ impl ConsumerClient {
     /// failed. Once that is written, the runtime closes.
     pub fn leave(&mut self) {
         if let Some(connection) = &mut self.connection {
+            // Else what is settled makes room for more, which would have been handed out for nothing.
+            let pause = Control::Credit {
+                messages: 0,
+                bytes: self.options.prefetch_bytes,
+            };
+            pause.encode(connection.outgoing());
             self.stream.settling.encode(connection.outgoing());
             Control::Bye.encode(connection.outgoing());
         }

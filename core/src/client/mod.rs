@@ -53,7 +53,7 @@ impl From<BadAnswer> for Ended {
 }
 
 /// Codes after which the same client would be refused again, or must not come back by itself.
-const FINAL: [&str; 13] = [
+const FINAL: [&str; 14] = [
     "unknown_role",
     "unsupported_version",
     "unknown_option",
@@ -65,6 +65,7 @@ const FINAL: [&str; 13] = [
     "bad_frame",
     "bad_position",
     "unexpected_data",
+    "frame_too_large",
     "taken_over",
     "no_history",
 ];

@@ -60,6 +60,8 @@ pub struct ProducerClient {
     connection: Option<Connection>,
     /// Whether the broker is about to close the connection.
     is_going_away: bool,
+    /// The number up to which the end of every message was told.
+    told: u64,
     events: VecDeque<ProducerEvent>,
 }
 
@@ -72,6 +74,7 @@ impl ProducerClient {
             resend: Resend::new(first, window),
             connection: None,
             is_going_away: false,
+            told: first - 1,
             events: VecDeque::new(),
         }
     }
@@ -139,22 +142,20 @@ impl ProducerClient {
     }
 
     fn accepted(&mut self, accepted: Accepted) {
-        let settled = self.resend.settled_number();
         let lost = self.resend.restart(accepted.accepted.unwrap_or(0));
         self.events.push_back(ProducerEvent::Connected(accepted));
         if lost > 0 {
             self.events.push_back(ProducerEvent::Lost(lost));
         }
-        self.tell_confirmed(settled, 0);
+        self.tell_confirmed(0);
     }
 
     fn control(&mut self, control: Control) -> Result<(), Ended> {
         match control {
             Control::Ping(number) => self.answer(&Control::Pong(number, None)),
             Control::Confirmed { position, unrouted } => {
-                let settled = self.resend.settled_number();
                 self.resend.confirm(position.min(self.resend.last_sent()));
-                self.tell_confirmed(settled, unrouted);
+                self.tell_confirmed(unrouted);
             }
             Control::Refused(range, reason) => {
                 for numbers in self.resend.refuse(range) {
@@ -186,9 +187,10 @@ impl ProducerClient {
         Ok(())
     }
 
-    fn tell_confirmed(&mut self, settled_before: u64, unrouted: u64) {
+    fn tell_confirmed(&mut self, unrouted: u64) {
         let number = self.resend.settled_number();
-        if self.options.confirm && number > settled_before {
+        if self.options.confirm && number > self.told {
+            self.told = number;
             let event = ProducerEvent::Confirmed { number, unrouted };
             self.events.push_back(event);
         }
@@ -231,6 +233,22 @@ impl ProducerClient {
     /// confirms, handed to the connection.
     pub fn is_done(&self) -> bool {
         self.resend.is_empty()
+    }
+
+    /// The number up to which every message has come to its end. What the broker had before it was sent again is
+    /// passed over, and so may be told by no event.
+    pub fn settled(&self) -> u64 {
+        self.resend.settled_number()
+    }
+
+    /// What is not confirmed: as much of the window is taken.
+    pub const fn unconfirmed(&self) -> Window {
+        self.resend.held()
+    }
+
+    /// Whether something was sent on this connection and is not confirmed.
+    pub fn awaits_confirms(&self) -> bool {
+        !self.is_done() && self.resend.first_position() <= self.resend.last_sent()
     }
 
     /// Whether all that can be sent on this connection was polled.

@@ -94,6 +94,14 @@ impl Resend {
         self.held.is_empty()
     }
 
+    /// What is held.
+    pub(super) const fn held(&self) -> Window {
+        Window {
+            messages: self.messages,
+            bytes: self.bytes,
+        }
+    }
+
     /// Whether there is room for this batch.
     pub(super) fn has_room(&self, batch: &FrameBatch) -> bool {
         self.held.is_empty()

@@ -1,66 +1,128 @@
 //! A group: hands each message to one of its members.
+//!
+//! The rest of this directory: `waiting.rs` (what is known of a message), `backlog.rs` (those that wait for a
+//! member), `retry.rs` (those that wait for something else), `sharing.rs` (who gets what), `check.rs` (what always
+//! holds).
 
 mod backlog;
+mod check;
+mod retry;
+mod sharing;
+mod waiting;
 
-pub(crate) use backlog::{Backlog, Sequences, Taken, Waiting};
+pub(crate) use backlog::{Backlog, Limits, Room};
+pub(crate) use retry::{Retry, backoff};
+pub(crate) use waiting::{Mark, Waiting};
 
-use crate::config::Config;
+use crate::config::Overflow;
 use crate::error::DropReason;
-use crate::id::{ConnId, GroupId};
+use crate::id::{ConnId, GroupId, TopicId};
 use crate::ledger::{Entry, post};
-use crate::session::Consumer;
+use crate::names::Name;
 use crate::shared::Shared;
 use crate::stats::{Count, Flow};
+use crate::time::Now;
+use crate::timers::Timeout;
 use crate::wire::FrameBatch;
+use crate::wire::handshake::Share;
 use alloc::collections::{BTreeMap, BTreeSet};
-
-/// What waits is bulk if it takes at least this part of a write.
-const BULK_RATIO: usize = 4;
-
-/// So many members share bulk in any case, ...
-const SHARERS: usize = 8;
-
-/// ... and more only if each of them gets at least this part of a write.
-const RUN_RATIO: usize = 8;
+use alloc::string::{String, ToString};
 
 /// One group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Group {
+    topic: TopicId,
     id: GroupId,
+    /// Its name, if it has been given one.
+    name: Option<Name>,
     backlog: Backlog,
+    /// What waits for something else than a member.
+    retry: Retry,
+    /// What its members hold until they settle it.
+    unsettled: Count,
     /// Its members, all of them.
     members: BTreeSet<ConnId>,
-    /// Those with no write in flight, by their turns. While a message waits, there is none:
-    /// nothing waits for want of looking.
-    idle: BTreeMap<u64, ConnId>,
+    /// Those that wait for a message, by their turns. While one waits that they could be given, there is none:
+    /// nothing waits for want of looking. Some may have something from another topic meanwhile.
+    idle: BTreeMap<Turn, ConnId>,
     /// The turn of the next member that becomes idle.
     next_turn: u64,
+    /// How its members share; as the first of them asked.
+    share: Option<Share>,
+    /// With `Share::One`: the member that gets everything.
+    active: Option<ConnId>,
+    /// The member that is handed nothing until it holds nothing, because a message is to be handed out alone.
+    emptying: Option<ConnId>,
+    /// Whether it was there from the start, and stays.
+    is_declared: bool,
+    /// Whether it ends as soon as it has no members.
+    pub(crate) is_ending: bool,
+    /// When it ends, if it has no members until then.
+    pub(crate) idle_timer: Option<Now>,
     /// What became of the messages offered to it.
     flow: Flow,
 }
 
-/// What one member is given.
-#[derive(Clone, Debug)]
-pub(crate) struct Run {
-    pub(crate) member: ConnId,
-    pub(crate) taken: Taken,
+/// A turn among the members of a group: who holds least comes first, then who has waited longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Turn {
+    load: u8,
+    number: u64,
+}
+
+/// The sums that a message is counted in beside the group's own.
+pub(crate) struct Books<'a> {
+    /// Those of the topic.
+    pub(crate) topic: &'a mut Flow,
+    pub(crate) shared: &'a mut Shared,
 }
 
 impl Group {
-    pub(crate) fn new(id: GroupId, config: &Config) -> Self {
+    pub(crate) fn new(topic: TopicId, id: GroupId, name: Option<Name>, limits: Limits) -> Self {
         Self {
+            topic,
             id,
-            backlog: Backlog::new(config.backlog_messages(), config.backlog_bytes),
+            name,
+            backlog: Backlog::new(limits),
+            retry: Retry::default(),
+            unsettled: Count::ZERO,
             members: BTreeSet::new(),
             idle: BTreeMap::new(),
             next_turn: 0,
+            share: None,
+            active: None,
+            emptying: None,
+            is_declared: false,
+            is_ending: false,
+            idle_timer: None,
             flow: Flow::default(),
+        }
+    }
+
+    /// The same, there from the start.
+    pub(crate) fn declared(self) -> Self {
+        Self {
+            is_declared: true,
+            ..self
         }
     }
 
     pub(crate) const fn id(&self) -> GroupId {
         self.id
+    }
+
+    pub(crate) const fn name(&self) -> Option<&Name> {
+        self.name.as_ref()
+    }
+
+    /// Its name for people and for dead letters.
+    pub(crate) fn label(&self) -> String {
+        match (self.id, &self.name) {
+            (_, Some(name)) => name.to_string(),
+            (id, None) => id.to_string(),
+        }
     }
 
     pub(crate) const fn members(&self) -> &BTreeSet<ConnId> {
@@ -75,105 +137,44 @@ impl Group {
         &self.backlog
     }
 
-    /// Takes in a member. Returns its turn: it is idle.
-    pub(crate) fn join(&mut self, member: ConnId) -> u64 {
-        self.members.insert(member);
-        self.wait_turn(member)
+    pub(crate) const fn retry(&self) -> &Retry {
+        &self.retry
     }
 
-    /// Hands nothing more to a member whose turn, if it is idle, is this.
-    pub(crate) fn withdraw(&mut self, member: ConnId, turn: u64) {
-        if self.idle.get(&turn) == Some(&member) {
-            self.idle.remove(&turn);
-        }
+    pub(crate) const fn unsettled(&self) -> Count {
+        self.unsettled
     }
 
-    /// Lets a member go that is as `consumer` says. What it was not given whole goes back to where
-    /// it was.
-    pub(crate) fn leave(
-        &mut self,
-        member: ConnId,
-        mut consumer: Consumer,
-        topic: &mut Flow,
-        shared: &mut Shared,
-    ) {
-        self.members.remove(&member);
-        let Some(abandoned) = consumer.outbox.abandon() else {
-            return;
-        };
-        self.post(Entry::Delivered(abandoned.delivered), topic, shared);
-        let before = self.backlog.bytes();
-        self.backlog.requeue(abandoned.rest);
-        shared.budget.take(self.backlog.bytes() - before);
+    pub(crate) const fn share(&self) -> Option<Share> {
+        self.share
     }
 
-    /// A member becomes idle: the last to be served of those who are. Returns its turn.
-    fn wait_turn(&mut self, member: ConnId) -> u64 {
-        let turn = self.next_turn;
-        self.next_turn += 1;
-        self.idle.insert(turn, member);
-        turn
+    /// Whether it goes when nobody has been a member for long enough.
+    pub(crate) const fn may_end(&self) -> bool {
+        matches!(self.id, GroupId::Named(_)) && !self.is_declared
     }
 
-    /// Takes in a batch. Idle members take their runs before room is looked at; what there is no
-    /// room for then is lost, the newest first.
-    pub(crate) fn offer(
-        &mut self,
-        batch: FrameBatch,
-        sequence: u64,
-        topic: &mut Flow,
-        shared: &mut Shared,
-    ) {
-        let count = Count::of(&batch);
-        self.backlog.push_back(batch, sequence, shared.now);
-        shared.budget.take(count.bytes as usize);
-        self.post(Entry::Offered(count), topic, shared);
-        self.dispatch(shared);
-        self.trim(topic, shared);
+    /// What it holds that is not in its backlog, and counts within its bounds.
+    fn held(&self) -> Count {
+        let mut held = self.retry.count();
+        held += self.unsettled;
+        held
     }
 
-    /// A member's socket has taken all of a write.
-    pub(crate) fn delivered(
-        &mut self,
-        member: ConnId,
-        count: Count,
-        topic: &mut Flow,
-        shared: &mut Shared,
-    ) {
-        self.post(Entry::Delivered(count), topic, shared);
-        if shared.session(member).is_closing() {
-            return;
-        }
-        shared.consumer(member).turn = self.wait_turn(member);
-        self.dispatch(shared);
+    /// All the bytes that it holds within the budget.
+    pub(crate) fn bytes(&self) -> usize {
+        self.backlog.bytes() + self.held().bytes as usize
     }
 
-    /// Gives the idle members their share of what waits.
-    pub(crate) fn dispatch(&mut self, shared: &mut Shared) {
-        let write_bytes = shared.config.write_bytes;
-        let mut sharers = self.sharers(write_bytes);
-        while let Some(run) = self.next_run(&mut sharers, write_bytes) {
-            shared
-                .budget
-                .give_back(run.taken.write.count().bytes as usize);
-            shared.start_write(run);
-        }
+    /// How much more fits.
+    pub(crate) fn room(&self) -> Room {
+        self.backlog.room(self.held())
     }
 
-    /// Drops what there is no room for.
-    fn trim(&mut self, topic: &mut Flow, shared: &mut Shared) {
-        let broker_room = shared.budget.room_without(self.backlog.newest_bytes());
-        if let Some((count, reason)) = self.backlog.trim(broker_room) {
-            shared.budget.give_back(count.bytes as usize);
-            self.lose(count, reason, topic, shared);
-        }
-    }
-
-    /// Drops everything that waits.
-    pub(crate) fn discard(&mut self, reason: DropReason, topic: &mut Flow, shared: &mut Shared) {
-        let count = self.backlog.clear();
-        shared.budget.give_back(count.bytes as usize);
-        self.lose(count, reason, topic, shared);
+    /// Since when the oldest message that it holds, and no member, has been waiting.
+    pub(crate) fn waiting_since(&self) -> Option<Now> {
+        let since = [self.backlog.waiting_since(), self.retry.waiting_since()];
+        since.into_iter().flatten().min()
     }
 
     /// Whether nothing waits, in flight or not.
@@ -181,130 +182,245 @@ impl Group {
         self.flow.waiting.is_zero()
     }
 
-    fn lose(&mut self, count: Count, reason: DropReason, topic: &mut Flow, shared: &mut Shared) {
+    /// Whether there is nothing that could be handed out, now or after a delay.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.backlog.count().is_zero() && self.retry.delayed().is_zero()
+    }
+
+    /// Takes in a member.
+    pub(crate) fn join(&mut self, member: ConnId, share: Share) {
+        self.members.insert(member);
+        if *self.share.get_or_insert(share) == Share::One && self.active.is_none() {
+            self.active = Some(member);
+        }
+    }
+
+    /// A member may be handed what waits, as it does.
+    pub(crate) fn wait_turn(&mut self, member: ConnId, shared: &mut Shared) {
+        if self.share == Some(Share::One) && self.active != Some(member) {
+            // It stands by.
+            return;
+        }
+        if self.emptying == Some(member) {
+            let session = shared.session(member);
+            if session.credit().is_some_and(|it| !it.holds_nothing) {
+                // It is looked at again when it has settled something.
+                let ready = &mut shared.consumer(member).ready;
+                return ready.push_back((self.topic, self.id));
+            }
+        }
+        let consumer = shared.consumer(member);
+        let turn = Turn {
+            load: consumer.load(),
+            number: self.next_turn,
+        };
+        self.next_turn += 1;
+        consumer.membership(self.topic).turn = Some(turn);
+        self.idle.insert(turn, member);
+    }
+
+    /// A member that waits for its turn holds less than it did.
+    pub(crate) fn change_turn(&mut self, member: ConnId, shared: &mut Shared) {
+        let consumer = shared.consumer(member);
+        let load = consumer.load();
+        if let Some(turn) = &mut consumer.membership(self.topic).turn
+            && turn.load != load
+        {
+            self.idle.remove(turn);
+            turn.load = load;
+            self.idle.insert(*turn, member);
+        }
+    }
+
+    /// Hands nothing more to a member whose turn, if it is idle, is this.
+    pub(crate) fn withdraw(&mut self, member: ConnId, turn: Option<Turn>) {
+        if let Some(turn) = turn {
+            self.idle.remove(&turn);
+        }
+        if self.emptying == Some(member) {
+            self.emptying = None;
+        }
+    }
+
+    /// Lets a member go that holds nothing any more. Returns who takes its place, if it was the one that got
+    /// everything.
+    pub(crate) fn leave(&mut self, member: ConnId) -> Option<ConnId> {
+        self.members.remove(&member);
+        if self.members.is_empty() && !self.is_declared {
+            self.share = None;
+        }
+        if self.active != Some(member) {
+            return None;
+        }
+        self.active = self.members.first().copied();
+        self.active
+    }
+
+    /// Takes in a batch. Idle members take their runs before room is looked at; what there is no
+    /// room for then is lost: the newest, unless a group of one's own is to lose the oldest.
+    pub(crate) fn offer(
+        &mut self,
+        batch: FrameBatch,
+        mark: Mark,
+        overflow: Overflow,
+        books: &mut Books<'_>,
+    ) {
+        let count = Count::of(&batch);
+        self.backlog.push_back(batch, mark);
+        books.shared.budget.take(count.bytes as usize);
+        self.post(Entry::Offered(count), books);
+        self.dispatch(books.shared);
+        let (held, budget) = (self.held(), &books.shared.budget);
+        let trimmed = if overflow == Overflow::DropOldest && !self.id.is_lasting() {
+            self.backlog.trim_oldest(held, budget.over())
+        } else {
+            let room = budget.room_without(self.backlog.newest_bytes());
+            self.backlog.trim(held, room)
+        };
+        if let Some((count, reason)) = trimmed {
+            self.drop_held(count, reason, books);
+        }
+    }
+
+    /// A member's socket has taken these messages, which it does not settle.
+    pub(crate) fn delivered(&mut self, count: Count, books: &mut Books<'_>) {
+        books.shared.budget.end_write(count.bytes as usize);
+        self.post(Entry::Delivered(count), books);
+    }
+
+    /// Messages that were handed to a member, which does not settle, were not taken by its socket.
+    pub(crate) fn take_back(&mut self, waiting: Waiting, shared: &mut Shared) {
+        shared.budget.requeue(waiting.batch.byte_len());
+        self.backlog.put_back(waiting);
+    }
+
+    /// Members hold these until they settle them.
+    pub(super) fn hold(&mut self, count: Count, shared: &mut Shared) {
+        self.unsettled += count;
+        shared.stats.unsettled += count;
+    }
+
+    /// Members do not hold these any more.
+    fn release(&mut self, count: Count, shared: &mut Shared) {
+        self.unsettled -= count;
+        shared.stats.unsettled -= count;
+    }
+
+    /// A member has settled messages as done.
+    pub(crate) fn settled(&mut self, count: Count, books: &mut Books<'_>) {
+        self.release(count, books.shared);
+        books.shared.budget.give_back(count.bytes as usize);
+        self.post(Entry::Delivered(count), books);
+    }
+
+    /// Messages that a member held come back, as they are.
+    pub(crate) fn put_back(&mut self, waiting: Waiting, shared: &mut Shared) {
+        self.release(Count::of(&waiting.batch), shared);
+        self.backlog.put_back(waiting);
+    }
+
+    /// Messages that a member held have failed, and are handed out again when `due`.
+    pub(crate) fn delay(&mut self, waiting: Waiting, due: Now, shared: &mut Shared) {
+        self.release(Count::of(&waiting.batch), shared);
+        self.retry.delay(waiting, due);
+        self.arm_retry_timer(shared);
+    }
+
+    /// Messages that a member held are given up, and wait for room in the dead-letter topic.
+    pub(crate) fn give_up(&mut self, waiting: Waiting, reason: String, shared: &mut Shared) {
+        self.release(Count::of(&waiting.batch), shared);
+        self.retry.give_up(waiting, reason);
+    }
+
+    /// The first message that is given up: it moves to the dead-letter topic.
+    pub(crate) fn bury(&mut self, books: &mut Books<'_>) -> Option<(Waiting, String)> {
+        let (waiting, reason) = self.retry.take_given_up()?;
+        let count = Count::of(&waiting.batch);
+        books.shared.budget.give_back(count.bytes as usize);
+        self.post(Entry::Buried(count), books);
+        Some((waiting, reason))
+    }
+
+    /// The first message that is given up has no dead-letter topic: it is lost.
+    pub(crate) fn lose_given_up(&mut self, books: &mut Books<'_>) -> bool {
+        let Some((waiting, _)) = self.retry.take_given_up() else {
+            return false;
+        };
+        self.drop_held(Count::of(&waiting.batch), DropReason::GivenUp, books);
+        true
+    }
+
+    /// What is due comes back, and is handed out.
+    pub(crate) fn retry_due(&mut self, shared: &mut Shared) {
+        self.retry.timer = None;
+        while let Some(waiting) = self.retry.take_due(shared.now) {
+            self.backlog.put_back(waiting);
+        }
+        self.arm_retry_timer(shared);
+        self.dispatch(shared);
+    }
+
+    fn arm_retry_timer(&mut self, shared: &mut Shared) {
+        let Some(due) = self.retry.next_due() else {
+            return;
+        };
+        if let Some(set) = self.retry.timer {
+            if set <= due {
+                return;
+            }
+            shared
+                .timers
+                .clear(set, Timeout::Retry(self.topic, self.id));
+        }
+        self.retry.timer = Some(due);
+        shared.timers.set(due, Timeout::Retry(self.topic, self.id));
+    }
+
+    /// Nothing is due here any more.
+    pub(crate) fn clear_timers(&mut self, shared: &mut Shared) {
+        if let Some(set) = self.retry.timer.take() {
+            shared
+                .timers
+                .clear(set, Timeout::Retry(self.topic, self.id));
+        }
+        if let Some(set) = self.idle_timer.take() {
+            shared
+                .timers
+                .clear(set, Timeout::GroupIdle(self.topic, self.id));
+        }
+    }
+
+    /// Drops everything that waits and is with no member.
+    pub(crate) fn discard(&mut self, reason: DropReason, books: &mut Books<'_>) {
+        let mut count = self.backlog.clear();
+        count += self.retry.clear();
+        self.drop_held(count, reason, books);
+    }
+
+    /// Messages that this group held are lost.
+    fn drop_held(&mut self, count: Count, reason: DropReason, books: &mut Books<'_>) {
         if count.is_zero() {
             return;
         }
-        self.post(Entry::Lost(count, reason), topic, shared);
-        shared.report_drop(Some(self.id), count, reason);
+        books.shared.budget.give_back(count.bytes as usize);
+        self.post(Entry::Lost(count, reason), books);
+        books.shared.report_drop(Some(self.id), count, reason);
     }
 
-    fn post(&mut self, entry: Entry, topic: &mut Flow, shared: &mut Shared) {
-        post(entry, [&mut self.flow, topic, &mut shared.stats.flow]);
-    }
-
-    /// How many members are to share what waits: all that are idle. But bulk no more than can be
-    /// given something worth a write, so that a message costs the same however many members there
-    /// are; whoever has been idle for longest comes first, and the others are the next.
-    fn sharers(&self, write_bytes: usize) -> usize {
-        let bytes = self.backlog.bytes();
-        if bytes < write_bytes / BULK_RATIO {
-            return self.idle.len();
-        }
-        let runs = bytes / (write_bytes / RUN_RATIO).max(1);
-        self.idle.len().min(runs.max(SHARERS))
-    }
-
-    /// Gives the next idle member its share of what waits: of m messages and k `sharers`, about
-    /// m/k, in one run, but no more than `write_bytes` (or one message). To be called until there
-    /// is none: then nothing waits, or nobody is idle.
-    fn next_run(&mut self, sharers: &mut usize, write_bytes: usize) -> Option<Run> {
-        if self.backlog.is_empty() {
-            return None;
-        }
-        // Runs that were cut for their bytes may leave something when all have had their share.
-        let share = self.backlog.messages().div_ceil((*sharers).max(1));
-        *sharers = sharers.saturating_sub(1);
-        let (_, member) = self.idle.pop_first()?;
-        let taken = self.backlog.take(share, write_bytes)?;
-        Some(Run { member, taken })
+    fn post(&mut self, entry: Entry, books: &mut Books<'_>) {
+        post(
+            entry,
+            [
+                &mut self.flow,
+                &mut *books.topic,
+                &mut books.shared.stats.flow,
+            ],
+        );
     }
 
     /// Shows `visit` every batch: see [`Checkpoint::each_batch`](crate::Checkpoint::each_batch).
     pub(crate) fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
         self.backlog.each_batch(visit);
-    }
-
-    /// Checks what always holds of the group alone, where `next` is the sequence of the topic's
-    /// next message. Returns the bytes in its backlog, what was handed back not counted.
-    ///
-    /// # Panics
-    /// If something does not hold.
-    pub(crate) fn check(&self, next: u64, shared: &Shared) -> usize {
-        let id = self.id;
-        assert!(self.flow.adds_up(), "{id}: {:?}", self.flow);
-        let mut waiting = self.backlog.count();
-        let mut idle = 0;
-        for member in &self.members {
-            let consumer = shared.sessions[member].consumer.as_ref();
-            let consumer = consumer.expect("a member is a consumer");
-            assert_eq!(consumer.group, id, "{member} is a member of another group");
-            let in_flight = consumer.outbox.in_flight();
-            waiting += in_flight;
-            if in_flight.is_zero() && !shared.sessions[member].is_closing() {
-                assert_eq!(
-                    self.idle.get(&consumer.turn),
-                    Some(member),
-                    "{member} is idle"
-                );
-                idle += 1;
-            }
-        }
-        assert_eq!(
-            self.idle.len(),
-            idle,
-            "{id}: who is not idle waits for its turn"
-        );
-        assert_eq!(self.flow.waiting, waiting, "{id}");
-        match id {
-            GroupId::Shared => {}
-            GroupId::Own(conn) => assert!(self.members.iter().eq([&conn])),
-        }
-        let lost_wakeup = !self.backlog.is_empty() && !self.idle.is_empty();
-        assert!(!lost_wakeup, "{id}: messages wait and a member is idle");
-        self.backlog.check(next)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::time::Now;
-    use alloc::vec::Vec;
-
-    fn runs(messages: usize, idle: u64, write_bytes: usize) -> Vec<u64> {
-        let mut group = Group::new(GroupId::Shared, &Config::default());
-        let batch = FrameBatch::encode((0..messages).map(|_| "x")).expect("small messages");
-        group.backlog.push_back(batch, 0, Now::START);
-        for member in 0..idle {
-            group.join(ConnId(member));
-        }
-        let mut sharers = group.sharers(write_bytes);
-        core::iter::from_fn(|| group.next_run(&mut sharers, write_bytes))
-            .map(|run| run.taken.write.count().messages)
-            .collect()
-    }
-
-    #[test]
-    fn idle_members_share_evenly() {
-        assert_eq!(runs(4, 4, 9999), [1, 1, 1, 1]);
-        assert_eq!(runs(10, 4, 9999), [3, 3, 2, 2]);
-        assert_eq!(runs(2, 4, 9999), [1, 1]);
-        assert_eq!(runs(100, 1, 9999), [100]);
-        assert_eq!(runs(100, 2, 50), [10, 10]);
-        assert_eq!(runs(3, 0, 9999), []);
-    }
-
-    #[test]
-    fn bulk_goes_in_runs_that_are_worth_a_write() {
-        // Each message takes 5 bytes: below 250 they are no bulk; 125 are worth a write.
-        assert_eq!(runs(49, 99, 1000), [1; 49]);
-        assert_eq!(runs(56, 99, 1000), [7; 8]);
-        assert_eq!(runs(56, 7, 1000), [8; 7]);
-        assert_eq!(runs(250, 99, 1000), [25; 10]);
-        assert_eq!(runs(700, 4, 1000), [175; 4]);
-        // What is left by runs that were cut for their bytes goes to the others.
-        assert_eq!(runs(1000, 4, 1000), [200; 4]);
-        assert_eq!(runs(3, 9, 1), [1, 1, 1]);
+        self.retry.each_batch(visit);
     }
 }

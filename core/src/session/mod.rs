@@ -1,60 +1,74 @@
 //! One connection, as the broker sees it.
 
+mod consumer;
 mod outbox;
-mod state;
+mod producer;
+mod signals;
+mod speech;
+mod version2;
 
-pub(crate) use outbox::Outbox;
-pub(crate) use state::{Event, State};
+pub(crate) use consumer::{Acks, Consumer, Credit, Held, Wanted};
+pub(crate) use outbox::{HandedOut, Outbox};
+pub(crate) use producer::{Confirms, Producer};
+pub(crate) use signals::{MAX_REFUSALS, Signals};
+pub(crate) use speech::{Source, Speech};
+pub(crate) use version2::{BLOCKED_AFTER, Counted, Version2};
 
 use crate::error::CloseReason;
-use crate::id::{DEFAULT_TOPIC, GroupId, TopicId};
 use crate::time::Now;
+use alloc::boxed::Box;
 
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Session {
-    /// Where it stands. Changed by [`Session::advance`] alone.
-    state: State,
+    /// When it was opened.
+    pub(crate) opened: Now,
+    /// What it is, once it has said so.
+    pub(crate) state: State,
+    /// How many bytes of a frame that is not whole are counted for it. 0 once it is closing.
+    pub(crate) partial: usize,
     /// Why it is closing, once it is: its socket is being sealed, and until the answer it stays in
     /// its state, holds its place and is handed nothing more.
     closing: Option<CloseReason>,
-    /// When it was opened.
-    pub(crate) opened: Now,
-    /// Whether it was opened while the broker was draining. It may become a consumer, and no producer.
-    pub(crate) late: bool,
-    /// The topic that it sends to or receives from, once it has a role.
-    pub(crate) topic: TopicId,
-    /// What it is as a consumer. Some in the consumers' states, none in the others.
-    pub(crate) consumer: Option<Consumer>,
-}
-
-/// What only a consumer has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Consumer {
-    /// The group it is a member of.
-    pub(crate) group: GroupId,
-    /// Its turn among the idle members, if it is idle; else the last that it had.
-    pub(crate) turn: u64,
     /// What is on its way to its socket.
     pub(crate) outbox: Outbox,
+    /// What it has if it speaks version 2.
+    pub(crate) version2: Option<Box<Version2>>,
+}
+
+/// What a connection is. The way of each is short enough to be told here: it waits for its role, takes it
+/// up, and keeps it until it is gone.
+///
+/// ```text
+///                        ┌──▶ Producer: reading ◀──▶ parked
+///     AwaitingRole ──────┤
+///                        └──▶ Consumer: idle    ◀──▶ a write in flight
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum State {
+    /// Opened; its role line is not whole yet. Ends by itself after `role_timeout`.
+    AwaitingRole {
+        /// Whether it was opened while the broker was draining. It may become a consumer, and no producer.
+        late: bool,
+    },
+    /// It sends messages.
+    Producer(Box<Producer>),
+    /// It receives messages.
+    Consumer(Box<Consumer>),
 }
 
 impl Session {
-    pub(crate) const fn new(opened: Now, late: bool) -> Self {
+    pub(crate) fn new(opened: Now, late: bool) -> Self {
         Self {
-            state: State::AwaitingRole,
-            closing: None,
             opened,
-            late,
-            topic: DEFAULT_TOPIC,
-            consumer: None,
+            state: State::AwaitingRole { late },
+            partial: 0,
+            closing: None,
+            outbox: Outbox::default(),
+            version2: None,
         }
-    }
-
-    pub(crate) const fn state(&self) -> State {
-        self.state
     }
 
     /// Why it is closing, if it is.
@@ -70,17 +84,67 @@ impl Session {
         self.closing = Some(reason);
     }
 
-    /// Moves on by the table in `state.rs`.
-    ///
-    /// # Panics
-    /// If the table has no such move: the caller broke the contract of `Broker::handle_input`.
-    pub(crate) fn advance(&mut self, event: Event) {
-        let Some(next) = self.state.next(event) else {
-            panic!(
-                "a connection in state {:?} cannot take {event:?}",
-                self.state
-            );
-        };
-        self.state = next;
+    /// Whether it came while the broker was draining, and has no role yet.
+    pub(crate) const fn is_late(&self) -> bool {
+        matches!(self.state, State::AwaitingRole { late: true })
+    }
+
+    pub(crate) fn producer(&self) -> Option<&Producer> {
+        match &self.state {
+            State::Producer(producer) => Some(producer),
+            State::AwaitingRole { .. } | State::Consumer(_) => None,
+        }
+    }
+
+    pub(crate) fn producer_mut(&mut self) -> Option<&mut Producer> {
+        match &mut self.state {
+            State::Producer(producer) => Some(producer),
+            State::AwaitingRole { .. } | State::Consumer(_) => None,
+        }
+    }
+
+    pub(crate) fn consumer(&self) -> Option<&Consumer> {
+        match &self.state {
+            State::Consumer(consumer) => Some(consumer),
+            State::AwaitingRole { .. } | State::Producer(_) => None,
+        }
+    }
+
+    pub(crate) fn consumer_mut(&mut self) -> Option<&mut Consumer> {
+        match &mut self.state {
+            State::Consumer(consumer) => Some(consumer),
+            State::AwaitingRole { .. } | State::Producer(_) => None,
+        }
+    }
+
+    /// What is on its way to it, if it speaks version 2.
+    pub(crate) fn on_its_way(&self) -> Counted {
+        let signals = self
+            .version2
+            .as_ref()
+            .map_or(0, |it| it.signals.about_bytes());
+        let messages = self.outbox.in_flight();
+        Counted {
+            messages,
+            said: self.outbox.in_flight_bytes() as u64 - messages.bytes + signals as u64,
+        }
+    }
+
+    /// Whether it is closed as soon as it has been told everything.
+    pub(crate) fn is_finishing(&self) -> bool {
+        let version2 = self.version2.as_ref();
+        version2.is_some_and(|version2| version2.finishing.is_some())
+    }
+
+    /// How much this consumer can be handed now; none if nothing: it has a write in flight, all that it may hold,
+    /// or its end before it.
+    pub(crate) fn credit(&self) -> Option<Credit> {
+        if self.is_closing() || self.outbox.is_busy() {
+            return None;
+        }
+        if self.version2.as_ref().is_some_and(|it| it.is_going_away) {
+            return None;
+        }
+        self.consumer()?.credit()
     }
 }

@@ -1,18 +1,18 @@
 //! What is parked until there is room for it, and who has none.
 //!
-//! With `Overflow::Block` a message is offered when every group has room for it. A producer whose
+//! With `Overflow::Block` a message is offered when every group has room for it. A message of a producer that has
+//! asked for confirms is offered when every group that outlives its members has. A producer whose
 //! batch has to wait is *blocked*: nothing more is read from it. Its batch is *parked*, behind
 //! those that were parked before it. What is first in the line has exactly one blocker, and is
 //! looked at again only when that has gained room. As long as it waits nothing is offered, so that
 //! the room of every other group can only grow: however many groups there are, each is looked at
 //! once for a message that waits for all of them.
 
-use super::Topic;
-use crate::broker::Output;
+use super::{Published, Topic};
+use crate::config::Overflow;
 use crate::error::DropReason;
 use crate::group::Group;
 use crate::id::{ConnId, GroupId, TopicId};
-use crate::session::Event;
 use crate::shared::Shared;
 use crate::stats::Count;
 use crate::wire::FrameBatch;
@@ -48,6 +48,11 @@ impl Parked {
         self.line.iter()
     }
 
+    /// What keeps the first of them from being offered.
+    pub(crate) const fn blocker(&self) -> Option<Blocker> {
+        self.blocker
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.line.is_empty()
     }
@@ -61,28 +66,55 @@ impl Parked {
 
 impl Topic {
     /// Offers as much of a batch as there is room for, and parks the rest.
-    pub(super) fn admit_or_park(&mut self, conn: ConnId, batch: FrameBatch, shared: &mut Shared) {
+    pub(super) fn admit_or_park(
+        &mut self,
+        conn: ConnId,
+        batch: FrameBatch,
+        shared: &mut Shared,
+    ) -> Published {
         // Whoever parked first is admitted first.
         let rest = if self.parked.is_empty() {
-            self.admit(batch, shared)
+            self.admit(conn, batch, shared)
         } else {
             Some(batch)
         };
-        let Some(rest) = rest else { return };
-        shared.session(conn).advance(Event::Parked);
-        shared.stats.parked += Count::of(&rest);
+        let Some(rest) = rest else {
+            return Published::Offered;
+        };
+        shared.note_parked(Count::of(&rest));
         self.parked.line.push_back((conn, rest.compact()));
-        shared.outputs.push_back(Output::Pause { conn });
+        Published::Parked
+    }
+
+    /// Offers as much of a batch as there is room for, and refuses the rest.
+    pub(super) fn admit_or_refuse(
+        &mut self,
+        conn: ConnId,
+        mut batch: FrameBatch,
+        shared: &mut Shared,
+    ) -> Published {
+        while !batch.is_empty() {
+            match self.room(&batch, shared.budget.room()) {
+                Ok(fits) => self.offer(conn, batch.split_at(fits), shared),
+                Err(_) => return Published::Refused(Count::of(&batch)),
+            }
+        }
+        Published::Offered
     }
 
     /// Offers as much of a batch as there is room for. Returns the rest, if any, and then has noted
     /// who blocks it.
-    fn admit(&mut self, mut batch: FrameBatch, shared: &mut Shared) -> Option<FrameBatch> {
+    fn admit(
+        &mut self,
+        conn: ConnId,
+        mut batch: FrameBatch,
+        shared: &mut Shared,
+    ) -> Option<FrameBatch> {
         while !batch.is_empty() {
-            match self.room(&batch, shared) {
-                Ok(fits) => self.offer(batch.split_at(fits), shared),
+            match self.room(&batch, shared.budget.room()) {
+                Ok(fits) => self.offer(conn, batch.split_at(fits), shared),
                 Err(blocker) => {
-                    self.block(blocker, shared);
+                    self.block(&batch, blocker, shared);
                     return Some(batch);
                 }
             }
@@ -90,41 +122,52 @@ impl Topic {
         None
     }
 
-    fn block(&mut self, blocker: Blocker, shared: &mut Shared) {
+    /// The groups that must have room for what is admitted, in order.
+    fn bounding_groups(&self) -> impl Iterator<Item = &Group> {
+        let all = self.settings.overflow == Overflow::Block;
+        let groups = self.groups.values();
+        groups.filter(move |group| all || group.id().is_lasting())
+    }
+
+    fn block(&mut self, batch: &FrameBatch, blocker: Blocker, shared: &mut Shared) {
         if let Blocker::Budget { bytes } = blocker {
-            shared.budget.queue(self.id, bytes);
+            shared.budget.queue(self.id, bytes, batch.byte_len());
         }
         self.parked.blocker = Some(blocker);
     }
 
-    /// How much of the front of `batch` every group has room for, and the budget for all of them;
-    /// one message at least. If none, what blocks it.
-    fn room(&self, batch: &FrameBatch, shared: &Shared) -> Result<(usize, usize), Blocker> {
-        let Some(first_group) = self.groups.keys().next() else {
-            return Ok((batch.messages(), batch.byte_len()));
-        };
+    /// How much of the front of `batch` every bounding group has room for, and the budget, which has
+    /// `budget_room`, for all of them; one message at least. If none, what blocks it.
+    fn room(&self, batch: &FrameBatch, budget_room: usize) -> Result<(usize, usize), Blocker> {
         let (_, first) = batch.prefix(1, usize::MAX);
-        if let Some(blocker) = self.full_group(first, *first_group) {
-            return Err(blocker);
-        }
-        let budget = shared.budget.room() / self.groups.len();
-        if budget < first {
-            let bytes = first * self.groups.len();
-            return Err(Blocker::Budget { bytes });
-        }
-        let (mut messages, mut bytes) = (usize::MAX, budget);
-        for group in self.groups.values() {
-            let room = group.backlog().room();
+        let (mut messages, mut bytes, mut groups) = (usize::MAX, usize::MAX, 0);
+        for group in self.bounding_groups() {
+            let room = group.room();
+            if !has_room(group, first) {
+                return Err(Blocker::Group(group.id()));
+            }
             messages = messages.min(room.messages);
             bytes = bytes.min(room.bytes);
+            groups += 1;
+        }
+        if let Some(budget) = budget_room.checked_div(groups) {
+            if budget < first {
+                let bytes = first * groups;
+                return Err(Blocker::Budget { bytes });
+            }
+            bytes = bytes.min(budget);
         }
         Ok(batch.prefix(messages, bytes))
     }
 
-    /// The first group, from `from` on, without room for a message of `bytes`.
+    /// The first bounding group, from `from` on, without room for a message of `bytes`.
     fn full_group(&self, bytes: usize, from: GroupId) -> Option<Blocker> {
-        let mut full = self.groups_from(from).filter(|it| !has_room(it, bytes));
-        full.next().map(|group| Blocker::Group(group.id()))
+        // Where not all wait in line, those before it may have lost room meanwhile.
+        let all = self.settings.overflow == Overflow::Block;
+        let from = if all { from } else { GroupId::Shared };
+        let mut groups = self.groups.range(from..).map(|(_, group)| group);
+        let full = groups.find(|it| (all || it.id().is_lasting()) && !has_room(it, bytes));
+        full.map(|group| Blocker::Group(group.id()))
     }
 
     /// Looks at what is parked again, after a group has gained room or has gone. Does next to
@@ -164,25 +207,47 @@ impl Topic {
         }
     }
 
+    /// After a group was handed something back: it may be what blocks now, and not the budget.
+    pub(super) fn group_lost_room(&mut self, id: GroupId, shared: &mut Shared) {
+        let has_room = self
+            .groups
+            .get(&id)
+            .is_some_and(|it| self.has_room_for_first(it));
+        if let Some(Blocker::Budget { .. }) = self.parked.blocker
+            && !has_room
+        {
+            shared.budget.unqueue(self.id);
+            self.parked.blocker = Some(Blocker::Group(id));
+        }
+    }
+
     /// Offers what is parked, as far as there is now room.
     fn admit_parked(&mut self, shared: &mut Shared) {
         self.parked.blocker = None;
         while let Some((conn, batch)) = self.parked.line.pop_front() {
-            shared.stats.parked -= Count::of(&batch);
-            if let Some(rest) = self.admit(batch, shared) {
-                shared.stats.parked += Count::of(&rest);
+            shared.note_unparked(Count::of(&batch));
+            if let Some(rest) = self.admit(conn, batch, shared) {
+                shared.note_parked(Count::of(&rest));
                 self.parked.line.push_front((conn, rest));
                 return;
             }
-            match shared.sessions.get_mut(&conn) {
-                Some(session) => {
-                    session.advance(Event::Admitted);
-                    if !session.is_closing() {
-                        shared.outputs.push_back(Output::Resume { conn });
-                    }
-                }
-                None => shared.departed -= 1,
+            shared.admitted(conn);
+        }
+    }
+
+    /// Takes what a producer has parked out of the line: it is not taken in, and will be sent again.
+    pub(crate) fn unpark(&mut self, conn: ConnId, shared: &mut Shared) {
+        let Some(place) = self.parked.line.iter().position(|(it, _)| *it == conn) else {
+            return;
+        };
+        if let Some((_, batch)) = self.parked.line.remove(place) {
+            shared.note_unparked(Count::of(&batch));
+        }
+        if place == 0 {
+            if let Some(Blocker::Budget { .. }) = self.parked.blocker {
+                shared.budget.unqueue(self.id);
             }
+            self.admit_parked(shared);
         }
     }
 
@@ -193,13 +258,10 @@ impl Topic {
         self.parked.blocker = None;
         while let Some((conn, batch)) = self.parked.line.pop_front() {
             let count = Count::of(&batch);
-            shared.stats.parked -= count;
+            shared.note_unparked(count);
             self.receive(count, shared);
             self.lose(count, DropReason::Shutdown, shared);
-            match shared.sessions.get_mut(&conn) {
-                Some(session) => session.advance(Event::Admitted),
-                None => shared.departed -= 1,
-            }
+            shared.unparked(conn);
         }
     }
 
@@ -223,8 +285,9 @@ impl Topic {
         let queued: Vec<TopicId> = shared.budget.line().filter(|it| it == id).collect();
         let waits_for_bytes = matches!(parked.blocker, Some(Blocker::Budget { .. }));
         assert_eq!(queued.len(), usize::from(waits_for_bytes), "{id}");
+        let room = shared.budget.room_for_parked(batch.byte_len());
         assert!(
-            self.room(batch, shared).is_err(),
+            self.room(batch, room).is_err(),
             "{conn} waits and there is room"
         );
         if let Some(Blocker::Group(group)) = parked.blocker {
@@ -239,6 +302,6 @@ impl Topic {
 }
 
 fn has_room(group: &Group, bytes: usize) -> bool {
-    let room = group.backlog().room();
+    let room = group.room();
     room.messages > 0 && room.bytes >= bytes
 }

@@ -1,101 +1,228 @@
 //! A topic: gives each message its sequence and offers it to every group.
+//!
+//! The rest of this directory: `admit.rs` (what is parked because there is no room), `membership.rs` (groups come
+//! and go), `producers.rs` (who sends under a name).
 
 mod admit;
+mod membership;
+mod producers;
 
-pub(crate) use admit::Parked;
+pub(crate) use admit::{Blocker, Parked};
+pub(crate) use membership::SHARED_NAME;
+pub(crate) use producers::{Life, Producers};
 
-use crate::config::{Config, DeliveryMode, Overflow};
-use crate::error::{CloseReason, DropReason};
-use crate::group::Group;
+use crate::config::{DeliveryMode, Overflow};
+use crate::error::DropReason;
+use crate::group::{Books, Group, Limits, Mark, Turn, Waiting};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::ledger::{Entry, post};
-use crate::session::Consumer;
+use crate::names::{Name, TopicName};
 use crate::shared::Shared;
 use crate::stats::{Count, Flow};
+use crate::time::Now;
+use crate::topic_settings::TopicSettings;
 use crate::wire::FrameBatch;
-use alloc::collections::BTreeMap;
-use core::ops::Bound;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 /// One topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Topic {
     id: TopicId,
+    name: TopicName,
+    /// The life of its sequences: no other topic of this name has the same.
+    epoch: u64,
+    pub(crate) settings: TopicSettings,
     /// The groups that each message is offered to.
     groups: BTreeMap<GroupId, Group>,
-    /// The sequence of the next message: how many there were before it. None is used twice.
+    /// Those that have a name.
+    named: BTreeMap<Name, GroupId>,
+    /// The sequence of the next message: one more than there were before it. None is used twice.
     next_sequence: u64,
     /// What became of its messages, over all groups, those included that are gone.
     flow: Flow,
     /// What waits to be offered.
     parked: Parked,
-    /// The bytes in the backlogs of its groups: its part of the budget.
-    held: usize,
+    /// The bytes that its groups hold: its part of the budget.
+    backlog_bytes: usize,
+    /// Who sends to it under a name.
+    pub(crate) producers: Producers,
+    /// How many connections use it: producers that send to it, and consumers.
+    pub(crate) users: usize,
+    /// When it is forgotten, if nobody uses it until then.
+    pub(crate) idle_timer: Option<Now>,
+    /// For a dead-letter topic: the groups that wait for room in it.
+    pub(crate) waiting_groups: BTreeSet<(TopicId, GroupId)>,
+}
+
+/// What became of messages that a producer sent.
+pub(crate) enum Published {
+    /// All of them were offered to the topic's groups.
+    Offered,
+    /// Some wait for room, and nothing more is to be read from the producer.
+    Parked,
+    /// So many of the last were refused.
+    Refused(Count),
 }
 
 impl Topic {
     /// A topic without messages, with the groups that are there without a member.
-    pub(crate) fn new(id: TopicId, config: &Config) -> Self {
+    pub(crate) fn new(
+        id: TopicId,
+        name: TopicName,
+        epoch: u64,
+        settings: TopicSettings,
+        shared: &mut Shared,
+    ) -> Self {
         let mut topic = Self {
             id,
+            name,
+            epoch,
             groups: BTreeMap::new(),
-            next_sequence: 0,
+            named: BTreeMap::new(),
+            next_sequence: 1,
             flow: Flow::default(),
             parked: Parked::default(),
-            held: 0,
+            backlog_bytes: 0,
+            producers: Producers::default(),
+            users: 0,
+            idle_timer: None,
+            waiting_groups: BTreeSet::new(),
+            settings,
         };
-        match config.delivery {
+        match topic.settings.mode {
             DeliveryMode::Broadcast => {}
             DeliveryMode::Queue => {
-                topic
-                    .groups
-                    .insert(GroupId::Shared, Group::new(GroupId::Shared, config));
+                let shared = Group::new(id, GroupId::Shared, None, topic.limits());
+                topic.groups.insert(GroupId::Shared, shared.declared());
+            }
+        }
+        for name in topic.settings.groups.clone() {
+            if !topic.named.contains_key(&name) {
+                let group = topic.new_named(name, shared);
+                let declared = topic.groups.remove(&group).map(Group::declared);
+                topic.groups.extend(declared.map(|it| (group, it)));
             }
         }
         topic
+    }
+
+    const fn limits(&self) -> Limits {
+        Limits {
+            messages: self.settings.capacity,
+            bytes: self.settings.bytes,
+        }
+    }
+
+    pub(crate) const fn name(&self) -> &TopicName {
+        &self.name
+    }
+
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     pub(crate) const fn groups(&self) -> &BTreeMap<GroupId, Group> {
         &self.groups
     }
 
+    pub(crate) const fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
     pub(crate) const fn parked(&self) -> &Parked {
         &self.parked
     }
 
-    /// The bytes in the backlogs of its groups.
-    pub(crate) const fn held_bytes(&self) -> usize {
-        self.held
+    /// The bytes that its groups hold.
+    pub(crate) const fn backlog_bytes(&self) -> usize {
+        self.backlog_bytes
     }
 
-    /// Takes note of what this topic has taken from the budget or given back: of it so much was used
-    /// `before` and `after`.
-    pub(crate) const fn note_held(&mut self, before: usize, after: usize) {
-        self.held = self.held + after - before;
+    /// Takes note of what this topic has changed: all groups together held so much `before` and
+    /// `after`.
+    pub(crate) const fn note_backlogs(&mut self, before: usize, after: usize) {
+        self.backlog_bytes = self.backlog_bytes + after - before;
+    }
+
+    pub(crate) const fn next_sequence(&self) -> u64 {
+        self.next_sequence
     }
 
     /// Publishes what a producer sent.
-    pub(crate) fn publish(&mut self, conn: ConnId, batch: FrameBatch, shared: &mut Shared) {
+    pub(crate) fn publish(
+        &mut self,
+        conn: ConnId,
+        batch: FrameBatch,
+        confirms: bool,
+        shared: &mut Shared,
+    ) -> Published {
         if batch.is_empty() {
-            return;
+            return Published::Offered;
         }
-        match shared.config.overflow {
-            Overflow::Drop => self.offer(batch, shared),
-            Overflow::Block => self.admit_or_park(conn, batch, shared),
+        match (self.settings.overflow, confirms) {
+            (Overflow::Block, _) | (Overflow::Drop | Overflow::DropOldest, true) => {
+                self.admit_or_park(conn, batch, shared)
+            }
+            (Overflow::Reject, true) => self.admit_or_refuse(conn, batch, shared),
+            (Overflow::Drop | Overflow::DropOldest | Overflow::Reject, false) => {
+                self.offer(conn, batch, shared);
+                Published::Offered
+            }
         }
     }
 
     /// Offers a batch to every group. Each takes what it has room for and loses the newest of the
-    /// rest, alone.
-    fn offer(&mut self, batch: FrameBatch, shared: &mut Shared) {
-        let sequence = self.receive(Count::of(&batch), shared);
-        if self.groups.is_empty() {
-            return self.lose(Count::of(&batch), DropReason::NoConsumer, shared);
+    /// rest, alone. Who sent it may be gone.
+    fn offer(&mut self, conn: ConnId, batch: FrameBatch, shared: &mut Shared) {
+        let count = Count::of(&batch);
+        let sequence = self.receive(count, shared);
+        let unrouted = self.groups.is_empty();
+        shared.note_safe(conn, count.messages, unrouted);
+        if unrouted {
+            return self.lose(count, DropReason::NoConsumer, shared);
         }
         // Once, whatever the number of groups.
         let batch = batch.compact();
+        let mark = Mark::new(sequence, shared.now);
+        let (overflow, topic) = (self.settings.overflow, &mut self.flow);
         for group in self.groups.values_mut() {
-            group.offer(batch.clone(), sequence, &mut self.flow, shared);
+            let mut books = Books { topic, shared };
+            group.offer(batch.clone(), mark.clone(), overflow, &mut books);
+        }
+    }
+
+    /// Whether the groups that outlive their members have room for a message of so many bytes.
+    pub(crate) fn has_room(&self, bytes: usize, shared: &Shared) -> bool {
+        let lasting = self.groups.values().filter(|it| it.id().is_lasting());
+        let mut needed = 0;
+        for group in lasting {
+            let room = group.room();
+            if room.messages == 0 || room.bytes < bytes {
+                return false;
+            }
+            needed += bytes;
+        }
+        needed <= shared.budget.room()
+    }
+
+    /// Takes in a dead letter, which it has room for.
+    pub(crate) fn take_in(&mut self, dead: Waiting, shared: &mut Shared) {
+        let count = Count::of(&dead.batch);
+        let sequence = self.receive(count, shared);
+        let mark = Mark {
+            origin: dead.mark.origin,
+            ..Mark::new(sequence, shared.now)
+        };
+        let topic = &mut self.flow;
+        for group in self.groups.values_mut() {
+            let mut books = Books { topic, shared };
+            group.offer(
+                dead.batch.clone(),
+                mark.clone(),
+                Overflow::Block,
+                &mut books,
+            );
         }
     }
 
@@ -115,108 +242,62 @@ impl Topic {
         shared.report_drop(None, count, reason);
     }
 
-    /// Takes in a consumer. Returns its group, and its turn there.
-    pub(crate) fn join(&mut self, conn: ConnId, shared: &Shared) -> (GroupId, u64) {
-        let id = match shared.config.delivery {
-            DeliveryMode::Broadcast => GroupId::Own(conn),
-            DeliveryMode::Queue => GroupId::Shared,
-        };
-        let group = self.groups.entry(id);
-        let group = group.or_insert_with(|| Group::new(id, &shared.config));
-        (id, group.join(conn))
-    }
-
-    /// Gives the idle members of a group what waits for it.
-    pub(crate) fn dispatch(&mut self, id: GroupId, shared: &mut Shared) {
-        self.group(id).dispatch(shared);
-    }
-
-    /// A consumer's socket has taken all of a write.
-    pub(crate) fn delivered(
+    /// Does something with a group, which is there, and the sums that a message is counted in. Then notes whether
+    /// nothing waits for it any more.
+    pub(crate) fn with_group<T>(
         &mut self,
-        conn: ConnId,
         id: GroupId,
-        count: Count,
         shared: &mut Shared,
-    ) {
+        act: impl FnOnce(&mut Group, &mut Books<'_>) -> T,
+    ) -> T {
         let group = self.groups.get_mut(&id).expect("the group is there");
-        group.delivered(conn, count, &mut self.flow, shared);
-        if group.is_finished() {
+        let mut books = Books {
+            topic: &mut self.flow,
+            shared,
+        };
+        let result = act(group, &mut books);
+        if group.is_exhausted() {
             shared.note_finished(self.id, id);
         }
+        result
     }
 
-    /// Hands a consumer nothing more: it is closing.
-    pub(crate) fn withdraw(&mut self, conn: ConnId, consumer: &Consumer) {
-        self.group(consumer.group).withdraw(conn, consumer.turn);
-    }
-
-    /// Lets a consumer go.
-    pub(crate) fn leave(
-        &mut self,
-        conn: ConnId,
-        consumer: Consumer,
-        reason: CloseReason,
-        shared: &mut Shared,
-    ) {
-        let id = consumer.group;
-        let group = self.groups.get_mut(&id).expect("the group is there");
-        group.leave(conn, consumer, &mut self.flow, shared);
-        match id {
-            GroupId::Shared => {
-                if shared.drain_has_ended() {
-                    group.discard(DropReason::Shutdown, &mut self.flow, shared);
-                }
-                group.dispatch(shared);
-                if group.is_finished() {
-                    shared.note_finished(self.id, id);
-                }
-            }
-            GroupId::Own(_) => {
-                let lost_by = if reason == CloseReason::DrainTimeout {
-                    DropReason::Shutdown
-                } else {
-                    DropReason::ConsumerLeft
-                };
-                group.discard(lost_by, &mut self.flow, shared);
-                self.groups.remove(&id);
-                self.group_left(shared);
-            }
+    /// A member of a group is closing: it waits for its turn no more.
+    pub(crate) fn withdraw(&mut self, id: GroupId, member: ConnId, turn: Option<Turn>) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.withdraw(member, turn);
         }
+    }
+
+    /// Whether it has groups that somebody may come back to, or with members.
+    pub(crate) fn has_groups_to_keep(&self) -> bool {
+        let mut groups = self.groups.values();
+        groups.any(|group| group.may_end() || !group.members().is_empty())
     }
 
     /// Drops what waits in every group.
     pub(crate) fn discard_backlogs(&mut self, shared: &mut Shared) {
+        let topic = &mut self.flow;
         for group in self.groups.values_mut() {
-            group.discard(DropReason::Shutdown, &mut self.flow, shared);
+            group.discard(DropReason::Shutdown, &mut Books { topic, shared });
         }
     }
 
-    /// Drops what waits in the queue, if there is one, and not what is in flight. Returns how much.
-    pub(crate) fn purge(&mut self, shared: &mut Shared) -> Option<Count> {
-        let group = self.groups.get_mut(&GroupId::Shared)?;
-        let purged = group.backlog().count();
-        group.discard(DropReason::Purged, &mut self.flow, shared);
-        if group.is_finished() {
-            shared.note_finished(self.id, GroupId::Shared);
-        }
+    /// Drops what waits in a lasting group, and not what its members have. Returns how much.
+    pub(crate) fn purge(&mut self, id: GroupId, shared: &mut Shared) -> Option<Count> {
+        let group = self.groups.get(&id)?;
+        let mut purged = group.backlog().count();
+        purged += group.retry().count();
+        self.with_group(id, shared, |group, books| {
+            group.discard(DropReason::Purged, books);
+        });
         Some(purged)
     }
 
-    /// The groups for which nothing waits.
+    /// The groups that have nothing more to hand out.
     pub(crate) fn finished_groups(&self) -> impl Iterator<Item = (TopicId, GroupId)> {
-        let finished = self.groups.values().filter(|group| group.is_finished());
+        let finished = self.groups.values().filter(|group| group.is_exhausted());
         finished.map(|group| (self.id, group.id()))
-    }
-
-    fn group(&mut self, id: GroupId) -> &mut Group {
-        self.groups.get_mut(&id).expect("the group is there")
-    }
-
-    /// The groups from `from` on.
-    fn groups_from(&self, from: GroupId) -> impl Iterator<Item = &Group> {
-        let range = (Bound::Included(from), Bound::Unbounded);
-        self.groups.range(range).map(|(_, group)| group)
     }
 
     /// Shows `visit` every batch: see [`Checkpoint::each_batch`](crate::Checkpoint::each_batch).
@@ -239,15 +320,18 @@ impl Topic {
             waiting += group.flow().waiting;
         }
         assert_eq!(self.flow.waiting, waiting, "{}", self.id);
-        let backlogs = self.groups.values().map(|it| it.backlog().bytes());
-        assert_eq!(self.held, backlogs.sum::<usize>(), "{}", self.id);
+        let held = self.groups.values().map(Group::bytes);
+        assert_eq!(self.backlog_bytes, held.sum::<usize>(), "{}", self.id);
         assert!(self.flow.adds_up(), "{}: {:?}", self.id, self.flow);
+        for (name, id) in &self.named {
+            assert_eq!(self.groups[id].name(), Some(name), "{}", self.id);
+        }
         self.check_parked(shared);
         (waiting, let_in)
     }
 
     /// How many messages it was given.
     pub(crate) const fn received(&self) -> u64 {
-        self.next_sequence
+        self.next_sequence - 1
     }
 }

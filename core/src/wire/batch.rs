@@ -3,8 +3,10 @@
 use super::frame::{self, Front, LENGTH_PREFIX};
 use crate::error::ProtocolError;
 use crate::stats::Count;
-use bytes::Bytes;
+use alloc::vec::Vec;
+use bytes::{Buf, Bytes};
 use core::fmt;
+use core::ops::Range;
 
 /// How many bytes of memory a batch at rest may hold for each byte of its frames.
 ///
@@ -127,24 +129,64 @@ impl FrameBatch {
         front
     }
 
+    /// Drops a front part that [`prefix`](Self::prefix) has measured.
+    pub(crate) fn drop_front(&mut self, (messages, end): (usize, usize)) {
+        self.bytes.advance(end);
+        self.messages -= messages;
+    }
+
+    /// Where the frame that begins at this byte ends.
+    pub(crate) fn frame_end(&self, start: usize) -> usize {
+        start + frame::whole(&self.bytes[start..])
+    }
+
+    /// The `messages` messages whose frames stand at these bytes. Neither copies nor walks them.
+    pub(crate) fn slice(&self, frames: Range<usize>, messages: usize) -> Self {
+        Self::of_whole_frames(self.bytes.slice(frames), messages, self.pinned)
+    }
+
+    /// A batch of its own of the messages whose frames stand at these places; they take `bytes`
+    /// together.
+    pub(crate) fn gather(
+        &self,
+        frames: impl IntoIterator<Item = Range<usize>>,
+        bytes: usize,
+    ) -> Self {
+        let mut gathered = Vec::with_capacity(bytes);
+        let mut messages = 0;
+        for frame in frames {
+            gathered.extend_from_slice(&self.bytes[frame]);
+            messages += 1;
+        }
+        let pinned = gathered.capacity();
+        Self::of_whole_frames(gathered.into(), messages, pinned)
+    }
+
     /// The same batch, fit to be kept: copied if it would keep alive more than twice the memory
     /// that its frames take.
     #[must_use]
-    pub fn compact(self) -> Self {
-        if self.pinned <= PIN_RATIO * self.bytes.len() {
-            return self;
-        }
-        let bytes = Bytes::copy_from_slice(&self.bytes);
-        Self {
-            pinned: bytes.len(),
-            bytes,
-            messages: self.messages,
+    pub fn compact(mut self) -> Self {
+        self.compact_for(self.bytes.len());
+        self
+    }
+
+    /// Makes the batch fit to be kept for the sake of this many of its bytes: it is copied if it
+    /// keeps alive more than twice as much memory.
+    pub(crate) fn compact_for(&mut self, bytes: usize) {
+        if !self.is_compact_for(bytes) {
+            self.bytes = Bytes::copy_from_slice(&self.bytes);
+            self.pinned = self.bytes.len();
         }
     }
 
     /// Whether the batch keeps alive no more than twice the memory that its frames take.
     pub(crate) fn is_compact(&self) -> bool {
-        self.pinned <= PIN_RATIO * self.bytes.len()
+        self.is_compact_for(self.bytes.len())
+    }
+
+    /// Whether the batch keeps alive no more than twice this many bytes.
+    pub(crate) const fn is_compact_for(&self, bytes: usize) -> bool {
+        self.pinned <= PIN_RATIO * bytes
     }
 }
 
@@ -227,7 +269,6 @@ impl Iterator for Bodies<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
     use bytes::BytesMut;
 
     fn batch(messages: &[&str]) -> FrameBatch {
@@ -298,5 +339,37 @@ mod tests {
             half.clone().compact().as_bytes().as_ptr(),
             half.as_bytes().as_ptr()
         );
+    }
+
+    #[test]
+    fn known_frames_are_dropped_and_sliced_without_a_copy_and_gathered_with_one() {
+        let mut batch = batch(&["a", "", "bcd", "e"]);
+        let at = batch.as_bytes().as_ptr();
+        assert_eq!([0, 5, 9, 16].map(|it| batch.frame_end(it)), [5, 9, 16, 21]);
+
+        let middle = batch.slice(5..16, 2);
+        assert_eq!(bodies(&middle), ["", "bcd"]);
+        assert_eq!(middle.as_bytes().as_ptr(), at.wrapping_add(5));
+        assert_eq!(middle.pinned, batch.pinned, "it keeps all of it alive");
+
+        let gathered = batch.gather([0..5, 9..16], 12);
+        assert_eq!(bodies(&gathered), ["a", "bcd"]);
+        assert_eq!((gathered.messages(), gathered.pinned), (2, 12));
+
+        batch.drop_front((2, 9));
+        assert_eq!(bodies(&batch), ["bcd", "e"]);
+        assert_eq!(batch.as_bytes().as_ptr(), at.wrapping_add(9));
+    }
+
+    #[test]
+    fn a_batch_is_copied_for_the_sake_of_less_than_half_of_what_it_keeps_alive() {
+        let mut batch = FrameBatch::parse(batch(&["a", "bcd"]).into_bytes()).expect("frames");
+        let at = batch.as_bytes().as_ptr();
+        batch.compact_for(6);
+        assert_eq!(batch.as_bytes().as_ptr(), at);
+        assert!(!batch.is_compact_for(5));
+        batch.compact_for(5);
+        assert_ne!(batch.as_bytes().as_ptr(), at);
+        assert_eq!((batch.messages(), batch.pinned), (2, 12));
     }
 }

@@ -1,18 +1,21 @@
-//! Bytes into a role, then into batches. One decoder a connection, run by the runtime.
+//! Bytes into a role, then into batches and control frames. One decoder a connection, run by the runtime.
 
 use super::batch::FrameBatch;
+use super::control::{BadFrame, Control, Link};
 use super::frame::{self, Front};
+use super::frames::{self, Frames};
+use super::handshake::{BadOption, RoleOptions};
 use super::read_buffer::{ReadBuffer, SpareBuffers};
-use super::role::Role;
+use super::role::{Role, RoleLine};
 use crate::error::ProtocolError;
 use bytes::BytesMut;
 
 /// The bounds of a [`Decoder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecoderConfig {
-    /// The longest role line, in bytes, its line feed not counted. Default: 1,024.
+    /// The longest role line, in bytes, its line feed not counted. Default: 4,096.
     pub role_line_bytes: usize,
-    /// The largest read asked for, in bytes. Default: 524,288; 0 is taken as 1.
+    /// The largest read asked for, in bytes. Default: 1 MiB; 0 is taken as 1.
     ///
     /// A connection's memory: at most this, one partial frame, and as much again while the buffer
     /// grows. Connections that are idle or send little use far less.
@@ -22,19 +25,28 @@ pub struct DecoderConfig {
 impl Default for DecoderConfig {
     fn default() -> Self {
         Self {
-            role_line_bytes: 1024,
+            role_line_bytes: 4096,
             read_bytes: 1024 * 1024,
         }
     }
 }
 
+/// Partial frames are reported in steps of so many bytes, and shorter ones not at all.
+const PARTIAL_STEP: usize = 16 * 1024;
+
 /// What a decoder found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
-    /// The role line. Comes first and once.
+    /// The role line of version 1. Comes first and once.
     Role(Role),
-    /// All the whole frames there are so far; at least one.
+    /// The role line of version 2, in its place.
+    Options(RoleOptions),
+    /// A role line with options that are not allowed. What follows it is not looked at.
+    BadOptions(BadOption),
+    /// All the whole frames there are so far; in version 2, up to the next control frame. At least one.
     Batch(FrameBatch),
+    /// A control frame, in version 2.
+    Control(Control),
 }
 
 /// Turns the bytes of one connection into its role, then into batches.
@@ -53,14 +65,20 @@ pub struct Decoder {
     phase: Phase,
     /// Outside of [`next`](Self::next) it begins at a frame (or the role line) that is not whole.
     buffer: ReadBuffer,
+    /// What [`report_partial`](Self::report_partial) returned last; 0 after a batch.
+    reported: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Role,
     Frames,
-    /// A consumer's: nothing may follow.
+    /// A consumer's of version 1: nothing may follow.
     Silence,
+    /// Of version 2.
+    Version2(Link),
+    /// It is to be closed: nothing is looked at.
+    Refused,
     /// Sticky.
     Failed(ProtocolError),
 }
@@ -76,6 +94,7 @@ impl Decoder {
             config,
             phase: Phase::Role,
             buffer: ReadBuffer::new(config.read_bytes),
+            reported: 0,
         }
     }
 
@@ -104,6 +123,33 @@ impl Decoder {
         self.buffer.park(spares);
     }
 
+    /// Whether part of a frame has arrived and the rest has not, after the last
+    /// [`next`](Self::next).
+    pub fn is_mid_frame(&self) -> bool {
+        matches!(self.phase, Phase::Frames | Phase::Version2(_))
+            && !self.buffer.as_bytes().is_empty()
+    }
+
+    /// What [`Input::Partial`](crate::Input::Partial) is to say when the connection is not read from
+    /// for now; `None` if what was said last is still true to within 16 KiB. To be called after
+    /// [`park`](Self::park).
+    ///
+    /// A partial frame counts with the bytes that have arrived, or half the buffer that it keeps if
+    /// that is more; at most with the largest frame. One with less than 16 KiB does not count.
+    pub fn report_partial(&mut self) -> Option<usize> {
+        let held = if self.is_mid_frame() {
+            self.buffer.held()
+        } else {
+            0
+        };
+        let counted = if held < PARTIAL_STEP { 0 } else { held };
+        let is_news = counted.abs_diff(self.reported) >= PARTIAL_STEP;
+        is_news.then(|| {
+            self.reported = counted;
+            counted
+        })
+    }
+
     /// What has arrived and was not reported yet: the role, then a batch of all the whole frames.
     /// `None` when it takes more bytes to go on.
     ///
@@ -122,6 +168,11 @@ impl Decoder {
             Phase::Frames => self.batch(),
             Phase::Silence if self.buffer.as_bytes().is_empty() => Ok(None),
             Phase::Silence => Err(self.fail(ProtocolError::UnexpectedData)),
+            Phase::Version2(link) => self.frames(link),
+            Phase::Refused => {
+                self.buffer.clear();
+                Ok(None)
+            }
             // What arrives after the error is not kept either.
             Phase::Failed(error) => Err(self.fail(error)),
         }
@@ -139,22 +190,52 @@ impl Decoder {
             Phase::Frames if !self.buffer.as_bytes().is_empty() => {
                 Err(self.fail(ProtocolError::TruncatedFrame))
             }
-            Phase::Frames | Phase::Silence => Ok(()),
+            Phase::Version2(_) if !self.buffer.as_bytes().is_empty() => {
+                Err(self.fail(ProtocolError::TruncatedFrame))
+            }
+            Phase::Frames | Phase::Silence | Phase::Version2(_) | Phase::Refused => Ok(()),
             Phase::Failed(error) => Err(error),
         }
     }
 
     fn role(&mut self) -> Result<Option<Decoded>, ProtocolError> {
-        match Role::parse(self.buffer.as_bytes(), self.config.role_line_bytes) {
+        match RoleLine::parse(self.buffer.as_bytes(), self.config.role_line_bytes) {
             Ok(None) => Ok(None),
-            Ok(Some((role, size))) => {
-                self.buffer.advance(size);
-                self.phase = match role {
-                    Role::Producer => Phase::Frames,
-                    Role::Consumer => Phase::Silence,
+            Ok(Some(line)) => {
+                let (role, size) = (line.role, line.size);
+                let decoded = match line.options {
+                    None => Decoded::Role(role),
+                    Some(options) => {
+                        let options = &self.buffer.as_bytes()[options];
+                        RoleOptions::parse(role, options)
+                            .map_or_else(Decoded::BadOptions, Decoded::Options)
+                    }
                 };
-                Ok(Some(Decoded::Role(role)))
+                self.buffer.advance(size);
+                let waits = matches!(&decoded, Decoded::Options(RoleOptions::Producer(it)) if it.identity.is_some());
+                let is_early = waits && !self.buffer.as_bytes().is_empty();
+                self.phase = match (&decoded, role) {
+                    _ if is_early => Phase::Failed(ProtocolError::BadFrame(BadFrame::TooEarly)),
+                    (Decoded::BadOptions(_), _) => Phase::Refused,
+                    (Decoded::Options(_), Role::Producer) => Phase::Version2(Link::FromProducer),
+                    (Decoded::Options(_), Role::Consumer) => Phase::Version2(Link::FromConsumer),
+                    (_, Role::Producer) => Phase::Frames,
+                    (_, Role::Consumer) => Phase::Silence,
+                };
+                Ok(Some(decoded))
             }
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    fn frames(&mut self, link: Link) -> Result<Option<Decoded>, ProtocolError> {
+        match frames::next(link, &mut self.buffer) {
+            Ok(Some(Frames::Batch(batch))) => {
+                self.reported = 0;
+                Ok(Some(Decoded::Batch(batch)))
+            }
+            Ok(Some(Frames::Control(control))) => Ok(Some(Decoded::Control(control))),
+            Ok(None) => Ok(None),
             Err(error) => Err(self.fail(error)),
         }
     }
@@ -176,6 +257,7 @@ impl Decoder {
         if messages == 0 {
             return Ok(None);
         }
+        self.reported = 0;
         let batch = self.buffer.take(messages, end);
         Ok(Some(Decoded::Batch(batch)))
     }

@@ -2,6 +2,7 @@
 //! next connection while this one has nothing to read.
 
 use super::batch::FrameBatch;
+use super::frame::MAX_FRAME;
 use bytes::{Buf, BytesMut};
 use core::mem;
 
@@ -11,6 +12,9 @@ pub(super) const MIN_READ: usize = 2 * 1024;
 /// Part of a frame that takes no more than this part of its buffer is moved out of it, so that
 /// the buffer can be passed on. A longer one would be copied too often.
 const SHORT_RATIO: usize = 8;
+
+/// The largest buffer that part of a frame keeps: of twice the largest frame.
+const MAX_KEPT: usize = 2 * MAX_FRAME;
 
 /// One to read into while what was read into the other is being written.
 const SPARES: usize = 2;
@@ -79,6 +83,17 @@ impl ReadBuffer {
     /// What was received and not yet taken.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// What the memory for part of a frame counts, after [`park`](Self::park): its own bytes, or
+    /// half the buffer that it keeps if that is more.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.len().max(self.allocated / 2)
+    }
+
+    /// Whether the buffer is too large for what is left in it.
+    fn is_sparse(&self) -> bool {
+        SHORT_RATIO * self.bytes.len() <= self.allocated || self.allocated > MAX_KEPT
     }
 
     /// The buffer to append to. It has room for at least one byte.
@@ -164,7 +179,7 @@ impl ReadBuffer {
     /// Leaves the memory, if there is any, to `spares`, unless a good part of it holds part of a
     /// frame.
     pub(super) fn park(&mut self, spares: &mut SpareBuffers) {
-        if self.allocated > 0 && SHORT_RATIO * self.bytes.len() <= self.allocated {
+        if self.allocated > 0 && self.is_sparse() {
             let partial = BytesMut::from(self.as_bytes());
             let allocated = partial.capacity();
             self.replace(partial, allocated, spares);

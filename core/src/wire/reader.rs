@@ -1,8 +1,8 @@
 //! Bytes into messages and control frames: what a side of wire version 2 reads.
 
 use super::batch::FrameBatch;
-use super::control::{BadFrame, CONTROL_BIT, Control, Link, MAX_CONTROL_BODY};
-use super::frame::{self, Front, LENGTH_PREFIX};
+use super::control::{Control, Link};
+use super::frames::{self, Frames};
 use super::read_buffer::{ReadBuffer, SpareBuffers};
 use crate::error::ProtocolError;
 use alloc::string::String;
@@ -29,24 +29,15 @@ pub enum Received {
 pub enum BadStream {
     /// It does not begin with a line of UTF-8 of at most 4,096 bytes.
     Line,
-    /// A message frame announces more than is allowed.
-    Message(ProtocolError),
-    /// A control frame announces no length that is allowed.
-    Length(u32),
-    /// A control frame is none.
-    Control(BadFrame),
+    /// A message or a control frame is not allowed.
+    Frame(ProtocolError),
 }
 
 impl fmt::Display for BadStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line => f.write_str("what comes first is not a line of text"),
-            Self::Message(error) => error.fmt(f),
-            Self::Length(length) => write!(
-                f,
-                "a control frame of {length} bytes; allowed: 1 to {MAX_CONTROL_BODY}"
-            ),
-            Self::Control(error) => error.fmt(f),
+            Self::Frame(error) => error.fmt(f),
         }
     }
 }
@@ -134,60 +125,18 @@ impl FrameReader {
     }
 
     fn frames(&mut self) -> Result<Option<Received>, BadStream> {
-        loop {
-            let (messages, end) = self.whole_messages();
-            if messages > 0 {
-                return Ok(Some(Received::Batch(self.buffer.take(messages, end))));
-            }
-            let Some(header) = self.header_at(0) else {
-                return Ok(None);
-            };
-            if header & CONTROL_BIT == 0 {
-                // It is not whole, or announces too much.
-                return match frame::front(self.buffer.as_bytes()) {
-                    Ok(_) => Ok(None),
-                    Err(error) => Err(BadStream::Message(error)),
-                };
-            }
-            let length = header & !CONTROL_BIT;
-            let size = match length as usize {
-                length @ 1..=MAX_CONTROL_BODY => LENGTH_PREFIX + length,
-                _ => return Err(BadStream::Length(length)),
-            };
-            let Some(body) = self.buffer.as_bytes().get(LENGTH_PREFIX..size) else {
-                return Ok(None);
-            };
-            let control = Control::decode(self.link, body).map_err(BadStream::Control)?;
-            self.buffer.advance(size);
-            if let Some(control) = control {
-                return Ok(Some(Received::Control(control)));
-            }
-        }
-    }
-
-    /// How many whole messages stand at the front, and the bytes they take.
-    fn whole_messages(&self) -> (usize, usize) {
-        let (mut messages, mut end) = (0, 0);
-        while self
-            .header_at(end)
-            .is_some_and(|header| header & CONTROL_BIT == 0)
-            && let Ok(Front::Whole(size)) = frame::front(&self.buffer.as_bytes()[end..])
-        {
-            messages += 1;
-            end += size;
-        }
-        (messages, end)
-    }
-
-    fn header_at(&self, at: usize) -> Option<u32> {
-        let header = self.buffer.as_bytes().get(at..at + LENGTH_PREFIX)?;
-        header.first_chunk().map(|it| u32::from_be_bytes(*it))
+        let frames = frames::next(self.link, &mut self.buffer).map_err(BadStream::Frame)?;
+        Ok(frames.map(|it| match it {
+            Frames::Batch(batch) => Received::Batch(batch),
+            Frames::Control(control) => Received::Control(control),
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::control::BadFrame;
     use alloc::vec::Vec;
     use bytes::BufMut;
     use proptest::prelude::*;
@@ -258,16 +207,24 @@ mod tests {
     fn what_cannot_be_understood_ends_it() {
         let mut answered = FrameReader::new(Link::ToProducer, 4096);
         assert!(read(&mut answered, b"OK v=2\n").is_ok());
-        let wrong_way = Err(BadStream::Control(BadFrame::WrongWay("BYE")));
+        let wrong_way = Err(BadStream::Frame(ProtocolError::BadFrame(
+            BadFrame::WrongWay(0x08),
+        )));
         assert_eq!(read(&mut answered, b"\x80\0\0\x01\x08"), wrong_way);
         assert_eq!(read(&mut answered, b"\x80\0\0\x01\x08"), wrong_way);
 
         for (bytes, error) in [
-            (&b"\x80\0\0\0"[..], BadStream::Length(0)),
-            (b"\x80\x01\0\x01", BadStream::Length(65_537)),
+            (
+                &b"\x80\0\0\0"[..],
+                BadStream::Frame(ProtocolError::BadFrame(BadFrame::Length(0))),
+            ),
+            (
+                b"\x80\x01\0\x01",
+                BadStream::Frame(ProtocolError::BadFrame(BadFrame::Length(65_537))),
+            ),
             (
                 b"\0\x10\0\x01",
-                BadStream::Message(ProtocolError::FrameTooLarge { length: 1_048_577 }),
+                BadStream::Frame(ProtocolError::FrameTooLarge { length: 1_048_577 }),
             ),
         ] {
             let mut reader = FrameReader::new(Link::ToConsumer, 4096);

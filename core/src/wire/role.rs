@@ -3,6 +3,17 @@
 use super::first_bytes::FirstBytes;
 use crate::error::ProtocolError;
 use core::fmt;
+use core::ops::Range;
+
+/// A whole role line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RoleLine {
+    pub(super) role: Role,
+    /// Where its options stand, from one space behind the role on. With options it is of version 2.
+    pub(super) options: Option<Range<usize>>,
+    /// The bytes that it takes, its line feed included.
+    pub(super) size: usize,
+}
 
 /// What a client is here for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,6 +23,43 @@ pub enum Role {
     Producer,
     /// Reads messages, sends nothing.
     Consumer,
+}
+
+impl RoleLine {
+    /// Finds the role line at the front of `bytes`. `None` if the line has not ended yet. `limit` is
+    /// the longest line allowed, in bytes, its line feed not counted.
+    ///
+    /// What cannot become a role line is an error at once, however the bytes are cut.
+    pub(super) fn parse(bytes: &[u8], limit: usize) -> Result<Option<Self>, ProtocolError> {
+        let window = &bytes[..bytes.len().min(limit.saturating_add(1))];
+        let unknown = || ProtocolError::UnknownRole(FirstBytes::of(bytes));
+        let role = Role::begun(window).ok_or_else(unknown)?;
+        let word = role.as_word().len();
+        let line = |size| Self {
+            role,
+            options: None,
+            size,
+        };
+        let line = match window.get(word..).unwrap_or(&[]) {
+            [b'\n', ..] => Some(line(word + 1)),
+            [b'\r', b'\n', ..] => Some(line(word + 2)),
+            [b' ', b'\r' | b'\n', ..] => return Err(unknown()),
+            [b' ', rest @ ..] => rest.iter().position(|byte| *byte == b'\n').map(|end| {
+                let options = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+                Self {
+                    options: Some(word + 1..word + 1 + options.len()),
+                    ..line(word + 1 + end + 1)
+                }
+            }),
+            [] | [b'\r'] => None,
+            [_, ..] => return Err(unknown()),
+        };
+        match line {
+            Some(line) => Ok(Some(line)),
+            None if bytes.len() > limit => Err(ProtocolError::RoleLineTooLong { limit }),
+            None => Ok(None),
+        }
+    }
 }
 
 impl Role {
@@ -28,33 +76,6 @@ impl Role {
         match self {
             Self::Producer => "producer",
             Self::Consumer => "consumer",
-        }
-    }
-
-    /// Finds the role line at the front of `bytes`: the role, and the bytes that its line takes.
-    /// `None` if the line has not ended yet. `limit` is the longest line allowed, in bytes, its
-    /// line feed not counted.
-    ///
-    /// What cannot become a role line is an error at once, however the bytes are cut.
-    pub(super) fn parse(
-        bytes: &[u8],
-        limit: usize,
-    ) -> Result<Option<(Self, usize)>, ProtocolError> {
-        let window = &bytes[..bytes.len().min(limit.saturating_add(1))];
-        let unknown = || ProtocolError::UnknownRole(FirstBytes::of(bytes));
-        let role = Self::begun(window).ok_or_else(unknown)?;
-        let size = match window.get(role.as_word().len()..).unwrap_or(&[]) {
-            [b'\n', ..] => Some(role.as_word().len() + 1),
-            [b'\r', b'\n', ..] => Some(role.as_word().len() + 2),
-            // Options, which version 1 does not have: their line is refused when it is whole.
-            [b' ', options @ ..] if !options.contains(&b'\n') => None,
-            [] | [b'\r'] => None,
-            [_, ..] => return Err(unknown()),
-        };
-        match size {
-            Some(size) => Ok(Some((role, size))),
-            None if bytes.len() > limit => Err(ProtocolError::RoleLineTooLong { limit }),
-            None => Ok(None),
         }
     }
 
@@ -87,14 +108,22 @@ mod tests {
 
     type Parsed = Result<Option<(Role, usize)>, ProtocolError>;
 
+    fn parse(bytes: &[u8], limit: usize) -> Parsed {
+        let line = RoleLine::parse(bytes, limit)?;
+        Ok(line.map(|line| {
+            assert_eq!(line.options, None);
+            (line.role, line.size)
+        }))
+    }
+
     fn unknown(first: &[u8]) -> Parsed {
         Err(ProtocolError::UnknownRole(FirstBytes::of(first)))
     }
 
     /// What comes of these bytes when they arrive one by one, and after how many.
     fn byte_by_byte(bytes: &[u8]) -> (usize, Parsed) {
-        let parse = |length| (length, Role::parse(&bytes[..length], 1024));
-        let mut steps = (0..=bytes.len()).map(parse);
+        let parsed = |length| (length, parse(&bytes[..length], 1024));
+        let mut steps = (0..=bytes.len()).map(parsed);
         let settled = steps.find(|(_, parsed)| *parsed != Ok(None));
         settled.unwrap_or((bytes.len(), Ok(None)))
     }
@@ -115,34 +144,21 @@ mod tests {
         ] {
             let expected = (length, unknown(&bytes[..length]));
             assert_eq!(byte_by_byte(bytes), expected, "{bytes:?}");
-            assert_eq!(Role::parse(bytes, 1024), unknown(bytes), "{bytes:?}");
+            assert_eq!(parse(bytes, 1024), unknown(bytes), "{bytes:?}");
         }
     }
 
     #[test]
-    fn options_after_one_space_are_an_error_once_their_line_is_whole() {
-        let line = b"PRODUCER topic=a\n";
-        assert_eq!(byte_by_byte(line), (line.len(), unknown(line)));
-        assert_eq!(byte_by_byte(&line[..16]), (16, Ok(None)));
-    }
-
-    #[test]
     fn a_line_feed_ends_the_line_and_one_carriage_return_may_stand_before_it() {
+        assert_eq!(parse(b"PRODUCER\n", 1024), Ok(Some((Role::Producer, 9))));
         assert_eq!(
-            Role::parse(b"PRODUCER\n", 1024),
-            Ok(Some((Role::Producer, 9)))
-        );
-        assert_eq!(
-            Role::parse(b"CONSUMER\r\nrest", 1024),
+            parse(b"CONSUMER\r\nrest", 1024),
             Ok(Some((Role::Consumer, 10)))
         );
-        assert_eq!(
-            Role::parse(b"CONSUMER\r\r\n", 1024),
-            unknown(b"CONSUMER\r\r\n")
-        );
-        assert_eq!(Role::parse(b"", 1024), Ok(None));
-        assert_eq!(Role::parse(b"PRODUCER", 1024), Ok(None));
-        assert_eq!(Role::parse(b"PRODUCER\r", 1024), Ok(None));
+        assert_eq!(parse(b"CONSUMER\r\r\n", 1024), unknown(b"CONSUMER\r\r\n"));
+        assert_eq!(parse(b"", 1024), Ok(None));
+        assert_eq!(parse(b"PRODUCER", 1024), Ok(None));
+        assert_eq!(parse(b"PRODUCER\r", 1024), Ok(None));
     }
 
     #[test]
@@ -155,7 +171,7 @@ mod tests {
             "GET / HTTP/1.1\r\n",
         ] {
             assert_eq!(
-                Role::parse(line.as_bytes(), 1024),
+                parse(line.as_bytes(), 1024),
                 unknown(line.as_bytes()),
                 "{line:?}"
             );
@@ -165,14 +181,30 @@ mod tests {
     #[test]
     fn the_limit_counts_the_line_without_its_line_feed() {
         let too_long = Err(ProtocolError::RoleLineTooLong { limit: 8 });
-        assert_eq!(Role::parse(b"PRODUCER\n", 8), Ok(Some((Role::Producer, 9))));
-        assert_eq!(Role::parse(b"PRODUCER\r\n", 8), too_long);
-        assert_eq!(Role::parse(b"PRODUCER", 8), Ok(None));
-        assert_eq!(Role::parse(b"PRODUCER ", 8), too_long);
+        assert_eq!(parse(b"PRODUCER\n", 8), Ok(Some((Role::Producer, 9))));
+        assert_eq!(parse(b"PRODUCER\r\n", 8), too_long);
+        assert_eq!(parse(b"PRODUCER", 8), Ok(None));
+        assert_eq!(parse(b"PRODUCER ", 8), too_long);
         // What lies behind the limit is not looked at.
-        assert_eq!(Role::parse(b"PRODUCER \n", 8), too_long);
-        assert_eq!(Role::parse(b"PRODUCERS", 8), unknown(b"PRODUCERS"));
+        assert_eq!(parse(b"PRODUCER \n", 8), too_long);
+        assert_eq!(parse(b"PRODUCERS", 8), unknown(b"PRODUCERS"));
         let too_long = Err(ProtocolError::RoleLineTooLong { limit: 3 });
-        assert_eq!(Role::parse(b"PRODX", 3), too_long);
+        assert_eq!(parse(b"PRODX", 3), too_long);
+    }
+
+    #[test]
+    fn options_stand_behind_one_space() {
+        for (bytes, options, size) in [
+            (&b"PRODUCER v=2\nrest"[..], &b"v=2"[..], 13),
+            (b"CONSUMER v=2 ack=1\r\n", b"v=2 ack=1", 20),
+            (b"CONSUMER  ack=1\n", b" ack=1", 16),
+        ] {
+            let line = RoleLine::parse(bytes, 1024).expect("a role line");
+            let line = line.expect("a whole one");
+            assert_eq!(&bytes[line.options.expect("options")], options);
+            assert_eq!(line.size, size);
+        }
+        assert_eq!(parse(b"CONSUMER v=2", 1024), Ok(None));
+        assert_eq!(parse(b"CONSUMER v=2\r", 1024), Ok(None));
     }
 }

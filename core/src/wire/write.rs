@@ -1,61 +1,118 @@
-//! One write: what a consumer's socket gets in one go.
+//! One write: what a peer's socket gets in one go.
 
 use super::batch::FrameBatch;
 use crate::stats::Count;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::fmt;
 
 /// The most batches gathered into one write: what a vectored write passes to the kernel at once.
 pub(crate) const MAX_BATCHES: usize = 64;
 
-/// Batches to be written to one consumer, one after the other. A clone is a reference count.
+/// A part of a write, in one piece of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Piece {
+    /// Messages.
+    Messages(FrameBatch),
+    /// What is said between them, in version 2: whole control frames, or the answer to a role line.
+    Control(Bytes),
+}
+
+impl Piece {
+    /// As it stands on the wire.
+    pub const fn as_bytes(&self) -> &Bytes {
+        match self {
+            Self::Messages(batch) => batch.as_bytes(),
+            Self::Control(bytes) => bytes,
+        }
+    }
+
+    /// Its messages, if it holds any.
+    pub const fn batch(&self) -> Option<&FrameBatch> {
+        match self {
+            Self::Messages(batch) => Some(batch),
+            Self::Control(_) => None,
+        }
+    }
+}
+
+/// Pieces to be written to one peer, one after the other. A clone is a reference count.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(
-    feature = "serde",
-    serde(from = "Vec<FrameBatch>", into = "Vec<FrameBatch>")
-)]
+#[cfg_attr(feature = "serde", serde(from = "Vec<Piece>", into = "Vec<Piece>"))]
 pub struct Write {
-    /// At least one; at most [`MAX_BATCHES`].
-    batches: Arc<[FrameBatch]>,
-    /// What they hold together.
+    /// At least one; at most [`MAX_BATCHES`] with messages, and one more for each of control frames.
+    pieces: Arc<[Piece]>,
+    /// The messages in them.
     count: Count,
+    /// The bytes of all of them.
+    bytes: usize,
 }
 
 impl Write {
-    /// A write of these batches.
-    pub fn new(batches: Vec<FrameBatch>) -> Self {
-        let mut count = Count::ZERO;
-        for batch in &batches {
-            count += Count::of(batch);
+    /// A write of these pieces.
+    pub fn new(pieces: Vec<Piece>) -> Self {
+        Self::of(pieces.into())
+    }
+
+    fn of(pieces: Arc<[Piece]>) -> Self {
+        let (mut count, mut bytes) = (Count::ZERO, 0);
+        for piece in &*pieces {
+            bytes += piece.as_bytes().len();
+            if let Some(batch) = piece.batch() {
+                count += Count::of(batch);
+            }
         }
         Self {
-            batches: batches.into(),
+            pieces,
             count,
+            bytes,
         }
     }
 
-    /// The batches, to be written in this order: [`FrameBatch::as_bytes`] of each.
-    pub fn batches(&self) -> &[FrameBatch] {
-        &self.batches
+    /// A write of messages alone.
+    pub fn from_batches(batches: impl Iterator<Item = FrameBatch>) -> Self {
+        Self::of(batches.map(Piece::Messages).collect())
     }
 
-    /// What they hold together.
+    /// The pieces, to be written in this order: [`Piece::as_bytes`] of each.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The batches of messages in it, in order.
+    pub fn batches(&self) -> impl Iterator<Item = &FrameBatch> {
+        self.pieces.iter().filter_map(Piece::batch)
+    }
+
+    /// The messages in it.
     pub const fn count(&self) -> Count {
         self.count
+    }
+
+    /// How many bytes the socket gets: those of the messages, and of what is said between them.
+    pub const fn byte_len(&self) -> usize {
+        self.bytes
     }
 }
 
 impl From<Vec<FrameBatch>> for Write {
     fn from(batches: Vec<FrameBatch>) -> Self {
-        Self::new(batches)
+        Self::from_batches(batches.into_iter())
     }
 }
 
-impl From<Write> for Vec<FrameBatch> {
+impl From<Vec<Piece>> for Write {
+    fn from(pieces: Vec<Piece>) -> Self {
+        Self::new(pieces)
+    }
+}
+
+impl From<Write> for Vec<Piece> {
     fn from(write: Write) -> Self {
-        write.batches.to_vec()
+        write.pieces.to_vec()
     }
 }
 
@@ -65,7 +122,11 @@ impl fmt::Debug for Write {
         write!(
             f,
             "Write({messages} messages, {bytes} bytes, {} batches)",
-            self.batches.len()
-        )
+            self.batches().count()
+        )?;
+        match self.bytes as u64 - bytes {
+            0 => Ok(()),
+            control => write!(f, " and {control} bytes of control frames"),
+        }
     }
 }

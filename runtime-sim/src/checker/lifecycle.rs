@@ -278,6 +278,7 @@ impl Lifecycle<'_> {
             CloseReason::PeerClosed => !matches!(manners, Manners::Breaks(_)),
             CloseReason::PeerReset => true,
             CloseReason::RoleTimeout => stage == Stage::Opened,
+            CloseReason::FrameTimeout | CloseReason::BrokerBytes => stage == Stage::Producer,
             CloseReason::WriteTimeout => stage == Stage::Consumer,
             CloseReason::TooManyConnections | CloseReason::TooManyConsumers => {
                 stage == Stage::Opened
@@ -285,6 +286,14 @@ impl Lifecycle<'_> {
             CloseReason::Draining | CloseReason::Drained | CloseReason::DrainTimeout => {
                 self.draining
             }
+            // Of version 2, which no client of these simulations speaks.
+            CloseReason::UnknownTopic
+            | CloseReason::TooManyTopics
+            | CloseReason::TooManyGroups
+            | CloseReason::GroupMismatch
+            | CloseReason::NoHistory
+            | CloseReason::TakenOver
+            | CloseReason::HeartbeatTimeout => false,
             CloseReason::EndedByOperator => {
                 let connection = self.connections.get(&conn);
                 connection.is_some_and(|connection| connection.ordered_to_end)

@@ -141,8 +141,7 @@ impl Host {
             return;
         };
         if socket.paused {
-            socket.decoder.park(&mut self.spares);
-            return;
+            return self.report_partial(conn, world);
         }
         let buffer = socket.decoder.recv_buf_from(&mut self.spares);
         let spare = buffer.capacity() - buffer.len();
@@ -153,22 +152,38 @@ impl Host {
                 self.decode(conn, world);
             }
             None => {
-                socket.decoder.park(&mut self.spares);
+                self.report_partial(conn, world);
                 self.nothing_to_read(conn, world);
             }
+        }
+    }
+
+    /// Nothing is read: the core is told how much of a frame is kept meanwhile.
+    fn report_partial(&mut self, conn: ConnId, world: &mut World) {
+        let Some(socket) = self.sockets.get_mut(&conn) else {
+            return;
+        };
+        socket.decoder.park(&mut self.spares);
+        if let Some(bytes) = socket.decoder.report_partial() {
+            self.input(conn, Input::Partial { bytes }, world, None);
         }
     }
 
     fn decode(&mut self, conn: ConnId, world: &mut World) {
         while let Some(socket) = self.sockets.get_mut(&conn) {
             match socket.decoder.next() {
-                Ok(Some(Decoded::Role(role))) => {
-                    self.input(conn, Input::Role(role), world, None);
-                }
-                Ok(Some(Decoded::Batch(batch))) => {
-                    let count = Count::of(&batch);
-                    let accepted = Event::Accepted { conn, count };
-                    self.input(conn, Input::Batch(batch), world, Some(accepted));
+                Ok(Some(decoded)) => {
+                    let accepted = match &decoded {
+                        Decoded::Batch(batch) => Some(Event::Accepted {
+                            conn,
+                            count: Count::of(batch),
+                        }),
+                        Decoded::Role(_)
+                        | Decoded::Options(_)
+                        | Decoded::BadOptions(_)
+                        | Decoded::Control(_) => None,
+                    };
+                    self.input(conn, decoded.into(), world, accepted);
                 }
                 Ok(None) => return,
                 Err(error) => return self.input(conn, Input::Broke(error), world, None),
@@ -291,6 +306,8 @@ impl Host {
                     world.soon(Happening::BrokerWritable(conn));
                 }
             }
+            // The network of this simulation loses it: it is said if the socket takes it, and else not.
+            Output::Farewell { .. } => {}
             Output::Close { conn, reason } => self.closed.push_back((conn, reason)),
             Output::Pause { conn } => {
                 world.record(Event::Paused { conn });
@@ -358,7 +375,7 @@ impl InFlight {
             taken = self.write.count();
         } else {
             let mut end = 0;
-            for body in self.write.batches().iter().flat_map(|batch| batch.bodies()) {
+            for body in self.write.batches().flat_map(|batch| batch.bodies()) {
                 let size = 4 + body.len();
                 end += size;
                 if end <= self.taken {

@@ -65,7 +65,7 @@ impl Outgoing {
         self.over += whole.bytes;
         let (mut taken, mut left) = (Count::ZERO, Count::ZERO);
         let mut left_messages = Vec::new();
-        for body in write.batches().iter().flat_map(|batch| batch.bodies()) {
+        for body in write.batches().flat_map(|batch| batch.bodies()) {
             let bytes = body.len() + 4;
             if bytes as u64 <= room && left.is_zero() {
                 room -= bytes as u64;

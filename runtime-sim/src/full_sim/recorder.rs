@@ -271,11 +271,17 @@ impl State {
             }
             Input::Sealed { .. } => self.sealed(conn),
             Input::Role(_)
+            | Input::Options(_)
+            | Input::BadOptions(_)
+            | Input::Control(_)
+            | Input::Heard
             | Input::Broke(_)
             | Input::PeerClosed
             | Input::PeerReset
             | Input::NothingToRead
-            | Input::EndedByOperator => {}
+            | Input::EndedByOperator
+            | Input::Partial { .. }
+            | Input::FrameStalled => {}
         }
     }
 
@@ -319,6 +325,7 @@ impl State {
                 self.sockets.entry(conn).or_default().start(write.clone());
                 self.record(Event::WriteStarted { conn, count });
             }
+            Output::Farewell { .. } => {}
             Output::Close { conn, reason } => {
                 let (conn, reason) = (self.name(*conn), *reason);
                 if reason.is_refusal() {
@@ -345,7 +352,7 @@ impl State {
             } => {
                 let group = group.map(|group| match group {
                     GroupId::Own(conn) => GroupId::Own(self.name(conn)),
-                    GroupId::Shared => GroupId::Shared,
+                    GroupId::Shared | GroupId::Named(_) => group,
                 });
                 self.record(Event::Dropped {
                     group,

@@ -235,7 +235,11 @@ fn broker(plan: &Plan, recorder: Recorder, drain: Rc<Notify>, port: Rc<Cell<u16>
                 chaos,
                 seed,
             };
-            let server = Server::new(settings.config(), decoder).observed_by(recorder);
+            // A producer may pause in a frame for as long as a consumer may in a write.
+            let frame_timeout = Duration::from_micros(settings.write_timeout_us);
+            let server = Server::new(settings.config(), decoder)
+                .with_frame_timeout(frame_timeout)
+                .observed_by(recorder);
             let handle = server.handle();
             let serving = server.serve(listener);
             tokio::pin!(serving);

@@ -62,7 +62,9 @@ fn settings(rng: &mut Rng, bulk: bool) -> Settings {
         },
         backlog_bytes,
         broker_bytes: match overflow {
-            Overflow::Drop => backlog_bytes + rng.within(0..=MAX_FRAME as u64) as usize,
+            Overflow::Drop | Overflow::Reject | Overflow::DropOldest => {
+                backlog_bytes + rng.within(0..=MAX_FRAME as u64) as usize
+            }
             Overflow::Block => least_broker_bytes,
         },
         write_bytes: rng.pick(&[1, 64, 1_000, 4_096, 262_144]),

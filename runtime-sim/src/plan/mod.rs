@@ -107,6 +107,7 @@ impl Settings {
             write_timeout: Duration::from_micros(self.write_timeout_us),
             min_consumer_rate: self.min_consumer_rate,
             write_bytes: self.write_bytes,
+            ..Config::default()
         }
     }
 }
@@ -125,6 +126,8 @@ enum DeliveryName {
 enum OverflowName {
     Drop,
     Block,
+    Reject,
+    DropOldest,
 }
 
 /// The network when nothing is wrong with it.

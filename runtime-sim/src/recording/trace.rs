@@ -51,6 +51,19 @@ impl<'a> Trace<'a> {
         match input {
             Input::Opened => writeln!(self.out, "connects"),
             Input::Role(role) => writeln!(self.out, "says it is a {role}"),
+            Input::Options(options) => {
+                write!(
+                    self.out,
+                    "says it is a {}: {}",
+                    options.role(),
+                    options.line()
+                )
+            }
+            Input::BadOptions(bad) => writeln!(self.out, "asks for what is not allowed: {bad}"),
+            Input::Control(control) => {
+                writeln!(self.out, "says {}: {control:?}", control.kind().name)
+            }
+            Input::Heard => writeln!(self.out, "counts as alive"),
             Input::Batch(batch) => writeln!(self.out, "sends {}", amount(Count::of(batch))),
             Input::Written(bytes) => writeln!(self.out, "has taken {bytes} bytes in all"),
             Input::Sealed { written } => {
@@ -61,6 +74,10 @@ impl<'a> Trace<'a> {
             Input::PeerReset => writeln!(self.out, "is reset"),
             Input::NothingToRead => writeln!(self.out, "has nothing more to read"),
             Input::EndedByOperator => writeln!(self.out, "is ended by an operator"),
+            Input::Partial { bytes } => {
+                writeln!(self.out, "holds {bytes} bytes of a partial frame")
+            }
+            Input::FrameStalled => writeln!(self.out, "sends no more of a frame"),
         }
     }
 
@@ -78,6 +95,7 @@ impl<'a> Trace<'a> {
                 write!(self.out, "; {parked} are parked for want of room")?;
             }
             Output::Write { .. }
+            | Output::Farewell { .. }
             | Output::Close { .. }
             | Output::Resume { .. }
             | Output::Registered { .. } => {}
@@ -110,6 +128,9 @@ pub(super) fn told(output: &Output<Digest>) -> String {
             conn,
             write: Digest { count, hash },
         } => format!("write {} to {conn} (digest {hash:016x})", amount(*count)),
+        Output::Farewell { conn, bytes } => {
+            format!("tell {conn} the last, in {} bytes", bytes.len())
+        }
         Output::Close { conn, reason } => format!("close {conn}: {reason}"),
         Output::Pause { conn } => format!("stop reading from {conn}"),
         Output::Resume { conn } => format!("read from {conn} again"),

@@ -180,6 +180,8 @@ pub(super) const fn overflow_name(overflow: Overflow) -> &'static str {
     match overflow {
         Overflow::Drop => "drop",
         Overflow::Block => "block",
+        Overflow::Reject => "reject",
+        Overflow::DropOldest => "drop_oldest",
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::broker_args::BrokerArgs;
 use super::connector::{Connector, REFUSAL_HINT, hint};
+use super::consume_acked;
+use super::delivery_args::AckArgs;
 use super::exit::Exit;
 use super::output::OutputFormat;
 use super::progress::{Messages, Progress};
@@ -15,6 +17,14 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+const EXAMPLES: &str = "\
+Examples:
+  consume --topic orders --group billing           be a member of billing, which keeps what is published meanwhile
+  consume --topic 'gpu.*.temp'                     what is published to gpu.0.temp, gpu.1.temp, ...
+  consume --topic orders --group audit --share one one member at a time, in strict order; start two
+  consume --count 10                               take ten, and leave the rest to others
+  consume --topic orders.dead --format json --meta dead letters, with topic, sequence, time, attempt and origin";
+
 /// Print the messages that a broker delivers
 ///
 /// Ends at the count, when the reader of its output has seen enough, when the broker ends the
@@ -24,10 +34,15 @@ use std::process::ExitCode;
 /// The exit code is 0 only at the count or when the reader has seen enough. A broker that ends the
 /// connection may have lost messages, so the exit code is 1 then.
 ///
-/// Nothing is acknowledged: what the broker has handed to this connection is delivered, and in
-/// queue mode nobody else gets it. So a count can be passed, and what came beyond it is discarded:
-/// that is said, and the exit code is 1 unless --discard-rest says that it does not matter.
+/// With --count, --ack, --topic and their neighbours a message is acknowledged once it is written
+/// (wire version 2). Nothing is lost then: what is not written goes back to the broker and to others,
+/// and --count takes just so many. A message may come twice if a connection is lost.
+///
+/// Without them nothing is acknowledged (version 1): what the broker has handed to this connection is
+/// delivered, and in queue mode nobody else gets it. What came and was not written is lost: that is
+/// said, and the exit code is 1 unless --discard-rest says that it does not matter.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct ConsumeArgs {
     /// How to print a message
     #[arg(long, value_enum, default_value_t = OutputFormat::Lines)]
@@ -41,17 +56,23 @@ pub struct ConsumeArgs {
     #[arg(long, requires = "output")]
     append: bool,
 
-    /// End after so many messages [default: go on]
+    /// End after so many messages, and leave the rest to others [default: go on]
     #[arg(long, value_name = "N")]
-    count: Option<NonZeroU64>,
+    pub(super) count: Option<NonZeroU64>,
 
     /// Messages that come beyond the count, or beyond what the reader of the output wants, are no
-    /// loss (as in broadcast mode)
-    #[arg(long)]
+    /// loss (as in broadcast mode). Nothing is acknowledged, for which a broker needs the least work
+    #[arg(
+        long,
+        conflicts_with_all = ["topic", "group", "ack", "prefetch", "from", "share", "meta"]
+    )]
     discard_rest: bool,
 
     #[command(flatten)]
-    broker: BrokerArgs,
+    pub(super) acks: AckArgs,
+
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
 }
 
 /// Why there are no more messages.
@@ -102,9 +123,25 @@ impl std::fmt::Display for Got {
 
 /// Prints what comes. See [`ConsumeArgs`] for the exit codes.
 pub fn run(args: &ConsumeArgs) -> ExitCode {
+    if args.acks.meta && args.format != OutputFormat::Json {
+        return run::bad_usage(&MetaIsJson);
+    }
     match Sink::open(&args.output, args.append, args.format) {
+        Ok(sink) if args.is_acknowledged() => run::run(consume_acked::consume(args, sink)),
         Ok(sink) => run::run(consume(args, sink)),
         Err(error) => run::failure(&error),
+    }
+}
+
+/// `--meta` without the only format that has a place for it.
+#[derive(Debug, thiserror::Error)]
+#[error("--meta needs --format json")]
+struct MetaIsJson;
+
+impl ConsumeArgs {
+    /// Whether messages are acknowledged, in wire version 2.
+    const fn is_acknowledged(&self) -> bool {
+        self.acks.is_given() || (self.count.is_some() && !self.discard_rest)
     }
 }
 
@@ -216,24 +253,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_count_cuts_a_batch_and_the_rest_is_a_failure_unless_it_may_be_discarded() {
+    async fn the_count_cuts_a_batch_whose_rest_may_be_discarded() {
         let messages: [&[u8]; 1] = [b"\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c"];
-        for (flags, expected) in [
-            (&["--count", "2"][..], Exit::Failed),
-            (&["--count", "2", "--discard-rest"], Exit::Done),
-        ] {
-            let (text, outcome) = consumed(flags, &messages).await;
-            assert_eq!(outcome.expect("the count is reached"), expected);
-            assert_eq!(text, "a\nb\n");
+        for (count, expected) in [("2", "a\nb\n"), ("3", "a\nb\nc\n")] {
+            let flags = ["--count", count, "--discard-rest"];
+            let (text, outcome) = consumed(&flags, &messages).await;
+            assert_eq!(outcome.expect("the count is reached"), Exit::Done);
+            assert_eq!(text, expected);
         }
-        let (text, outcome) = consumed(&["--count", "3"], &messages).await;
-        assert_eq!(outcome.expect("the count is reached"), Exit::Done);
-        assert_eq!(text, "a\nb\nc\n");
     }
 
     #[tokio::test]
     async fn a_broker_that_ends_the_connection_is_a_failure_and_with_retry_it_is_not() {
-        let (text, outcome) = consumed(&["--count", "10"], &[b"\0\0\0\x01a"]).await;
+        let (text, outcome) =
+            consumed(&["--count", "10", "--discard-rest"], &[b"\0\0\0\x01a"]).await;
         let error = outcome.expect_err("nine are missing").to_string();
         assert!(
             error.contains("1 of 10 messages had been written;"),
@@ -241,7 +274,8 @@ mod tests {
         );
         assert_eq!(text, "a\n");
         let connections: [&[u8]; 3] = [b"\0\0\0\x01a", b"\0\0\0\x01b\0\0\0\x02c", b"\0\0\0\x01d"];
-        let (text, outcome) = consumed(&["--retry", "--count", "3"], &connections).await;
+        let (text, outcome) =
+            consumed(&["--retry", "--count", "3", "--discard-rest"], &connections).await;
         assert_eq!(outcome.expect("the count is reached"), Exit::Done);
         assert_eq!(text, "a\nb\nd\n");
     }

@@ -1,20 +1,67 @@
 //! A message as one line of JSON.
 
+use crate::client::acked::Meta;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::IgnoredAny;
+use serde_json::json;
 use std::io;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The last moment that has a date of four digits, in milliseconds since 1970.
+const LAST_DATE: u64 = 253_402_300_799_999;
+
+/// Appends one line: an object of what is known of the message at `place` of a batch, and the message as
+/// [`write_line`] has it.
+pub(crate) fn write_line_with_meta(
+    out: &mut Vec<u8>,
+    meta: &Meta,
+    place: usize,
+    message: &[u8],
+) -> io::Result<()> {
+    let date = (meta.published <= LAST_DATE).then(|| {
+        let since = Duration::from_millis(meta.published);
+        humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+    });
+    let mut known = json!({
+        "topic": *meta.topic,
+        "sequence": meta.sequence + place as u64,
+        "time": date,
+        "attempt": meta.attempt,
+    });
+    if let Some(origin) = &meta.origin {
+        known["origin"] = json!({
+            "topic": origin.topic,
+            "sequence": origin.sequence,
+            "group": origin.group,
+            "failures": origin.failures,
+            "reason": origin.reason,
+        });
+    }
+    serde_json::to_writer(&mut *out, &known)?;
+    // The message is the last key.
+    out.pop();
+    out.extend_from_slice(b",\"message\":");
+    write_value(out, message)?;
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
 
 /// Appends `message` to `out` as JSON on one line: JSON as it is, without the white space between
 /// its parts (keys keep their order, numbers their digits); other text as a JSON string; bytes that
 /// are not UTF-8 as an object with the one key `base64`.
 pub(crate) fn write_line(out: &mut Vec<u8>, message: &[u8]) -> io::Result<()> {
+    write_value(out, message)?;
+    out.push(b'\n');
+    Ok(())
+}
+
+fn write_value(out: &mut Vec<u8>, message: &[u8]) -> io::Result<()> {
     match str::from_utf8(message) {
         Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => write_compact(out, text),
         Ok(text) => serde_json::to_writer(&mut *out, text)?,
         Err(_) => write_base64(out, message)?,
     }
-    out.push(b'\n');
     Ok(())
 }
 
@@ -77,6 +124,31 @@ mod tests {
         assert_eq!(line(b""), "\"\"\n");
         assert_eq!(line(b"two\n\"lines\""), "\"two\\n\\\"lines\\\"\"\n");
         assert_eq!(line(b"{} {}"), "\"{} {}\"\n");
+    }
+
+    #[test]
+    fn what_is_known_of_a_message_stands_before_it() {
+        let meta = Meta {
+            topic: "t".into(),
+            sequence: 7,
+            published: 1_000,
+            attempt: 2,
+            origin: None,
+        };
+        let line = |meta: &Meta| {
+            let mut out = Vec::new();
+            write_line_with_meta(&mut out, meta, 1, b"{ }").expect("memory takes it");
+            String::from_utf8(out).expect("JSON is UTF-8")
+        };
+        assert_eq!(
+            line(&meta),
+            "{\"attempt\":2,\"sequence\":8,\"time\":\"1970-01-01T00:00:01.000Z\",\"topic\":\"t\",\"message\":{}}\n"
+        );
+        let late = Meta {
+            published: u64::MAX,
+            ..meta
+        };
+        assert!(line(&late).contains("\"time\":null"));
     }
 
     #[test]

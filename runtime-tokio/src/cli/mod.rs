@@ -5,7 +5,9 @@ mod broker_args;
 pub mod completions;
 mod connector;
 pub mod consume;
+mod consume_acked;
 mod container;
+mod delivery_args;
 mod exit;
 pub mod health;
 mod input;
@@ -14,6 +16,7 @@ mod literal;
 mod output;
 mod pace;
 pub mod produce;
+mod produce_confirmed;
 mod produce_error;
 mod progress;
 mod receiver;
@@ -23,6 +26,7 @@ mod sender;
 pub mod serve;
 mod sink;
 mod terminal;
+mod watch;
 
 use crate::settings::settings_help;
 use clap::{Parser, Subcommand};
@@ -43,6 +47,11 @@ Examples:
   message-queue produce big.txt --rate 1000         publish 1,000 messages a second
   message-queue produce -m hello -m world           publish two messages
   message-queue consume --output got.txt --append   keep what comes
+  message-queue consume --count 10                  take ten messages, leave the rest to others
+  message-queue produce --topic orders --name may orders.csv --retry
+                                                    publish each row once, and know that the broker has it
+  message-queue consume --topic orders --group billing
+                                                    be one of a group that shares the work and loses none
   message-queue bench --consumers 4 --relay         how close to the limit the broker is here";
 
 /// A message broker in one binary, and its clients

@@ -1,6 +1,7 @@
 //! How messages stand in the output.
 
 use super::{json, terminal};
+use crate::client::acked::Meta;
 use std::io;
 
 /// How a message is printed.
@@ -60,6 +61,24 @@ impl Printer {
                 out.extend_from_slice(&(message.len() as u32).to_be_bytes());
                 out.extend_from_slice(message);
             }
+        }
+        Ok(())
+    }
+}
+
+impl Printer {
+    /// Appends the message at `place` of a batch to `out` with what is known of it, as a line of JSON.
+    pub(crate) fn write_with_meta(
+        self,
+        out: &mut Vec<u8>,
+        meta: &Meta,
+        place: usize,
+        message: &[u8],
+    ) -> io::Result<()> {
+        let start = out.len();
+        json::write_line_with_meta(out, meta, place, message)?;
+        if self.terminal {
+            terminal::escape_json(out, start);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! So many messages a second, and no sleep for each.
 
+use super::progress::Progress;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
@@ -77,6 +78,18 @@ impl Pace {
     pub(crate) fn wake(&self, wanted: usize) -> Duration {
         let tick = usize::try_from(self.in_time(TICK)).unwrap_or(usize::MAX);
         self.next + self.time_of(wanted.min(tick).saturating_sub(1))
+    }
+
+    /// Waits until at least one of `wanted` messages may go; how many may.
+    pub(crate) async fn allowance(&mut self, progress: &Progress, wanted: usize) -> usize {
+        loop {
+            let wait = self.wake(wanted).saturating_sub(progress.elapsed());
+            tokio::time::sleep(wait).await;
+            let due = self.take(progress.elapsed(), wanted);
+            if due > 0 {
+                return due;
+            }
+        }
     }
 
     /// How many messages go in so long a time.

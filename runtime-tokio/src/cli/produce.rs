@@ -2,10 +2,12 @@
 
 use super::broker_args::BrokerArgs;
 use super::connector::Connector;
+use super::delivery_args::ConfirmArgs;
 use super::exit::Exit;
 use super::input::{Chunk, Input, InputArgs, InputError};
 use super::literal;
 use super::pace::Rate;
+use super::produce_confirmed;
 use super::produce_error::ProduceError;
 use super::progress::{Messages, Progress};
 use super::run::{self, Stop};
@@ -19,6 +21,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+const EXAMPLES: &str = "\
+Examples:
+  produce --topic orders --confirm orders.csv      publish rows; 0 means that the broker has them all
+  produce --topic orders --name orders-2026-11-26 --retry orders.csv
+                                                   each row once, over connections that are lost. If this fails,
+                                                   run it again: it goes on behind what the broker has, as long
+                                                   as the broker lives and remembers the name
+  produce --topic jobs -m 'resize 7.png'           publish one message";
+
 /// How long an interrupted producer waits for the broker to take what was already read.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -31,11 +42,16 @@ const GRACE: Duration = Duration::from_secs(5);
 /// `message-queue produce export.csv --delimiter ';' --encoding windows-1252 --on-bad-row skip`
 /// reads what a spreadsheet in much of Europe exports.
 ///
-/// The broker confirms nothing: a message counts as handed over when the network has taken it,
-/// and what the broker has not read when it goes away is lost. With --retry the rest goes to the
-/// next broker, and no message is sent twice; how many may be missing is said at the end, and the
-/// exit code is 1 then.
+/// As it is (wire version 1) the broker confirms nothing: a message counts as handed over when the
+/// network has taken it, and what the broker has not read when it goes away is lost. With --retry
+/// the rest goes to the next broker, and no message is sent twice; how many may be missing is said
+/// at the end, and the exit code is 1 then.
+///
+/// With --confirm, --topic or --name the broker confirms each message, and 0 means that it has them
+/// all. What is not confirmed when a connection is lost is sent again with --retry; it may come
+/// twice then, but not with --name.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct ProduceArgs {
     /// The file to read; - is standard input
     #[arg(default_value = "-")]
@@ -63,8 +79,14 @@ pub struct ProduceArgs {
     repeat: u64,
 
     #[command(flatten)]
+    confirms: ConfirmArgs,
+
+    #[command(flatten)]
     broker: BrokerArgs,
 }
+
+/// What somebody is told who types the messages.
+const TYPING: &str = "each line is a message; Ctrl-D ends the input";
 
 /// Where messages come from.
 enum Source {
@@ -95,15 +117,35 @@ pub fn run(args: &ProduceArgs) -> ExitCode {
     if !args.messages.is_empty() {
         let rounds = args.repeat;
         return match literal::batch(&args.messages) {
-            Ok(batch) => run::run(produce(args, Source::CommandLine { batch, rounds })),
+            Ok(batch) => publish(args, Source::CommandLine { batch, rounds }),
             Err(error) => run::bad_usage(&error),
         };
     }
     match Input::open(&args.file, &args.input, args.repeat) {
-        Ok(input) => run::run(produce(args, Source::Input(input))),
+        Ok(input) => publish(args, Source::Input(input)),
         Err(error) if error.is_bad_usage() => run::bad_usage(&error),
         Err(error) => run::failure(&error),
     }
+}
+
+fn publish(args: &ProduceArgs, source: Source) -> ExitCode {
+    if !args.confirms.is_given() {
+        return run::run(produce(args, source));
+    }
+    let size = source.size();
+    let open = |progress: &Progress| {
+        if types_messages(args, &source) {
+            progress.notices().print(TYPING);
+        }
+        source.spawn()
+    };
+    run::run(produce_confirmed::produce(
+        &args.broker,
+        &args.confirms,
+        args.rate,
+        size,
+        open,
+    ))
 }
 
 async fn produce(args: &ProduceArgs, source: Source) -> Result<Exit, ProduceError> {
@@ -143,9 +185,7 @@ async fn send_and_finish(
         // First of all: without a broker nothing is taken from standard input.
         sender.connect().await?;
         if types_messages(args, &source) {
-            sender
-                .notices()
-                .print("each line is a message; Ctrl-D ends the input");
+            sender.notices().print(TYPING);
         }
         sender.send_all(source.spawn()?).await
     };

@@ -132,7 +132,7 @@ impl<'a> Receiver<'a> {
             let (wanted, rest) = cut(batch, wanted);
             self.discarded += rest;
             self.handed.add(&wanted);
-            room.send(wanted);
+            room.send(wanted.into());
             self.progress.update(0, self.output.written());
             if self.handed.messages == self.limit {
                 return End::Enough;
@@ -194,7 +194,7 @@ impl<'a> Receiver<'a> {
 }
 
 /// The first `wanted` messages of `batch`, and how many there are more.
-fn cut(mut batch: FrameBatch, wanted: u64) -> (FrameBatch, u64) {
+pub(super) fn cut(mut batch: FrameBatch, wanted: u64) -> (FrameBatch, u64) {
     match usize::try_from(wanted) {
         Ok(wanted) if wanted < batch.messages() => {
             let first = batch.split_to(wanted);
@@ -249,15 +249,15 @@ impl Account {
 /// When messages came: the first and the last. The time before and after says nothing about the
 /// rate.
 #[derive(Clone, Copy, Debug, Default)]
-struct Came(Option<(Instant, Instant)>);
+pub(super) struct Came(Option<(Instant, Instant)>);
 
 impl Came {
-    fn note(&mut self, now: Instant) {
+    pub(super) fn note(&mut self, now: Instant) {
         let first = self.0.map_or(now, |(first, _)| first);
         self.0 = Some((first, now));
     }
 
-    fn over(self) -> Duration {
+    pub(super) fn over(self) -> Duration {
         self.0.map_or(Duration::ZERO, |(first, last)| last - first)
     }
 }

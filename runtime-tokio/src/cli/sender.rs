@@ -95,16 +95,9 @@ impl<'a> Sender<'a> {
 
     /// Waits until at least one of `wanted` messages may go; how many may.
     async fn allowance(&mut self, wanted: usize) -> usize {
-        let Some(pace) = &mut self.pace else {
-            return wanted;
-        };
-        loop {
-            let wait = pace.wake(wanted).saturating_sub(self.progress.elapsed());
-            tokio::time::sleep(wait).await;
-            let due = pace.take(self.progress.elapsed(), wanted);
-            if due > 0 {
-                return due;
-            }
+        match &mut self.pace {
+            Some(pace) => pace.allowance(&self.progress, wanted).await,
+            None => wanted,
         }
     }
 

@@ -6,9 +6,12 @@ use crate::operate::signals::Signals;
 use crate::record::{self, Recorder};
 use crate::serve::net::{self, SocketOptions};
 use crate::settings::{Settings, SettingsError, settings_help};
+use message_queue_core::Config;
+use message_queue_core::names::TopicName;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -26,9 +29,14 @@ pub struct ServeArgs {
     #[arg(long, conflicts_with = "print_config")]
     check_config: bool,
 
-    /// Print the settings in force and where each comes from, as a .env file, and end
-    #[arg(long)]
-    print_config: bool,
+    /// Print the settings in force and where each comes from, as a .env file, and end; with a topic, how
+    /// that topic works and which rule of TOPICS_FILE says so
+    #[arg(long, value_name = "TOPIC", num_args = 0..=1, value_parser = topic)]
+    #[expect(
+        clippy::option_option,
+        reason = "clap's type for a flag with an optional value"
+    )]
+    print_config: Option<Option<TopicName>>,
 }
 
 /// Why the broker did not start.
@@ -90,8 +98,11 @@ fn prepare(
         complain(err, &error.to_string());
         ExitCode::from(BAD_SETTINGS)
     })?;
-    let answer = if args.print_config {
-        settings.print_config()
+    let answer = if let Some(topic) = &args.print_config {
+        match topic {
+            Some(topic) => settings.print_topic(topic),
+            None => settings.print_config(),
+        }
     } else if args.check_config {
         for warning in settings.warnings() {
             complain(err, &format!("warning: {warning}"));
@@ -114,6 +125,10 @@ fn prepare(
     }
 }
 
+fn topic(text: &str) -> Result<TopicName, String> {
+    TopicName::new(text).map_err(|error| error.to_string())
+}
+
 /// One line to the user. Where even that fails there is nobody left to tell.
 fn complain(err: &mut dyn Write, line: &str) {
     // In one write, so that two programs on one terminal do not tear each other's lines.
@@ -123,10 +138,14 @@ fn complain(err: &mut dyn Write, line: &str) {
 fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
     let log = logging::init(settings)?;
     let runtime = runtime(settings.worker_threads()).map_err(StartError::Runtime)?;
+    let config = Config {
+        started_ms: milliseconds_since_1970(),
+        ..settings.broker_config()
+    };
     // Sockets belong to the runtime in which they are opened.
     let _in_runtime = runtime.enter();
     let recorder = match settings.recording() {
-        Some(options) => Some(Recorder::start(options, settings.broker_config())?),
+        Some(options) => Some(Recorder::start(options, config.clone())?),
         None => None,
     };
     let options = settings.socket_options();
@@ -134,7 +153,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
     let options = settings.http_socket_options();
     let operators = listen("HTTP_PORT", settings.http_address(), options)?;
     runtime.block_on(process::run(
-        settings, signals, &log, clients, operators, recorder,
+        settings, config, signals, &log, clients, operators, recorder,
     ));
     if log.lost_lines() > 0 {
         tracing::warn!(
@@ -143,6 +162,17 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
         );
     }
     Ok(())
+}
+
+/// The time of day at which the broker starts.
+fn milliseconds_since_1970() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an input of the core, like any other: read once, before the broker is made"
+    )]
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    since.as_millis() as u64
 }
 
 /// One thread needs no locks and no stealing between queues, which is faster for most loads.
@@ -236,6 +266,39 @@ mod tests {
         assert_eq!(code, ExitCode::SUCCESS);
         assert!(out.contains("# environment\nMAX_CONSUMERS=7\n"), "{out}");
         assert_eq!(err, "");
+    }
+
+    #[test]
+    fn print_config_with_a_topic_says_which_rule_gave_each_value() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let rules = "[[rule]]\ntopics = \"jobs.*\"\nmode = \"queue\"\n";
+        std::fs::write(&file, rules).unwrap();
+        let path = file.path().to_str().unwrap();
+        let (code, out, err) = ended(&["--print-config", "jobs.a"], &[("TOPICS_FILE", path)]);
+        assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
+        let told = "# the rule for \"jobs.*\" in line 1\nmode = \"queue\"\n";
+        assert!(out.contains(told), "{out}");
+        let flags = ["message-queue", "--print-config", "a..b"];
+        let error = Command::try_parse_from(flags).unwrap_err().to_string();
+        assert!(error.contains("an empty token"), "{error}");
+    }
+
+    #[test]
+    fn a_broken_file_of_topics_ends_with_2_and_one_line_a_problem() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "[[rule]]\ntopics = \"a\"\ncapacty = 1\nbytes = 5\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let (code, out, err) = ended(&[], &[("TOPICS_FILE", path)]);
+        assert_eq!((code, out.as_str()), (ExitCode::from(2), ""));
+        assert_eq!(
+            err,
+            format!(
+                "TOPICS_FILE: {path}: line 3, column 1: \"capacty\" is no key of a rule: did you mean \
+                 capacity?\n\
+                 TOPICS_FILE: {path}: line 4, column 9: bytes: 5 is not allowed: use a size from \
+                 1048580B to 1TiB\n"
+            )
+        );
     }
 
     #[test]

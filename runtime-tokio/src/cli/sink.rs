@@ -3,6 +3,7 @@
 use super::WAITING_BATCHES;
 use super::output::{OutputFormat, Printer};
 use super::progress::Totals;
+use crate::client::acked::Meta;
 use message_queue_core::wire::FrameBatch;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// The most that is written to a file at once, in bytes, but for larger messages.
 const FILE_PIECE: usize = 256 * 1024;
@@ -38,6 +39,20 @@ impl OutputError {
     /// Whether the one who read the output has seen enough (`| head`).
     pub(crate) fn is_closed_pipe(&self) -> bool {
         self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// Messages to be printed.
+#[derive(Debug)]
+pub(crate) struct Printable {
+    pub(crate) frames: FrameBatch,
+    /// What is to be printed beside each of them, if anything.
+    pub(crate) meta: Option<Meta>,
+}
+
+impl From<FrameBatch> for Printable {
+    fn from(frames: FrameBatch) -> Self {
+        Self { frames, meta: None }
     }
 }
 
@@ -146,7 +161,7 @@ impl Sink {
     /// bulk.
     fn write(
         mut self,
-        mut batches: mpsc::Receiver<FrameBatch>,
+        mut batches: mpsc::Receiver<Printable>,
         written: &Written,
     ) -> Result<(), OutputError> {
         let piece = if self.regular { FILE_PIECE } else { PIPE_PIECE };
@@ -195,20 +210,23 @@ fn open_file(path: &Path, append: bool) -> io::Result<(File, Option<PathBuf>)> {
     }
 }
 
-/// Formats the messages of `batch` and writes them in pieces of at most `most` bytes, or of one
+/// Formats messages and writes them in pieces of at most `most` bytes, or of one
 /// message that is larger. `text` is memory to use.
 fn in_pieces(
     text: &mut Vec<u8>,
     most: usize,
     printer: Printer,
-    batch: &FrameBatch,
+    printable: &Printable,
     mut write: impl FnMut(&[u8], Totals) -> io::Result<()>,
 ) -> io::Result<()> {
     text.clear();
     let mut totals = Totals::default();
-    for message in batch.bodies() {
+    for (place, message) in printable.frames.bodies().enumerate() {
         let before = text.len();
-        printer.write(text, &message)?;
+        match &printable.meta {
+            None => printer.write(text, &message)?,
+            Some(meta) => printer.write_with_meta(text, meta, place, &message)?,
+        }
         if before > 0 && text.len() > most {
             write(&text[..before], totals)?;
             text.drain(..before);
@@ -225,12 +243,14 @@ fn in_pieces(
 struct Written {
     messages: AtomicU64,
     bytes: AtomicU64,
+    grown: Notify,
 }
 
 impl Written {
     fn add(&self, totals: Totals) {
         self.messages.fetch_add(totals.messages, Ordering::Relaxed);
         self.bytes.fetch_add(totals.bytes, Ordering::Relaxed);
+        self.grown.notify_one();
     }
 
     fn totals(&self) -> Totals {
@@ -245,7 +265,7 @@ impl Written {
 #[derive(Debug)]
 pub(crate) struct Output {
     name: String,
-    batches: mpsc::Sender<FrameBatch>,
+    batches: mpsc::Sender<Printable>,
     outcome: oneshot::Receiver<Result<(), OutputError>>,
     /// Ends when the reader has gone, if there is one.
     hang_up: Option<watch::Receiver<()>>,
@@ -260,7 +280,7 @@ impl Output {
     /// Waits until the output has room for a batch.
     ///
     /// Cancel safe.
-    pub(crate) async fn room(&self) -> Result<mpsc::Permit<'_, FrameBatch>, Ended> {
+    pub(crate) async fn room(&self) -> Result<mpsc::Permit<'_, Printable>, Ended> {
         self.batches.reserve().await.map_err(|_| Ended)
     }
 
@@ -281,6 +301,13 @@ impl Output {
             () = self.batches.closed() => Ended,
             () = hang_up => Ended,
         }
+    }
+
+    /// Waits until more has been written than when this was last waited for.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn has_grown(&self) {
+        self.written.grown.notified().await;
     }
 
     /// The messages that have been written as a whole, so far.
@@ -321,7 +348,11 @@ mod tests {
 
     async fn written(sink: Sink, messages: &[&str]) {
         let mut output = sink.begin().expect("it can be written");
-        output.room().await.expect("room").send(batch(messages));
+        output
+            .room()
+            .await
+            .expect("room")
+            .send(batch(messages).into());
         output.finish().await.expect("room on the disk");
         assert_eq!(output.written().messages, messages.len() as u64);
     }
@@ -350,7 +381,7 @@ mod tests {
             &mut Vec::new(),
             5,
             Printer::new(OutputFormat::Lines, false).expect("text"),
-            &batch,
+            &batch.into(),
             |text, totals| {
                 let text = String::from_utf8(text.to_vec()).expect("text");
                 pieces.push((text, totals.messages, totals.bytes));
@@ -396,7 +427,11 @@ mod tests {
         // As systemd hands it over: nothing is to be read from it.
         own.shutdown(Shutdown::Read).expect("it is open");
         let mut output = unread(OwnedFd::from(own));
-        output.room().await.expect("room").send(batch(&["a"]));
+        output
+            .room()
+            .await
+            .expect("room")
+            .send(batch(&["a"]).into());
         assert_eq!((&peer).read(&mut [0; 9]).expect("a line"), 2);
         tokio::select! {
             biased;
@@ -413,7 +448,7 @@ mod tests {
         let (output, mut reader) = pipe();
         let line = "x".repeat(100);
         let many = vec![line.as_str(); 2_000];
-        output.room().await.expect("room").send(batch(&many));
+        output.room().await.expect("room").send(batch(&many).into());
         // Whatever the count says at any time, a reader finds.
         while output.written().messages == 0 {
             tokio::task::yield_now().await;
@@ -434,7 +469,11 @@ mod tests {
             return;
         }
         let mut output = sink(full, false).begin().expect("a thread");
-        output.room().await.expect("room").send(batch(&["a"]));
+        output
+            .room()
+            .await
+            .expect("room")
+            .send(batch(&["a"]).into());
         output.ended().await;
         let error = output.finish().await.expect_err("the disk is full");
         let text = error.to_string();

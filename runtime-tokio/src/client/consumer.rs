@@ -97,7 +97,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Consumer<S> {
         loop {
             match self.decoder.next() {
                 Ok(Some(Decoded::Batch(batch))) => return Ok(Some(batch)),
-                Ok(Some(Decoded::Role(_))) => unreachable!("the decoder looks for frames only"),
+                Ok(Some(
+                    Decoded::Role(_)
+                    | Decoded::Options(_)
+                    | Decoded::BadOptions(_)
+                    | Decoded::Control(_),
+                )) => unreachable!("the decoder looks for frames only"),
                 Ok(None) => {}
                 Err(source) => return Err(self.protocol(source)),
             }

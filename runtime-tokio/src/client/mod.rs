@@ -1,9 +1,10 @@
 //! The client library: a [`Producer`], a [`Consumer`], and a [`Backoff`] for those who reconnect.
 //!
-//! Both speak wire version 1 (PROTOCOL.md). It answers nothing, so a client learns of no loss: a
-//! message that was handed over can still be dropped for want of room, or with the broker itself.
+//! There are two kinds. **Where a message matters, take those of [`acked`]**: they confirm, acknowledge and connect
+//! again by themselves. These here speak wire version 1 (PROTOCOL.md). It answers nothing, so a client learns of no
+//! loss: a message that was handed over can still be dropped for want of room, or with the broker itself.
 //!
-//! Both work over any stream that tokio can read and write, so also inside a simulation; over TCP
+//! Both of these work over any stream that tokio can read and write, so also inside a simulation; over TCP
 //! they [`connect`](Producer::connect) by themselves.
 //!
 //! ```
@@ -40,6 +41,7 @@
 //! # }
 //! ```
 
+pub mod acked;
 mod backoff;
 mod connect;
 mod consumer;

@@ -4,7 +4,7 @@
 //! them, so that the figures of one scrape belong together and add up:
 //!
 //! ```text
-//! offered = delivered + waiting + dropped, summed over its reasons   (messages, and bytes)
+//! offered = delivered + waiting + dead + dropped, summed over its reasons   (messages, and bytes)
 //! connections_opened = connections + connections_closed + connections_refused, likewise
 //! ```
 //!

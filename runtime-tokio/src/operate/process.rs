@@ -11,7 +11,7 @@ use super::systemd;
 use crate::Server;
 use crate::record::Recorder;
 use crate::settings::Settings;
-use message_queue_core::Stats;
+use message_queue_core::{Config, Stats};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
@@ -21,17 +21,18 @@ use tracing::{error, info, warn};
 /// Serves until a signal has brought the orderly end about.
 pub(crate) async fn run(
     settings: &Settings,
+    mut config: Config,
     signals: Signals,
     log: &Log,
     clients: TcpListener,
     operators: TcpListener,
     recorder: Option<Recorder>,
 ) {
-    let mut config = settings.broker_config();
     let descriptors = Descriptors::allot(config.max_connections, settings.max_http_connections());
     config.max_connections = descriptors.connections;
-    let mut server =
-        Server::new(config, settings.decoder_config()).with_max_sockets(descriptors.sockets);
+    let mut server = Server::new(config, settings.decoder_config())
+        .with_frame_timeout(settings.frame_timeout())
+        .with_max_sockets(descriptors.sockets);
     let broker = server.handle();
     let http = Arc::new(HttpStats::new(descriptors.http));
     let mut metrics = Metrics::default().with_http(Arc::clone(&http));

@@ -156,11 +156,20 @@ const fn level_of(reason: CloseReason) -> Level {
         | CloseReason::EndedByOperator => Level::Info,
         CloseReason::Protocol(_)
         | CloseReason::RoleTimeout
+        | CloseReason::FrameTimeout
         | CloseReason::WriteTimeout
+        | CloseReason::BrokerBytes
         | CloseReason::TooManyConnections
         | CloseReason::TooManyConsumers
         | CloseReason::Draining
-        | CloseReason::DrainTimeout => Level::Warn,
+        | CloseReason::DrainTimeout
+        | CloseReason::UnknownTopic
+        | CloseReason::TooManyTopics
+        | CloseReason::TooManyGroups
+        | CloseReason::GroupMismatch
+        | CloseReason::NoHistory
+        | CloseReason::TakenOver
+        | CloseReason::HeartbeatTimeout => Level::Warn,
     }
 }
 
@@ -179,13 +188,22 @@ fn log_closed(level: Level, ended: &Ended) {
         CloseReason::PeerClosed
         | CloseReason::PeerReset
         | CloseReason::RoleTimeout
+        | CloseReason::FrameTimeout
         | CloseReason::WriteTimeout
+        | CloseReason::BrokerBytes
         | CloseReason::TooManyConnections
         | CloseReason::TooManyConsumers
         | CloseReason::Draining
         | CloseReason::Drained
         | CloseReason::DrainTimeout
-        | CloseReason::EndedByOperator => None,
+        | CloseReason::EndedByOperator
+        | CloseReason::UnknownTopic
+        | CloseReason::TooManyTopics
+        | CloseReason::TooManyGroups
+        | CloseReason::GroupMismatch
+        | CloseReason::NoHistory
+        | CloseReason::TakenOver
+        | CloseReason::HeartbeatTimeout => None,
     };
     // To the millisecond.
     let seconds = lived.as_millis() as f64 / 1000.0;

@@ -109,10 +109,12 @@ impl Record {
         let mut batches = Vec::new();
         let mut places = BTreeMap::new();
         self.each_batch(&mut |batch| {
-            let place = *places.entry(Piece::of(batch)).or_insert_with(|| {
-                batches.push(kept.keep(batch));
-                batches.len() as u32 - 1
-            });
+            let place = *places
+                .entry(Piece::of(batch.as_bytes()))
+                .or_insert_with(|| {
+                    batches.push(kept.keep(batch));
+                    batches.len() as u32 - 1
+                });
             *batch = FrameBatch::encode([place.to_be_bytes()]).expect("a place is short");
         });
         out.clear();
@@ -169,10 +171,13 @@ mod tests {
     use super::*;
     use crate::record::Payloads;
     use crate::record::size;
-    use message_queue_core::wire::Role;
+    use bytes::Bytes;
+    use message_queue_core::names::{Name, Pattern};
+    use message_queue_core::wire::control::{Control, Outcome, Range};
+    use message_queue_core::wire::{Decoder, DecoderConfig, Role};
     use message_queue_core::{
         Broker, CloseReason, Config, ConnId, Count, DeliveryMode, DropReason, GroupId, Now, Output,
-        Overflow, ProtocolError,
+        Overflow, ProtocolError, TopicRule, TopicsConfig,
     };
     use proptest::prelude::*;
     use proptest::sample::Index;
@@ -229,6 +234,12 @@ mod tests {
             Input::Sealed { written: 1 << 40 },
             Input::Broke(ProtocolError::FrameTooLarge { length: 1 << 30 }),
             Input::PeerClosed,
+            Input::Heard,
+            Input::Control(Control::Settle {
+                outcome: Outcome::Failed,
+                delay_ms: 5,
+                ranges: vec![Range { from: 1, to: 300 }],
+            }),
         ];
         let mut calls: Vec<Call> = inputs.map(|input| Call::Input(conn, input)).into();
         calls.extend([Call::Timeout, Call::Drain(Duration::from_millis(1500))]);
@@ -237,6 +248,10 @@ mod tests {
         let reason = CloseReason::WriteTimeout;
         let outputs = vec![
             Output::Write { conn, write },
+            Output::Farewell {
+                conn,
+                bytes: Bytes::from_static(b"ERROR draining\n"),
+            },
             Output::Close { conn, reason },
             Output::Dropped {
                 group: Some(GroupId::Own(conn)),
@@ -301,16 +316,123 @@ mod tests {
         }
     }
 
+    /// Looks at it as it is when its outputs were polled.
+    fn assert_bounded(broker: &Broker) {
+        broker.check_invariants();
+        let mut broker = broker.clone();
+        while broker.poll_output().is_some() {}
+        for payloads in [Payloads::Full, Payloads::Hash] {
+            let record = Record::Checkpoint(Box::new(broker.checkpoint()));
+            let bytes = body(&record, &Kept::recording(payloads)).len() as u64;
+            let most = size::of_checkpoint(&broker, payloads);
+            assert!(bytes <= most, "{bytes} bytes, and at most {most} were told");
+        }
+    }
+
     #[test]
     fn no_checkpoint_is_larger_than_was_told_before() {
+        assert_bounded(&Broker::new(Config::default()));
         for delivery in [DeliveryMode::Broadcast, DeliveryMode::Queue] {
-            for payloads in [Payloads::Full, Payloads::Hash] {
-                let broker = busy(delivery);
-                let record = Record::Checkpoint(Box::new(broker.checkpoint()));
-                let bytes = body(&record, &Kept::recording(payloads)).len() as u64;
-                assert!(bytes <= size::of_checkpoint(broker.stats(), payloads));
+            assert_bounded(&busy(delivery));
+        }
+    }
+
+    /// The longest name that ends in this number.
+    fn long_name(number: usize) -> String {
+        format!("{number:x>200}")
+    }
+
+    /// A broker that version 2 is spoken to, in many of everything but messages.
+    #[test]
+    fn no_checkpoint_is_larger_than_was_told_before_in_version_2() {
+        let rule = TopicRule {
+            groups: Some(
+                (0..20)
+                    .map(|it| Name::new(&long_name(it)).unwrap())
+                    .collect(),
+            ),
+            ..TopicRule::new(Pattern::new(&long_name(0)).unwrap())
+        };
+        let mut broker = Broker::new(Config {
+            max_consumers: 100,
+            started_ms: 1 << 41,
+            topics: TopicsConfig {
+                rules: vec![rule; 3],
+                ..TopicsConfig::default()
+            },
+            ..Config::default()
+        });
+        assert_bounded(&broker);
+        let now = Now::at(Duration::new(1 << 30, 999_999_999));
+        let mut introduce = |conn: usize, line: &str| {
+            let conn = ConnId((1 << 62) + conn as u64);
+            let mut decoder = Decoder::new(DecoderConfig::default());
+            decoder.recv_buf().extend_from_slice(line.as_bytes());
+            let decoded = decoder.next().unwrap().unwrap();
+            broker.handle_input(conn, Input::Opened, now);
+            broker.handle_input(conn, decoded.into(), now);
+            conn
+        };
+        let mut producers = Vec::new();
+        for number in 0..30 {
+            let (name, session) = (long_name(number), "s".repeat(64));
+            // Five bytes are left for `.dead`.
+            let topic = &name[5..];
+            producers.push(introduce(
+                3 * number,
+                &format!(
+                    "PRODUCER topic={topic} client={name} producer={name} session={session}\n"
+                ),
+            ));
+            introduce(
+                3 * number + 1,
+                &format!("CONSUMER topic={topic} client={name} group={name} ack=1\n"),
+            );
+            introduce(
+                3 * number + 2,
+                &format!("CONSUMER topic={} client={name} group={name} ack=1\n", ">"),
+            );
+        }
+        assert_bounded(&broker);
+        for conn in &producers {
+            for _ in 0..3 {
+                let batch = FrameBatch::encode(["", "", "a"]).unwrap();
+                broker.handle_input(*conn, Input::Batch(batch), now);
             }
         }
+        assert_bounded(&broker);
+        // All is rejected, so that there are dead letters.
+        let consumers: Vec<_> = broker.consumers().map(|it| it.conn).collect();
+        let mut written = BTreeMap::new();
+        for _ in 0..4 {
+            while let Some(output) = broker.poll_output() {
+                if let Output::Write { conn, write } = output {
+                    let total: &mut u64 = written.entry(conn).or_default();
+                    *total += write.byte_len() as u64;
+                    broker.handle_input(conn, Input::Written(*total), now);
+                }
+            }
+            assert_bounded(&broker);
+        }
+        for conn in consumers {
+            let view = broker.consumers().find(|it| it.conn == conn).unwrap();
+            if view.unsettled.is_zero() {
+                continue;
+            }
+            let settle = Control::Settle {
+                outcome: Outcome::Reject,
+                delay_ms: 0,
+                ranges: vec![Range::new(1, view.unsettled.messages).unwrap()],
+            };
+            broker.handle_input(conn, Input::Control(settle), now);
+            assert_bounded(&broker);
+        }
+        assert!(broker.stats().flow.dead.messages > 100);
+        for conn in producers {
+            broker.handle_input(conn, Input::PeerReset, now);
+            broker.handle_input(conn, Input::Sealed { written: 0 }, now);
+        }
+        assert_bounded(&broker);
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use super::file::StopCause;
 use super::step::{Call, Step};
+use bytes::Bytes;
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::{Input, Output, Write};
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ struct Held {
     pieces: BTreeMap<Piece, usize>,
 }
 
-/// The memory that a batch shows: where, and how much. While it is held there is no other there.
+/// The memory that bytes show: where, and how much. While it is held there is no other there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Piece {
     address: usize,
@@ -49,10 +50,10 @@ enum What {
 }
 
 impl Piece {
-    pub(super) fn of(batch: &FrameBatch) -> Self {
+    pub(super) fn of(bytes: &Bytes) -> Self {
         Self {
-            address: batch.as_bytes().as_ptr().addr(),
-            bytes: batch.byte_len(),
+            address: bytes.as_ptr().addr(),
+            bytes: bytes.len(),
         }
     }
 }
@@ -60,7 +61,9 @@ impl Piece {
 impl Memory {
     /// Counts a step that is about to wait, if there is room for it.
     pub(super) fn hold_step(&self, step: &Step<Write>) -> Result<Hold, StopCause> {
-        let mut pieces: Vec<Piece> = batches(step).map(Piece::of).collect();
+        let mut pieces: Vec<Piece> = batches(step)
+            .map(|batch| Piece::of(batch.as_bytes()))
+            .collect();
         pieces.sort_unstable();
         pieces.dedup();
         let items = ITEM * (step.calls.len() + step.outputs.len());
@@ -140,13 +143,16 @@ fn batches(step: &Step<Write>) -> impl Iterator<Item = &FrameBatch> {
         Call::Input(_, Input::Batch(batch)) => Some(batch),
         Call::Input(..) | Call::Timeout | Call::Drain(_) | Call::Purge => None,
     });
-    let written = step.outputs.iter().flat_map(|output| {
-        if let Output::Write { write, .. } = output {
-            write.batches()
-        } else {
-            &[]
-        }
+    let written = step.outputs.iter().filter_map(|output| match output {
+        Output::Write { write, .. } => Some(write.batches()),
+        Output::Farewell { .. }
+        | Output::Close { .. }
+        | Output::Pause { .. }
+        | Output::Resume { .. }
+        | Output::Registered { .. }
+        | Output::Dropped { .. } => None,
     });
+    let written = written.flatten();
     read.chain(written)
 }
 
@@ -158,7 +164,7 @@ mod tests {
     fn written(batch: &FrameBatch, consumers: u64) -> Step<Write> {
         let write = |conn| Output::Write {
             conn: ConnId(conn),
-            write: Write::new(vec![batch.clone()]),
+            write: Write::from(vec![batch.clone()]),
         };
         Step {
             outputs: (0..consumers).map(write).collect(),

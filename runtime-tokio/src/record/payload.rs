@@ -3,7 +3,7 @@
 use super::file::Malformed;
 use super::step::Digest;
 use message_queue_core::Write;
-use message_queue_core::wire::{Encoder, FrameBatch, LENGTH_PREFIX, MAX_FRAME_BODY};
+use message_queue_core::wire::{Encoder, FrameBatch, LENGTH_PREFIX, MAX_FRAME_BODY, Piece};
 use serde::Deserialize;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -83,11 +83,14 @@ impl Kept {
         }
     }
 
-    /// What is kept of all messages of a write. How they are divided into batches does not matter.
+    /// What is kept of a write: of all its messages, and of what is said between them. How they are divided into batches does not matter.
     pub fn digest(&self, write: &Write) -> Digest {
         let mut hasher = XxHash3_64::new();
-        for batch in write.batches() {
-            hasher.write(self.keep(batch).as_bytes());
+        for piece in write.pieces() {
+            match piece {
+                Piece::Messages(batch) => hasher.write(self.keep(batch).as_bytes()),
+                Piece::Control(bytes) => hasher.write(bytes),
+            }
         }
         Digest {
             count: write.count(),
@@ -186,10 +189,10 @@ mod tests {
         for payloads in [Payloads::Full, Payloads::Hash] {
             let recording = Kept::recording(payloads);
             let replaying = Kept::replaying(payloads);
-            let digest = recording.digest(&Write::new(vec![first.clone(), second.clone()]));
+            let digest = recording.digest(&Write::from(vec![first.clone(), second.clone()]));
             let replayed = replaying.replayed(&recording.keep(&whole)).unwrap();
-            assert_eq!(replaying.digest(&Write::new(vec![replayed])), digest);
-            let swapped = Write::new(vec![second.clone(), first.clone()]);
+            assert_eq!(replaying.digest(&Write::from(vec![replayed])), digest);
+            let swapped = Write::from(vec![second.clone(), first.clone()]);
             assert_ne!(recording.digest(&swapped), digest);
         }
     }

@@ -104,7 +104,7 @@ impl Recorder {
         let thread = thread
             .spawn(move || writer.run(&messages))
             .map_err(failed)?;
-        let used = size::of_checkpoint(broker.stats(), options.payloads);
+        let used = size::of_checkpoint(&broker, options.payloads);
         Ok(Self {
             state: begun_with(used, &options),
             step: Step::default(),
@@ -124,7 +124,7 @@ impl Recorder {
     /// Begins a file, unless its checkpoint would be too large or there is no memory for it.
     fn begin(&self, broker: &Broker) -> Result<State, (StopCause, State)> {
         let quarter = self.options.bytes / 4;
-        let seems = size::of_checkpoint(broker.stats(), self.options.payloads);
+        let seems = size::of_checkpoint(broker, self.options.payloads);
         let too_large = |most| Err((StopCause::LargeState, State::Paused { most }));
         if seems > quarter && broker.stats().flow.waiting.messages > MOST_COUNTED {
             return too_large(quarter);
@@ -179,7 +179,7 @@ impl Recorder {
     fn resume(&mut self, broker: &Broker, most: u64) -> State {
         self.step = Step::default();
         self.status.miss();
-        let seems = size::of_checkpoint(broker.stats(), self.options.payloads);
+        let seems = size::of_checkpoint(broker, self.options.payloads);
         if seems > most || !self.memory.is_half_free() {
             return State::Paused { most };
         }
@@ -261,7 +261,7 @@ fn shared(checkpoint: &mut Checkpoint) -> Count {
     let mut pieces = BTreeSet::new();
     let mut shared = Count::ZERO;
     checkpoint.each_batch(&mut |batch| {
-        if !pieces.insert(Piece::of(batch)) {
+        if !pieces.insert(Piece::of(batch.as_bytes())) {
             shared += Count::of(batch);
         }
     });

@@ -136,7 +136,11 @@ impl Writer {
     fn digested(&self, step: Step<core::Write>) -> Step {
         let mut last: Option<(Vec<Piece>, Digest)> = None;
         let mut digest = |write: core::Write| {
-            let pieces = write.batches().iter().map(Piece::of).collect();
+            let pieces = write
+                .pieces()
+                .iter()
+                .map(|it| Piece::of(it.as_bytes()))
+                .collect();
             match &last {
                 Some((same, digest)) if *same == pieces => *digest,
                 _ => last.insert((pieces, self.kept.digest(&write))).1,

@@ -5,6 +5,7 @@ use super::driver::Driver;
 use super::net::{Listener, Unread};
 use super::pacing::{Line, Turn};
 use super::peer::Peer;
+use super::stall::StallWatch;
 use super::stream::Stream;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
 use message_queue_core::{CloseReason, Count, Input, ProtocolError};
@@ -14,7 +15,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::io::poll_read_buf;
 
 /// While draining: a producer silent for so long has nothing more on its way.
@@ -30,6 +32,9 @@ const READS_A_TURN: usize = 4;
 /// How often it is looked what there is to read of a producer that is not read from.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a connection that was told the last is read from, to be discarded.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// One connection's task.
 pub(crate) struct Connection<L: Listener> {
     driver: Arc<Driver>,
@@ -42,8 +47,15 @@ pub(crate) struct Connection<L: Listener> {
     last_reads: Option<LastReads>,
     /// None until it was once not read from.
     watch: Option<Watch>,
+    stall: StallWatch,
     /// Whether it came while the broker was draining: then only a consumer's role is awaited.
     late: bool,
+    /// Whether its peer is to be told that it counts as alive.
+    is_version2: bool,
+    /// Whether something has arrived that was not handed on yet: its producer was blocked before.
+    has_more: bool,
+    /// Whether the stream has ended behind all that has arrived.
+    has_ended: bool,
 }
 
 /// The watch over a producer that is not read from.
@@ -71,6 +83,7 @@ impl<L: Listener> Connection<L> {
         stream: Stream<L::Stream>,
         config: DecoderConfig,
         late: bool,
+        frame_timeout: Duration,
     ) -> Self {
         let decoder = Decoder::new(config);
         Self {
@@ -81,15 +94,27 @@ impl<L: Listener> Connection<L> {
             role: None,
             turn: None,
             last_reads: None,
+            stall: StallWatch::new(frame_timeout),
             watch: None,
             late,
+            is_version2: false,
+            has_more: false,
+            has_ended: false,
         }
     }
 
     /// Serves the connection until it has ended.
     pub(crate) async fn run(mut self) {
         let reason = poll_fn(|cx| self.poll(cx)).await;
-        if reason.is_orderly() {
+        // Its memory is free before anybody is told the last.
+        self.decoder = Decoder::new(DecoderConfig::default());
+        if reason == CloseReason::BrokerBytes {
+            self.driver.freed();
+        }
+        if let Some(farewell) = self.peer.take_farewell() {
+            self.peer.say_farewell(&farewell).await;
+            self.linger().await;
+        } else if reason.is_orderly() {
             self.peer.shutdown().await;
         } else {
             L::reset(&self.stream.lock());
@@ -97,16 +122,18 @@ impl<L: Listener> Connection<L> {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let end = self.poll_end(cx);
-        if end.is_pending() {
-            // While it waits, whoever reads next may do so into its buffer.
-            self.decoder.park(&mut self.driver.spares());
-        }
-        end
+    /// Reads and discards for a while: what the peer is still sending would else be answered by a reset, and that
+    /// would take the farewell away from it.
+    async fn linger(&mut self) {
+        let discarded = async {
+            let mut discarded = [0; 4096];
+            while let Ok(1..) = self.stream.read(&mut discarded).await {}
+        };
+        // A peer that goes on sending is not waited for.
+        let _ = timeout(LINGER, discarded).await;
     }
 
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut reads = 0;
         loop {
             let status = self.driver.flush(&self.peer, cx);
@@ -125,6 +152,9 @@ impl<L: Listener> Connection<L> {
                 continue;
             }
             if status.paused {
+                if self.report_partial() {
+                    continue;
+                }
                 // Whatever else it has sent has to wait, and so has its end: only the end of the
                 // stream confirms what it has parked.
                 if let Some(Unread::Failure) = ready!(self.poll_unread(cx)) {
@@ -132,7 +162,18 @@ impl<L: Listener> Connection<L> {
                 }
                 continue;
             }
+            if self.has_more {
+                self.decode();
+                continue;
+            }
+            if self.has_ended {
+                // It is yet to be told what became of what it sent.
+                return Poll::Pending;
+            }
             if self.poll_turn(cx).is_pending() {
+                if self.report_partial() {
+                    continue;
+                }
                 let unread = ready!(self.poll_unread(cx));
                 self.left_in_line(unread);
                 continue;
@@ -141,7 +182,11 @@ impl<L: Listener> Connection<L> {
                 self.driver.feed(self.peer.conn, Input::NothingToRead);
                 continue;
             }
-            if reads == READS_A_TURN {
+            if reads == READS_A_TURN || self.driver.awaits_freeing() {
+                // If it has to go for that, it does so at once.
+                if self.report_partial() {
+                    continue;
+                }
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -149,6 +194,10 @@ impl<L: Listener> Connection<L> {
             match self.poll_read(cx) {
                 Poll::Ready(Ok(bytes)) => self.received(bytes),
                 Poll::Ready(Err(_)) => self.driver.feed(self.peer.conn, Input::PeerReset),
+                Poll::Pending if self.report_partial() => {}
+                Poll::Pending if self.poll_stalled(cx).is_ready() => {
+                    self.driver.feed(self.peer.conn, Input::FrameStalled);
+                }
                 Poll::Pending => {
                     ready!(self.poll_quiet(cx));
                     self.driver.feed(self.peer.conn, Input::NothingToRead);
@@ -187,6 +236,10 @@ impl<L: Listener> Connection<L> {
         ready!(watch.timer.as_mut().poll(cx));
         watch.timer.as_mut().reset(Instant::now() + WATCH_EVERY);
         self.driver.look_at_pace(self.peer.conn);
+        if self.is_version2 {
+            // It is not read from, so nothing can be heard of it.
+            self.driver.feed(self.peer.conn, Input::Heard);
+        }
         Poll::Ready(L::unread(&mut self.stream.lock()))
     }
 
@@ -209,11 +262,32 @@ impl<L: Listener> Connection<L> {
             cx,
             self.decoder.recv_buf_from(&mut self.driver.spares())
         ))?;
+        self.stall.progressed();
         if let Some(last_reads) = &mut self.last_reads {
             last_reads.quiet.as_mut().reset(Instant::now() + QUIET);
             last_reads.has_read = true;
         }
         Poll::Ready(Ok(bytes))
+    }
+
+    /// While nothing is read, whoever reads next may do so into this buffer, and the core knows how
+    /// much of a frame is kept. Returns whether it was told.
+    fn report_partial(&mut self) -> bool {
+        self.decoder.park(&mut self.driver.spares());
+        let Some(bytes) = self.decoder.report_partial() else {
+            return false;
+        };
+        self.driver.feed(self.peer.conn, Input::Partial { bytes });
+        true
+    }
+
+    /// A read found nothing: ready when the rest of a frame has not come for too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.decoder.is_mid_frame() {
+            self.stall.poll_stalled(cx)
+        } else {
+            Poll::Pending
+        }
     }
 
     /// While draining: whether this producer has been read from for long enough.
@@ -240,27 +314,52 @@ impl<L: Listener> Connection<L> {
 
     /// Hands on what a read brought; no bytes are the end of the stream.
     fn received(&mut self, bytes: usize) {
-        let conn = self.peer.conn;
-        loop {
-            match self.decoder.next() {
-                Ok(Some(Decoded::Role(role))) => {
-                    self.role = Some(role);
-                    self.driver.feed(conn, Input::Role(role));
-                }
-                Ok(Some(Decoded::Batch(batch))) => {
-                    self.peer.tally.add(Count::of(&batch));
-                    self.driver.feed(conn, Input::Batch(batch));
-                }
-                Ok(None) => break,
-                Err(error) => return self.broke(error),
-            }
+        self.has_ended |= bytes == 0;
+        if !self.decode() && bytes > 0 && self.is_version2 {
+            self.driver.feed(self.peer.conn, Input::Heard);
         }
-        if bytes == 0 {
+    }
+
+    /// Hands on what has arrived. What stands behind a batch that its producer is blocked by has to
+    /// wait as well. Returns whether there was anything.
+    fn decode(&mut self) -> bool {
+        let mut found = false;
+        loop {
+            // In version 1 all that has arrived is one batch.
+            self.has_more = self.is_version2 && self.peer.is_paused();
+            if self.has_more {
+                return found;
+            }
+            match self.decoder.next() {
+                Ok(Some(decoded)) => self.hand_on(decoded),
+                Ok(None) => break,
+                Err(error) => {
+                    self.broke(error);
+                    return true;
+                }
+            }
+            found = true;
+        }
+        if self.has_ended {
             match self.decoder.finish() {
-                Ok(()) => self.driver.feed(conn, Input::PeerClosed),
+                Ok(()) => self.driver.feed(self.peer.conn, Input::PeerClosed),
                 Err(error) => self.broke(error),
             }
         }
+        found
+    }
+
+    fn hand_on(&mut self, decoded: Decoded) {
+        match &decoded {
+            Decoded::Role(role) => self.role = Some(*role),
+            Decoded::Options(options) => {
+                self.role = Some(options.role());
+                self.is_version2 = true;
+            }
+            Decoded::Batch(batch) => self.peer.tally.add(Count::of(batch)),
+            Decoded::BadOptions(_) | Decoded::Control(_) => {}
+        }
+        self.driver.feed(self.peer.conn, decoded.into());
     }
 
     fn broke(&self, error: ProtocolError) {

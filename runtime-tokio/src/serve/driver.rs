@@ -17,6 +17,7 @@ use super::pacing::Pacing;
 use super::peer::{Peer, Status};
 use super::survey::{Detail, Findings, Surveyor};
 use crate::operate::report::{Ended, Report};
+use bytes::Bytes;
 use message_queue_core::wire::{Role, SpareBuffers};
 use message_queue_core::{
     Broker, CloseReason, Config, ConnId, Count, DEFAULT_TOPIC, DropReason, GroupId, Input, Now,
@@ -24,8 +25,9 @@ use message_queue_core::{
 };
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Duration;
@@ -42,6 +44,8 @@ pub(crate) struct Driver {
     draining: AtomicBool,
     /// What connections that have nothing to read leave to those that have.
     spares: Mutex<SpareBuffers>,
+    /// Connections that were closed for their bytes, and whose tasks have yet to free them.
+    to_free: AtomicUsize,
     /// Looks at the core for those who want to see it.
     pub(crate) surveyor: Surveyor,
     /// The server is to look at the timers, at the end of the drain, or at the listener.
@@ -76,7 +80,8 @@ struct Actions {
     dropped: Vec<Dropped>,
 }
 
-type Closed = (Arc<Peer>, CloseReason);
+/// A connection to be closed, why, and the last that its peer is told.
+type Closed = (Arc<Peer>, CloseReason, Option<Bytes>);
 type Registered = (Arc<Peer>, Role);
 type Dropped = (Option<GroupId>, DropReason, Count);
 
@@ -84,7 +89,7 @@ impl Driver {
     pub(crate) fn new(config: Config) -> Self {
         let pacing = Pacing::new(match config.overflow {
             Overflow::Block => Some(config.write_bytes / PACE_RATIO),
-            Overflow::Drop => None,
+            Overflow::Drop | Overflow::Reject | Overflow::DropOldest => None,
         });
         let core = Core {
             broker: Broker::new(config),
@@ -101,6 +106,7 @@ impl Driver {
             started: Instant::now(),
             draining: AtomicBool::new(false),
             spares: Mutex::default(),
+            to_free: AtomicUsize::new(0),
             surveyor: Surveyor::default(),
             attention: Notify::new(),
         }
@@ -269,6 +275,17 @@ impl Driver {
         self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether bytes are short, and a connection that was closed for that has yet to free its own.
+    /// Until then nobody is to read.
+    pub(crate) fn awaits_freeing(&self) -> bool {
+        self.to_free.load(Ordering::Acquire) > 0
+    }
+
+    /// A connection that was closed for its bytes has freed them.
+    pub(crate) fn freed(&self) {
+        self.to_free.fetch_sub(1, Ordering::AcqRel);
+    }
+
     pub(crate) fn now(&self) -> Now {
         Now::at(self.started.elapsed())
     }
@@ -296,15 +313,18 @@ impl Driver {
 
     /// Does what the core has asked for, as far as the sockets go without waiting. Returns what it
     /// is to be told of that.
-    fn execute(&self, actions: Actions) -> Vec<(ConnId, Input)> {
+    fn execute(&self, mut actions: Actions) -> Vec<(ConnId, Input)> {
         let mut inputs = Vec::with_capacity(actions.writes.len() + actions.closes.len());
-        for (peer, write) in actions.writes {
+        for (peer, write) in mem::take(&mut actions.writes) {
             if let Some(total) = peer.start(write) {
                 inputs.push((peer.conn, Input::Written(total)));
             }
         }
-        for (peer, reason) in &actions.closes {
-            let written = peer.seal(*reason);
+        for (peer, reason, farewell) in &mut actions.closes {
+            if *reason == CloseReason::BrokerBytes {
+                self.to_free.fetch_add(1, Ordering::AcqRel);
+            }
+            let written = peer.seal(*reason, farewell.take());
             inputs.push((peer.conn, Input::Sealed { written }));
         }
         self.log(&actions.closes, &actions.registered, &actions.dropped);
@@ -322,7 +342,7 @@ impl Driver {
         for (group, reason, count) in dropped {
             report.dropped(*group, *reason, *count);
         }
-        for (peer, reason) in closes {
+        for (peer, reason, _) in closes {
             report.closed(&Ended {
                 conn: peer.conn,
                 peer: peer.addr,
@@ -391,6 +411,7 @@ impl Core {
     /// Gathers what the core asks for. What takes no time is done at once.
     fn poll_outputs(&mut self, now: Now) -> Actions {
         let mut actions = Actions::default();
+        let mut farewell = None;
         while let Some(output) = self.broker.poll_output() {
             self.show(Observed::Output(&output), now);
             match output {
@@ -399,9 +420,11 @@ impl Core {
                         actions.writes.push((Arc::clone(peer), write));
                     }
                 }
+                Output::Farewell { bytes, .. } => farewell = Some(bytes),
                 Output::Close { conn, reason } => {
+                    let farewell = farewell.take();
                     if let Some(peer) = self.peers.remove(&conn) {
-                        actions.closes.push((peer, reason));
+                        actions.closes.push((peer, reason, farewell));
                     }
                 }
                 Output::Pause { conn } => self.set_paused(conn, true),

@@ -17,6 +17,7 @@ pub(crate) mod orders;
 mod pacing;
 mod peer;
 pub(crate) mod server;
+mod stall;
 mod stream;
 pub(crate) mod survey;
 mod tally;

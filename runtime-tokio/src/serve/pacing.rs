@@ -86,7 +86,7 @@ impl Pacing {
         };
         line.set_pace(if view.is_blocked {
             Pace::Held
-        } else if view.held_bytes > limit {
+        } else if view.backlog_bytes > limit {
             Pace::Slow
         } else {
             Pace::Free
@@ -155,9 +155,9 @@ mod tests {
         (pacing, line.expect(there), other.expect(there))
     }
 
-    fn note(pacing: &Pacing, held_bytes: usize, is_blocked: bool) {
+    fn note(pacing: &Pacing, backlog_bytes: usize, is_blocked: bool) {
         let view = TopicView {
-            held_bytes,
+            backlog_bytes,
             is_blocked,
         };
         pacing.note(DEFAULT_TOPIC, view);

@@ -2,6 +2,7 @@
 
 use super::pacing::Line;
 use super::tally::{self, Tally};
+use bytes::Bytes;
 use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, ConnId, Count, Write};
 use std::io::{self, IoSlice};
@@ -37,6 +38,8 @@ struct WriteSide {
     write: Option<Unwritten>,
     /// How many bytes the socket has taken in all.
     written: u64,
+    /// The last that the peer is told, when it is closed.
+    farewell: Option<Bytes>,
     /// Wakes the connection's own task.
     task: Option<Waker>,
     status: Status,
@@ -58,9 +61,9 @@ pub(crate) struct Status {
 /// How far a write has come.
 struct Unwritten {
     write: Write,
-    /// The first batch that the socket has not taken whole.
-    batch: usize,
-    /// How many bytes of that batch it has taken.
+    /// The first piece that the socket has not taken whole.
+    piece: usize,
+    /// How many bytes of that piece it has taken.
     offset: usize,
 }
 
@@ -75,6 +78,7 @@ impl Peer {
             stream,
             write: None,
             written: 0,
+            farewell: None,
             task: None,
             status: Status::default(),
         };
@@ -129,7 +133,7 @@ impl Peer {
         }
         side.write = Some(Unwritten {
             write,
-            batch: 0,
+            piece: 0,
             offset: 0,
         });
         // It is the connection's task that waits for the socket, not whoever is here now.
@@ -182,12 +186,20 @@ impl Peer {
     }
 
     /// Makes sure that the socket takes nothing more. Returns how many bytes it has taken in all.
-    pub(crate) fn seal(&self, reason: CloseReason) -> u64 {
+    ///
+    /// A farewell follows later, unless the socket would have to wait for the write before it.
+    pub(crate) fn seal(&self, reason: CloseReason, farewell: Option<Bytes>) -> u64 {
         let (written, task) = {
             let mut side = self.side();
+            if farewell.is_some()
+                && let Some(task) = side.task.clone()
+            {
+                side.flush(&mut Context::from_waker(&task), &self.tally);
+            }
             side.status.closed = Some(reason);
-            if let Some(unwritten) = side.write.take() {
-                self.tally.add(unwritten.whole());
+            match side.write.take() {
+                Some(unwritten) => self.tally.add(unwritten.whole()),
+                None => side.farewell = farewell,
             }
             (side.written, side.task.clone())
         };
@@ -195,6 +207,11 @@ impl Peer {
             task.wake();
         }
         written
+    }
+
+    /// The last that the peer is to be told, if there is anything.
+    pub(crate) fn take_farewell(&self) -> Option<Bytes> {
+        self.side().farewell.take()
     }
 
     /// Whether the core has said that it is not to be read from.
@@ -217,6 +234,17 @@ impl Peer {
         let mut stream = self.take_stream();
         // The peer may be gone already; then there is nobody to be orderly with.
         let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
+    }
+
+    /// Tells the peer the last, and ends the stream in an orderly way.
+    pub(crate) async fn say_farewell(&self, bytes: &[u8]) {
+        let mut stream = self.take_stream();
+        let said = async {
+            stream.write_all(bytes).await?;
+            stream.shutdown().await
+        };
+        // The peer may be gone already, or not read; then it is not told.
+        let _ = timeout(CLOSE_TIMEOUT, said).await;
     }
 
     /// Gives up the write side of the stream, as it is.
@@ -292,30 +320,30 @@ impl Unwritten {
 
     /// What the socket has not taken, as much as fits.
     fn slices<'a, 'b>(&'a self, slices: &'b mut [IoSlice<'a>; MAX_SLICES]) -> &'b [IoSlice<'a>] {
-        let batches = &self.write.batches()[self.batch..];
-        for (slice, batch) in slices.iter_mut().zip(batches) {
-            *slice = IoSlice::new(batch.as_bytes());
+        let pieces = &self.write.pieces()[self.piece..];
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece.as_bytes());
         }
-        slices[0] = IoSlice::new(&batches[0].as_bytes()[self.offset..]);
-        &slices[..batches.len().min(MAX_SLICES)]
+        slices[0] = IoSlice::new(&pieces[0].as_bytes()[self.offset..]);
+        &slices[..pieces.len().min(MAX_SLICES)]
     }
 
     /// What of it the socket has taken in whole messages.
     fn whole(&self) -> Count {
-        tally::whole(self.write.batches(), self.batch, self.offset)
+        tally::whole(self.write.pieces(), self.piece, self.offset)
     }
 
     /// Notes that `bytes` more were taken. Returns whether that was all.
     fn advance(&mut self, mut bytes: usize) -> bool {
-        let batches = self.write.batches();
-        while let Some(batch) = batches.get(self.batch) {
-            let left = batch.byte_len() - self.offset;
+        let pieces = self.write.pieces();
+        while let Some(piece) = pieces.get(self.piece) {
+            let left = piece.as_bytes().len() - self.offset;
             if bytes < left {
                 self.offset += bytes;
                 return false;
             }
             bytes -= left;
-            self.batch += 1;
+            self.piece += 1;
             self.offset = 0;
         }
         true

@@ -22,6 +22,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+/// The default of [`Server::with_frame_timeout`].
+const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A broker that is not serving yet.
 ///
 /// ```
@@ -46,6 +49,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 pub struct Server {
     handle: Handle,
     decoder: DecoderConfig,
+    frame_timeout: Duration,
     /// The most sockets open at a time.
     max_sockets: usize,
     heartbeat: Heartbeat,
@@ -92,6 +96,9 @@ pub struct Snapshot {
     pub backlog: Count,
     /// The most messages and the most bytes that one backlog holds.
     pub fullest_backlog: Count,
+    /// The bytes of all messages that count within `BROKER_BYTES`: those that wait or are parked, and
+    /// those of which a part has arrived.
+    pub held_bytes: usize,
     /// For how long the oldest message has been waiting; zero if none is.
     pub oldest: Duration,
     /// For how long the broker has been running.
@@ -114,6 +121,7 @@ impl Server {
                 accept_failures: Arc::default(),
             },
             decoder,
+            frame_timeout: FRAME_TIMEOUT,
             max_sockets: usize::MAX,
             heartbeat: Heartbeat(Box::new(|| ())),
             orders,
@@ -129,6 +137,13 @@ impl Server {
     #[must_use]
     pub fn observed_by(self, observer: impl Observer + 'static) -> Self {
         self.handle.driver.core().set_observer(Box::new(observer));
+        self
+    }
+
+    /// Closes a producer of which no byte of a frame that has begun comes for so long. Default: 30 s.
+    #[must_use]
+    pub const fn with_frame_timeout(mut self, timeout: Duration) -> Self {
+        self.frame_timeout = timeout;
         self
     }
 
@@ -157,6 +172,7 @@ impl Server {
         let Self {
             handle,
             decoder,
+            frame_timeout,
             max_sockets,
             mut heartbeat,
             mut orders,
@@ -196,7 +212,7 @@ impl Server {
                     let stream = Stream::new(stream);
                     let (peer, late) = driver.open(addr, stream.clone());
                     let driver = Arc::clone(driver);
-                    let connection = Connection::<L>::new(driver, peer, stream, decoder, late);
+                    let connection = Connection::<L>::new(driver, peer, stream, decoder, late, frame_timeout);
                     connections.spawn(connection.run());
                 }
             }
@@ -278,6 +294,7 @@ impl Handle {
             stats: findings.stats.clone(),
             backlog: findings.backlog,
             fullest_backlog: findings.fullest_backlog,
+            held_bytes: findings.held_bytes,
             oldest: findings.oldest,
             uptime: findings.uptime,
         }

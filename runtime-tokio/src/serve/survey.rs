@@ -71,6 +71,8 @@ pub(crate) struct Findings {
     pub(crate) backlog: Count,
     /// The most messages and the most bytes that one backlog holds.
     pub(crate) fullest_backlog: Count,
+    /// Of all that counts within `BROKER_BYTES`.
+    pub(crate) held_bytes: usize,
     /// For how long the oldest message has been waiting; zero if none is.
     pub(crate) oldest: Duration,
     pub(crate) uptime: Duration,
@@ -140,6 +142,7 @@ impl Survey {
         let mut findings = std::mem::take(&mut self.findings);
         findings.config = core.broker.config().clone();
         findings.stats = core.broker.stats().clone();
+        findings.held_bytes = core.broker.held_bytes();
         findings.oldest = self
             .waiting_since
             .map_or(Duration::ZERO, |since| now - since);
@@ -197,7 +200,7 @@ fn consumer_status(
         backlog: group.backlog,
         dropped: match consumer.group {
             GroupId::Own(_) => group.flow.dropped,
-            GroupId::Shared => Default::default(),
+            GroupId::Shared | GroupId::Named(_) => Default::default(),
         },
     })
 }

@@ -1,7 +1,7 @@
 //! What a connection has moved so far, for the line that tells its end.
 
 use message_queue_core::Count;
-use message_queue_core::wire::FrameBatch;
+use message_queue_core::wire::Piece;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -42,14 +42,14 @@ impl Tally {
     }
 }
 
-/// The messages of `batches` that are whole where the socket has taken all before the one at `batch`,
+/// The messages of `pieces` that are whole where the socket has taken all before the one at `piece`,
 /// and `offset` bytes of that.
-pub(crate) fn whole(batches: &[FrameBatch], batch: usize, offset: usize) -> Count {
+pub(crate) fn whole(pieces: &[Piece], piece: usize, offset: usize) -> Count {
     let mut count = Count::ZERO;
-    for taken in &batches[..batch] {
+    for taken in pieces[..piece].iter().filter_map(Piece::batch) {
         count += Count::of(taken);
     }
-    if let Some(cut) = batches.get(batch) {
+    if let Some(cut) = pieces.get(piece).and_then(Piece::batch) {
         let (messages, bytes) = cut.prefix(usize::MAX, offset);
         count += Count::new(messages, bytes);
     }
@@ -59,13 +59,23 @@ pub(crate) fn whole(batches: &[FrameBatch], batch: usize, offset: usize) -> Coun
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use message_queue_core::wire::FrameBatch;
 
     #[test]
     fn a_message_that_was_cut_does_not_count() {
-        let batches =
-            [&["a", "b"][..], &["c", "d"]].map(|batch| FrameBatch::encode(batch).unwrap());
-        for (batch, offset, messages) in [(0, 0, 0), (0, 4, 0), (0, 5, 1), (1, 9, 3), (2, 0, 4)] {
-            let counted = whole(&batches, batch, offset);
+        let messages = |it: &[&str]| Piece::Messages(FrameBatch::encode(it).unwrap());
+        let said = Piece::Control(Bytes::from_static(b"said"));
+        let pieces = [messages(&["a", "b"]), said, messages(&["c", "d"])];
+        for (piece, offset, messages) in [
+            (0, 0, 0),
+            (0, 4, 0),
+            (0, 5, 1),
+            (1, 3, 2),
+            (2, 9, 3),
+            (3, 0, 4),
+        ] {
+            let counted = whole(&pieces, piece, offset);
             assert_eq!(counted, Count::new(messages, 5 * messages));
         }
     }

@@ -1,6 +1,7 @@
 //! Which values a setting may have.
 
 use super::units::{TimeUnit, format_size, format_time, parse_size, parse_time};
+use message_queue_core::names::TopicName;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -42,6 +43,10 @@ pub enum Allowed {
     IpAddress,
     /// A directory; it need not be there yet.
     Directory,
+    /// A file, which must be there.
+    File,
+    /// The name of a topic that is no dead-letter topic.
+    Topic,
     /// Directives of [`EnvFilter`].
     LogFilter,
 }
@@ -64,7 +69,11 @@ impl Allowed {
                 Some((*word).to_owned())
             }
             Self::IpAddress => Some(value.parse::<IpAddr>().ok()?.to_string()),
-            Self::Directory => (!value.contains('\0')).then(|| value.to_owned()),
+            Self::Directory | Self::File => (!value.contains('\0')).then(|| value.to_owned()),
+            Self::Topic => {
+                let name = TopicName::new(value).ok()?;
+                (!name.is_dead_letter()).then(|| value.to_owned())
+            }
             Self::LogFilter => EnvFilter::builder()
                 .parse(value)
                 .ok()
@@ -84,6 +93,8 @@ impl Allowed {
                 | Self::OneOf(_)
                 | Self::IpAddress
                 | Self::Directory
+                | Self::File
+                | Self::Topic
                 | Self::LogFilter,
                 _,
             ) => canonical.to_owned(),
@@ -126,6 +137,10 @@ impl fmt::Display for Allowed {
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Self::IpAddress => f.write_str("an IP address such as ::, 0.0.0.0 or 127.0.0.1"),
             Self::Directory => f.write_str("a path such as /var/lib/message-queue"),
+            Self::File => f.write_str("the path of a file such as /etc/message-queue/topics.toml"),
+            Self::Topic => f.write_str(
+                "a name of A-Z a-z 0-9 _ - . such as orders.eu, and not with .dead at the end",
+            ),
             Self::LogFilter => {
                 f.write_str("log directives such as debug or message_queue_tokio=debug,warn")
             }
@@ -198,6 +213,26 @@ mod tests {
         assert_eq!(words.canonical("BROADCAST").as_deref(), Some("broadcast"));
         assert_eq!(words.canonical("fanout"), None);
         assert_eq!(words.canonical("queue,broadcast"), None);
+    }
+
+    #[test]
+    fn a_topic_is_a_name_that_is_no_dead_letter_topics() {
+        for name in ["default", "a.b", "dead", "A-1_b", &"x".repeat(200)] {
+            assert_eq!(Allowed::Topic.canonical(name).as_deref(), Some(name));
+        }
+        for wrong in [
+            "a b",
+            "a..b",
+            ".a",
+            "a.",
+            "a.dead",
+            "a.*",
+            ">",
+            "ü",
+            &"x".repeat(201),
+        ] {
+            assert_eq!(Allowed::Topic.canonical(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -71,7 +71,11 @@ fn the_charts_schema_allows_what_we_allow() {
                 json!({ "type": "integer", "minimum": min, "maximum": max })
             }
             Allowed::OneOf(words) => json!({ "enum": words }),
-            Allowed::IpAddress | Allowed::Directory | Allowed::LogFilter => {
+            Allowed::IpAddress
+            | Allowed::Directory
+            | Allowed::File
+            | Allowed::Topic
+            | Allowed::LogFilter => {
                 json!({ "type": "string" })
             }
         };

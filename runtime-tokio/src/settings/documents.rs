@@ -1,10 +1,13 @@
 //! Holds `docs/SETTINGS.md` and `.env.example` to the list of settings.
 
 use super::dotenv;
-use super::{Origin, SETTINGS, Settings};
+use super::{Origin, SETTINGS, Settings, topics};
+use message_queue_core::names::TopicName;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
+
+const TOPICS_EXAMPLE: &str = "examples/topics.toml";
 
 const UPDATE: &str = "UPDATE_DOCS=1 cargo test -p message-queue-tokio settings_doc";
 
@@ -16,17 +19,33 @@ Beyond what it takes when idle (some 6 MiB) the broker takes at most the sum of:
 
 | for | bytes |
 |---|---|
-| all backlogs together | 2 x `BROKER_BYTES` |
+| all messages, whole or not | 2 x (`BROKER_BYTES` + 1048580) |
 | each message that waits | 256, if each came in a read of its own; otherwise 256 for each read |
 | each consumer | 2 x the larger of `WRITE_BYTES` and 1048580 |
 | each producer that sends | 2 x (`READ_BYTES` + 1048580) |
-| each producer that waits for room | `READ_BYTES` |
 | each connection | 16384 |
 
 At most `MAX_CONSUMERS` x `CONSUMER_CHANNEL_BUFFER_SIZE` (broadcast) or `QUEUE_CAPACITY` (queue)
 messages wait. The kernel's socket buffers come on top, and the flight recorder's memory if it is on
 (`docs/FLIGHT_RECORDER.md`). `tests/tests/memory.rs` checks the real process against these bounds;
 `docs/BENCHMARKS.md` has measurements.
+";
+
+const TOPICS: &str = "\
+## The file of topics
+
+Without `TOPICS_FILE` every topic works as the settings say. The file holds rules in TOML, each a table
+`[[rule]]` with the key `topics`, the name of a topic or a pattern, and any of the keys below. For each value the
+first rule counts that matches the topic and has it. A plain number of a time counts milliseconds, one of a size
+bytes; a string takes units, as in the settings.
+
+A rule that names one topic declares it: it is there from the start, with its groups, and with
+`TOPIC_CREATION=off` such topics and those that a pattern in the file matches are the only ones. Dead-letter topics
+match no pattern, but a rule may name one; its mode is always `queue`, and it has no dead letters of its own.
+
+A file that is not understood ends the broker with exit code 2 and one line for each problem, with line and
+column. `message-queue serve --print-config TOPIC` shows how a topic works, and which rule or setting says so.
+The file is read at the start: a change of it takes a restart. On SIGHUP the broker checks it and says so.
 ";
 
 const PEERS: &str = "\
@@ -121,6 +140,7 @@ fn settings_md() -> String {
         )
         .unwrap();
     }
+    let topics = topics_md();
     text.push_str("\n## What a setting costs\n\nMemory, for those that have a cost.\n\n");
     for setting in SETTINGS {
         if let Some(memory) = setting.memory {
@@ -132,7 +152,8 @@ fn settings_md() -> String {
         "\n## Rules between settings\n\n\
          - `HTTP_PORT` differs from `TCP_PORT`, unless both are 0.\n\
          - `BROKER_BYTES` is at least `BACKLOG_BYTES`.\n\
-         - With `OVERFLOW=block` and `DELIVERY_MODE=broadcast`, `BROKER_BYTES` is at least\n  \
+         - `BROKER_BYTES` is at least the `bytes` of every rule in `TOPICS_FILE`.\n\
+         - With `OVERFLOW=block` and `DELIVERY_MODE=broadcast`, in any topic, `BROKER_BYTES` is at least\n  \
          `MAX_CONSUMERS` x 1048580 (the largest message and its length): a producer blocks until\n  \
          every consumer has room for its message.\n\
          - In broadcast mode, where `BROKER_BYTES` is less than `MAX_CONSUMERS` x `BACKLOG_BYTES`, the\n  \
@@ -141,6 +162,7 @@ fn settings_md() -> String {
          kernel ends a consumer that is stuck before the broker would.\n\n\
          Colours are used for text on a terminal only, and not where `NO_COLOR` is set.\n\n\
          {MEMORY}\n\
+         {topics}\n\
          {PEERS}\n\
          {SLOW}\n\
          {RELOAD}\n\
@@ -149,6 +171,43 @@ fn settings_md() -> String {
     )
     .unwrap();
     text
+}
+
+fn topics_md() -> String {
+    let mut text =
+        format!("{TOPICS}\n| Key | Otherwise | Allowed | What it does |\n|---|---|---|---|\n");
+    for key in topics::DOCUMENTED {
+        writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            key.name, key.otherwise, key.form, key.help
+        )
+        .unwrap();
+    }
+    let example = std::fs::read_to_string(in_repository(TOPICS_EXAMPLE)).unwrap();
+    write!(text, "\n`{TOPICS_EXAMPLE}`:\n\n```toml\n{example}```\n").unwrap();
+    text
+}
+
+/// The example is a file of topics, and each of its rules is in force for a topic.
+#[test]
+fn settings_doc_topics() {
+    let path = in_repository(TOPICS_EXAMPLE);
+    let settings = Settings::from_variables([("TOPICS_FILE", path)]).unwrap();
+    let config = settings.broker_config();
+    for (topic, capacity, max_failures) in [
+        ("orders", 10_000, 5),
+        ("jobs.eu.1", 50_000, 20),
+        ("telemetry.gpu", 1_000, 20),
+        ("orders.dead", 100_000, 0),
+    ] {
+        let topic = config.topic(&TopicName::new(topic).unwrap());
+        assert_eq!(
+            (topic.capacity, topic.max_failures),
+            (capacity, max_failures)
+        );
+    }
+    assert_eq!(config.topics.rules.len(), 4);
 }
 
 fn env_example() -> String {

@@ -3,6 +3,7 @@
 use super::dotenv::DotEnvError;
 use super::origin::Origin;
 use super::table::Setting;
+use super::topics::TopicsFileError;
 use std::fmt;
 
 /// Why the settings could not be loaded. Displayed, it is one whole line for each bad variable,
@@ -12,9 +13,17 @@ pub enum SettingsError {
     /// The file `.env` is not understood.
     #[error(transparent)]
     DotEnv(#[from] DotEnvError),
-    /// Values that are not allowed; at least one.
-    #[error("{}", lines(.0))]
-    NotAllowed(Vec<NotAllowed>),
+    /// Values that are not allowed.
+    #[error("{}", lines(problems, topics.as_ref()))]
+    NotAllowed {
+        /// At least one.
+        problems: Vec<NotAllowed>,
+        /// What is wrong with the file of topics too.
+        topics: Option<TopicsFileError>,
+    },
+    /// The file of topics is not understood.
+    #[error(transparent)]
+    Topics(#[from] TopicsFileError),
     /// The list of settings and the fields disagree: a defect of this program.
     #[error("settings: {0}; this is a defect of message-queue")]
     Defect(#[from] envy::Error),
@@ -55,12 +64,10 @@ impl fmt::Display for NotAllowed {
     }
 }
 
-fn lines(problems: &[NotAllowed]) -> String {
-    problems
-        .iter()
-        .map(NotAllowed::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+fn lines(problems: &[NotAllowed], topics: Option<&TopicsFileError>) -> String {
+    let problems = problems.iter().map(NotAllowed::to_string);
+    let topics = topics.map(TopicsFileError::to_string);
+    problems.chain(topics).collect::<Vec<_>>().join("\n")
 }
 
 /// A value of `setting` for an error: quoted and escaped, so that it is one line and its spaces show.

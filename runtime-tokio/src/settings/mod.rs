@@ -7,7 +7,7 @@
 //!
 //! The list in `table.rs` decides what is allowed (`allowed.rs`, `units.rs`) and names it in errors,
 //! which `envy` cannot; `envy` gives what was allowed its types. What is written and is no setting is
-//! told (`unknown.rs`). While the broker runs, some settings can change (`reload.rs`).
+//! told (`unknown.rs`). How some topics differ from the others is in a file of its own (`topics`). While the broker runs, some settings can change (`reload.rs`).
 
 mod allowed;
 #[cfg(test)]
@@ -24,6 +24,7 @@ mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod units;
 mod unknown;
 mod values;
@@ -35,6 +36,7 @@ pub use origin::{Effective, Origin};
 pub use reload::Reload;
 pub use render::settings_help;
 pub use table::{SETTINGS, Setting};
+pub use topics::{Problem, TopicsFileError};
 pub use units::{TimeUnit, format_size, format_time, parse_seconds, parse_size, parse_time};
 pub use values::{LogFormat, LogLevel};
 
@@ -42,6 +44,7 @@ use crate::record;
 use crate::serve::net::SocketOptions;
 use dotenv::{BROKER_ADDR, DotEnv};
 use message_queue_core::Config;
+use message_queue_core::names::TopicName;
 use message_queue_core::wire::DecoderConfig;
 use std::collections::BTreeMap;
 use std::env;
@@ -60,6 +63,8 @@ use values::Values;
 #[derive(Clone)]
 pub struct Settings {
     values: Values,
+    /// What `TOPICS_FILE` says.
+    topics: topics::Rules,
     effective: Vec<Effective>,
     unknown: Unknown,
 }
@@ -120,9 +125,19 @@ impl Settings {
                 .filter(|effective| !effective.value.is_empty())
                 .map(|effective| (effective.setting.name.to_owned(), effective.value.clone())),
         )?;
+        let topics = match &values.topics_file {
+            Some(path) => topics::read(path),
+            None => Ok(topics::Rules::default()),
+        };
+        // What is wrong with the variables is told first: it may be the reason.
+        let (topics, unreadable) = match topics {
+            Ok(topics) => (topics, None),
+            Err(error) => (topics::Rules::default(), Some(error)),
+        };
+        let config = values.broker_config(topics.rules.clone());
         // A rule says nothing of use about a default that stands in for a bad value.
         let sound = |name: &str| problems.iter().all(|problem| problem.name != name);
-        let broken = rules::broken(&values)
+        let broken = rules::broken(&values, &config)
             .into_iter()
             .filter(|rule| sound(rule.name) && rule.others.iter().all(|name| sound(name)))
             .filter_map(|rule| {
@@ -140,15 +155,21 @@ impl Settings {
             })
             .collect::<Vec<_>>();
         problems.extend(broken);
-        if problems.is_empty() {
+        if !problems.is_empty() {
+            Err(SettingsError::NotAllowed {
+                problems,
+                topics: unreadable,
+            })
+        } else if let Some(error) = unreadable {
+            Err(error.into())
+        } else {
             let unknown = Unknown::find(environment, dotenv);
             Ok(Self {
                 values,
+                topics,
                 effective,
                 unknown,
             })
-        } else {
-            Err(SettingsError::NotAllowed(problems))
         }
     }
 
@@ -174,6 +195,11 @@ impl Settings {
         render::print_config(&self.effective)
     }
 
+    /// What is in force for one topic, as a rule of `TOPICS_FILE`, and which rule or setting says so.
+    pub fn print_topic(&self, topic: &TopicName) -> String {
+        topics::explain(topic, &self.topics, &self.broker_config(), &self.effective)
+    }
+
     /// What differs from the defaults, on one line, for the log; `None` where nothing does. A secret
     /// is not shown.
     pub fn differences(&self) -> Option<String> {
@@ -187,10 +213,10 @@ impl Settings {
 
     /// What of it concerns the broker itself: `DELIVERY_MODE`, `OVERFLOW`, `MAX_CONSUMERS`,
     /// `MAX_CONNECTIONS`, `CONSUMER_CHANNEL_BUFFER_SIZE`, `QUEUE_CAPACITY`, `BACKLOG_BYTES`,
-    /// `BROKER_BYTES`, `ROLE_TIMEOUT_MS`, `WRITE_TIMEOUT_MS`, `MIN_CONSUMER_RATE` and `WRITE_BYTES`.
-    /// It keeps the bounds that the core asks for.
+    /// `BROKER_BYTES`, `ROLE_TIMEOUT_MS`, `WRITE_TIMEOUT_MS`, `MIN_CONSUMER_RATE`, `WRITE_BYTES`, and
+    /// what concerns topics. It keeps the bounds that the core asks for.
     pub fn broker_config(&self) -> Config {
-        self.values.broker_config()
+        self.values.broker_config(self.topics.rules.clone())
     }
 
     /// What of it concerns reading from connections: `ROLE_LINE_BYTES` and `READ_BYTES`.
@@ -199,6 +225,11 @@ impl Settings {
             role_line_bytes: self.values.role_line_bytes,
             read_bytes: self.values.read_bytes,
         }
+    }
+
+    /// `FRAME_TIMEOUT_MS`: how long the rest of a frame that has begun is waited for.
+    pub const fn frame_timeout(&self) -> Duration {
+        Duration::from_millis(self.values.frame_timeout_ms)
     }
 
     /// `TCP_PORT` on `BIND_ADDRESS`: where producers and consumers connect.

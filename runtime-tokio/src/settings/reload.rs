@@ -1,6 +1,6 @@
 //! Settings that change while the broker runs.
 
-use super::{Settings, render};
+use super::{Effective, Settings, render};
 
 /// What can change while the broker runs. Everything else is part of what the core, the sockets or
 /// the log's writer were made with.
@@ -31,7 +31,12 @@ impl Settings {
             needs_restart: Vec::new(),
         };
         let pairs = reload.settings.effective.iter_mut().zip(new.effective);
-        for (old, new) in pairs.filter(|(old, new)| old.value != new.value) {
+        // A file of topics may say something else under the same name.
+        let topics_differ = new.topics != self.topics;
+        let differs = |old: &Effective, new: &Effective| {
+            old.value != new.value || (new.setting.name == "TOPICS_FILE" && topics_differ)
+        };
+        for (old, new) in pairs.filter(|(old, new)| differs(old, new)) {
             let assignment = render::assignment(&new);
             if AT_RUN_TIME.contains(&new.setting.name) {
                 reload.applied.push(assignment);
@@ -95,6 +100,21 @@ mod tests {
         let again = settings.reload(new());
         assert!(again.applied.is_empty());
         assert_eq!(again.needs_restart, needs_restart);
+    }
+
+    #[test]
+    fn a_file_of_topics_that_says_something_else_needs_a_restart() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let load = |text: &str| {
+            std::fs::write(path, text).unwrap();
+            Settings::from_variables([("TOPICS_FILE", path)]).unwrap()
+        };
+        let before = load("[[rule]]\ntopics = \"a\"\ncapacity = 1\n");
+        assert!(before.reload(before.clone()).needs_restart.is_empty());
+        let reload = before.reload(load("[[rule]]\ntopics = \"a\"\ncapacity = 2\n"));
+        assert_eq!(reload.needs_restart, [format!("TOPICS_FILE={path}")]);
+        assert_eq!(reload.settings.broker_config(), before.broker_config());
     }
 
     #[test]

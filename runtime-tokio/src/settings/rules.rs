@@ -2,8 +2,8 @@
 
 use super::units::{format_size, format_time};
 use super::values::Values;
-use message_queue_core::DeliveryMode;
 use message_queue_core::wire::MAX_FRAME;
+use message_queue_core::{Config, DeliveryMode};
 use std::time::Duration;
 
 /// A rule between settings that is broken.
@@ -17,8 +17,8 @@ pub(super) struct Broken {
 }
 
 /// Every rule that `values` break, at most one for each setting.
-pub(super) fn broken(values: &Values) -> Vec<Broken> {
-    [two_ports(values), places(values), room(values)]
+pub(super) fn broken(values: &Values, config: &Config) -> Vec<Broken> {
+    [two_ports(values), places(config), room(config)]
         .into_iter()
         .flatten()
         .collect()
@@ -33,30 +33,41 @@ fn two_ports(values: &Values) -> Option<Broken> {
 }
 
 /// Where producers block, a place is kept for a consumer.
-fn places(values: &Values) -> Option<Broken> {
-    let config = values.broker_config();
+fn places(config: &Config) -> Option<Broken> {
     (config.max_connections < config.least_connections()).then(|| Broken {
         name: "MAX_CONNECTIONS",
         others: &["OVERFLOW"],
-        allowed: "at least 2 with OVERFLOW=block: one place is kept for a consumer".to_owned(),
+        allowed:
+            "at least 2 with OVERFLOW=block, be it in TOPICS_FILE: one place is kept for a consumer"
+                .to_owned(),
     })
 }
 
 /// `BROKER_BYTES` holds one full backlog and, where producers wait for every consumer to have
 /// room, one of the largest messages for each: with less, one consumer's backlog could keep
 /// another from ever having room.
-fn room(values: &Values) -> Option<Broken> {
-    let config = values.broker_config();
+fn room(config: &Config) -> Option<Broken> {
     let least = config.least_broker_bytes();
+    let of_rules = config.topics.rules.iter().filter_map(|rule| rule.bytes);
+    let of_rules = of_rules.max().unwrap_or(0);
     if config.broker_bytes >= least {
         None
+    } else if least == of_rules && of_rules > config.backlog_bytes {
+        Some(Broken {
+            name: "BROKER_BYTES",
+            others: &["TOPICS_FILE"],
+            allowed: format!(
+                "at least the bytes of every rule in TOPICS_FILE ({}), so that one full backlog fits",
+                size(of_rules)
+            ),
+        })
     } else if least > config.backlog_bytes {
         Some(Broken {
             name: "BROKER_BYTES",
             others: &["MAX_CONSUMERS", "OVERFLOW", "DELIVERY_MODE"],
             allowed: format!(
                 "at least MAX_CONSUMERS x {MAX_FRAME} ({}) with OVERFLOW=block and \
-                 DELIVERY_MODE=broadcast: a producer blocks until every consumer has room for its \
+                 DELIVERY_MODE=broadcast, be it in TOPICS_FILE: a producer blocks until every consumer has room for its \
                  message, so there must be room for one of the largest for each",
                 size(least)
             ),
@@ -159,7 +170,7 @@ mod tests {
                 .to_string(),
             "BROKER_BYTES: \"104857999B\" is not allowed: \
              use at least MAX_CONSUMERS x 1048580 (104858KB) with OVERFLOW=block and \
-             DELIVERY_MODE=broadcast: a producer blocks until every consumer has room for its \
+             DELIVERY_MODE=broadcast, be it in TOPICS_FILE: a producer blocks until every consumer has room for its \
              message, so there must be room for one of the largest for each"
         );
         assert!(blocking("104858000", "broadcast", "block").is_ok());

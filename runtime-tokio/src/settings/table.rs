@@ -33,13 +33,13 @@ const PLACES: Allowed = Allowed::Number {
     max: 1_000_000,
     unit: "",
 };
-const MESSAGES: Allowed = Allowed::Number {
+pub(super) const MESSAGES: Allowed = Allowed::Number {
     min: 1,
     max: 100_000_000,
     unit: "messages",
 };
 /// A backlog that could not hold one message of the largest size would drop it for ever.
-const BACKLOG: Allowed = Allowed::Size {
+pub(super) const BACKLOG: Allowed = Allowed::Size {
     min: MAX_FRAME as u64,
     max: 1 << 40,
     or_zero: false,
@@ -64,6 +64,19 @@ const SPAN: Allowed = Allowed::Time {
     min: 0,
     max: 3_600_000,
     or_zero: false,
+};
+
+/// Things that are counted, of which there may be none.
+const COUNT: Allowed = Allowed::Number {
+    min: 0,
+    max: 1_000_000,
+    unit: "",
+};
+/// Up to a year, of 365.25 days.
+const IDLE: Allowed = Allowed::Time {
+    min: 1_000,
+    max: 31_557_600_000,
+    or_zero: true,
 };
 
 /// Every setting, in the order in which they are listed everywhere.
@@ -103,8 +116,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "OVERFLOW",
         default: "drop",
-        allowed: Allowed::OneOf(&["drop", "block"]),
-        help: "Where there is no room: drop the newest message, or block its producer.",
+        allowed: Allowed::OneOf(&["drop", "block", "reject", "drop_oldest"]),
+        help: "No room: drop the newest message, block or reject its producer, or drop_oldest in broadcast.",
         memory: None,
         secret: false,
     },
@@ -124,7 +137,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "MAX_CONNECTIONS",
         default: "10000",
         allowed: PLACES,
-        help: "Connections at a time; with OVERFLOW=block a tenth is reserved for consumers.",
+        help: "Connections at a time; where producers may wait, a tenth is reserved for consumers.",
         memory: Some(
             "For each connection a file descriptor and, while it is idle, 1.5 KiB (measured: the \
              broker takes 19 MiB with 10,000 idle producers, 39 MiB with half a message read from \
@@ -170,12 +183,91 @@ pub static SETTINGS: &[Setting] = &[
         name: "BROKER_BYTES",
         default: "512MiB",
         allowed: BACKLOG,
-        help: "Bytes that may wait in all backlogs together; at least BACKLOG_BYTES.",
+        help: "Bytes of all messages that the broker holds, whole or not; at least BACKLOG_BYTES.",
         memory: Some(
-            "At most twice this many bytes for all messages that wait, and the overhead that \
-             QUEUE_CAPACITY names. A message that waits for several consumers counts once for \
-             each, though it is kept once.",
+            "At most twice this many bytes for all messages: those that wait, in a backlog or with a \
+             blocked producer, those on their way to consumers, and those of which a part has \
+             arrived. The overhead that QUEUE_CAPACITY names comes on top. A message that waits for \
+             several consumers counts once for each, though it is kept once. An unfinished message \
+             counts from 16 KiB on. When the bytes run short, the producer with the largest \
+             unfinished message is disconnected, unless all unfinished messages together take no more \
+             than an eighth of this, or one largest message. There is always room for one largest \
+             message (with OVERFLOW=block, for each consumer), even beyond this bound.",
         ),
+        secret: false,
+    },
+    Setting {
+        name: "DEFAULT_TOPIC",
+        default: "default",
+        allowed: Allowed::Topic,
+        help: "Topic of clients that name none, and of those that speak version 1.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "TOPIC_CREATION",
+        default: "on",
+        allowed: Allowed::OneOf(&["on", "off"]),
+        help: "on: a topic that a client names is made. off: only if a rule of TOPICS_FILE matches it.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "TOPICS_FILE",
+        default: "",
+        allowed: Allowed::File,
+        help: "TOML file of rules that say how some topics differ from the others; none: all are alike.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "MAX_TOPICS",
+        default: "1000",
+        allowed: PLACES,
+        help: "Topics at a time, without dead-letter topics; one more is refused.",
+        memory: Some(
+            "Some 1 KiB for each topic, and as much for its dead-letter topic if it has one.",
+        ),
+        secret: false,
+    },
+    Setting {
+        name: "MAX_GROUPS",
+        default: "10000",
+        allowed: COUNT,
+        help: "Named groups at a time, over all topics; one more is refused, unless it is declared.",
+        memory: Some("Some 512 bytes for each, and its backlog, within BROKER_BYTES."),
+        secret: false,
+    },
+    Setting {
+        name: "MAX_PRODUCER_NAMES",
+        default: "10000",
+        allowed: COUNT,
+        help: "Producers' names remembered without a connection; who left first is forgotten first.",
+        memory: Some("Up to 512 bytes for each."),
+        secret: false,
+    },
+    Setting {
+        name: "TOPIC_IDLE_MS",
+        default: "1day",
+        allowed: IDLE,
+        help: "Time after which a topic is forgotten that holds nothing and that nobody uses; 0: never.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "GROUP_IDLE_MS",
+        default: "1day",
+        allowed: IDLE,
+        help: "Time after which a named group without members ends, and loses what it holds; 0: never.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "PRODUCER_IDLE_MS",
+        default: "1day",
+        allowed: IDLE,
+        help: "Time for which a producer's name is remembered without a connection; 0: for ever.",
+        memory: None,
         secret: false,
     },
     Setting {
@@ -209,7 +301,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "ROLE_LINE_BYTES",
-        default: "1KiB",
+        default: "4KiB",
         allowed: Allowed::Size {
             min: 16,
             max: 65_536,
@@ -217,6 +309,14 @@ pub static SETTINGS: &[Setting] = &[
         },
         help: "Longest role line.",
         memory: Some("This many bytes for each connection that has not named its role yet."),
+        secret: false,
+    },
+    Setting {
+        name: "FRAME_TIMEOUT_MS",
+        default: "30s",
+        allowed: DEADLINE,
+        help: "Time that a producer may pause in the middle of a message before it is disconnected.",
+        memory: None,
         secret: false,
     },
     Setting {
@@ -260,8 +360,7 @@ pub static SETTINGS: &[Setting] = &[
         memory: Some(
             "Producers take turns in two buffers of this many bytes (measured: 100 that flood and \
              the broker take 10 MiB). One that pauses in the middle of a message keeps a buffer of \
-             its own: this many bytes, or up to 2 MiB if that is more. With OVERFLOW=block another \
-             read for each producer that waits for room.",
+             its own of up to 2 MiB, which counts within BROKER_BYTES.",
         ),
         secret: false,
     },

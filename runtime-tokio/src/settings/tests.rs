@@ -1,7 +1,7 @@
 //! What users may write, and what they are told.
 
 use super::*;
-use message_queue_core::{DeliveryMode, Overflow};
+use message_queue_core::{DeliveryMode, Overflow, TopicsConfig};
 use std::net::Ipv6Addr;
 use std::os::unix::ffi::OsStringExt;
 
@@ -87,6 +87,10 @@ fn every_allowed_value_fits_its_field() {
             Allowed::OneOf(words) => words.iter().map(|word| (*word).to_owned()).collect(),
             Allowed::IpAddress => vec!["::1".to_owned(), "127.0.0.1".to_owned()],
             Allowed::Directory => vec!["/var/lib/message queue".to_owned()],
+            Allowed::Topic => vec!["orders.eu".to_owned()],
+            Allowed::File => {
+                vec![concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/topics.toml").to_owned()]
+            }
             Allowed::LogFilter => vec!["debug,a::b=trace".to_owned()],
         };
         for value in values {
@@ -127,6 +131,14 @@ fn what_concerns_the_broker_reaches_it() {
         ("WRITE_BYTES", "4106"),
         ("ROLE_LINE_BYTES", "17"),
         ("READ_BYTES", "4107"),
+        ("DEFAULT_TOPIC", "orders"),
+        ("TOPIC_CREATION", "off"),
+        ("MAX_TOPICS", "11"),
+        ("MAX_GROUPS", "0"),
+        ("MAX_PRODUCER_NAMES", "12"),
+        ("TOPIC_IDLE_MS", "0"),
+        ("GROUP_IDLE_MS", "1h"),
+        ("PRODUCER_IDLE_MS", "2days"),
     ]);
     let config = Config {
         delivery: DeliveryMode::Queue,
@@ -141,6 +153,18 @@ fn what_concerns_the_broker_reaches_it() {
         write_timeout: Duration::from_millis(9),
         min_consumer_rate: 10,
         write_bytes: 4_106,
+        topics: TopicsConfig {
+            default_topic: TopicName::new("orders").unwrap(),
+            creation: false,
+            max_topics: 11,
+            max_groups: 0,
+            max_producer_names: 12,
+            topic_idle: None,
+            group_idle: Some(Duration::from_secs(3600)),
+            producer_idle: Some(Duration::from_secs(2 * 86_400)),
+            rules: Vec::new(),
+        },
+        ..Config::default()
     };
     assert_eq!(settings.broker_config(), config);
     assert_eq!(settings.decoder_config().role_line_bytes, 17);

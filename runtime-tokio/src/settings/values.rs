@@ -1,7 +1,8 @@
 //! The settings with their types.
 
 use crate::record::Payloads;
-use message_queue_core::{Config, DeliveryMode, Overflow};
+use message_queue_core::names::TopicName;
+use message_queue_core::{Config, DeliveryMode, Overflow, TopicRule, TopicsConfig};
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -27,10 +28,20 @@ pub(super) struct Values {
     pub(super) queue_capacity: usize,
     pub(super) backlog_bytes: usize,
     pub(super) broker_bytes: usize,
+    pub(super) default_topic: TopicName,
+    pub(super) topic_creation: Switch,
+    pub(super) topics_file: Option<PathBuf>,
+    pub(super) max_topics: usize,
+    pub(super) max_groups: usize,
+    pub(super) max_producer_names: usize,
+    pub(super) topic_idle_ms: u64,
+    pub(super) group_idle_ms: u64,
+    pub(super) producer_idle_ms: u64,
     pub(super) max_http_connections: usize,
     pub(super) http_timeout_ms: u64,
     pub(super) role_timeout_ms: u64,
     pub(super) role_line_bytes: usize,
+    pub(super) frame_timeout_ms: u64,
     pub(super) write_timeout_ms: u64,
     pub(super) min_consumer_rate: usize,
     pub(super) write_bytes: usize,
@@ -51,8 +62,9 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// What of it concerns the core.
-    pub(super) fn broker_config(&self) -> Config {
+    /// What of it concerns the core, with the rules of the topics file.
+    pub(super) fn broker_config(&self, rules: Vec<TopicRule>) -> Config {
+        let unless_zero = |millis| Some(Duration::from_millis(millis)).filter(|it| !it.is_zero());
         Config {
             delivery: self.delivery_mode,
             overflow: self.overflow,
@@ -66,8 +78,28 @@ impl Values {
             write_timeout: Duration::from_millis(self.write_timeout_ms),
             min_consumer_rate: self.min_consumer_rate,
             write_bytes: self.write_bytes,
+            topics: TopicsConfig {
+                default_topic: self.default_topic.clone(),
+                creation: self.topic_creation == Switch::On,
+                max_topics: self.max_topics,
+                max_groups: self.max_groups,
+                max_producer_names: self.max_producer_names,
+                topic_idle: unless_zero(self.topic_idle_ms),
+                group_idle: unless_zero(self.group_idle_ms),
+                producer_idle: unless_zero(self.producer_idle_ms),
+                rules,
+            },
+            ..Config::default()
         }
     }
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Switch {
+    On,
+    Off,
 }
 
 /// The words for [`DeliveryMode`]: the core knows nothing of serde.
@@ -84,6 +116,9 @@ enum DeliveryModeWord {
 enum OverflowWord {
     Drop,
     Block,
+    Reject,
+    #[serde(rename = "drop_oldest")]
+    DropOldest,
 }
 
 /// The least severe level that is logged.

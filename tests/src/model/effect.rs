@@ -8,7 +8,7 @@ pub type Effect = Output<Vec<Vec<u8>>>;
 /// What the core did, message by message.
 pub fn effect(output: Output) -> Effect {
     output.map_write(|write| {
-        let bodies = write.batches().iter().flat_map(|batch| batch.bodies());
+        let bodies = write.batches().flat_map(|batch| batch.bodies());
         bodies.map(|body| body.to_vec()).collect()
     })
 }

@@ -32,6 +32,7 @@ impl Model {
                 group: None,
                 in_flight: None,
                 taken: 0,
+                partial: 0,
             };
             self.connections.insert(conn, connection);
         }
@@ -55,7 +56,7 @@ impl Model {
             ..
         } = self.config;
         let reserved = match overflow {
-            Overflow::Drop => 0,
+            Overflow::Drop | Overflow::Reject | Overflow::DropOldest => 0,
             Overflow::Block => max_consumers.min(1.max(max_connections / 10)),
         };
         let producers = self.with_role(Some(Role::Producer)).len() + self.departed();
@@ -108,11 +109,16 @@ impl Model {
 
     /// A connection that is closing is given nothing more; the first reason stands.
     pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
-        let connection = self.connection(conn);
-        if connection.closing.is_some() {
-            return;
+        if self.connection(conn).closing.is_none() {
+            self.begin_to_close(conn, reason);
+            self.offer_parked();
         }
+    }
+
+    pub(super) fn begin_to_close(&mut self, conn: ConnId, reason: CloseReason) {
+        let connection = self.connection(conn);
         connection.closing = Some(reason);
+        connection.partial = 0;
         if let Some(id) = connection.group {
             self.group(id).idle.retain(|idle| *idle != conn);
         }
@@ -130,7 +136,7 @@ impl Model {
             self.take_back(id, in_flight);
         }
         match id {
-            GroupId::Shared => self.share_out(id),
+            GroupId::Shared | GroupId::Named(_) => self.share_out(id),
             GroupId::Own(_) => {
                 let lost_by = if reason == CloseReason::DrainTimeout {
                     DropReason::Shutdown

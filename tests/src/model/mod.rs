@@ -5,12 +5,14 @@
 //! It was written from the rules, not from the core, so the two agree only where both are right.
 //!
 //! One file a rule: `publish.rs` (who gets a message, and who has no room for it), `share.rs` (how
-//! idle consumers share what waits), `lifecycle.rs` (connections come and go), `drain.rs` (the
-//! orderly end), `purge.rs` (the queue is emptied), `timeouts.rs` (what happens by itself), `tally.rs` (what is counted).
+//! idle consumers share what waits), `partial.rs` (frames that are not whole yet), `lifecycle.rs`
+//! (connections come and go), `drain.rs` (the orderly end), `purge.rs` (the queue is emptied),
+//! `timeouts.rs` (what happens by itself), `tally.rs` (what is counted).
 
 mod drain;
 mod effect;
 mod lifecycle;
+mod partial;
 mod publish;
 mod purge;
 mod share;
@@ -58,6 +60,8 @@ struct Connection {
     in_flight: Option<InFlight>,
     /// How many bytes its socket has taken in all.
     taken: u64,
+    /// How many bytes of a frame that is not whole are held for it.
+    partial: usize,
 }
 
 /// The one write on its way to a consumer.
@@ -127,13 +131,21 @@ impl Model {
             _ if self.connections[&conn].closing.is_some() => {}
             Input::Role(role) => self.take_role(conn, *role),
             Input::Batch(batch) => {
+                // Its frame is whole.
+                self.connection(conn).partial = 0;
                 self.publish(conn, batch.bodies().map(|body| body.to_vec()).collect());
+                self.offer_parked();
+            }
+            Input::Options(_) | Input::BadOptions(_) | Input::Control(_) | Input::Heard => {
+                unreachable!("this model is of version 1")
             }
             Input::Broke(error) => self.close(conn, CloseReason::Protocol(*error)),
             Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),
             Input::NothingToRead => self.nothing_to_read(conn),
             Input::EndedByOperator => self.close(conn, CloseReason::EndedByOperator),
+            Input::Partial { bytes } => self.hold_partial(conn, *bytes),
+            Input::FrameStalled => self.close(conn, CloseReason::FrameTimeout),
         }
         self.go_on_draining();
         std::mem::take(&mut self.effects)

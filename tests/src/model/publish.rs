@@ -1,7 +1,8 @@
 //! Who gets a message, and who has no room for it.
 
 use super::{Effect, Message, Model};
-use message_queue_core::{ConnId, DropReason, GroupId, Overflow};
+use message_queue_core::wire::MAX_FRAME;
+use message_queue_core::{ConnId, DeliveryMode, DropReason, GroupId, Overflow};
 
 impl Model {
     /// A producer sent these messages, in one batch.
@@ -13,7 +14,7 @@ impl Model {
         };
         let messages: Vec<Message> = bodies.into_iter().map(message).collect();
         match self.config.overflow {
-            Overflow::Drop => self.offer(messages),
+            Overflow::Drop | Overflow::Reject | Overflow::DropOldest => self.offer(messages),
             Overflow::Block => {
                 let waits = if self.parked.is_empty() {
                     self.offer_what_fits(messages)
@@ -55,7 +56,8 @@ impl Model {
     /// after it in that batch.
     fn lose_what_does_not_fit(&mut self, id: GroupId) {
         let (newest, config) = (self.batches, self.config.clone());
-        let of_others = self.held_bytes() - bytes(&self.groups[&id].waiting);
+        let of_others = self.waiting_bytes() - bytes(&self.groups[&id].waiting);
+        let may_wait = self.may_wait();
         let group = self.group(id);
         let mut held = 0;
         for at in 0..group.waiting.len() {
@@ -64,7 +66,7 @@ impl Model {
                 DropReason::BacklogMessages
             } else if held > config.backlog_bytes {
                 DropReason::BacklogBytes
-            } else if of_others + held > config.broker_bytes {
+            } else if of_others + held > may_wait {
                 DropReason::BrokerBytes
             } else {
                 continue;
@@ -93,16 +95,35 @@ impl Model {
 
     /// Whether every group has room for these messages, and the broker for all the groups.
     fn fits_everywhere(&self, messages: &[Message]) -> bool {
-        let (config, more) = (&self.config, bytes(messages));
+        let more = bytes(messages) * self.groups.len();
+        self.groups.is_empty()
+            || (self.fits_every_backlog(messages) && self.waiting_bytes() + more <= self.may_wait())
+    }
+
+    fn fits_every_backlog(&self, messages: &[Message]) -> bool {
+        let config = &self.config;
         self.groups.values().all(|group| {
             group.waiting.len() + messages.len() <= config.backlog_messages()
-                && bytes(&group.waiting) + more <= config.backlog_bytes
-                && self.held_bytes() + more * self.groups.len() <= config.broker_bytes
+                && bytes(&group.waiting) + bytes(messages) <= config.backlog_bytes
         })
     }
 
-    /// Producers that wait for room publish as much as there is room for, one after the other.
+    /// Whether what was parked first has room in every backlog, and waits for bytes alone.
+    pub(super) fn waits_for_bytes(&self) -> bool {
+        let first = self.parked.first();
+        first.is_some_and(|(_, messages)| self.fits_every_backlog(&messages[..1]))
+    }
+
+    /// Producers that wait for room publish as much as there is room for, one after the other. Where
+    /// begun frames are in the way, they make room.
     pub(super) fn offer_parked(&mut self) {
+        self.offer_what_was_parked();
+        while self.give_up_a_partial() {
+            self.offer_what_was_parked();
+        }
+    }
+
+    fn offer_what_was_parked(&mut self) {
         while !self.parked.is_empty() {
             let (conn, messages) = self.parked.remove(0);
             let waits = self.offer_what_fits(messages);
@@ -116,12 +137,31 @@ impl Model {
         }
     }
 
-    /// Bytes that wait in all groups.
-    fn held_bytes(&self) -> usize {
-        self.groups
-            .values()
-            .map(|group| bytes(&group.waiting))
-            .sum()
+    /// Bytes that wait, on their way to consumers or not.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        let groups = self.groups.keys();
+        groups.map(|id| self.waiting(*id).bytes as usize).sum()
+    }
+
+    /// How many of them there may be: what others have parked and begun takes room. But the
+    /// largest message is always let in.
+    fn may_wait(&self) -> usize {
+        let others = self.parked_bytes() + self.partial_bytes();
+        let left = self.config.broker_bytes.saturating_sub(others);
+        left.max(self.largest_message_for_all())
+    }
+
+    pub(super) fn largest_message_for_all(&self) -> usize {
+        match (self.config.overflow, self.config.delivery) {
+            (Overflow::Block, DeliveryMode::Broadcast) => self.config.max_consumers * MAX_FRAME,
+            (Overflow::Block, DeliveryMode::Queue)
+            | (Overflow::Drop | Overflow::Reject | Overflow::DropOldest, _) => MAX_FRAME,
+        }
+    }
+
+    pub(super) fn parked_bytes(&self) -> usize {
+        let parked = self.parked.iter();
+        parked.map(|(_, messages)| bytes(messages)).sum()
     }
 }
 

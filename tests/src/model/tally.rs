@@ -12,6 +12,9 @@ impl Model {
         stats.connections = self.connections.len();
         stats.producers = self.with_role(Some(Role::Producer)).len();
         stats.consumers = self.with_role(Some(Role::Consumer)).len();
+        // Version 1 knows one topic, and of a group of it each consumer is a member.
+        stats.topics = 1;
+        stats.memberships = stats.consumers;
         for id in self.groups.keys() {
             stats.flow.waiting += self.waiting(*id);
         }
@@ -29,12 +32,16 @@ impl Model {
         };
         let view = |(id, group): (&GroupId, &Group)| GroupView {
             id: *id,
+            name: None,
             members: members(id),
             flow: Flow {
                 waiting: self.waiting(*id),
                 ..group.flow
             },
             backlog: count(&group.waiting),
+            unsettled: Count::ZERO,
+            delayed: Count::ZERO,
+            given_up: Count::ZERO,
         };
         self.groups.iter().map(view).collect()
     }

@@ -100,6 +100,7 @@ impl Lockstep {
             Action::Resets => self.input(conn, &Input::PeerReset),
             Action::HasNothingToRead => self.input(conn, &Input::NothingToRead),
             Action::IsEndedByOperator => self.input(conn, &Input::EndedByOperator),
+            Action::Stalls => self.input(conn, &Input::FrameStalled),
             Action::Takes(bytes) => self.takes(conn, *bytes),
             Action::TakesAll => self.takes(conn, usize::MAX),
             Action::IsSealedLate => socket.sealed_late = true,
@@ -116,6 +117,7 @@ impl Lockstep {
             Action::Sends(_) | Action::Closes => !socket.has_ended(),
             Action::Resets | Action::IsEndedByOperator => true,
             Action::HasNothingToRead => self.broker.is_draining() && socket.would_wait(),
+            Action::Stalls => socket.is_mid_frame() && socket.would_wait(),
             Action::Takes(_) | Action::TakesAll => socket.in_flight > 0,
             Action::IsSealedLate => !socket.closed,
             Action::IsSealed => socket.closed && !socket.sealed,
@@ -266,7 +268,7 @@ impl Lockstep {
             }
             Effect::Pause { .. } => socket.paused = true,
             Effect::Resume { .. } => socket.paused = false,
-            Effect::Registered { .. } | Effect::Dropped { .. } => {}
+            Effect::Farewell { .. } | Effect::Registered { .. } | Effect::Dropped { .. } => {}
         }
     }
 

@@ -17,6 +17,7 @@
 //! purge
 //! c3 is ended by an operator
 //! c2 has nothing to read
+//! c2 stalls
 //! c2 resets
 //! c1 closes
 //! ```
@@ -100,6 +101,8 @@ pub enum Action {
     HasNothingToRead,
     /// An operator wants the connection closed.
     IsEndedByOperator,
+    /// It has begun a frame, and nothing more of it has come for too long.
+    Stalls,
     /// The peer ends its side of the stream. Everything it sent arrives first.
     Closes,
     /// The connection is reset. What it sent and was not read yet is lost.

@@ -66,6 +66,8 @@ impl Script {
                 *overflow = match value {
                     "drop" => Overflow::Drop,
                     "block" => Overflow::Block,
+                    "reject" => Overflow::Reject,
+                    "drop_oldest" => Overflow::DropOldest,
                     _ => return None,
                 };
             }
@@ -81,6 +83,8 @@ impl Script {
             Setting::Delivery(DeliveryMode::Queue) => "queue".to_owned(),
             Setting::Overflow(Overflow::Drop) => "drop".to_owned(),
             Setting::Overflow(Overflow::Block) => "block".to_owned(),
+            Setting::Overflow(Overflow::Reject) => "reject".to_owned(),
+            Setting::Overflow(Overflow::DropOldest) => "drop_oldest".to_owned(),
             Setting::Number(number) => number.to_string(),
             Setting::Time(time) => seconds(*time),
         })

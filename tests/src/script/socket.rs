@@ -2,7 +2,7 @@
 
 use super::Bytes;
 use message_queue_core::Input;
-use message_queue_core::wire::{Decoded, Decoder, DecoderConfig};
+use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, SpareBuffers};
 use std::collections::VecDeque;
 
 /// The broker's end of a connection, and what is on its way to it.
@@ -74,12 +74,20 @@ impl Socket {
         !self.paused && self.arrived.is_empty() && !self.decoding
     }
 
+    /// Whether part of a frame has come and the rest has not.
+    pub(super) fn is_mid_frame(&self) -> bool {
+        !self.closed && self.decoder.is_mid_frame()
+    }
+
     /// Reads and decodes until there is an input for the broker; none if it takes more to go on,
-    /// or if the broker wants none.
+    /// or if the broker wants none and knows what is kept meanwhile.
     pub(super) fn next_input(&mut self) -> Option<Input> {
         while !self.paused && !self.closed {
             if !self.decoding {
-                match self.arrived.front_mut()? {
+                let Some(arrival) = self.arrived.front_mut() else {
+                    break;
+                };
+                match arrival {
                     Arrival::Bytes { bytes, read } => {
                         *read += receive(&bytes[*read..], &mut self.decoder);
                         if *read == bytes.len() {
@@ -98,14 +106,20 @@ impl Socket {
                 return input;
             }
         }
-        None
+        if self.closed {
+            return None;
+        }
+        self.decoder.park(&mut SpareBuffers::default());
+        let bytes = self.decoder.report_partial()?;
+        Some(Input::Partial { bytes })
     }
 
     fn decode(&mut self) -> Option<Input> {
         match self.decoder.next() {
             Ok(None) => None,
-            Ok(Some(Decoded::Role(role))) => Some(Input::Role(role)),
-            Ok(Some(Decoded::Batch(batch))) => Some(Input::Batch(batch)),
+            // The model knows version 1 alone.
+            Ok(Some(Decoded::Options(_) | Decoded::BadOptions(_))) => Some(Input::PeerReset),
+            Ok(Some(decoded)) => Some(decoded.into()),
             Err(error) => Some(Input::Broke(error)),
         }
     }

@@ -77,6 +77,7 @@ impl Action {
             "s socket is sealed" => Self::IsSealed,
             "has nothing to read" => Self::HasNothingToRead,
             "is ended by an operator" => Self::IsEndedByOperator,
+            "stalls" => Self::Stalls,
             "closes" => Self::Closes,
             "resets" => Self::Resets,
             _ => {
@@ -182,6 +183,7 @@ impl fmt::Display for Step {
             Self::On(conn, Action::IsEndedByOperator) => {
                 write!(f, "{conn} is ended by an operator")
             }
+            Self::On(conn, Action::Stalls) => write!(f, "{conn} stalls"),
             Self::On(conn, Action::Closes) => write!(f, "{conn} closes"),
             Self::On(conn, Action::Resets) => write!(f, "{conn} resets"),
         }
@@ -218,6 +220,7 @@ pub(super) fn told(effect: &Effect) -> String {
             let messages = write.iter().map(|it| format!(" {}", Literal::of(it)));
             format!("write to {conn}:{}", messages.collect::<String>())
         }
+        Effect::Farewell { conn, bytes } => format!("tell {conn} the last: {}", Literal::of(bytes)),
         Effect::Close { conn, reason } => format!("close {conn} ({reason})"),
         Effect::Pause { conn } => format!("stop reading from {conn}"),
         Effect::Resume { conn } => format!("read from {conn} again"),

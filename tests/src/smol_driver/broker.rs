@@ -159,6 +159,11 @@ impl BrokerTask {
                         self.to_write.push_back(conn);
                     }
                 }
+                Output::Farewell { conn, bytes } => {
+                    if let Some(connection) = self.connections.get_mut(&conn) {
+                        connection.say_farewell(&bytes);
+                    }
+                }
                 Output::Close { conn, reason } => {
                     if let Some(connection) = self.connections.remove(&conn) {
                         self.sealed.push_back((conn, connection.close(reason)));

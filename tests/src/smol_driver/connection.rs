@@ -28,6 +28,8 @@ pub(super) struct Connection {
     reader_waits: bool,
     /// The core does not want to hear from this producer.
     paused: bool,
+    /// Its peer was told why it is closed: it need not see a reset.
+    was_told_the_last: bool,
 }
 
 /// How a write went.
@@ -51,6 +53,7 @@ impl Connection {
             go_on,
             reader_waits: false,
             paused: false,
+            was_told_the_last: false,
         }
     }
 
@@ -62,9 +65,9 @@ impl Connection {
     pub(super) fn start(&mut self, write: Write) {
         debug_assert!(self.unwritten.is_empty(), "one write at a time");
         self.unwritten = write
-            .batches()
+            .pieces()
             .iter()
-            .map(|batch| batch.as_bytes().clone())
+            .map(|piece| piece.as_bytes().clone())
             .collect();
     }
 
@@ -126,11 +129,19 @@ impl Connection {
         }
     }
 
+    /// Tells the peer the last, if its socket takes that now and nothing is on its way before it.
+    pub(super) fn say_farewell(&mut self, bytes: &[u8]) {
+        if self.unwritten.is_empty() {
+            let told = self.socket.get_ref().write(bytes);
+            self.was_told_the_last = told.is_ok_and(|told| told == bytes.len());
+        }
+    }
+
     /// Ends the connection. In an orderly end what the socket has taken still goes out; every other
     /// is a reset. Returns how much it has taken in all.
     pub(super) fn close(self, reason: CloseReason) -> u64 {
         // It fails if the peer is gone, and then there is nobody to be told.
-        if reason.is_orderly() {
+        if reason.is_orderly() || self.was_told_the_last {
             let _ = self.socket.get_ref().shutdown(Shutdown::Write);
         } else {
             let _ = SockRef::from(self.socket.get_ref()).set_linger(Some(Duration::ZERO));

@@ -1,7 +1,7 @@
 //! The task that reads from one connection. It decodes, and hands what it finds to the broker's task.
 
 use super::{Event, Socket};
-use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
+use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role, SpareBuffers};
 use message_queue_core::{ConnId, Input};
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
@@ -46,6 +46,12 @@ impl Reader {
                 },
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    decoder.park(&mut SpareBuffers::default());
+                    if let Some(bytes) = decoder.report_partial()
+                        && self.tell(Input::Partial { bytes }).await.is_err()
+                    {
+                        return;
+                    }
                     if self.readable_in_time(is_consumer).await {
                         continue;
                     }
@@ -84,13 +90,19 @@ impl Reader {
         loop {
             match decoder.next() {
                 Ok(None) => return Ok(()),
-                Ok(Some(Decoded::Role(role))) => {
-                    *is_consumer = role == Role::Consumer;
-                    self.tell(Input::Role(role)).await?;
-                }
-                Ok(Some(Decoded::Batch(batch))) => {
-                    self.tell(Input::Batch(batch)).await?;
-                    self.permits.recv().await.map_err(|_| Ended)?;
+                Ok(Some(decoded)) => {
+                    match &decoded {
+                        Decoded::Role(role) => *is_consumer = *role == Role::Consumer,
+                        Decoded::Options(options) => {
+                            *is_consumer = options.role() == Role::Consumer;
+                        }
+                        Decoded::BadOptions(_) | Decoded::Batch(_) | Decoded::Control(_) => {}
+                    }
+                    let is_batch = matches!(decoded, Decoded::Batch(_));
+                    self.tell(decoded.into()).await?;
+                    if is_batch {
+                        self.permits.recv().await.map_err(|_| Ended)?;
+                    }
                 }
                 Err(error) => {
                     self.tell(Input::Broke(error)).await?;

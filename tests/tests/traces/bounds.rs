@@ -108,6 +108,49 @@ fn with_block_a_producer_is_not_read_from_until_there_is_room() {
 }
 
 #[test]
+fn frames_that_are_not_whole_count_and_the_largest_goes_where_there_is_no_room() {
+    assert_trace!(
+        r#"
+        config delivery=queue backlog_bytes=2000000 broker_bytes=2000000
+        c1 opens
+        c1 sends "PRODUCER\n" bytes "\0\x10\0\0" "x"*700000
+        c2 opens
+        c2 sends "PRODUCER\n" bytes "\0\x10\0\0" "y"*600000
+        # 699,992 bytes are left, but one largest message may wait in any case. The next has no room.
+        c3 opens
+        c3 sends "PRODUCER\n" frames "z"*600000
+        c3 sends frames "z"*500000
+        c2 sends bytes "y"*90000
+        # Now they are too many, and c4 holds most.
+        c4 opens
+        c4 sends "PRODUCER\n" bytes "\0\x10\0\0" "w"*800000
+        c1 stalls
+        # What is whole is a message, and no part of one any more.
+        c2 sends bytes "y"*358576
+        c3 sends frames "z"*300000
+        "#
+    );
+}
+
+#[test]
+fn frames_that_are_not_whole_give_way_to_a_message_that_waits_for_bytes() {
+    assert_trace!(
+        r#"
+        config delivery=queue overflow=block backlog_bytes=2500000 broker_bytes=2500000
+        c1 opens
+        c1 sends "PRODUCER\n" frames "x"*900000
+        c2 opens
+        c2 sends "PRODUCER\n" bytes "\0\x10\0\0" "y"*600000
+        c3 opens
+        c3 sends "PRODUCER\n" bytes "\0\x10\0\0" "z"*600000
+        # 400,000 bytes are left. Of those that hold as much, the one that came last goes.
+        c1 sends frames "x"*700000
+        c2 stalls
+        "#
+    );
+}
+
+#[test]
 fn with_block_in_broadcast_a_message_waits_until_every_consumer_has_room() {
     assert_trace!(
         r#"

@@ -66,6 +66,15 @@ fn each_message_has_its_sequence_its_attempt_and_its_position() {
 }
 
 #[test]
+fn positions_of_one_connection_can_be_counted() {
+    let at = |connection, place| Position { connection, place };
+    assert_eq!(at(1, 3).messages_to(at(1, 3)), 1);
+    assert_eq!(at(1, 3).messages_to(at(1, 7)), 5);
+    assert_eq!(at(1, 3).messages_to(at(1, 2)), 0);
+    assert_eq!(at(1, 3).messages_to(at(2, 7)), 0);
+}
+
+#[test]
 fn what_is_settled_one_by_one_is_one_range() {
     let mut client = connected();
     tell_control(&mut client, &run(1, 1));
@@ -127,7 +136,30 @@ fn leaving_settles_first() {
     client.leave();
     let bytes = transmitted(&mut client);
     assert!(bytes.ends_with("\\x80\\x00\\x00\\x01\\x08"), "{bytes}");
-    assert_eq!(bytes.matches("\\x80\\x00\\x00").count(), 2);
+    // CREDIT 0 comes first: else what is settled would make room for more.
+    let pause = "\\x80\\x00\\x00\\t1\\x00\\x00\\x00\\x00\\x00\\x80\\x00\\x00";
+    let settle = "\\x80\\x00\\x00\\x160\\x01";
+    assert!(bytes.starts_with(&[pause, settle].concat()), "{bytes}");
+}
+
+#[test]
+fn a_credit_holds_on_the_next_connection_too() {
+    let mut client = connected();
+    client.credit(7, 1000);
+    client.disconnected();
+    client.connected(Now::START);
+    let line = "CONSUMER v=2 ack=1 prefetch=7 prefetch_bytes=1000\\n";
+    assert_eq!(transmitted(&mut client), line);
+    client.credit(0, 1000);
+    client.disconnected();
+    client.connected(Now::START);
+    let bytes = transmitted(&mut client);
+    let (line, pause) = bytes.split_once("\\n").expect("a line");
+    assert_eq!(line, "CONSUMER v=2 ack=1 prefetch=1 prefetch_bytes=1000");
+    assert!(
+        pause.starts_with("\\x80\\x00\\x00\\t1\\x00\\x00\\x00\\x00"),
+        "{pause}"
+    );
 }
 
 #[test]

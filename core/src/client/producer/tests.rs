@@ -131,6 +131,46 @@ fn what_is_refused_is_told_by_number() {
 }
 
 #[test]
+fn the_end_of_all_is_told_where_the_last_was_refused() {
+    let mut client = ProducerClient::new(options(None), Window::default());
+    connect(&mut client, 0);
+    client.send(batch(&["a", "b"])).expect("room");
+    transmitted(&mut client);
+    assert!(client.awaits_confirms());
+    assert_eq!(client.unconfirmed().messages, 2);
+    let reason = Reason {
+        code: "full".into(),
+        text: String::new(),
+    };
+    tell_control(
+        &mut client,
+        &Control::Confirmed {
+            position: 1,
+            unrouted: 0,
+        },
+    );
+    tell_control(
+        &mut client,
+        &Control::Refused(Range { from: 2, to: 2 }, reason),
+    );
+    assert_eq!(client.settled(), 2);
+    events(&mut client);
+    tell_control(
+        &mut client,
+        &Control::Confirmed {
+            position: 2,
+            unrouted: 0,
+        },
+    );
+    let told = ProducerEvent::Confirmed {
+        number: 2,
+        unrouted: 0,
+    };
+    assert_eq!(events(&mut client), [told]);
+    assert!(!client.awaits_confirms());
+}
+
+#[test]
 fn nothing_is_sent_after_goaway_and_a_final_error_says_so() {
     let mut client = ProducerClient::new(options(None), Window::default());
     connect(&mut client, 0);

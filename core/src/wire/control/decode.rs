@@ -1,33 +1,50 @@
 //! The body of a control frame into what it says.
 
 use super::table::{self, Link};
-use super::{Control, FIRST_SKIPPABLE, Lag, Origin, Outcome, Range, Reason};
+use super::{Control, FIRST_SKIPPABLE, Lag, MAX_CONTROL_BODY, Origin, Outcome, Range, Reason};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Why the body of a control frame is none.
+/// Why a control frame is none. A kind is said by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BadFrame {
-    /// It is empty.
-    Empty,
+    /// Its header announces a length that is not allowed.
+    Length(u32),
     /// Its kind is unknown, and not one that may be skipped.
     Unknown(u8),
-    /// This side may not send it.
-    WrongWay(&'static str),
+    /// This side may not send it, or not on this connection.
+    WrongWay(u8),
+    /// Something came behind a role line whose answer was to be waited for.
+    TooEarly,
     /// It ends inside a field, or a value in it is not allowed.
-    Field(&'static str),
+    Field(u8),
 }
 
 impl fmt::Display for BadFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("a control frame without a kind"),
+            Self::Length(length) => write!(
+                f,
+                "a control frame of {length} bytes; allowed: 1 to {MAX_CONTROL_BODY}"
+            ),
             Self::Unknown(code) => write!(f, "a control frame of the unknown kind {code:02x}"),
-            Self::WrongWay(name) => write!(f, "{name} does not come from this side"),
-            Self::Field(name) => write!(f, "{name} is cut short, or a value in it is not allowed"),
+            Self::WrongWay(code) => write!(f, "{} does not come from this side", name(*code)),
+            Self::TooEarly => f.write_str(
+                "a producer with a name waits for the answer to its role line before it sends anything",
+            ),
+            Self::Field(code) => write!(
+                f,
+                "{} is cut short, or a value in it is not allowed",
+                name(*code)
+            ),
         }
     }
+}
+
+fn name(code: u8) -> &'static str {
+    table::find(code).map_or("a control frame", |kind| kind.name)
 }
 
 impl core::error::Error for BadFrame {}
@@ -40,7 +57,7 @@ impl Control {
     /// See [`BadFrame`].
     pub fn decode(link: Link, body: &[u8]) -> Result<Option<Self>, BadFrame> {
         let Some((&code, fields)) = body.split_first() else {
-            return Err(BadFrame::Empty);
+            return Err(BadFrame::Length(0));
         };
         let Some(kind) = table::find(code) else {
             return if code < FIRST_SKIPPABLE {
@@ -50,11 +67,11 @@ impl Control {
             };
         };
         if !kind.may_come(link) {
-            return Err(BadFrame::WrongWay(kind.name));
+            return Err(BadFrame::WrongWay(code));
         }
         match Fields(fields).control(code, link) {
             Some(control) => Ok(Some(control)),
-            None => Err(BadFrame::Field(kind.name)),
+            None => Err(BadFrame::Field(code)),
         }
     }
 }

@@ -34,6 +34,7 @@ pub const FIRST_SKIPPABLE: u8 = 0x80;
 
 /// Positions or sequences from one to another; both ends belong to it, and the first is not behind the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Range {
     /// The first.
     pub from: u64,
@@ -43,6 +44,7 @@ pub struct Range {
 
 /// A code that a program can act upon, and a text for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Reason {
     /// One word of `a-z` and `_`. PROTOCOL.md lists them.
     pub code: String,
@@ -52,6 +54,7 @@ pub struct Reason {
 
 /// What became of messages, as a consumer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(u8)]
 pub enum Outcome {
     /// The work is done.
@@ -83,6 +86,7 @@ impl Outcome {
 
 /// What waits for a consumer's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lag {
     /// Messages.
     pub messages: u64,
@@ -92,6 +96,7 @@ pub struct Lag {
 
 /// Where the next message of a dead-letter topic came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Origin {
     /// Its sequence in the topic.
     pub sequence: u64,
@@ -109,6 +114,7 @@ pub struct Origin {
 
 /// A control frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Control {
     /// The messages that follow belong to this topic.
     Topic(String),

@@ -61,7 +61,10 @@ fn batches(decoder: &mut Decoder, mut bytes: &[u8]) -> Vec<FrameBatch> {
         while let Some(decoded) = decoder.next().expect("valid frames") {
             match decoded {
                 Decoded::Batch(batch) => batches.push(batch),
-                Decoded::Role(role) => panic!("a second role: {role}"),
+                other @ (Decoded::Role(_)
+                | Decoded::Options(_)
+                | Decoded::BadOptions(_)
+                | Decoded::Control(_)) => panic!("no frames: {other:?}"),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::text;
 use crate::names::{Name, TopicFilter, TopicName};
+use crate::wire::Role;
 use alloc::string::{String, ToString};
 use core::fmt;
 
@@ -19,6 +20,7 @@ pub const MAX_SESSION: usize = 64;
 
 /// The options of a role line, those included that were left out and have their defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RoleOptions {
     /// Of a producer.
     Producer(ProducerOptions),
@@ -28,8 +30,10 @@ pub enum RoleOptions {
 
 /// What both roles have.
 #[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Common {
-    /// Who the client is. Secret.
+    /// Who the client is. Secret: it is in no recording.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub token: Option<String>,
     /// A label for logs; no rights hang on it.
     pub client: Option<Name>,
@@ -40,6 +44,7 @@ pub struct Common {
 
 /// What a producer may ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProducerOptions {
     /// What both roles have.
     pub common: Common,
@@ -53,6 +58,7 @@ pub struct ProducerOptions {
 
 /// A producer that the broker knows again.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Identity {
     /// Its name.
     pub name: Name,
@@ -64,6 +70,7 @@ pub struct Identity {
 
 /// What a consumer may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConsumerOptions {
     /// What both roles have.
     pub common: Common,
@@ -87,6 +94,7 @@ pub struct ConsumerOptions {
 
 /// How the members of a group share its messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Share {
     /// All of them at a time.
     #[default]
@@ -97,6 +105,7 @@ pub enum Share {
 
 /// Where a new group begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Start {
     /// At the next message.
     #[default]
@@ -171,6 +180,14 @@ impl fmt::Debug for Common {
 }
 
 impl RoleOptions {
+    /// The role.
+    pub const fn role(&self) -> Role {
+        match self {
+            Self::Producer(_) => Role::Producer,
+            Self::Consumer(_) => Role::Consumer,
+        }
+    }
+
     /// The role line, its line feed included. What has its default is left out, but `v=2` is always said.
     pub fn line(&self) -> String {
         let mut line = Line::default();

@@ -36,6 +36,7 @@ const OPTIONS: [(&str, Option<Role>); 16] = [
 
 /// Which code a role line is refused with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BadOptionKind {
     /// `unsupported_version`
     Version,
@@ -47,6 +48,7 @@ pub enum BadOptionKind {
 
 /// Why the options of a role line are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BadOption {
     /// The kind of mistake.
     pub kind: BadOptionKind,

@@ -47,7 +47,10 @@ impl<R: Read> Frames<R> {
             while let Some(decoded) = decoder.next().map_err(|source| bad(source, feed))? {
                 match decoded {
                     Decoded::Batch(batch) => feed.send(batch)?,
-                    Decoded::Role(_) => unreachable!("the decoder looks for frames only"),
+                    Decoded::Role(_)
+                    | Decoded::Options(_)
+                    | Decoded::BadOptions(_)
+                    | Decoded::Control(_) => unreachable!("the decoder looks for frames only"),
                 }
             }
             if size == 0 {

@@ -98,9 +98,10 @@ fn messages(exposition: &mut Exposition<'_>, snapshot: &Snapshot) -> fmt::Result
     )?;
     exposition.total(
         "delivered",
-        "handed to consumers' sockets, whole",
+        "handed to consumers' sockets, whole; where consumers settle, settled as done",
         flow.delivered,
     )?;
+    exposition.total("dead", "moved to dead-letter topics", flow.dead)?;
     dropped(exposition, &flow.dropped)?;
     exposition.now("waiting", "waiting, those in flight included", flow.waiting)?;
     exposition.now(
@@ -114,9 +115,24 @@ fn messages(exposition: &mut Exposition<'_>, snapshot: &Snapshot) -> fmt::Result
         snapshot.fullest_backlog,
     )?;
     exposition.now(
+        "unsettled",
+        "waiting, with consumers that are yet to settle them",
+        stats.unsettled,
+    )?;
+    exposition.now(
         "parked",
         "held back by producers that wait for room",
         stats.parked,
+    )?;
+    exposition.total(
+        "refused",
+        "not taken, as their producers were told",
+        stats.refused,
+    )?;
+    exposition.gauge(
+        "held_bytes",
+        "Bytes that count within BROKER_BYTES: waiting, parked, and of messages not whole yet",
+        snapshot.held_bytes as u64,
     )?;
     exposition.gauge(
         "oldest_waiting_message_age_seconds",

@@ -32,6 +32,7 @@ fn text(delivery: DeliveryMode) -> String {
     broker.handle_input(consumer, Input::Written(5), at(500));
     broker.handle_input(producer, batch(&["b"]), at(1_000));
     broker.handle_input(producer, batch(&["c", "d", "ee", "ff"]), at(2_000));
+    broker.handle_input(producer, Input::Partial { bytes: 20_000 }, at(2_500));
     let now = at(3_500);
     let snapshot = Snapshot {
         stats: broker.stats().clone(),
@@ -41,6 +42,7 @@ fn text(delivery: DeliveryMode) -> String {
         accept_failures: 7,
         backlog: broker.backlog(),
         fullest_backlog: broker.backlog(),
+        held_bytes: broker.held_bytes(),
         oldest: now - broker.waiting_since().unwrap(),
         uptime: now.since_start(),
     };
@@ -108,6 +110,7 @@ fn what_was_counted_is_shown() {
         ("accept_failures_total", 7.0),
         ("parked_messages", 0.0),
         ("parked_bytes", 0.0),
+        ("held_bytes", 15.0 + 20_000.0),
         ("oldest_waiting_message_age_seconds", 2.5),
         ("connections", 2.0),
         ("producers", 1.0),
@@ -141,6 +144,7 @@ fn a_scrape_adds_up() {
                 series[&*format!("offered_{unit}_total")],
                 series[&*format!("delivered_{unit}_total")]
                     + series[&*format!("waiting_{unit}")]
+                    + series[&*format!("dead_{unit}_total")]
                     + sum_of(&series, &format!("dropped_{unit}_total")),
                 "{text}"
             );

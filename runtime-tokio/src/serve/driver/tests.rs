@@ -102,7 +102,7 @@ async fn a_socket_that_is_sealed_takes_nothing_more() {
     // A thread has been asked to write and has not come to it when the connection ends.
     let batch = FrameBatch::encode(["late"]).unwrap();
     driver.feed(consumer, Input::PeerReset);
-    assert_eq!(peer.start(Write::new(vec![batch])), None);
+    assert_eq!(peer.start(Write::from(vec![batch])), None);
     assert_eq!(*taken.lock().unwrap(), b"");
 }
 
@@ -145,7 +145,7 @@ async fn a_producer_in_line_looks_whether_its_topic_is_still_full() {
     let peer = Arc::clone(&driver.core().peers[&producer]);
     let has_to_wait = || peer.line().is_some_and(|line| line.turn().is_some());
     let full = TopicView {
-        held_bytes: 0,
+        backlog_bytes: 0,
         is_blocked: true,
     };
     driver.core().pacing.note(DEFAULT_TOPIC, full);

@@ -122,6 +122,9 @@ pub(super) fn decoded(stream: &[u8], sizes: &[usize], config: DecoderConfig) -> 
         buf.extend_from_slice(piece);
         rest = after;
         if let Err(error) = take_all(&mut decoder, &mut account) {
+            if error == ProtocolError::UnknownRole(FirstBytes::NONE) {
+                return account.ended(error);
+            }
             assert_eq!(decoder.next(), Err(error), "the error stays");
             decoder.recv_buf().extend_from_slice(rest);
             assert_eq!(decoder.next(), Err(error), "the error stays");
@@ -154,6 +157,11 @@ fn take_all(decoder: &mut Decoder, account: &mut Account) -> Result<(), Protocol
                 assert_eq!(account.role.replace(role), None, "one role, once");
                 assert_eq!(account.messages, 0, "the role comes first");
             }
+            // The reference knows version 1 alone, in which that is no role.
+            Decoded::Options(_) | Decoded::BadOptions(_) => {
+                return Err(ProtocolError::UnknownRole(FirstBytes::NONE));
+            }
+            Decoded::Control(_) => unreachable!("that takes options"),
             Decoded::Batch(batch) => {
                 assert!(!batch.is_empty(), "a batch of nothing");
                 assert_eq!(batch.bodies().count(), batch.messages());

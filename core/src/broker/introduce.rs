@@ -1,0 +1,319 @@
+//! A connection of version 2 says what it is (PROTOCOL.md, section "Opting in").
+
+use super::{Broker, Output};
+use crate::error::{CloseReason, NotTaken, ProtocolError};
+use crate::id::{ConnId, GroupId, TopicId};
+use crate::names::{TopicFilter, TopicName};
+use crate::session::{Acks, Confirms, Consumer, Producer, State, Version2, Wanted};
+use crate::topic::{Life, SHARED_NAME};
+use crate::unsettled::Unsettled;
+use crate::wire::handshake::{
+    Accepted, Answer, BadOption, Common, ConsumerOptions, ProducerOptions, RoleOptions, Safety,
+    Start,
+};
+use crate::wire::{MAX_FRAME_BODY, Role};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// Why a role line is refused: what is counted, and what the peer is told.
+struct Refusal {
+    reason: CloseReason,
+    text: String,
+}
+
+impl From<CloseReason> for Refusal {
+    fn from(reason: CloseReason) -> Self {
+        Self {
+            reason,
+            text: String::new(),
+        }
+    }
+}
+
+impl Broker {
+    /// A role line of version 2 came.
+    pub(super) fn introduce(&mut self, conn: ConnId, options: RoleOptions) {
+        let introduced = match options {
+            RoleOptions::Producer(options) => self.introduce_producer(conn, options),
+            RoleOptions::Consumer(options) => self.introduce_consumer(conn, options),
+        };
+        if let Err(Refusal { reason, text }) = introduced {
+            self.refuse_role(conn, reason, text);
+        }
+    }
+
+    /// A role line came whose options are not allowed.
+    pub(super) fn refuse_options(&mut self, conn: ConnId, bad: BadOption) {
+        let reason = CloseReason::Protocol(ProtocolError::BadOption(bad.kind));
+        self.refuse_role(conn, reason, bad.text);
+    }
+
+    /// Answers a role line with an error, and closes.
+    fn refuse_role(&mut self, conn: ConnId, reason: CloseReason, text: String) {
+        let answer = Answer::Error {
+            code: reason.as_str().into(),
+            text: if text.is_empty() {
+                reason.explanation()
+            } else {
+                text
+            },
+        };
+        let bytes = answer.line().into();
+        self.shared
+            .outputs
+            .push_back(Output::Farewell { conn, bytes });
+        self.close(conn, reason);
+    }
+
+    fn introduce_producer(
+        &mut self,
+        conn: ConnId,
+        options: ProducerOptions,
+    ) -> Result<(), Refusal> {
+        let confirms = options.confirm || options.identity.is_some();
+        self.admit_producer(conn, confirms)?;
+        let name = match options.topic {
+            Some(name) => name,
+            None => self.topics[&self.default_topic].name().clone(),
+        };
+        let topic = self
+            .topic_for(&name)
+            .map_err(|reason| no_topic(reason, &name))?;
+        let mut accepted = self.accepted(conn, &options.common, topic);
+        let mut producer = Producer::new(topic);
+        accepted.safe = Some(Safety::Memory);
+        let (mut safe, mut resumed) = (0, false);
+        if let Some(identity) = options.identity {
+            let name = identity.name.clone();
+            (safe, resumed) = self.take_over(conn, topic, &identity);
+            producer.name = Some(name);
+        }
+        accepted.accepted = Some(safe);
+        accepted.resumed = Some(resumed);
+        if confirms {
+            producer.confirms = Some(Confirms::new(safe));
+            self.shared.confirming += 1;
+        }
+        self.use_topic(topic);
+        self.begin(
+            conn,
+            State::Producer(Box::new(producer)),
+            &options.common,
+            accepted,
+        );
+        Ok(())
+    }
+
+    /// A producer comes under a name: one that is there under it already has to go. Returns the last position that
+    /// is safe, and whether its life is known.
+    fn take_over(
+        &mut self,
+        conn: ConnId,
+        topic: TopicId,
+        identity: &crate::wire::handshake::Identity,
+    ) -> (u64, bool) {
+        let name = &identity.name;
+        if let Some(before) = self.topics[&topic]
+            .producers
+            .get(name)
+            .and_then(|it| it.conn)
+        {
+            self.close(before, CloseReason::TakenOver);
+        }
+        self.forget_producers();
+        let now = self.shared.now;
+        let known = self.topics[&topic].producers.get(name).cloned();
+        if let Some(life) = &known {
+            let idle = (life.left, topic, name.clone());
+            self.shared.idle_names.remove(&idle);
+        }
+        let known = known.filter(|it| it.session == identity.session);
+        let accepted = known.as_ref().map_or(identity.at - 1, |it| it.accepted);
+        let life = Life {
+            session: identity.session.clone(),
+            accepted,
+            conn: Some(conn),
+            left: now,
+        };
+        let is_new = self.with_topic(topic, |it, _| it.producers.begin(name.clone(), life));
+        self.shared.stats.producer_names += usize::from(is_new);
+        (accepted, known.is_some())
+    }
+
+    /// Forgets names of producers: those that left too long ago, and the first that left where there are too many.
+    pub(super) fn forget_producers(&mut self) {
+        let config = &self.shared.config.topics;
+        let (most, idle) = (config.max_producer_names, config.producer_idle);
+        while let Some((left, topic, name)) = self.shared.idle_names.first() {
+            let is_old = idle.is_some_and(|idle| *left + idle <= self.shared.now);
+            if !is_old && self.shared.idle_names.len() <= most {
+                return;
+            }
+            if let Some(topic) = self.topics.get_mut(topic) {
+                let forgotten = topic.producers.forget(name);
+                self.shared.stats.producer_names -= usize::from(forgotten);
+            }
+            self.shared.idle_names.pop_first();
+        }
+    }
+
+    fn introduce_consumer(
+        &mut self,
+        conn: ConnId,
+        options: ConsumerOptions,
+    ) -> Result<(), Refusal> {
+        self.admit_consumer()?;
+        let (topics, pattern) = match &options.topic {
+            None => (Vec::from([self.default_topic]), None),
+            Some(TopicFilter::Topic(name)) => {
+                let topic = self
+                    .topic_for(name)
+                    .map_err(|reason| no_topic(reason, name))?;
+                (Vec::from([topic]), None)
+            }
+            Some(TopicFilter::Pattern(pattern)) => {
+                let matching = self.names.iter().filter(|(name, _)| pattern.matches(name));
+                (matching.map(|(_, id)| *id).collect(), Some(pattern.clone()))
+            }
+        };
+        for topic in &topics {
+            self.check_start(conn, *topic, &options)?;
+        }
+        let mut accepted = match (&pattern, topics.first()) {
+            (None, Some(topic)) => self.accepted(conn, &options.common, *topic),
+            _ => self.accepted_without_topic(conn, &options.common),
+        };
+        let mut consumer = Consumer::new();
+        consumer.speech = Some(Box::default());
+        consumer.acks = options.ack.then(|| {
+            Box::new(Acks {
+                unsettled: Unsettled::new(),
+                prefetch: options.prefetch,
+                prefetch_bytes: options.prefetch_bytes,
+                workers: options.workers,
+                is_alone: false,
+                credit_was_set: false,
+                said_bye: false,
+                settled: self.shared.now,
+                timer: None,
+            })
+        });
+        let is_pattern = pattern.is_some();
+        consumer.pattern = pattern.map(|pattern| Wanted {
+            pattern,
+            group: options.group.clone(),
+            share: options.share,
+        });
+        self.become_consumer(conn, consumer);
+        if is_pattern {
+            self.shared.patterns.insert(conn);
+        }
+        for topic in topics {
+            let (group, created) =
+                self.join(conn, topic, options.group.as_ref(), Some(options.share))?;
+            if !is_pattern {
+                accepted.created = Some(created);
+            }
+            if group == GroupId::Shared && !is_pattern {
+                accepted.group = crate::names::Name::new(SHARED_NAME).ok();
+            }
+        }
+        accepted.group = options.group.or(accepted.group);
+        self.answer(conn, &options.common, accepted);
+        Ok(())
+    }
+
+    /// Whether a new group can begin where a consumer wants: a topic in memory keeps nothing of what was.
+    fn check_start(
+        &self,
+        conn: ConnId,
+        topic: TopicId,
+        options: &ConsumerOptions,
+    ) -> Result<(), Refusal> {
+        let topic = &self.topics[&topic];
+        if topic.find_group(conn, options.group.as_ref()).is_some() {
+            return Ok(());
+        }
+        let has = match options.from {
+            Start::New | Start::First | Start::Last => true,
+            Start::Sequence(sequence) => sequence == topic.next_sequence(),
+            Start::Time(at) => at >= self.wall_clock(),
+        };
+        if has {
+            return Ok(());
+        }
+        Err(Refusal {
+            reason: CloseReason::NoHistory,
+            text: format!(
+                "from: the topic {} keeps nothing; its next sequence is {}; allowed: new, first, last",
+                topic.name(),
+                topic.next_sequence()
+            ),
+        })
+    }
+
+    /// Milliseconds since 1970.
+    pub(super) fn wall_clock(&self) -> u64 {
+        let since_start = self.shared.now.since_start().as_millis() as u64;
+        self.shared.config.started_ms + since_start
+    }
+
+    fn accepted(&self, conn: ConnId, common: &Common, topic: TopicId) -> Accepted {
+        let topic = &self.topics[&topic];
+        Accepted {
+            topic: Some(topic.name().to_string()),
+            epoch: Some(topic.epoch()),
+            ..self.accepted_without_topic(conn, common)
+        }
+    }
+
+    fn accepted_without_topic(&self, conn: ConnId, common: &Common) -> Accepted {
+        #[expect(clippy::cast_possible_truncation, reason = "a mebibyte")]
+        let max_message = MAX_FRAME_BODY as u32;
+        Accepted {
+            server: self.shared.config.server.clone(),
+            conn: conn.0,
+            heartbeat: common.heartbeat,
+            max_message,
+            ..Accepted::default()
+        }
+    }
+
+    /// A connection of version 2 is what it asked to be.
+    fn begin(&mut self, conn: ConnId, state: State, common: &Common, accepted: Accepted) {
+        self.shared.session(conn).state = state;
+        self.shared.stats.producers += 1;
+        self.shared.stats.producers_registered += 1;
+        self.answer(conn, common, accepted);
+    }
+
+    fn answer(&mut self, conn: ConnId, common: &Common, accepted: Accepted) {
+        self.clear_role_timer(conn);
+        let now = self.shared.now;
+        let mut version2 = Version2::new(common.client.clone(), common.heartbeat, now);
+        version2.signals.answer = Some(Answer::Ok(accepted).line());
+        let session = self.shared.session(conn);
+        session.version2 = Some(Box::new(version2));
+        self.shared.stats.version2 += 1;
+        self.shared.stats.introduced += 1;
+        let session = self.shared.session(conn);
+        let role = match session.state {
+            State::Consumer(_) => Role::Consumer,
+            State::Producer(_) | State::AwaitingRole { .. } => Role::Producer,
+        };
+        self.shared
+            .outputs
+            .push_back(Output::Registered { conn, role });
+        self.shared.arm_heartbeat(conn);
+        self.shared.flush_signals(conn);
+    }
+}
+
+fn no_topic(reason: NotTaken, name: &TopicName) -> Refusal {
+    Refusal {
+        reason: reason.into(),
+        text: format!("topic {name}: {}", reason.explanation()),
+    }
+}

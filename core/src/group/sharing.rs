@@ -1,0 +1,130 @@
+//! Who gets what of what waits.
+
+use super::Group;
+use crate::id::ConnId;
+use crate::session::Credit;
+use crate::shared::Shared;
+use crate::stats::Count;
+
+/// What waits is bulk if it takes at least this part of a write.
+const BULK_RATIO: usize = 4;
+
+/// So many members share bulk in any case, ...
+const SHARERS: usize = 8;
+
+/// ... and more only if each of them gets at least this part of a write.
+const RUN_RATIO: usize = 8;
+
+impl Group {
+    /// Gives the idle members their share of what waits.
+    pub(crate) fn dispatch(&mut self, shared: &mut Shared) {
+        if self.backlog.has_alone() {
+            self.dispatch_alone(shared);
+        } else {
+            self.emptying = None;
+        }
+        let write_bytes = shared.config.write_bytes;
+        let mut sharers = self.sharers(write_bytes);
+        while !self.backlog.is_empty()
+            && let Some((member, credit)) = self.next_idle(shared)
+        {
+            // Runs that were cut for their bytes may leave something when all have had their share.
+            let share = self.backlog.messages().div_ceil(sharers.max(1));
+            sharers = sharers.saturating_sub(1);
+            self.hand_out(member, credit, share.min(credit.messages), shared);
+        }
+    }
+
+    /// How many members are to share what waits: all that are idle. But bulk no more than can be
+    /// given something worth a write, so that a message costs the same however many members there
+    /// are; whoever has been idle for longest comes first, and the others are the next.
+    fn sharers(&self, write_bytes: usize) -> usize {
+        let bytes = self.backlog.bytes();
+        if bytes < write_bytes / BULK_RATIO {
+            return self.idle.len();
+        }
+        let runs = bytes / (write_bytes / RUN_RATIO).max(1);
+        self.idle.len().min(runs.max(SHARERS))
+    }
+
+    /// The idle member whose turn it is, which has left the line. One that has something from another topic
+    /// meanwhile leaves it too, and comes back when it has taken that.
+    fn next_idle(&mut self, shared: &mut Shared) -> Option<(ConnId, Credit)> {
+        while let Some((_, member)) = self.idle.pop_first() {
+            let session = shared.session(member);
+            let credit = session.credit();
+            let consumer = session.consumer_mut();
+            let consumer = consumer.expect("a member is a consumer");
+            consumer.take_turn(self.topic, self.id);
+            if let Some(credit) = credit
+                && self.emptying != Some(member)
+            {
+                return Some((member, credit));
+            }
+        }
+        None
+    }
+
+    /// Hands a member up to so many of the messages that wait, in one write, or one message at least. Nothing if
+    /// even that is more than it may hold.
+    fn hand_out(&mut self, member: ConnId, credit: Credit, messages: usize, shared: &mut Shared) {
+        let bytes = shared.config.write_bytes.min(credit.bytes);
+        if !credit.holds_nothing && self.backlog.next_bytes() > credit.bytes {
+            return;
+        }
+        let taken = self.backlog.take(messages, bytes);
+        let mut count = Count::ZERO;
+        for waiting in &taken {
+            count += Count::of(&waiting.batch);
+        }
+        self.note_handed_out(
+            shared.hand_out(member, self.topic, self.id, taken, false),
+            count,
+            shared,
+        );
+    }
+
+    /// Messages have left the backlog for a member, which holds them until it settles them, or not.
+    fn note_handed_out(&mut self, is_held: bool, count: Count, shared: &mut Shared) {
+        if is_held {
+            self.hold(count, shared);
+        } else {
+            shared.budget.start_write(count.bytes as usize);
+        }
+    }
+
+    /// Hands the messages that go alone to members that hold nothing. If there is none, the next in turn is handed
+    /// nothing more until it holds nothing.
+    fn dispatch_alone(&mut self, shared: &mut Shared) {
+        if let Some(member) = self.emptying
+            && let Some(credit) = shared.session(member).credit()
+            && credit.holds_nothing
+        {
+            self.emptying = None;
+            if let Some(turn) = shared.consumer(member).membership(self.topic).turn {
+                self.idle.remove(&turn);
+                shared.consumer(member).take_turn(self.topic, self.id);
+            }
+            self.hand_out_alone(member, shared);
+        }
+        while self.backlog.has_alone()
+            && self.emptying.is_none()
+            && let Some((member, credit)) = self.next_idle(shared)
+        {
+            if credit.holds_nothing {
+                self.hand_out_alone(member, shared);
+            } else {
+                self.emptying = Some(member);
+            }
+        }
+    }
+
+    fn hand_out_alone(&mut self, member: ConnId, shared: &mut Shared) {
+        if let Some(alone) = self.backlog.take_alone() {
+            let count = Count::of(&alone.batch);
+            let taken = alloc::vec![alone];
+            let is_held = shared.hand_out(member, self.topic, self.id, taken, true);
+            self.note_handed_out(is_held, count, shared);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a consumer of version 2 is told between its messages (PROTOCOL.md, section "Control frames").
+
+use crate::group::Waiting;
+use crate::id::{GroupId, TopicId};
+use crate::names::TopicName;
+use crate::time::Now;
+use crate::wire::Piece;
+use crate::wire::control::{Control, Range, Reason};
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::{Bytes, BytesMut};
+
+/// What a consumer has been told, so that only what is news is said again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Speech {
+    /// The topic that its messages belong to, where it has to be told that.
+    topic: Option<TopicId>,
+    /// What the next message would be if no RUN were said.
+    run: Option<Run>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct Run {
+    sequence: u64,
+    published: u64,
+    attempt: u32,
+}
+
+/// Where messages come from, as their consumer is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    pub(crate) topic: TopicId,
+    pub(crate) group: GroupId,
+    /// The topic's name, if it is to be said.
+    pub(crate) name: Option<&'a TopicName>,
+    /// Milliseconds from 1970 to the broker's start.
+    pub(crate) started_ms: u64,
+}
+
+impl Speech {
+    /// The pieces of a write: these batches, each behind what is to be said of it. `first` comes before all;
+    /// `next` is [`Membership::next`](super::Membership::next).
+    pub(crate) fn pieces(
+        &mut self,
+        first: Option<Bytes>,
+        handed: &[Waiting],
+        source: &Source<'_>,
+        next: &mut u64,
+    ) -> Vec<Piece> {
+        let mut pieces = Vec::with_capacity(2 * handed.len());
+        let mut said = first.map_or_else(BytesMut::new, BytesMut::from);
+        for waiting in handed {
+            self.announce(waiting, source, next, &mut said);
+            if !said.is_empty() {
+                pieces.push(Piece::Control(said.split().freeze()));
+            }
+            pieces.push(Piece::Messages(waiting.batch.clone()));
+        }
+        pieces
+    }
+
+    fn announce(
+        &mut self,
+        waiting: &Waiting,
+        source: &Source<'_>,
+        next: &mut u64,
+        out: &mut BytesMut,
+    ) {
+        let mark = &waiting.mark;
+        if let Some(name) = source.name
+            && self.topic != Some(source.topic)
+        {
+            self.topic = Some(source.topic);
+            self.run = None;
+            Control::Topic(name.as_str().into()).encode(out);
+        }
+        if !source.group.is_lasting() {
+            tell_gap(waiting, next, out);
+        }
+        let run = Run {
+            sequence: mark.sequence,
+            published: source.started_ms + millis(mark.published),
+            attempt: mark.attempts,
+        };
+        if self.run != Some(run) {
+            Control::Run {
+                first: run.sequence,
+                published: run.published,
+                attempt: run.attempt,
+            }
+            .encode(out);
+        }
+        self.run = Some(Run {
+            sequence: waiting.end(),
+            ..run
+        });
+        if let Some(origin) = &mark.origin {
+            Control::Origin((**origin).clone()).encode(out);
+        }
+    }
+}
+
+/// In a group of one's own all come in order, so one that is missing will not come.
+fn tell_gap(waiting: &Waiting, next: &mut u64, out: &mut BytesMut) {
+    let first = waiting.mark.sequence;
+    if first > *next
+        && let Some(missing) = Range::new(*next, first - 1)
+    {
+        let reason = Reason {
+            code: "dropped".into(),
+            text: String::new(),
+        };
+        Control::Gap(missing, reason).encode(out);
+    }
+    *next = waiting.end().max(*next);
+}
+
+fn millis(at: Now) -> u64 {
+    at.since_start().as_millis() as u64
+}

@@ -1,0 +1,167 @@
+//! Groups of a topic come and go.
+
+use super::Topic;
+use crate::config::DeliveryMode;
+use crate::error::{CloseReason, DropReason};
+use crate::group::{Books, Group, Limits};
+use crate::id::{ConnId, GroupId};
+use crate::names::Name;
+use crate::shared::Shared;
+use crate::wire::handshake::Share;
+
+/// The name of the group that all consumers of a queue join.
+pub(crate) const SHARED_NAME: &str = "queue";
+
+impl Topic {
+    /// The group that a consumer means, if it is there.
+    pub(crate) fn find_group(&self, conn: ConnId, wanted: Option<&Name>) -> Option<GroupId> {
+        let id = match (wanted, self.settings.mode) {
+            (None, DeliveryMode::Broadcast) => GroupId::Own(conn),
+            (None, DeliveryMode::Queue) => GroupId::Shared,
+            (Some(name), DeliveryMode::Queue) if name.as_str() == SHARED_NAME => GroupId::Shared,
+            (Some(name), _) => *self.named.get(name)?,
+        };
+        self.groups.contains_key(&id).then_some(id)
+    }
+
+    /// Takes in a consumer. Returns its group, and whether the group is new.
+    ///
+    /// # Errors
+    /// If there are too many named groups, or the group shares in another way.
+    pub(crate) fn join(
+        &mut self,
+        conn: ConnId,
+        wanted: Option<&Name>,
+        share: Option<Share>,
+        shared: &mut Shared,
+    ) -> Result<(GroupId, bool), CloseReason> {
+        let found = self.find_group(conn, wanted);
+        if let Some(group) = found.and_then(|id| self.groups.get(&id))
+            && let (Some(is), Some(share)) = (group.share(), share)
+            && is != share
+        {
+            return Err(CloseReason::GroupMismatch);
+        }
+        let id = match (found, wanted) {
+            (Some(id), _) => id,
+            (None, Some(name)) => {
+                if shared.stats.named_groups >= shared.config.topics.max_groups {
+                    return Err(CloseReason::TooManyGroups);
+                }
+                self.new_named(name.clone(), shared)
+            }
+            (None, None) => self.new_own(conn),
+        };
+        let group = self.groups.get_mut(&id).expect("it was found or made");
+        if let Some(due) = group.idle_timer.take() {
+            let timeout = crate::timers::Timeout::GroupIdle(self.id, id);
+            shared.timers.clear(due, timeout);
+        }
+        group.join(
+            conn,
+            share.unwrap_or_else(|| group.share().unwrap_or_default()),
+        );
+        Ok((id, found.is_none()))
+    }
+
+    fn new_own(&mut self, conn: ConnId) -> GroupId {
+        let limits = Limits {
+            messages: self.settings.own_capacity,
+            bytes: self.settings.bytes,
+        };
+        let id = GroupId::Own(conn);
+        self.groups
+            .insert(id, Group::new(self.id, id, None, limits));
+        id
+    }
+
+    /// A named group that was not there.
+    pub(super) fn new_named(&mut self, name: Name, shared: &mut Shared) -> GroupId {
+        let id = GroupId::Named(shared.next_group);
+        shared.next_group += 1;
+        shared.stats.named_groups += 1;
+        let group = Group::new(self.id, id, Some(name.clone()), self.limits());
+        self.groups.insert(id, group);
+        self.named.insert(name, id);
+        id
+    }
+
+    /// A member that holds nothing any more is let go. If the group was its own, so is the group, and what waits
+    /// in it is lost. Returns who takes the member's place, if it was the one that got everything.
+    pub(crate) fn leave(
+        &mut self,
+        conn: ConnId,
+        id: GroupId,
+        reason: CloseReason,
+        shared: &mut Shared,
+    ) -> Option<ConnId> {
+        let group = self.groups.get_mut(&id).expect("the group is there");
+        let successor = group.leave(conn);
+        if let GroupId::Own(_) = id {
+            let lost_by = if reason == CloseReason::DrainTimeout {
+                DropReason::Shutdown
+            } else {
+                DropReason::ConsumerLeft
+            };
+            self.end_group(id, lost_by, shared);
+            return None;
+        }
+        let drain_has_ended = shared.drain_has_ended();
+        if group.is_ending && group.members().is_empty() {
+            self.end_group(id, DropReason::GroupEnded, shared);
+            return None;
+        }
+        self.with_group(id, shared, |group, books| {
+            if drain_has_ended {
+                group.discard(DropReason::Shutdown, books);
+            }
+            group.dispatch(books.shared);
+        });
+        self.group_lost_room(id, shared);
+        self.arm_group_idle(id, shared);
+        successor
+    }
+
+    /// A group is to end as soon as it has no member.
+    pub(crate) fn end_when_empty(&mut self, id: GroupId) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.is_ending = true;
+        }
+    }
+
+    fn arm_group_idle(&mut self, id: GroupId, shared: &mut Shared) {
+        let group = self.groups.get_mut(&id).expect("the group is there");
+        if group.members().is_empty()
+            && group.may_end()
+            && group.idle_timer.is_none()
+            && let Some(idle) = shared.config.topics.group_idle
+        {
+            let due = shared.now + idle;
+            group.idle_timer = Some(due);
+            let timeout = crate::timers::Timeout::GroupIdle(self.id, id);
+            shared.timers.set(due, timeout);
+        }
+    }
+
+    /// The time of a group without members is over.
+    pub(crate) fn idle_time_is_over(&mut self, id: GroupId) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.idle_timer = None;
+        }
+    }
+
+    /// Ends a group that has no members. What waits in it is lost.
+    pub(crate) fn end_group(&mut self, id: GroupId, reason: DropReason, shared: &mut Shared) {
+        let Some(mut group) = self.groups.remove(&id) else {
+            return;
+        };
+        let topic = &mut self.flow;
+        group.discard(reason, &mut Books { topic, shared });
+        group.clear_timers(shared);
+        if let Some(name) = group.name() {
+            self.named.remove(name);
+            shared.stats.named_groups -= 1;
+        }
+        self.group_left(shared);
+    }
+}

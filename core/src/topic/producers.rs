@@ -1,0 +1,59 @@
+//! The names under which producers send to one topic, and how far each has got.
+
+use crate::id::ConnId;
+use crate::names::Name;
+use crate::time::Now;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+/// The producers of a topic that have a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Producers(BTreeMap<Name, Life>);
+
+/// One life of a producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Life {
+    /// What it calls this life.
+    pub(crate) session: String,
+    /// The last position that is safe or was refused. While it is connected, its connection knows better.
+    pub(crate) accepted: u64,
+    /// Its connection, if it has one.
+    pub(crate) conn: Option<ConnId>,
+    /// When it last had one.
+    pub(crate) left: Now,
+}
+
+impl Producers {
+    pub(crate) fn get(&self, name: &Name) -> Option<&Life> {
+        self.0.get(name)
+    }
+
+    /// A producer has come. What is known of another life under its name is forgotten. Returns whether the name
+    /// was unknown.
+    pub(crate) fn begin(&mut self, name: Name, life: Life) -> bool {
+        self.0.insert(name, life).is_none()
+    }
+
+    /// The connection of a producer is gone; by then, all up to `accepted` was safe or refused. Returns whether
+    /// it was the last that came under its name.
+    pub(crate) fn end(&mut self, name: &Name, conn: ConnId, accepted: u64, now: Now) -> bool {
+        let Some(life) = self.0.get_mut(name).filter(|it| it.conn == Some(conn)) else {
+            return false;
+        };
+        life.accepted = accepted;
+        life.conn = None;
+        life.left = now;
+        true
+    }
+
+    /// Returns whether the name was known.
+    pub(crate) fn forget(&mut self, name: &Name) -> bool {
+        self.0.remove(name).is_some()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, &Life)> {
+        self.0.iter()
+    }
+}

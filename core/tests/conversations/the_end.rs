@@ -1,0 +1,49 @@
+//! The orderly end of a broker.
+
+use super::{SECOND, jobs, told};
+use message_queue_core::Input;
+use message_queue_core::wire::control::Outcome;
+
+#[test]
+fn everybody_is_asked_to_finish_and_what_waits_is_handed_out_before() {
+    let mut kit = jobs(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs confirm=1");
+    let worker = kit.connect("CONSUMER topic=jobs group=workers ack=1 prefetch=1");
+    kit.send(producer, &["a", "b"]);
+    kit.told(producer);
+    kit.told(worker);
+    kit.drain(SECOND * 10);
+    assert_eq!(told(&mut kit, producer), ["GOAWAY 10000 ms left"]);
+    // What was on its way is still taken in, and confirmed.
+    kit.send(producer, &["c"]);
+    kit.input(producer, Input::PeerClosed);
+    assert_eq!(
+        told(&mut kit, producer),
+        ["CONFIRMED 3, 0 unrouted", "closed: peer_closed"]
+    );
+    kit.settle(worker, Outcome::Done, 1, 1);
+    kit.settle(worker, Outcome::Done, 2, 2);
+    assert_eq!(told(&mut kit, worker), ["b", "c", "GOAWAY 10000 ms left"]);
+    kit.settle(worker, Outcome::Done, 3, 3);
+    assert_eq!(told(&mut kit, worker), ["closed: drained"]);
+    assert!(kit.broker.is_drained());
+}
+
+#[test]
+fn who_does_not_finish_in_time_is_told_so() {
+    let mut kit = jobs(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs");
+    let worker = kit.connect("CONSUMER topic=jobs group=workers ack=1");
+    kit.send(producer, &["a"]);
+    kit.input(producer, Input::PeerClosed);
+    kit.told(worker);
+    kit.drain(SECOND);
+    assert_eq!(told(&mut kit, worker), ["GOAWAY 1000 ms left"]);
+    kit.pass(SECOND);
+    assert_eq!(
+        told(&mut kit, worker),
+        ["ERROR drain_timeout", "closed: drain_timeout"]
+    );
+    assert!(kit.broker.is_drained());
+    assert_eq!(kit.broker.stats().flow.dropped_in_all().messages, 1);
+}
