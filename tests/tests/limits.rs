@@ -320,23 +320,26 @@ fn partial_frames_do_not_keep_a_whole_message_waiting() {
         ("BROKER_BYTES", "3MiB"),
         ("FRAME_TIMEOUT_MS", "1h"),
     ]);
-    let message = frames([vec![7; 900_000]]);
-    let begun = [b"PRODUCER\n", &message[..800_000]].concat();
+    let large = frames([vec![7; 900_000]]);
+    let begun = [b"PRODUCER\n", &large[..800_000]].concat();
     let partial = [(); 3].map(|()| broker.connect_with(&begun));
     broker.wait_for_metric("message_queue_held_bytes", 2_400_000.0);
     let mut producer = broker.producer();
-    let sender = thread::spawn(move || {
-        for _ in 0..5 {
-            producer.write_all(&message).expect("the broker reads");
+    // What it has of a message itself is never the largest part.
+    let messages = vec![vec![8; 100_000]; 40];
+    let sender = thread::spawn({
+        let bytes = frames(&messages);
+        move || {
+            producer.write_all(&bytes).expect("the broker reads");
+            producer
         }
-        producer
     });
-    // Two of them go for the second message. Then what waits is in the way of the others.
+    // Two of them go for these. What is left is within the part that partial frames may hold.
     for late in [&partial[2], &partial[1]] {
         assert_eq!(broker.wait_for_close(late), "broker_bytes");
     }
     let mut consumer = broker.consumer();
-    assert_eq!(read_messages(&mut consumer, 5), vec![vec![7; 900_000]; 5]);
+    assert_eq!(read_messages(&mut consumer, 40), messages);
     sender.join().expect("it sent all");
     let mut first = &partial[0];
     first
