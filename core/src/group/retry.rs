@@ -22,6 +22,8 @@ pub(crate) struct Retry {
     /// Given up, first given up first, each with the reason.
     given_up: VecDeque<(Waiting, String)>,
     given_up_count: Count,
+    /// When what is here was published, and how many of the entries above were then.
+    ages: BTreeMap<Now, u32>,
     /// When the group is to be looked at for what is due; at most one is set.
     pub(super) timer: Option<Now>,
 }
@@ -44,13 +46,25 @@ impl Retry {
 
     /// Since when the oldest message has been waiting.
     pub(crate) fn waiting_since(&self) -> Option<Now> {
-        let delayed = self.delayed.values();
-        let all = delayed.chain(self.given_up.iter().map(|(waiting, _)| waiting));
-        all.map(|it| it.mark.published).min()
+        self.ages.keys().next().copied()
+    }
+
+    fn note(&mut self, waiting: &Waiting) {
+        *self.ages.entry(waiting.mark.published).or_default() += 1;
+    }
+
+    fn forget(&mut self, published: Now) {
+        if let Some(entries) = self.ages.get_mut(&published) {
+            *entries -= 1;
+            if *entries == 0 {
+                self.ages.remove(&published);
+            }
+        }
     }
 
     pub(super) fn delay(&mut self, waiting: Waiting, due: Now) {
         let waiting = compact(waiting);
+        self.note(&waiting);
         self.delayed_count += Count::of(&waiting.batch);
         self.delayed.insert((due, waiting.mark.sequence), waiting);
     }
@@ -72,12 +86,14 @@ impl Retry {
             return None;
         }
         let waiting = first.remove();
+        self.forget(waiting.mark.published);
         self.delayed_count -= Count::of(&waiting.batch);
         Some(waiting)
     }
 
     pub(super) fn give_up(&mut self, waiting: Waiting, reason: String) {
         let waiting = compact(waiting);
+        self.note(&waiting);
         self.given_up_count += Count::of(&waiting.batch);
         self.given_up.push_back((waiting, reason));
     }
@@ -96,6 +112,7 @@ impl Retry {
         let reason = reason.clone();
         if waiting.batch.is_empty() {
             self.given_up.pop_front();
+            self.forget(first.mark.published);
         }
         self.given_up_count -= Count::of(&first.batch);
         Some((first, reason))
@@ -129,6 +146,12 @@ impl Retry {
         assert_eq!(sum(&mut self.delayed.values()), self.delayed_count);
         let mut given_up = self.given_up.iter().map(|(waiting, _)| waiting);
         assert_eq!(sum(&mut given_up), self.given_up_count);
+        let mut ages = BTreeMap::<Now, u32>::new();
+        let given_up = self.given_up.iter().map(|(waiting, _)| waiting);
+        for waiting in self.delayed.values().chain(given_up) {
+            *ages.entry(waiting.mark.published).or_default() += 1;
+        }
+        assert_eq!(self.ages, ages);
         if let Some(due) = self.next_due() {
             assert!(self.timer.is_some_and(|timer| timer <= due), "nobody looks");
         }
