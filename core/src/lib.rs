@@ -68,7 +68,8 @@ mod unsettled;
 pub mod wire;
 
 pub use broker::{
-    Broker, Checkpoint, ConnectionView, ConsumerView, GroupView, Input, Output, TopicView,
+    Blocked, Broker, Checkpoint, ConnectionView, ConsumerView, GroupView, Input, Output,
+    TopicReport, TopicView,
 };
 pub use config::{Config, ConfigError, DeliveryMode, Overflow};
 pub use error::{CloseReason, DropReason, ProtocolError};

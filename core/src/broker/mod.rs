@@ -23,7 +23,7 @@ mod two_topics;
 mod views;
 
 pub use checkpoint::Checkpoint;
-pub use views::{ConnectionView, ConsumerView, GroupView, TopicView};
+pub use views::{Blocked, ConnectionView, ConsumerView, GroupView, TopicReport, TopicView};
 
 use crate::config::Config;
 use crate::error::{CloseReason, DropReason, ProtocolError};

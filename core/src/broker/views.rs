@@ -3,10 +3,11 @@
 use super::Broker;
 use crate::group::Group;
 use crate::id::{ConnId, GroupId, TopicId};
-use crate::names::Name;
+use crate::names::{Name, TopicName};
 use crate::session::{Consumer, Session, State};
 use crate::stats::{Count, Flow};
 use crate::time::Now;
+use crate::topic::{Blocker, Topic};
 use core::ops::Bound;
 
 /// One consumer.
@@ -71,6 +72,38 @@ pub struct GroupView {
     pub given_up: Count,
 }
 
+/// What became of a topic's messages, and what holds it up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicReport {
+    /// The topic.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// The life of its sequences.
+    pub epoch: u64,
+    /// How many messages it has taken in.
+    pub received: u64,
+    /// What became of them, over all groups that it has had.
+    pub flow: Flow,
+    /// The bytes in the backlogs of its groups.
+    pub backlog_bytes: usize,
+    /// How many groups it has.
+    pub groups: usize,
+    /// Who waits for room, if somebody does.
+    pub blocked: Option<Blocked>,
+}
+
+/// Producers that wait for room in a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// How many.
+    pub producers: usize,
+    /// Who has waited longest. It may have left.
+    pub first: ConnId,
+    /// The group that has no room for its message; none: the bytes of the whole broker are used up.
+    pub by: Option<GroupId>,
+}
+
 impl Broker {
     /// The consumers, in the order of their connections.
     pub fn consumers(&self) -> impl Iterator<Item = ConsumerView> {
@@ -112,6 +145,59 @@ impl Broker {
             let groups = state.groups().range((after, Bound::Unbounded));
             groups.map(|(_, group)| (*topic, group_view(group)))
         })
+    }
+
+    /// The groups of this topic in their order, from the one that follows `after` on.
+    pub fn groups_of(
+        &self,
+        topic: TopicId,
+        after: Option<GroupId>,
+    ) -> impl Iterator<Item = GroupView> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let topic = self.topics.get(&topic).into_iter();
+        let groups = topic.flat_map(move |it| it.groups().range((after, Bound::Unbounded)));
+        groups.map(|(_, group)| group_view(group))
+    }
+
+    /// The topics in the order in which they were made, from the one that follows `after` on.
+    pub fn topics_after(&self, after: Option<TopicId>) -> impl Iterator<Item = TopicReport> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let topics = self.topics.range((after, Bound::Unbounded));
+        topics.map(|(_, topic)| topic_report(topic))
+    }
+
+    /// What there is to tell of this topic.
+    pub fn topic_report(&self, id: TopicId) -> Option<TopicReport> {
+        self.topics.get(&id).map(topic_report)
+    }
+
+    /// The topic of this name.
+    pub fn topic_named(&self, name: &TopicName) -> Option<TopicId> {
+        self.names.get(name).copied()
+    }
+
+    /// The group of this name, in this topic.
+    pub fn group_named(&self, topic: TopicId, name: &Name) -> Option<GroupId> {
+        self.topics.get(&topic)?.group_named(name)
+    }
+
+    /// The group that a consumer is a member of, in this topic.
+    pub fn group_of(&self, conn: ConnId, topic: TopicId) -> Option<GroupId> {
+        let consumer = self.shared.sessions.get(&conn)?.consumer()?;
+        let memberships = &consumer.memberships;
+        let place = memberships.binary_search_by_key(&topic, |it| it.topic);
+        place.ok().map(|place| memberships[place].group)
+    }
+
+    /// The label that a client has given itself.
+    pub fn client_of(&self, conn: ConnId) -> Option<&Name> {
+        let version2 = self.shared.sessions.get(&conn)?.version2.as_ref()?;
+        version2.client.as_ref()
+    }
+
+    /// How many producers are to be told what is safe.
+    pub const fn confirming_producers(&self) -> usize {
+        self.shared.confirming
     }
 
     /// This group of this topic.
@@ -206,5 +292,28 @@ fn group_view(group: &Group) -> GroupView {
         unsettled: group.unsettled(),
         delayed: group.retry().delayed(),
         given_up: group.retry().given_up(),
+    }
+}
+
+fn topic_report(topic: &Topic) -> TopicReport {
+    let mut line = topic.parked().line();
+    let producers = line.len();
+    let blocked = line.next().map(|(first, _)| Blocked {
+        producers,
+        first: *first,
+        by: match topic.parked().blocker() {
+            Some(Blocker::Group(group)) => Some(group),
+            Some(Blocker::Budget { .. }) | None => None,
+        },
+    });
+    TopicReport {
+        id: topic.id(),
+        name: topic.name().clone(),
+        epoch: topic.epoch(),
+        received: topic.received(),
+        flow: *topic.flow(),
+        backlog_bytes: topic.backlog_bytes(),
+        groups: topic.groups().len(),
+        blocked,
     }
 }

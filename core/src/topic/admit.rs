@@ -44,7 +44,7 @@ pub(crate) enum Blocker {
 
 impl Parked {
     /// What is parked, first parked first.
-    pub(crate) fn line(&self) -> impl Iterator<Item = &(ConnId, FrameBatch)> {
+    pub(crate) fn line(&self) -> impl ExactSizeIterator<Item = &(ConnId, FrameBatch)> {
         self.line.iter()
     }
 

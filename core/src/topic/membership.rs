@@ -24,6 +24,11 @@ impl Topic {
         self.groups.contains_key(&id).then_some(id)
     }
 
+    /// The group of this name.
+    pub(crate) fn group_named(&self, name: &Name) -> Option<GroupId> {
+        self.named.get(name).copied()
+    }
+
     /// Takes in a consumer. Returns its group, and whether the group is new.
     ///
     /// # Errors

@@ -118,6 +118,10 @@ impl Topic {
         &self.name
     }
 
+    pub(crate) const fn id(&self) -> TopicId {
+        self.id
+    }
+
     pub(crate) const fn epoch(&self) -> u64 {
         self.epoch
     }

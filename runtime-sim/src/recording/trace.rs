@@ -42,6 +42,7 @@ impl<'a> Trace<'a> {
                 Call::Timeout => writeln!(self.out, "a deadline has come")?,
                 Call::Drain(timeout) => writeln!(self.out, "drain within {timeout:?}")?,
                 Call::Purge => writeln!(self.out, "purge the queue")?,
+                Call::EndGroup(topic, group) => writeln!(self.out, "end {group} of {topic}")?,
             }
         }
         Ok(())

@@ -8,8 +8,11 @@
 //! | `/queue` | what waits, as JSON |
 //! | `/consumers` | every consumer, as JSON: what it took, missed and has yet to take |
 //! | `/producers` | every producer, as JSON |
+//! | `/topics` | every topic, as JSON |
+//! | `/topics/T` | a topic with its groups and their members, as JSON |
 //! | `/` | this list |
 //! | `DELETE /connections/N` | ends a connection; from the same machine only |
+//! | `DELETE /topics/T/groups/G` | ends a named group; from the same machine only |
 //! | `POST /queue/purge` | empties the queue; from the same machine only |
 //!
 //! It has a thread of its own (`thread.rs`), so that it answers however busy the broker is, and
@@ -22,6 +25,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 pub(crate) mod thread;
+mod topics;
 pub(crate) mod view;
 
 pub(crate) use stats::{Closed, HttpCounts, HttpStats};
@@ -38,7 +42,7 @@ use std::sync::Arc;
 use view::{Unanswered, View};
 
 /// What can be asked for, as the index lists it.
-const PATHS: [(&str, &str); 6] = [
+const PATHS: [(&str, &str); 8] = [
     ("/healthz", "200 while the broker runs"),
     (
         "/ready",
@@ -48,13 +52,22 @@ const PATHS: [(&str, &str); 6] = [
     ("/queue", "what waits, as JSON"),
     ("/consumers", "every consumer, as JSON"),
     ("/producers", "every producer, as JSON"),
+    ("/topics", "every topic, as JSON"),
+    (
+        "/topics/T",
+        "the topic of this name, its groups and their members, as JSON",
+    ),
 ];
 
 /// What can be done, as the index lists it.
-const ORDERS: [(&str, &str); 2] = [
+const ORDERS: [(&str, &str); 3] = [
     (
         "DELETE /connections/N",
         "ends the connection with this number; from the same machine only",
+    ),
+    (
+        "DELETE /topics/T/groups/G",
+        "ends a named group and drops what waits in it; from the same machine only",
     ),
     (
         "POST /queue/purge",
@@ -72,6 +85,9 @@ fn router(view: Arc<View>, metrics: Arc<Metrics>) -> Router {
         .route("/queue", get(queue))
         .route("/consumers", get(consumers))
         .route("/producers", get(producers))
+        .route("/topics", get(topics::all))
+        .route("/topics/{topic}", get(topics::one))
+        .route("/topics/{topic}/groups/{group}", delete(orders::end_group))
         .route("/connections/{number}", delete(orders::end))
         .route("/queue/purge", post(orders::purge))
         .route("/", get(index))
@@ -125,7 +141,7 @@ async fn index(headers: HeaderMap) -> Response {
     }
     let mut text = String::from("message-queue\n\n");
     for (path, what) in PATHS.into_iter().chain(ORDERS) {
-        text.push_str(&format!("{path:<21} {what}\n"));
+        text.push_str(&format!("{path:<25} {what}\n"));
     }
     ([(VARY, ACCEPT.as_str())], text).into_response()
 }

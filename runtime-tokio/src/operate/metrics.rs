@@ -8,7 +8,8 @@
 //! connections_opened = connections + connections_closed + connections_refused, likewise
 //! ```
 //!
-//! No label names a connection, so the number of series is fixed; see `/consumers` for each one.
+//! No label names a connection, and at most `METRICS_TOPICS` topics have a label, so the number of series is
+//! bounded; see `/consumers` and `/topics` for each one.
 
 mod broker;
 mod exposition;
@@ -19,8 +20,10 @@ mod process;
 mod recording;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub(crate) use format::Format;
+pub(crate) use topics::MOST_LABELLED;
 
 use super::http::HttpStats;
 use crate::Snapshot;
@@ -41,11 +44,20 @@ const PREFIX: &str = "message_queue";
 /// What a scrape shows beside the broker's own figures.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
+    /// The most topics that have series of their own; `METRICS_TOPICS`.
+    topics: usize,
     http: Option<Arc<HttpStats>>,
     recording: Option<RecordingStatus>,
 }
 
 impl Metrics {
+    /// With series of their own for up to so many topics.
+    #[must_use]
+    pub(crate) fn with_topics(mut self, most: usize) -> Self {
+        self.topics = most;
+        self
+    }
+
     /// The metrics of the HTTP port too.
     #[must_use]
     pub(crate) fn with_http(mut self, stats: Arc<HttpStats>) -> Self {
@@ -80,7 +92,11 @@ impl Metrics {
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        ours.register_collector(Box::new(BrokerCollector { snapshot, age }));
+        ours.register_collector(Box::new(BrokerCollector {
+            snapshot,
+            age,
+            most_topics: self.topics,
+        }));
         if let Some(http) = &self.http {
             ours.register_collector(Box::new(HttpCollector {
                 limit: http.limit,

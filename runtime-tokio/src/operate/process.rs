@@ -35,7 +35,9 @@ pub(crate) async fn run(
         .with_max_sockets(descriptors.sockets);
     let broker = server.handle();
     let http = Arc::new(HttpStats::new(descriptors.http));
-    let mut metrics = Metrics::default().with_http(Arc::clone(&http));
+    let mut metrics = Metrics::default()
+        .with_topics(settings.metrics_topics())
+        .with_http(Arc::clone(&http));
     if let Some(recorder) = recorder {
         metrics = metrics.with_recording(recorder.status());
         server = server.observed_by(recorder);

@@ -210,6 +210,9 @@ impl Observer for Recorder {
             Observed::Timeout => self.step.calls.push(Call::Timeout),
             Observed::Drain(timeout) => self.step.calls.push(Call::Drain(timeout)),
             Observed::Purge => self.step.calls.push(Call::Purge),
+            Observed::EndGroup(topic, group) => {
+                self.step.calls.push(Call::EndGroup(topic.clone(), group));
+            }
             Observed::Output(output) => self.step.outputs.push(output.clone()),
         }
     }

@@ -82,6 +82,7 @@ pub(super) fn of_step(step: &Step<Write>, payloads: Payloads) -> u64 {
         Call::Input(_, Input::Control(control)) => of_control(control),
         Call::Input(_, Input::Options(_)) => 4 * NAME,
         Call::Input(_, Input::BadOptions(bad)) => bad.text.len() as u64,
+        Call::EndGroup(..) => NAME,
         Call::Input(..) | Call::Timeout | Call::Drain(_) | Call::Purge => 0,
     });
     let outputs = step.outputs.iter().map(|output| match output {

@@ -1,6 +1,7 @@
 //! One step of the driver: what the core was told, and what it then asked for.
 
-use message_queue_core::{Broker, ConnId, Count, Input, Now, Output};
+use message_queue_core::names::TopicName;
+use message_queue_core::{Broker, ConnId, Count, GroupId, Input, Now, Output};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub enum Call {
     Drain(Duration),
     /// [`Broker::purge`].
     Purge,
+    /// [`Broker::delete_group`].
+    EndGroup(TopicName, GroupId),
 }
 
 /// What is kept of a write: see [`Kept::digest`](super::Kept::digest).
@@ -53,6 +56,9 @@ impl Call {
             Self::Drain(timeout) => broker.drain(timeout, now),
             Self::Purge => {
                 broker.purge(now);
+            }
+            Self::EndGroup(topic, group) => {
+                broker.delete_group(&topic, group, now);
             }
         }
     }

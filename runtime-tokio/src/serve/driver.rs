@@ -18,6 +18,7 @@ use super::peer::{Peer, Status};
 use super::survey::{Detail, Findings, Surveyor};
 use crate::operate::report::{Ended, Report};
 use bytes::Bytes;
+use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::{Role, SpareBuffers};
 use message_queue_core::{
     Broker, CloseReason, Config, ConnId, Count, DEFAULT_TOPIC, DropReason, GroupId, Input, Now,
@@ -177,6 +178,13 @@ impl Driver {
         let mut purged = None;
         self.run(|core, now| purged = core.purge(now));
         purged
+    }
+
+    /// Ends a named group for an operator. Returns whether it was there.
+    pub(crate) fn end_group(&self, topic: &TopicName, group: &Name) -> bool {
+        let mut found = false;
+        self.run(|core, now| found = core.end_group(topic, group, now));
+        found
     }
 
     /// Looks again at how the producers of this connection's topic are to be read from. No event is
@@ -400,6 +408,18 @@ impl Core {
         self.show(Observed::Purge, now);
         self.touched.push(DEFAULT_TOPIC);
         self.broker.purge(now)
+    }
+
+    fn end_group(&mut self, topic: &TopicName, group: &Name, now: Now) -> bool {
+        let Some(id) = self.broker.topic_named(topic) else {
+            return false;
+        };
+        let Some(group) = self.broker.group_named(id, group) else {
+            return false;
+        };
+        self.show(Observed::EndGroup(topic, group), now);
+        self.touched.push(id);
+        self.broker.delete_group(topic, group, now)
     }
 
     fn show(&mut self, observed: Observed<'_>, now: Now) {

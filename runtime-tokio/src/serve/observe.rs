@@ -1,6 +1,7 @@
 //! A view of all that goes into the core and comes out of it, for simulations and recordings.
 
-use message_queue_core::{Broker, ConnId, Input, Now, Output};
+use message_queue_core::names::TopicName;
+use message_queue_core::{Broker, ConnId, GroupId, Input, Now, Output};
 use std::time::Duration;
 
 /// One thing that goes into the core or comes out of it.
@@ -14,6 +15,8 @@ pub enum Observed<'a> {
     Drain(Duration),
     /// The core is about to empty the queue: [`Broker::purge`].
     Purge,
+    /// The core is about to end a named group: [`Broker::delete_group`].
+    EndGroup(&'a TopicName, GroupId),
     /// The core asked for this, or tells it.
     Output(&'a Output),
 }

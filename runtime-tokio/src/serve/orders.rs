@@ -2,6 +2,7 @@
 //! takes no lock from it.
 
 use super::driver::Driver;
+use message_queue_core::names::{Name, TopicName};
 use message_queue_core::{ConnId, Count};
 use tokio::sync::{mpsc, oneshot};
 
@@ -9,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 const MOST_WAITING: usize = 16;
 
 /// Why an order was not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
     /// No connection has this number, or it has ended or is being ended.
     #[error("there is no connection {}", .0.0)]
@@ -17,6 +18,14 @@ pub enum OrderError {
     /// The broker is in `broadcast` mode.
     #[error("there is no queue in broadcast mode: each consumer has a backlog of its own")]
     NoQueue,
+    /// No topic has a group of this name that could be ended.
+    #[error("there is no named group {group} in the topic {topic}")]
+    NoSuchGroup {
+        /// The topic.
+        topic: TopicName,
+        /// The group.
+        group: Name,
+    },
     /// Nobody serves: not yet, or not any more.
     #[error("the broker does not serve")]
     NotServing,
@@ -26,6 +35,7 @@ pub enum OrderError {
 #[derive(Debug)]
 pub(crate) enum Order {
     End(ConnId, Answer<()>),
+    EndGroup(TopicName, Name, Answer<()>),
     Purge(Answer<Count>),
 }
 
@@ -70,7 +80,12 @@ impl Order {
             Self::Purge(answer) if !answer.is_closed() => {
                 tell(answer, driver.purge().ok_or(OrderError::NoQueue));
             }
-            Self::End(..) | Self::Purge(_) => {}
+            Self::EndGroup(topic, group, answer) if !answer.is_closed() => {
+                let found = driver.end_group(&topic, &group);
+                let missing = OrderError::NoSuchGroup { topic, group };
+                tell(answer, found.then_some(()).ok_or(missing));
+            }
+            Self::End(..) | Self::EndGroup(..) | Self::Purge(_) => {}
         }
     }
 }

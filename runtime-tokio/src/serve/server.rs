@@ -8,8 +8,9 @@ use super::net::Listener;
 use super::observe::Observer;
 use super::orders::{Order, OrderError, Orders};
 use super::stream::Stream;
-use super::survey::{ConsumerStatus, ProducerStatus};
+use super::survey::{ConsumerStatus, ProducerStatus, TopicStatus};
 use super::survey::{Detail, Findings, Survey};
+use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::DecoderConfig;
 use message_queue_core::{Config, ConnId, Count, Stats};
 use std::fmt;
@@ -99,6 +100,10 @@ pub struct Snapshot {
     /// The bytes of all messages that count within `BROKER_BYTES`: those that wait or are parked, and
     /// those of which a part has arrived.
     pub held_bytes: usize,
+    /// Producers that are to be told what is safe.
+    pub confirming_producers: usize,
+    /// The first topics that were made, at the same moment as `stats`: up to 128.
+    pub topics: Vec<TopicStatus>,
     /// For how long the oldest message has been waiting; zero if none is.
     pub oldest: Duration,
     /// For how long the broker has been running.
@@ -285,6 +290,30 @@ impl Handle {
         })
     }
 
+    /// All topics, in the order in which they were made. As with [`overview`](Self::overview), nobody
+    /// waits for whoever asks.
+    pub async fn topics(&self) -> Option<Vec<TopicStatus>> {
+        let findings = self.driver.survey(Detail::Topics).await?;
+        Some(findings.topics)
+    }
+
+    /// A topic with its groups and their members, or none if there is no such topic.
+    pub async fn topic(&self, name: TopicName) -> Option<Option<TopicStatus>> {
+        let findings = self.driver.survey(Detail::Topic(name)).await?;
+        Some(findings.into_topic())
+    }
+
+    /// Ends a named group of a topic, and drops what waits in it, as
+    /// [`GroupEnded`](message_queue_core::DropReason::GroupEnded). Its members are closed first, as
+    /// [`EndedByOperator`](message_queue_core::CloseReason::EndedByOperator).
+    ///
+    /// # Errors
+    /// If there is no such group, or nobody serves.
+    pub async fn end_group(&self, topic: TopicName, group: Name) -> Result<(), OrderError> {
+        let order = |answer| Order::EndGroup(topic, group, answer);
+        self.orders.give(order).await
+    }
+
     fn snapshot_of(&self, findings: &Findings) -> Snapshot {
         Snapshot {
             config: findings.config.clone(),
@@ -295,6 +324,8 @@ impl Handle {
             backlog: findings.backlog,
             fullest_backlog: findings.fullest_backlog,
             held_bytes: findings.held_bytes,
+            confirming_producers: findings.confirming,
+            topics: findings.topics.clone(),
             oldest: findings.oldest,
             uptime: findings.uptime,
         }

@@ -6,9 +6,11 @@
 //! copies the next part ([`Surveyor::advance`]).
 
 use super::driver::Core;
+use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::Role;
 use message_queue_core::{
-    Config, ConnId, ConnectionView, ConsumerView, Count, DropReason, GroupId, Now, Stats, TopicId,
+    Config, ConnId, ConnectionView, ConsumerView, Count, DropReason, GroupId, GroupView, Now,
+    Stats, TopicId, TopicReport,
 };
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +18,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The most connections, or groups, that are looked at in one go: some 10 microseconds.
-const PART: usize = 128;
+/// The most connections, groups or topics that are looked at in one go: some 10 microseconds.
+pub(crate) const PART: usize = 128;
 
 /// One consumer, as an operator sees it.
 #[derive(Clone, Debug)]
@@ -53,13 +55,54 @@ pub struct ProducerStatus {
     pub waits_for_room: bool,
 }
 
+/// One topic, as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct TopicStatus {
+    /// What became of its messages, and what holds it up.
+    pub report: TopicReport,
+    /// The name of the group that holds it up, if it is one.
+    pub blocking_group: Option<String>,
+    /// Its groups; empty in a list of topics.
+    pub groups: Vec<GroupStatus>,
+}
+
+/// One group of a topic.
+#[derive(Clone, Debug)]
+pub struct GroupStatus {
+    /// What it holds, and what became of its messages.
+    pub view: GroupView,
+    /// For how long the oldest message that is with no member has been waiting; zero if none is.
+    pub oldest: Duration,
+    /// Its members, longest connected first.
+    pub members: Vec<MemberStatus>,
+}
+
+/// One member of a group.
+#[derive(Clone, Debug)]
+pub struct MemberStatus {
+    /// Its connection.
+    pub conn: ConnId,
+    /// Its address.
+    pub addr: SocketAddr,
+    /// The label that it has given itself.
+    pub client: Option<Name>,
+    /// The write in flight to it, whatever the topic.
+    pub in_flight: Count,
+    /// What it holds unsettled, whatever the topic.
+    pub unsettled: Count,
+}
+
 /// How much is to be seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Sums over all connections.
     Sums,
     /// And each connection.
     Lists,
+    /// Each topic, and nothing else.
+    Topics,
+    /// One topic with its groups and their members, and nothing else.
+    Topic(TopicName),
 }
 
 /// What a survey has found.
@@ -80,9 +123,16 @@ pub(crate) struct Findings {
     pub(crate) consumers: Vec<ConsumerStatus>,
     /// Likewise.
     pub(crate) producers: Vec<ProducerStatus>,
+    /// Producers that are to be told what is safe.
+    pub(crate) confirming: usize,
+    /// The first topics, at the same moment as `stats`; with [`Detail::Topics`] all, with [`Detail::Topic`]
+    /// that one, if it is there.
+    pub(crate) topics: Vec<TopicStatus>,
+    /// With [`Detail::Topic`] its members, and their groups.
+    members: Vec<(GroupId, MemberStatus)>,
 }
 
-/// A walk over all connections, then over all groups.
+/// A walk over connections, groups or topics, as far as there is need.
 pub(crate) struct Survey {
     detail: Detail,
     next: Next,
@@ -96,13 +146,22 @@ enum Next {
     Connections(Option<ConnId>),
     /// After this group.
     Groups(Option<(TopicId, GroupId)>),
+    /// After this group of the topic that is looked at.
+    GroupsOf(TopicId, Option<GroupId>),
+    /// After this topic.
+    Topics(Option<TopicId>),
+    /// With the figures that belong to one moment.
+    Sums,
 }
 
 impl Survey {
     pub(crate) fn new(detail: Detail) -> Self {
         Self {
+            next: match detail {
+                Detail::Sums | Detail::Lists | Detail::Topic(_) => Next::Connections(None),
+                Detail::Topics => Next::Topics(None),
+            },
             detail,
-            next: Next::Connections(None),
             waiting_since: None,
             findings: Findings::default(),
         }
@@ -112,42 +171,159 @@ impl Survey {
     /// those of this moment, so that they add up.
     pub(crate) fn advance(&mut self, core: &Core, now: Now) -> Option<Findings> {
         let mut left = PART;
-        if let Next::Connections(mut after) = self.next {
-            for view in core.broker.connections_after(after).take(left) {
-                after = Some(view.conn);
-                left -= 1;
-                self.visit(core, view, now);
-            }
-            self.next = match left {
-                0 => Next::Connections(after),
-                _ => Next::Groups(None),
-            };
+        if let Next::Connections(after) = self.next {
+            self.next = self.look_at_connections(after, &mut left, core, now);
         }
-        if let Next::Groups(mut after) = self.next {
-            for (topic, group) in core.broker.groups_after(after).take(left) {
-                after = Some((topic, group.id));
-                left -= 1;
-                let Count { messages, bytes } = group.backlog;
-                self.findings.backlog += group.backlog;
-                let fullest = &mut self.findings.fullest_backlog;
-                fullest.messages = fullest.messages.max(messages);
-                fullest.bytes = fullest.bytes.max(bytes);
-                self.note_waiting(core.broker.group_waiting_since(topic, group.id));
+        match self.next {
+            Next::Groups(after) => self.next = self.look_at_groups(after, &mut left, core),
+            Next::GroupsOf(topic, after) => {
+                self.next = self.look_at_groups_of(topic, after, &mut left, core, now);
             }
-            self.next = Next::Groups(after);
+            Next::Topics(after) => self.next = self.look_at_topics(after, &mut left, core),
+            Next::Connections(_) | Next::Sums => {}
         }
-        if left == 0 {
-            return None;
+        match self.next {
+            Next::Sums => self.sum_up(left, core, now),
+            Next::Connections(_) | Next::Groups(_) | Next::GroupsOf(..) | Next::Topics(_) => None,
+        }
+    }
+
+    fn look_at_connections(
+        &mut self,
+        mut after: Option<ConnId>,
+        left: &mut usize,
+        core: &Core,
+        now: Now,
+    ) -> Next {
+        let topic = match &self.detail {
+            Detail::Topic(name) => match core.broker.topic_named(name) {
+                Some(topic) => Some(topic),
+                None => return Next::Sums,
+            },
+            Detail::Sums | Detail::Lists | Detail::Topics => None,
+        };
+        for view in core.broker.connections_after(after).take(*left) {
+            after = Some(view.conn);
+            *left -= 1;
+            match topic {
+                Some(topic) => self.visit_member(core, topic, view),
+                None => self.visit(core, view, now),
+            }
+        }
+        match (*left, topic) {
+            (0, _) => Next::Connections(after),
+            (_, Some(topic)) => Next::GroupsOf(topic, None),
+            (_, None) => Next::Groups(None),
+        }
+    }
+
+    fn look_at_groups(
+        &mut self,
+        mut after: Option<(TopicId, GroupId)>,
+        left: &mut usize,
+        core: &Core,
+    ) -> Next {
+        for (topic, group) in core.broker.groups_after(after).take(*left) {
+            after = Some((topic, group.id));
+            *left -= 1;
+            let Count { messages, bytes } = group.backlog;
+            self.findings.backlog += group.backlog;
+            let fullest = &mut self.findings.fullest_backlog;
+            fullest.messages = fullest.messages.max(messages);
+            fullest.bytes = fullest.bytes.max(bytes);
+            self.note_waiting(core.broker.group_waiting_since(topic, group.id));
+        }
+        match left {
+            0 => Next::Groups(after),
+            _ => Next::Sums,
+        }
+    }
+
+    fn look_at_groups_of(
+        &mut self,
+        topic: TopicId,
+        mut after: Option<GroupId>,
+        left: &mut usize,
+        core: &Core,
+        now: Now,
+    ) -> Next {
+        if self.findings.topics.is_empty() {
+            let report = core.broker.topic_report(topic);
+            self.findings
+                .topics
+                .extend(report.map(|it| topic_status(core, it)));
+        }
+        let Some(status) = self.findings.topics.first_mut() else {
+            return Next::Sums;
+        };
+        for view in core.broker.groups_of(topic, after).take(*left) {
+            after = Some(view.id);
+            *left -= 1;
+            let since = core.broker.group_waiting_since(topic, view.id);
+            status.groups.push(GroupStatus {
+                view,
+                oldest: since.map_or(Duration::ZERO, |since| now - since),
+                members: Vec::new(),
+            });
+        }
+        match left {
+            0 => Next::GroupsOf(topic, after),
+            _ => Next::Sums,
+        }
+    }
+
+    fn look_at_topics(
+        &mut self,
+        mut after: Option<TopicId>,
+        left: &mut usize,
+        core: &Core,
+    ) -> Next {
+        for report in core.broker.topics_after(after).take(*left) {
+            after = Some(report.id);
+            *left -= 1;
+            self.findings.topics.push(topic_status(core, report));
+        }
+        match left {
+            0 => Next::Topics(after),
+            _ => Next::Sums,
+        }
+    }
+
+    /// The last part: what belongs to one moment.
+    fn sum_up(&mut self, left: usize, core: &Core, now: Now) -> Option<Findings> {
+        let broker = &core.broker;
+        if let Detail::Sums | Detail::Lists = self.detail {
+            if broker.stats().topics.min(PART) > left {
+                return None;
+            }
+            let reports = broker.topics_after(None).take(PART);
+            self.findings.topics = reports.map(|it| topic_status(core, it)).collect();
         }
         let mut findings = std::mem::take(&mut self.findings);
-        findings.config = core.broker.config().clone();
-        findings.stats = core.broker.stats().clone();
-        findings.held_bytes = core.broker.held_bytes();
+        findings.config = broker.config().clone();
+        findings.stats = broker.stats().clone();
+        findings.confirming = broker.confirming_producers();
+        findings.held_bytes = broker.held_bytes();
         findings.oldest = self
             .waiting_since
             .map_or(Duration::ZERO, |since| now - since);
         findings.uptime = now.since_start();
         Some(findings)
+    }
+
+    fn visit_member(&mut self, core: &Core, topic: TopicId, view: ConnectionView) {
+        let peer = core.peers.get(&view.conn);
+        let group = core.broker.group_of(view.conn, topic);
+        if let (Some(peer), Some(group), Some(consumer)) = (peer, group, view.consumer) {
+            let member = MemberStatus {
+                conn: view.conn,
+                addr: peer.addr,
+                client: core.broker.client_of(view.conn).cloned(),
+                in_flight: consumer.in_flight,
+                unsettled: consumer.unsettled,
+            };
+            self.findings.members.push((group, member));
+        }
     }
 
     fn visit(&mut self, core: &Core, view: ConnectionView, now: Now) {
@@ -180,6 +356,40 @@ impl Survey {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+    }
+}
+
+impl Findings {
+    /// The topic that was looked at, with the members of its groups. Takes time, so it is not to be done under
+    /// the core's lock.
+    pub(crate) fn into_topic(self) -> Option<TopicStatus> {
+        let mut topic = self.topics.into_iter().next()?;
+        for (group, member) in self.members {
+            // The groups are in their order.
+            let groups = &mut topic.groups;
+            if let Ok(place) = groups.binary_search_by_key(&group, |it| it.view.id) {
+                groups[place].members.push(member);
+            }
+        }
+        Some(topic)
+    }
+}
+
+fn topic_status(core: &Core, report: TopicReport) -> TopicStatus {
+    let by = report.blocked.and_then(|it| it.by);
+    let group = by.and_then(|by| core.broker.group_view(report.id, by));
+    TopicStatus {
+        blocking_group: group.map(|it| label(&it)),
+        report,
+        groups: Vec::new(),
+    }
+}
+
+/// The name of a group, for people.
+pub(crate) fn label(group: &GroupView) -> String {
+    match &group.name {
+        Some(name) => name.to_string(),
+        None => group.id.to_string(),
     }
 }
 

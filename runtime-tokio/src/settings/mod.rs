@@ -274,6 +274,11 @@ impl Settings {
         Duration::from_millis(self.values.http_timeout_ms)
     }
 
+    /// `METRICS_TOPICS`: the most topics that have metrics of their own.
+    pub fn metrics_topics(&self) -> usize {
+        self.values.metrics_topics
+    }
+
     /// `DRAIN_TIMEOUT_MS`: time to deliver, at shutdown, what was received.
     pub fn drain_timeout(&self) -> Duration {
         Duration::from_millis(self.values.drain_timeout_ms)

@@ -4,6 +4,7 @@
 //! `--help`, `--print-config`, `docs/SETTINGS.md`, `.env.example` and the chart's values.
 
 use super::allowed::Allowed;
+use crate::operate::metrics::MOST_LABELLED;
 use message_queue_core::wire::MAX_FRAME;
 
 /// One setting: an environment variable.
@@ -288,6 +289,18 @@ pub static SETTINGS: &[Setting] = &[
         default: "10s",
         allowed: DEADLINE,
         help: "Time in which an HTTP request must come, or an idle HTTP connection be used again.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "METRICS_TOPICS",
+        default: "100",
+        allowed: Allowed::Number {
+            min: 0,
+            max: MOST_LABELLED as u64,
+            unit: "topics",
+        },
+        help: "Topics that have metrics of their own; all further ones are summed up as other.",
         memory: None,
         secret: false,
     },

@@ -39,6 +39,7 @@ pub(super) struct Values {
     pub(super) producer_idle_ms: u64,
     pub(super) max_http_connections: usize,
     pub(super) http_timeout_ms: u64,
+    pub(super) metrics_topics: usize,
     pub(super) role_timeout_ms: u64,
     pub(super) role_line_bytes: usize,
     pub(super) frame_timeout_ms: u64,

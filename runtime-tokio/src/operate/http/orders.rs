@@ -1,4 +1,4 @@
-//! What HTTP lets an operator do: end a connection, empty the queue. There are no rights, so only
+//! What HTTP lets an operator do: end a connection or a group, empty the queue. There are no rights, so only
 //! whoever is on the broker's own machine may.
 
 use super::pages::Messages;
@@ -10,6 +10,7 @@ use axum::http::header::{FORWARDED, HeaderName, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use message_queue_core::ConnId;
+use message_queue_core::names::{Name, NameError, TopicName};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tracing::info;
@@ -44,6 +45,8 @@ pub(super) enum Refused {
     NoNumber(String),
     #[error(transparent)]
     Disobeyed(#[from] Disobeyed),
+    #[error("there is no topic or group {0:?}: {1}")]
+    NoName(String, NameError),
 }
 
 /// `DELETE /connections/N`.
@@ -60,6 +63,21 @@ pub(super) async fn end(
     view.end(conn).await?;
     info!(operator = %operator.0, conn = %conn, "connection ended by an operator");
     Ok(format!("connection {} has been ended\n", conn.0))
+}
+
+/// `DELETE /topics/T/groups/G`.
+pub(super) async fn end_group(
+    State(view): State<Arc<View>>,
+    Extension(operator): Extension<Operator>,
+    headers: HeaderMap,
+    Path((topic, group)): Path<(String, String)>,
+) -> Result<String, Refused> {
+    operator.check(&headers)?;
+    let topic = TopicName::new(&topic).map_err(|error| Refused::NoName(topic, error))?;
+    let group = Name::new(&group).map_err(|error| Refused::NoName(group, error))?;
+    view.end_group(topic.clone(), group.clone()).await?;
+    info!(operator = %operator.0, %topic, %group, "group ended by an operator");
+    Ok(format!("group {group} of topic {topic} has been ended\n"))
 }
 
 /// `POST /queue/purge`.
@@ -90,9 +108,11 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match &self {
             Self::Elsewhere(_) | Self::OnBehalf(_) => StatusCode::FORBIDDEN,
-            Self::NoNumber(_) => StatusCode::NOT_FOUND,
+            Self::NoNumber(_) | Self::NoName(..) => StatusCode::NOT_FOUND,
             Self::Disobeyed(Disobeyed::Order(error)) => match error {
-                OrderError::NoSuchConnection(_) => StatusCode::NOT_FOUND,
+                OrderError::NoSuchConnection(_) | OrderError::NoSuchGroup { .. } => {
+                    StatusCode::NOT_FOUND
+                }
                 OrderError::NoQueue => StatusCode::CONFLICT,
                 OrderError::NotServing => StatusCode::SERVICE_UNAVAILABLE,
             },

@@ -121,7 +121,7 @@ impl From<Count> for Messages {
     }
 }
 
-fn by_reason(dropped: [Count; DropReason::COUNT]) -> BTreeMap<&'static str, Messages> {
+pub(super) fn by_reason(dropped: [Count; DropReason::COUNT]) -> BTreeMap<&'static str, Messages> {
     DropReason::ALL
         .into_iter()
         .map(|reason| (reason.as_str(), dropped[reason.index()]))
@@ -131,6 +131,6 @@ fn by_reason(dropped: [Count; DropReason::COUNT]) -> BTreeMap<&'static str, Mess
 }
 
 /// Seconds, to the millisecond.
-fn seconds(span: Duration) -> f64 {
+pub(super) fn seconds(span: Duration) -> f64 {
     span.as_millis() as f64 / 1000.0
 }

@@ -3,7 +3,8 @@
 use crate::Handle;
 use crate::serve::orders::OrderError;
 use crate::serve::server::{Overview, Snapshot};
-use crate::serve::survey::Detail;
+use crate::serve::survey::{Detail, TopicStatus};
+use message_queue_core::names::{Name, TopicName};
 use message_queue_core::{ConnId, Count};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -126,6 +127,22 @@ impl View {
         found.ok_or(Unanswered)
     }
 
+    /// Every topic.
+    pub(super) async fn topics(&self) -> Result<Vec<TopicStatus>, Unanswered> {
+        self.ask(self.broker.topics()).await
+    }
+
+    /// The topic of this name, if it is there.
+    pub(super) async fn topic(&self, name: TopicName) -> Result<Option<TopicStatus>, Unanswered> {
+        self.ask(self.broker.topic(name)).await
+    }
+
+    /// Ends a named group.
+    pub(super) async fn end_group(&self, topic: TopicName, group: Name) -> Result<(), Disobeyed> {
+        let ended = timeout(PATIENCE, self.broker.end_group(topic, group)).await;
+        Ok(ended.map_err(|_| Unanswered)??)
+    }
+
     /// Ends a connection.
     pub(super) async fn end(&self, conn: ConnId) -> Result<(), Disobeyed> {
         let ended = timeout(PATIENCE, self.broker.end_connection(conn)).await;
@@ -136,6 +153,23 @@ impl View {
     pub(super) async fn purge(&self) -> Result<Count, Disobeyed> {
         let purged = timeout(PATIENCE, self.broker.purge_queue()).await;
         Ok(purged.map_err(|_| Unanswered)??)
+    }
+
+    /// Has the broker looked at when its turn has come: it gives one answer at a time.
+    async fn ask<T>(&self, survey: impl Future<Output = Option<T>>) -> Result<T, Unanswered> {
+        let found = async {
+            let mut latest = self.latest.lock().await;
+            if let Some(asked) = latest.asked {
+                sleep_until(asked + LEAST_INTERVAL).await;
+            }
+            latest.asked = Some(Instant::now());
+            survey.await
+        };
+        timeout(PATIENCE, found)
+            .await
+            .ok()
+            .flatten()
+            .ok_or(Unanswered)
     }
 
     async fn survey(&self, latest: &mut Latest, detail: Detail) -> Option<Overview> {

@@ -1,6 +1,7 @@
 //! The metrics of the broker itself.
 
 use super::exposition::Exposition;
+use super::topics;
 use crate::Snapshot;
 use message_queue_core::{CloseReason, Count, DeliveryMode, DropReason};
 use prometheus_client::collector::Collector;
@@ -13,6 +14,8 @@ use std::time::Duration;
 pub(super) struct BrokerCollector {
     pub(super) snapshot: Snapshot,
     pub(super) age: Duration,
+    /// The most topics that have series of their own.
+    pub(super) most_topics: usize,
 }
 
 impl Collector for BrokerCollector {
@@ -27,6 +30,7 @@ impl Collector for BrokerCollector {
         state(&mut exposition, snapshot)?;
         limits(&mut exposition, snapshot)?;
         messages(&mut exposition, snapshot)?;
+        topics::encode(&mut exposition, snapshot, self.most_topics)?;
         connections(&mut exposition, snapshot)
     }
 }
@@ -129,6 +133,16 @@ fn messages(exposition: &mut Exposition<'_>, snapshot: &Snapshot) -> fmt::Result
         "not taken, as their producers were told",
         stats.refused,
     )?;
+    exposition.counter(
+        "redelivered_messages",
+        "Messages handed out again, after they had come back",
+        stats.redelivered,
+    )?;
+    exposition.counter(
+        "settled_late_messages",
+        "Messages that were settled when they were not the consumer's any more",
+        stats.settled_late,
+    )?;
     exposition.gauge(
         "held_bytes",
         "Bytes that count within BROKER_BYTES: waiting, parked, and of messages not whole yet",
@@ -165,6 +179,11 @@ fn connections(exposition: &mut Exposition<'_>, snapshot: &Snapshot) -> fmt::Res
     let stats = &snapshot.stats;
     exposition.gauge("connections", "Connections now", stats.connections as u64)?;
     exposition.gauge("producers", "Producers now", stats.producers as u64)?;
+    exposition.gauge(
+        "confirming_producers",
+        "Producers now that are told what is safe",
+        snapshot.confirming_producers as u64,
+    )?;
     exposition.gauge("consumers", "Consumers now", stats.consumers as u64)?;
     for (name, help, count) in [
         (

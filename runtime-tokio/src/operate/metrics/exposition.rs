@@ -69,18 +69,35 @@ impl<'a> Exposition<'a> {
 
     /// One counter for each value of a label: every value from the start, so that a rate is right
     /// from the first event on.
-    pub(super) fn counters(
+    pub(super) fn counters<'l>(
         &mut self,
         name: &str,
         help: &str,
         label: &str,
-        counts: impl IntoIterator<Item = (&'static str, u64)>,
+        counts: impl IntoIterator<Item = (&'l str, u64)>,
     ) -> fmt::Result {
         let mut family = self
             .encoder
             .encode_descriptor(name, help, None, MetricType::Counter)?;
         for (value, count) in counts {
             ConstCounter::new(count).encode(family.encode_family(&[(label, value)])?)?;
+        }
+        Ok(())
+    }
+
+    /// One gauge for each value of a label.
+    pub(super) fn gauges<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'l str, u64)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .encoder
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (value, now) in values {
+            ConstGauge::new(now).encode(family.encode_family(&[(label, value)])?)?;
         }
         Ok(())
     }

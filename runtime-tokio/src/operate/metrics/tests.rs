@@ -1,7 +1,11 @@
 use super::*;
+use crate::serve::survey::TopicStatus;
+use message_queue_core::names::{Pattern, TopicName};
+use message_queue_core::wire::handshake::{ProducerOptions, RoleOptions};
 use message_queue_core::wire::{FrameBatch, Role};
 use message_queue_core::{
-    Broker, CloseReason, Config, ConnId, DeliveryMode, DropReason, Input, Now, Output,
+    Broker, CloseReason, Config, ConnId, DeliveryMode, DropReason, Input, Now, Output, TopicRule,
+    TopicsConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -43,12 +47,25 @@ fn text(delivery: DeliveryMode) -> String {
         backlog: broker.backlog(),
         fullest_backlog: broker.backlog(),
         held_bytes: broker.held_bytes(),
+        confirming_producers: broker.confirming_producers(),
+        topics: topics(&broker),
         oldest: now - broker.waiting_since().unwrap(),
         uptime: now.since_start(),
     };
     Metrics::default()
+        .with_topics(1)
         .encode(snapshot, Duration::from_millis(3), Format::Prometheus)
         .unwrap()
+}
+
+fn topics(broker: &Broker) -> Vec<TopicStatus> {
+    let reports = broker.topics_after(None);
+    let status = |report| TopicStatus {
+        report,
+        blocking_group: None,
+        groups: Vec::new(),
+    };
+    reports.map(status).collect()
 }
 
 /// Every series and its value.
@@ -115,6 +132,11 @@ fn what_was_counted_is_shown() {
         ("connections", 2.0),
         ("producers", 1.0),
         ("consumers", 1.0),
+        ("topic_received_messages_total{topic=\"default\"}", 6.0),
+        ("topic_offered_messages_total{topic=\"default\"}", 6.0),
+        ("topic_delivered_messages_total{topic=\"default\"}", 1.0),
+        ("topic_dropped_messages_total{topic=\"default\"}", 2.0),
+        ("topic_waiting_messages{topic=\"default\"}", 3.0),
         ("connections_opened_total", 3.0),
         ("producers_registered_total", 1.0),
         ("consumers_registered_total", 1.0),
@@ -131,6 +153,62 @@ fn what_was_counted_is_shown() {
         .filter(|(name, _)| expected.iter().all(|(it, _)| it != *name));
     for (name, value) in others {
         assert_eq!(*value, 0.0, "{name}");
+    }
+}
+
+/// Topics of which some have no label, and one has that of those.
+#[test]
+fn the_metrics_of_topics_add_up_to_those_of_the_broker() {
+    let names = ["a", "other", "b", "c"];
+    let rule = |name: &&str| TopicRule::new(Pattern::new(name).unwrap());
+    let mut broker = Broker::new(Config {
+        delivery: DeliveryMode::Queue,
+        topics: TopicsConfig {
+            rules: names.iter().map(rule).collect(),
+            ..TopicsConfig::default()
+        },
+        ..Config::default()
+    });
+    for (conn, name) in (1..).map(ConnId).zip(names) {
+        broker.handle_input(conn, Input::Opened, Now::START);
+        let options = ProducerOptions {
+            topic: Some(TopicName::new(name).unwrap()),
+            ..ProducerOptions::default()
+        };
+        let options = Input::Options(RoleOptions::Producer(options));
+        broker.handle_input(conn, options, Now::START);
+        let messages = vec!["m"; 1 << conn.0];
+        let batch = FrameBatch::encode(&messages).unwrap();
+        broker.handle_input(conn, Input::Batch(batch), Now::START);
+    }
+    let server = crate::Server::new(broker.config().clone(), Default::default());
+    for (most, labelled) in [
+        (0, &[][..]),
+        (3, &[("default", 0.0), ("a", 2.0), ("b", 8.0)]),
+        (9, &[("default", 0.0), ("a", 2.0), ("b", 8.0), ("c", 16.0)]),
+    ] {
+        let snapshot = Snapshot {
+            stats: broker.stats().clone(),
+            topics: topics(&broker),
+            ..server.handle().snapshot()
+        };
+        let metrics = Metrics::default().with_topics(most);
+        let text = metrics.encode(snapshot, Duration::ZERO, Format::Prometheus);
+        let text = text.unwrap();
+        let series = series(&text);
+        for (family, total) in [
+            ("topic_received_messages_total", "received_messages_total"),
+            ("topic_offered_messages_total", "offered_messages_total"),
+            ("topic_waiting_messages", "waiting_messages"),
+        ] {
+            assert_eq!(sum_of(&series, family), 30.0, "{text}");
+            assert_eq!(series[total], 30.0, "{text}");
+        }
+        let own: f64 = labelled.iter().map(|(_, messages)| messages).sum();
+        for (name, messages) in labelled.iter().copied().chain([("other", 30.0 - own)]) {
+            let name = format!("topic_waiting_messages{{topic=\"{name}\"}}");
+            assert_eq!(series.get(&*name), Some(&messages), "{name} in\n{text}");
+        }
     }
 }
 
@@ -233,6 +311,7 @@ fn the_table_in_the_documents_is_complete() {
         .collect();
 
     let metrics = Metrics::default()
+        .with_topics(1)
         .with_http(Arc::new(HttpStats::new(1)))
         .with_recording(RecordingStatus::default());
     let snapshot = crate::Server::new(Config::default(), Default::default())
