@@ -7,7 +7,7 @@ pub(crate) mod http;
 #[cfg(feature = "cli")]
 pub mod logging;
 #[cfg(feature = "cli")]
-mod metrics;
+pub(crate) mod metrics;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
 pub(crate) mod report;
