@@ -240,9 +240,23 @@ impl Broker {
 
     /// Asks for a metric, summed over its labels, until it has this value.
     pub fn wait_for_metric(&self, name: &str, value: f64) {
+        self.wait_until(name, |found| found == value);
+    }
+
+    /// Waits until this holds of a metric.
+    ///
+    /// # Panics
+    /// If it does not come true.
+    pub fn wait_until(&self, name: &str, holds: impl Fn(f64) -> bool) {
         const TRIES: usize = 100_000;
-        let mut tries = std::iter::repeat_with(|| self.metric(name, "")).take(TRIES);
-        assert!(tries.any(|found| found == value), "{name} is not {value}");
+        let mut last = f64::NAN;
+        for _ in 0..TRIES {
+            last = self.metric(name, "");
+            if holds(last) {
+                return;
+            }
+        }
+        panic!("{name} stays at {last}");
     }
 
     /// Sends it a signal by name: `TERM`, `INT`.

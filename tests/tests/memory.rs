@@ -314,13 +314,14 @@ fn a_queue_that_was_drained_gives_its_memory_back() {
 fn producers_that_stop_within_a_message_stay_within_the_formula() {
     const PRODUCERS: usize = 300;
     const BUDGET: usize = 64 * MIB;
+    /// So many come at a time: what they send may be on its way into the budget, or out of it again.
+    const ON_THE_WAY: usize = 10;
     let formula = Formula {
         broker_bytes: BUDGET,
         read_bytes: MIB,
         write_bytes: MIB,
         waiting: 0,
-        // Their reads are short, but for the last that is read.
-        producers: 1,
+        producers: ON_THE_WAY,
         consumers: PRODUCERS,
     };
     let bound = formula.bound() - 2 * MAX_FRAME * PRODUCERS;
@@ -335,11 +336,16 @@ fn producers_that_stop_within_a_message_stay_within_the_formula() {
         broker.metric("message_queue_connections_closed_total", &label)
     };
     let mut stopped = Vec::new();
-    for _ in 0..PRODUCERS {
+    for came in 1..=PRODUCERS {
         let mut producer = broker.producer();
         // It may be closed before it has taken all of it.
         let _ = producer.write_all(&message[..message.len() - 1]);
         stopped.push(producer);
+        if came % ON_THE_WAY == 0 {
+            // All that the budget has no room for are closed.
+            let fits = |open| open <= (BUDGET / MIB) as f64;
+            broker.wait_until("message_queue_producers", fits);
+        }
     }
     broker.wait_for_metric("message_queue_producers", 0.0);
     let taken = Memory::of(broker.pid()).peak - idle.resident;
