@@ -2,13 +2,15 @@
 
 use super::clock::Clock;
 use super::error::BenchError;
+use super::guarantees::Acks;
 use super::message::{Checker, stamp};
 use super::plan::{Plan, Reading};
-use super::reading;
+use super::reading::{self, Frame, Frames};
 use super::verify::Ledger;
 use hdrhistogram::Histogram;
 use message_queue_core::DeliveryMode;
 use message_queue_core::wire::LENGTH_PREFIX;
+use message_queue_core::wire::control::CONTROL_BIT;
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -21,6 +23,9 @@ pub(super) const WARM: u64 = u64::MAX;
 
 /// The size of the body of a message of the warm-up: its number.
 pub(super) const WARM_UP_SIZE: usize = 8;
+
+/// The longest frame that comes before the run: a name, or what is told of a run, is shorter.
+const MAX_WARM_UP_FRAME: usize = 512;
 
 /// One consumer, connected.
 #[derive(Debug)]
@@ -86,13 +91,14 @@ impl Consumer {
             latencies: latencies()?,
             ledger: Ledger::default(),
         };
+        let mut acks = plan.guarantees.ack.then(|| Acks::new(&self.stream));
         if plan.delivery == DeliveryMode::Broadcast {
-            self.warm_up()?;
+            self.warm_up(acks.as_mut())?;
         }
         let result = match plan.reading {
             Reading::Count => self.count(plan),
-            Reading::Walk => self.walk(plan, &mut found),
-            Reading::Verify => self.verify(plan, &mut found),
+            Reading::Walk => self.walk(plan, acks, &mut found),
+            Reading::Verify => self.verify(plan, acks, &mut found),
         };
         match result {
             Err(BenchError::Client { .. }) | Ok(()) if self.is_ending() => Ok(found),
@@ -101,23 +107,42 @@ impl Consumer {
         }
     }
 
-    fn warm_up(&self) -> Result<(), BenchError> {
+    fn warm_up(&self, mut acks: Option<&mut Acks<'_>>) -> Result<(), BenchError> {
+        // Whole frames one by one, so that nothing of the run is taken.
+        let mut header = [0; LENGTH_PREFIX];
+        let mut body = [0; MAX_WARM_UP_FRAME];
         loop {
-            let mut frame = [0; LENGTH_PREFIX + WARM_UP_SIZE];
-            match (&*self.stream).read_exact(&mut frame) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Err(BenchError::Closed(self.name()));
-                }
-                Err(error) => return Err(self.failed(error)),
+            self.read_exact(&mut header)?;
+            let header = u32::from_be_bytes(header);
+            let length = (header & !CONTROL_BIT) as usize;
+            let Some(body) = body.get_mut(..length) else {
+                return Err(self.not_sent(&format!("{length} bytes before the run")));
+            };
+            self.read_exact(body)?;
+            if header & CONTROL_BIT != 0 {
+                continue;
             }
-            let [_, _, _, _, number @ ..] = frame;
+            let Ok(number) = <[u8; WARM_UP_SIZE]>::try_from(&*body) else {
+                return Err(self.not_sent(&format!("a message of {length} bytes before the run")));
+            };
             let number = u64::from_be_bytes(number);
+            if let Some(acks) = &mut acks {
+                acks.settle(1).map_err(|error| self.failed(error))?;
+            }
             self.received.warm_up.store(number, Ordering::Release);
             self.runner.unpark();
             if number == WARM {
                 return Ok(());
             }
+        }
+    }
+
+    fn read_exact(&self, bytes: &mut [u8]) -> Result<(), BenchError> {
+        match (&*self.stream).read_exact(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(BenchError::Closed(self.name()))
+            }
+            result => result.map_err(|error| self.failed(error)),
         }
     }
 
@@ -128,8 +153,13 @@ impl Consumer {
         .map_err(|error| self.failed(error))
     }
 
-    fn walk(&self, plan: &Plan, found: &mut Found) -> Result<(), BenchError> {
-        self.messages(plan, |body, now| {
+    fn walk(
+        &self,
+        plan: &Plan,
+        acks: Option<Acks<'_>>,
+        found: &mut Found,
+    ) -> Result<(), BenchError> {
+        self.messages(plan, acks, |body, now| {
             if let Some(stamp) = stamp(body) {
                 record(&mut found.latencies, now.saturating_sub(stamp));
             }
@@ -137,9 +167,14 @@ impl Consumer {
         })
     }
 
-    fn verify(&self, plan: &Plan, found: &mut Found) -> Result<(), BenchError> {
+    fn verify(
+        &self,
+        plan: &Plan,
+        acks: Option<Acks<'_>>,
+        found: &mut Found,
+    ) -> Result<(), BenchError> {
         let checker = Checker::new(plan.size);
-        self.messages(plan, |body, now| {
+        self.messages(plan, acks, |body, now| {
             let Some((producer, number)) = checker.read(body) else {
                 return Err(self.not_sent("the content of a message is not what was sent"));
             };
@@ -157,31 +192,53 @@ impl Consumer {
     fn messages(
         &self,
         plan: &Plan,
+        mut acks: Option<Acks<'_>>,
         mut each: impl FnMut(&[u8], Duration) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
         let size = plan.size;
-        let mut failure = None;
+        let mut outcome = Ok(());
         reading::frames(&*self.stream, reading::buffer_size(plan), |frames| {
-            let now = self.clock.now();
-            let mut bytes = 0;
-            for body in frames {
-                let outcome = if body.len() == size {
-                    each(body, now)
-                } else {
-                    let what = format!("a message of {} bytes; all have {size}", body.len());
-                    Err(self.not_sent(&what))
-                };
-                if let Err(error) = outcome {
-                    failure = Some(error);
-                    return false;
-                }
-                bytes += LENGTH_PREFIX + size;
-            }
-            self.received.add(bytes, now);
-            true
+            outcome = self.batch(frames, size, &mut acks, &mut each);
+            outcome.is_ok()
         })
         .map_err(|error| self.failed(error))?;
-        failure.map_or(Ok(()), Err)
+        outcome
+    }
+
+    /// What one read has brought.
+    fn batch(
+        &self,
+        frames: &mut Frames<'_>,
+        size: usize,
+        acks: &mut Option<Acks<'_>>,
+        each: &mut impl FnMut(&[u8], Duration) -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
+        let now = self.clock.now();
+        let mut messages = 0;
+        for frame in frames {
+            match frame {
+                Frame::Message(body) if body.len() == size => {
+                    each(body, now)?;
+                    messages += 1;
+                }
+                Frame::Message(body) => {
+                    let what = format!("a message of {} bytes; all have {size}", body.len());
+                    return Err(self.not_sent(&what));
+                }
+                Frame::Control(_) if acks.is_some() => {}
+                Frame::Control(_) => return Err(self.not_sent("a control frame")),
+            }
+        }
+        if let Some(acks) = acks {
+            acks.settle(messages).map_err(|error| self.failed(error))?;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "no more than one read brings"
+        )]
+        self.received
+            .add(messages as usize * (LENGTH_PREFIX + size), now);
+        Ok(())
     }
 
     fn is_ending(&self) -> bool {

@@ -1,13 +1,15 @@
-//! Many runs, broker against relay: the cells of the bars that we hold ourselves to.
+//! Many runs, broker against a yardstick: the cells of the bars that we hold ourselves to.
 
-use super::pairs::{Pairs, Spread};
+use super::pairs::{Pairs, Spread, Yardstick};
 use super::plan::{Plan, delivery_name};
 use message_queue_core::DeliveryMode;
 use std::fmt::Write;
 
 /// The cells, and what came of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Matrix {
+    /// What the broker was held against.
+    pub yardstick: Yardstick,
     /// In the order of [`Cell::all`].
     pub cells: Vec<(Cell, Pairs)>,
 }
@@ -25,24 +27,32 @@ pub struct Cell {
 
 const SIZES: [usize; 3] = [128, 1024, 16 * 1024];
 
-const CLIENTS: [(DeliveryMode, usize); 5] = [
-    (DeliveryMode::Broadcast, 1),
-    (DeliveryMode::Broadcast, 4),
-    (DeliveryMode::Broadcast, 10),
-    (DeliveryMode::Queue, 1),
-    (DeliveryMode::Queue, 4),
-];
+/// Who gets what, with each yardstick.
+const fn clients(yardstick: Yardstick) -> &'static [(DeliveryMode, usize)] {
+    match yardstick {
+        Yardstick::Relay => &[
+            (DeliveryMode::Broadcast, 1),
+            (DeliveryMode::Broadcast, 4),
+            (DeliveryMode::Broadcast, 10),
+            (DeliveryMode::Queue, 1),
+            (DeliveryMode::Queue, 4),
+        ],
+        Yardstick::Version1 => &[(DeliveryMode::Broadcast, 4), (DeliveryMode::Queue, 4)],
+    }
+}
 
 impl Cell {
-    /// All cells.
-    pub fn all() -> impl Iterator<Item = Self> {
-        CLIENTS.into_iter().flat_map(|(delivery, consumers)| {
-            SIZES.into_iter().map(move |size| Self {
-                delivery,
-                consumers,
-                size,
+    /// All cells with this yardstick.
+    pub fn all(yardstick: Yardstick) -> impl Iterator<Item = Self> {
+        clients(yardstick)
+            .iter()
+            .flat_map(|&(delivery, consumers)| {
+                SIZES.into_iter().map(move |size| Self {
+                    delivery,
+                    consumers,
+                    size,
+                })
             })
-        })
     }
 
     /// `plan` with what this cell says.
@@ -68,8 +78,9 @@ impl Matrix {
     /// # Panics
     /// If a cell has no pair.
     pub fn to_markdown(&self) -> String {
-        let mut table = String::from(
-            "| job | broker, messages/s | relay, messages/s | rate (min to max) | broker, CPU-s per million | relay | CPU (min to max) |\n\
+        let [subject, other] = self.yardstick.names();
+        let mut table = format!(
+            "| job | {subject}, messages/s | {other}, messages/s | rate (min to max) | {subject}, CPU-s per million | {other} | CPU (min to max) |\n\
              |---|---|---|---|---|---|---|\n",
         );
         for (cell, pairs) in &self.cells {
@@ -88,10 +99,10 @@ impl Matrix {
                 "| {} | {} | {} | {} | {} | {} | {} |",
                 cell.name(),
                 count(|pair| Some(pair.broker.rate())),
-                count(|pair| Some(pair.relay.rate())),
+                count(|pair| Some(pair.yardstick.rate())),
                 spread(Some(ratios.rate)),
                 cost(|pair| pair.broker.cost.map(|cost| cost.cpu_per_million)),
-                cost(|pair| pair.relay.cost.map(|cost| cost.cpu_per_million)),
+                cost(|pair| pair.yardstick.cost.map(|cost| cost.cpu_per_million)),
                 spread(ratios.cpu),
             );
         }

@@ -5,8 +5,9 @@
 //! In the order of a run: `plan.rs` (what to do), `target.rs` (a broker or relay to do it to, in a
 //! process of its own) with `relay.rs` (the relay), `run.rs` (one run) with `clock.rs` and `gate.rs`
 //! (what its clients share), `message.rs` (what is sent), `producer.rs`, `consumer.rs` with
-//! `reading.rs` and `verify.rs` (what is received), `usage.rs` (what it cost), `outcome.rs` (the
-//! figures), `pairs.rs` (broker against relay), `matrix.rs` (many of those), `table.rs` (for people).
+//! `reading.rs` and `verify.rs` (what is received), `guarantees.rs` (what both do beyond version 1),
+//! `usage.rs` (what it cost), `outcome.rs` (the figures), `pairs.rs` (broker against relay, or version 2
+//! against version 1), `matrix.rs` (many of those), `table.rs` (for people).
 //!
 //! Clients are threads with blocking sockets: on each side one system call moves up to 256 KiB,
 //! and nothing is allocated while a run lasts.
@@ -15,6 +16,7 @@ mod clock;
 mod consumer;
 mod error;
 mod gate;
+mod guarantees;
 mod matrix;
 mod message;
 mod outcome;
@@ -30,9 +32,10 @@ mod usage;
 mod verify;
 
 pub use error::BenchError;
+pub use guarantees::{Guarantees, MAX_WINDOW};
 pub use matrix::{Cell, Matrix};
 pub use outcome::{Cost, Latency, Outcome};
-pub use pairs::{Pair, Pairs, Ratios, Spread};
+pub use pairs::{Pair, Pairs, Ratios, Spread, Yardstick};
 pub use plan::{MAX_CLIENTS, Plan, PlanError, Reading, Volume};
 pub use relay::relay;
 pub use run::{Progress, run};

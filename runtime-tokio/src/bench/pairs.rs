@@ -1,24 +1,36 @@
-//! Broker against relay: the same run in turns, and the ratio pair by pair.
+//! The broker against a yardstick: the same run in turns, and the ratio pair by pair.
 
 use super::error::BenchError;
+use super::guarantees::Guarantees;
 use super::outcome::Outcome;
 use super::plan::{Plan, Reading};
 use super::run::{Progress, run};
 use super::target::{Kind, Target};
 use serde_json::json;
 
+/// What the broker is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yardstick {
+    /// A relay that copies bytes.
+    Relay,
+    /// Another broker, whose clients speak version 1: no confirms, no acknowledgements.
+    Version1,
+}
+
 /// One run of each, one after the other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     /// What the broker did.
     pub broker: Outcome,
-    /// What the relay did.
-    pub relay: Outcome,
+    /// What the yardstick did.
+    pub yardstick: Outcome,
 }
 
 /// Several pairs of the same run.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pairs {
+    /// What the broker was held against.
+    pub yardstick: Yardstick,
     /// In the order in which they ran.
     pub pairs: Vec<Pair>,
 }
@@ -34,7 +46,7 @@ pub struct Spread {
     pub max: f64,
 }
 
-/// Broker to relay, over all pairs.
+/// Broker to yardstick, over all pairs.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Ratios {
     /// Messages a second: above 1, the broker is faster.
@@ -47,55 +59,91 @@ pub struct Ratios {
     pub p99: Option<Spread>,
 }
 
+impl Yardstick {
+    /// What the two sides of a pair are called.
+    pub const fn names(self) -> [&'static str; 2] {
+        match self {
+            Self::Relay => ["broker", "relay"],
+            Self::Version1 => ["version 2", "version 1"],
+        }
+    }
+
+    /// The runs of a pair: the broker's, and the yardstick's.
+    fn plans(self, plan: &Plan) -> [(Kind, Plan); 2] {
+        match self {
+            Self::Relay => {
+                let plan = comparable(plan);
+                [(Kind::Broker, plan.clone()), (Kind::Relay, plan)]
+            }
+            Self::Version1 => {
+                let without = Plan {
+                    guarantees: Guarantees::default(),
+                    ..plan.clone()
+                };
+                [(Kind::Broker, plan.clone()), (Kind::Broker, without)]
+            }
+        }
+    }
+}
+
 impl Pair {
-    /// Runs `plan` against a new relay and a new broker, the broker first if `broker_first`.
+    /// Runs `plan` against a new broker and a new yardstick, the broker first if `broker_first`.
     ///
     /// # Errors
     /// If one of the runs comes to nothing.
     pub fn run(
         plan: &Plan,
+        yardstick: Yardstick,
         broker_first: bool,
-        mut progress: impl FnMut(Kind, Progress),
+        mut progress: impl FnMut(Progress),
     ) -> Result<Self, BenchError> {
-        let plan = comparable(plan);
-        let mut run = |kind| {
-            let target = Target::start(kind, &plan)?;
-            run(&plan, &target, |so_far| progress(kind, so_far))
+        let mut run = |(kind, plan): &(Kind, Plan)| {
+            let target = Target::start(*kind, plan)?;
+            run(plan, &target, &mut progress)
         };
+        let [broker, other] = &yardstick.plans(plan);
         if broker_first {
-            let broker = run(Kind::Broker)?;
-            let relay = run(Kind::Relay)?;
-            Ok(Self { broker, relay })
+            let broker = run(broker)?;
+            let yardstick = run(other)?;
+            Ok(Self { broker, yardstick })
         } else {
-            let relay = run(Kind::Relay)?;
-            let broker = run(Kind::Broker)?;
-            Ok(Self { broker, relay })
+            let yardstick = run(other)?;
+            let broker = run(broker)?;
+            Ok(Self { broker, yardstick })
         }
     }
 
-    /// How many times the relay's messages a second.
+    /// How many times the yardstick's messages a second.
     pub fn rate(&self) -> f64 {
-        self.broker.rate() / self.relay.rate()
+        self.broker.rate() / self.yardstick.rate()
     }
 
-    /// How many times the relay's CPU for each message.
+    /// How many times the yardstick's CPU for each message.
     pub fn cpu(&self) -> Option<f64> {
-        let (broker, relay) = (self.broker.cost?, self.relay.cost?);
-        Some(broker.cpu_per_million / relay.cpu_per_million)
+        let (broker, yardstick) = (self.broker.cost?, self.yardstick.cost?);
+        Some(broker.cpu_per_million / yardstick.cpu_per_million)
     }
 
     fn p50(&self) -> Option<f64> {
-        let (broker, relay) = (self.broker.latency?, self.relay.latency?);
-        Some(broker.p50 as f64 / relay.p50 as f64)
+        let (broker, yardstick) = (self.broker.latency?, self.yardstick.latency?);
+        Some(broker.p50 as f64 / yardstick.p50 as f64)
     }
 
     fn p99(&self) -> Option<f64> {
-        let (broker, relay) = (self.broker.latency?, self.relay.latency?);
-        Some(broker.p99 as f64 / relay.p99 as f64)
+        let (broker, yardstick) = (self.broker.latency?, self.yardstick.latency?);
+        Some(broker.p99 as f64 / yardstick.p99 as f64)
     }
 }
 
 impl Pairs {
+    /// None so far.
+    pub const fn new(yardstick: Yardstick) -> Self {
+        Self {
+            yardstick,
+            pairs: Vec::new(),
+        }
+    }
+
     /// The ratios over all pairs.
     ///
     /// # Panics
@@ -115,10 +163,12 @@ impl Pairs {
 
     /// The pairs and their ratios for other programs to read.
     pub fn to_json(&self) -> serde_json::Value {
+        let names = self.yardstick.names().map(|name| name.replace(' ', "_"));
+        let [broker, yardstick] = &names;
         let pair = |pair: &Pair| {
             json!({
-                "broker": pair.broker.to_json(),
-                "relay": pair.relay.to_json(),
+                broker: pair.broker.to_json(),
+                yardstick: pair.yardstick.to_json(),
                 "rate_ratio": pair.rate(),
                 "cpu_ratio": pair.cpu(),
             })

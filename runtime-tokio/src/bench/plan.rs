@@ -1,5 +1,6 @@
 //! What a run is to do.
 
+use super::guarantees::{Guarantees, MAX_WINDOW};
 use super::message::{STAMP_SIZE, VERIFIED_SIZE};
 use message_queue_core::wire::{LENGTH_PREFIX, MAX_FRAME_BODY};
 use message_queue_core::{DeliveryMode, Overflow};
@@ -37,6 +38,8 @@ pub struct Plan {
     pub reading: Reading,
     /// How much the relay reads at a time, in bytes; at least 1.
     pub relay_read: usize,
+    /// What clients do beyond version 1.
+    pub guarantees: Guarantees,
 }
 
 /// When producers stop.
@@ -90,6 +93,17 @@ pub enum PlanError {
     /// No messages.
     #[error("--messages: 0 is not allowed: use a number above 0")]
     NoMessages,
+    /// Nothing to hold against version 1.
+    #[error(
+        "--version-1 needs --confirm, --ack or both: it holds them against the same job without"
+    )]
+    NoGuarantee,
+    /// A relay has neither confirms nor acknowledgements.
+    #[error("--matrix with --confirm or --ack needs --version-1: a relay does neither")]
+    NoYardstick,
+    /// A window that is none.
+    #[error("--window: {0} is not allowed: use 1 to {MAX_WINDOW}")]
+    Window(u32),
     /// An address that is none.
     #[error("BROKER_ADDR: {0}")]
     Address(String),
@@ -123,6 +137,10 @@ impl Plan {
             let size = self.size;
             return Err(PlanError::Size { size, least, why });
         }
+        let window = self.guarantees.window;
+        if self.guarantees.any() && !(1..=MAX_WINDOW).contains(&window) {
+            return Err(PlanError::Window(window));
+        }
         match self.volume {
             Volume::Messages(0) => Err(PlanError::NoMessages),
             Volume::Time(Duration::ZERO) => Err(PlanError::Seconds("0".to_owned())),
@@ -135,9 +153,21 @@ impl Plan {
         LENGTH_PREFIX + self.size
     }
 
-    /// How many messages a producer writes in one go at the most; at least 1.
+    /// How many messages a producer writes in one go at the most; at least 1. With confirms it is half
+    /// of the window, so that one half is on its way while the other is confirmed.
     pub(super) fn batch_messages(&self) -> usize {
-        (WRITE_BYTES / self.frame_size()).max(1)
+        let most = WRITE_BYTES / self.frame_size();
+        let half = if self.guarantees.confirm {
+            self.guarantees.window as usize / 2
+        } else {
+            usize::MAX
+        };
+        most.min(half).max(1)
+    }
+
+    /// How many messages may be unconfirmed when so many more are sent.
+    pub(super) fn window_beside(&self, messages: usize) -> u64 {
+        u64::from(self.guarantees.window).saturating_sub(messages as u64)
     }
 
     /// The size of each producer's send buffer in bytes; none leaves it to the kernel.
@@ -200,6 +230,7 @@ mod tests {
             rate: None,
             reading: Reading::Walk,
             relay_read: 1 << 20,
+            guarantees: Guarantees::default(),
         }
     }
 
@@ -245,6 +276,10 @@ mod tests {
         assert_eq!(
             said(|plan| (plan.size, plan.reading) = (19, Reading::Verify)),
             "--size: 19 is not allowed: use 20 to 1048576 with --verify"
+        );
+        assert_eq!(
+            said(|plan| plan.guarantees.ack = true),
+            "--window: 0 is not allowed: use 1 to 1000000"
         );
         assert_eq!(
             said(|plan| plan.rate = Some(f64::NAN)),

@@ -3,9 +3,10 @@
 use super::clock::Clock;
 use super::error::BenchError;
 use super::gate::Gate;
+use super::guarantees::Confirms;
 use super::message::Frames;
 use super::plan::{Plan, Reading, Volume};
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,14 +38,36 @@ impl Producer {
     /// Waits for the start, then sends all that this producer is to send.
     pub(super) fn run(self, plan: &Plan, gate: &Gate) -> Result<(), BenchError> {
         let mut frames = Frames::new(plan.size, plan.batch_messages());
+        let mut confirms = plan.guarantees.confirm.then(|| Confirms::new(&self.stream));
         let start = gate.wait();
         match plan.rate {
-            Some(rate) => self.pace(plan, &mut frames, start, rate),
-            None => self.flood(plan, &mut frames, start),
-        }
+            Some(rate) => self.pace(plan, &mut frames, &mut confirms, start, rate),
+            None => self.flood(plan, &mut frames, &mut confirms, start),
+        }?;
+        self.keep_within(0, &mut confirms)
     }
 
-    fn flood(&self, plan: &Plan, frames: &mut Frames, start: Instant) -> Result<(), BenchError> {
+    /// Waits, where there are confirms, until at most so many messages are unconfirmed.
+    fn keep_within(
+        &self,
+        most: u64,
+        confirms: &mut Option<Confirms<'_>>,
+    ) -> Result<(), BenchError> {
+        let Some(confirms) = confirms else {
+            return Ok(());
+        };
+        confirms
+            .wait(self.sent.get(), most)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn flood(
+        &self,
+        plan: &Plan,
+        frames: &mut Frames,
+        confirms: &mut Option<Confirms<'_>>,
+        start: Instant,
+    ) -> Result<(), BenchError> {
         let mut sent = 0;
         loop {
             let left = match (plan.share(self.number), plan.volume) {
@@ -56,6 +79,7 @@ impl Producer {
             if messages == 0 {
                 return Ok(());
             }
+            self.keep_within(plan.window_beside(messages), confirms)?;
             if plan.reading != Reading::Count {
                 // One in each batch tells the latency.
                 frames.stamp(0, self.clock.now());
@@ -69,6 +93,7 @@ impl Producer {
         &self,
         plan: &Plan,
         frames: &mut Frames,
+        confirms: &mut Option<Confirms<'_>>,
         start: Instant,
         rate: f64,
     ) -> Result<(), BenchError> {
@@ -90,6 +115,7 @@ impl Producer {
                 thread::park_timeout(schedule.at(sent).saturating_sub(elapsed));
                 continue;
             }
+            self.keep_within(plan.window_beside(messages), confirms)?;
             for index in 0..messages {
                 // Not when it is sent but when it ought to be: whoever makes us late is told so.
                 frames.stamp(index, offset + schedule.at(sent + index as u64));
@@ -116,12 +142,16 @@ impl Producer {
         }
         (&*self.stream)
             .write_all(frames.first(messages))
-            .map_err(|source| BenchError::Client {
-                client: format!("producer {}", self.number),
-                source,
-            })?;
+            .map_err(|error| self.failed(error))?;
         self.sent.0.store(sent + messages as u64, Ordering::Release);
         Ok(())
+    }
+
+    fn failed(&self, source: io::Error) -> BenchError {
+        BenchError::Client {
+            client: format!("producer {}", self.number),
+            source,
+        }
     }
 }
 

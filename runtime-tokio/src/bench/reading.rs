@@ -2,6 +2,7 @@
 
 use super::plan::Plan;
 use message_queue_core::wire::LENGTH_PREFIX;
+use message_queue_core::wire::control::CONTROL_BIT;
 use std::io::{self, Read};
 use std::net::TcpStream;
 
@@ -54,42 +55,79 @@ pub(super) fn frames(
     buffer_size: usize,
     mut each: impl FnMut(&mut Frames<'_>) -> bool,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; buffer_size];
-    let mut filled = 0;
-    loop {
-        match stream.read(&mut buffer[filled..])? {
-            0 => return Ok(()),
-            size => filled += size,
+    let mut buffer = Buffer::new(buffer_size);
+    let mut goes_on = true;
+    while goes_on && buffer.read(&mut stream, |frames| goes_on = each(frames))? {}
+    Ok(())
+}
+
+/// A buffer with the part of a frame that the last read left.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Buffer {
+    pub(super) fn new(size: usize) -> Self {
+        Self {
+            bytes: vec![0; size],
+            filled: 0,
+        }
+    }
+
+    /// Reads once and shows the whole frames that there are. Returns whether the stream goes on.
+    pub(super) fn read(
+        &mut self,
+        mut stream: impl Read,
+        each: impl FnOnce(&mut Frames<'_>),
+    ) -> io::Result<bool> {
+        match stream.read(&mut self.bytes[self.filled..])? {
+            0 => return Ok(false),
+            size => self.filled += size,
         }
         let mut frames = Frames {
-            rest: &buffer[..filled],
+            rest: &self.bytes[..self.filled],
         };
-        if !each(&mut frames) {
-            return Ok(());
-        }
+        each(&mut frames);
         let partial = frames.rest.len();
-        if partial == buffer.len() {
+        if partial == self.bytes.len() {
             return Err(io::Error::other("a message larger than all that were sent"));
         }
-        buffer.copy_within(filled - partial..filled, 0);
-        filled = partial;
+        self.bytes
+            .copy_within(self.filled - partial..self.filled, 0);
+        self.filled = partial;
+        Ok(true)
     }
 }
 
-/// The bodies of the whole frames at the front of some bytes.
+/// The whole frames at the front of some bytes.
 pub(super) struct Frames<'a> {
     rest: &'a [u8],
 }
 
+/// The body of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frame<'a> {
+    Message(&'a [u8]),
+    Control(&'a [u8]),
+}
+
 impl<'a> Iterator for Frames<'a> {
-    type Item = &'a [u8];
+    type Item = Frame<'a>;
 
     #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (prefix, rest) = self.rest.split_first_chunk::<LENGTH_PREFIX>()?;
-        let (body, rest) = rest.split_at_checked(u32::from_be_bytes(*prefix) as usize)?;
+    fn next(&mut self) -> Option<Frame<'a>> {
+        let (header, rest) = self.rest.split_first_chunk::<LENGTH_PREFIX>()?;
+        let header = u32::from_be_bytes(*header);
+        let length = (header & !CONTROL_BIT) as usize;
+        let (body, rest) = rest.split_at_checked(length)?;
         self.rest = rest;
-        Some(body)
+        Some(if header & CONTROL_BIT == 0 {
+            Frame::Message(body)
+        } else {
+            Frame::Control(body)
+        })
     }
 }
 
@@ -115,7 +153,10 @@ mod tests {
         for at_a_time in 1..=bytes.len() {
             let mut received = Vec::new();
             frames(Trickle(&bytes, at_a_time), 20, |frames| {
-                received.extend(frames.map(<[u8]>::to_vec));
+                received.extend(frames.map(|frame| match frame {
+                    Frame::Message(body) => body.to_vec(),
+                    Frame::Control(body) => panic!("{body:?}"),
+                }));
                 true
             })
             .expect("readable");

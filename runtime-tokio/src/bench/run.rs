@@ -67,7 +67,7 @@ pub fn run(
     let shared = Arc::new(plan.clone());
     let consumers = Clients::consumers(&shared, target.addr(), clock)?;
     if plan.delivery == DeliveryMode::Broadcast {
-        warm_up(target.addr(), &consumers.tallies)?;
+        warm_up(plan, target.addr(), &consumers.tallies)?;
     }
     let gate = Arc::new(Gate::default());
     let producers = Clients::producers(&shared, target.addr(), clock, &gate)?;
@@ -132,6 +132,7 @@ impl<T: Default, R: Send + 'static> Clients<T, R> {
         role: Role,
         count: usize,
         addr: SocketAddr,
+        plan: &Plan,
         mut client: impl FnMut(
             usize,
             Arc<TcpStream>,
@@ -144,7 +145,7 @@ impl<T: Default, R: Send + 'static> Clients<T, R> {
             threads: Vec::new(),
         };
         for number in 0..count {
-            let stream = Arc::new(connect(addr, role)?);
+            let stream = Arc::new(connect(addr, role, plan)?);
             let tally = Arc::new(T::default());
             let run = client(number, Arc::clone(&stream), Arc::clone(&tally));
             let thread = thread::Builder::new().stack_size(STACK).spawn(run)?;
@@ -178,6 +179,7 @@ impl Clients<Sent, ()> {
             Role::Producer,
             plan.producers,
             addr,
+            plan,
             |number, stream, sent| {
                 if let Some(bytes) = plan.send_buffer() {
                     // A size that the kernel does not allow is cut to one that it does.
@@ -207,6 +209,7 @@ impl Clients<Received, Found> {
             Role::Consumer,
             plan.consumers,
             addr,
+            plan,
             |number, stream, received| {
                 let consumer = Consumer {
                     number,
@@ -231,11 +234,11 @@ impl Clients<Received, Found> {
     }
 }
 
-fn connect(addr: SocketAddr, role: Role) -> Result<TcpStream, BenchError> {
+fn connect(addr: SocketAddr, role: Role, plan: &Plan) -> Result<TcpStream, BenchError> {
     let connect = || {
-        let mut stream = TcpStream::connect(addr)?;
+        let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
-        stream.write_all(role.line().as_bytes())?;
+        plan.guarantees.begin(&stream, role, plan)?;
         Ok(stream)
     };
     let addr = || addr.to_string();
@@ -247,8 +250,8 @@ fn connect(addr: SocketAddr, role: Role) -> Result<TcpStream, BenchError> {
 
 /// Publishes messages until each consumer receives what is published, and then the one that ends
 /// the warm-up: what is received after it belongs to the run.
-fn warm_up(addr: SocketAddr, consumers: &[Arc<Received>]) -> Result<(), BenchError> {
-    let mut stream = connect(addr, Role::Producer)?;
+fn warm_up(plan: &Plan, addr: SocketAddr, consumers: &[Arc<Received>]) -> Result<(), BenchError> {
+    let mut stream = connect(addr, Role::Producer, plan)?;
     let started = Instant::now();
     for number in 1.. {
         publish(&mut stream, addr, number)?;

@@ -52,12 +52,18 @@ impl fmt::Display for Outcome {
 
 impl fmt::Display for Pairs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.yardstick.names();
+        let [subject, other] = names;
         writeln!(
             f,
-            "pair   broker msg/s    relay msg/s   rate   broker CPU/M  relay CPU/M    CPU"
+            "pair {:>15} {:>15}   rate {:>15} {:>15}    CPU",
+            format!("{subject} msg/s"),
+            format!("{other} msg/s"),
+            format!("{subject} CPU/M"),
+            format!("{other} CPU/M"),
         )?;
         for (index, pair) in self.pairs.iter().enumerate() {
-            let Pair { broker, relay } = pair;
+            let Pair { broker, yardstick } = pair;
             let cpu = |outcome: &Outcome| {
                 let per_million = outcome.cost.map(|cost| cost.cpu_per_million);
                 per_million.map_or("?".to_owned(), |cpu| format!("{cpu:.3}"))
@@ -65,20 +71,20 @@ impl fmt::Display for Pairs {
             let ratio = pair.cpu().map_or("?".to_owned(), |cpu| format!("{cpu:.2}"));
             writeln!(
                 f,
-                "{:>4} {:>14} {:>14} {:>6.2} {:>14} {:>12} {ratio:>6}",
+                "{:>4} {:>15} {:>15} {:>6.2} {:>15} {:>15} {ratio:>6}",
                 index + 1,
                 whole(broker.rate()),
-                whole(relay.rate()),
+                whole(yardstick.rate()),
                 pair.rate(),
                 cpu(broker),
-                cpu(relay),
+                cpu(yardstick),
             )?;
-            for (name, outcome) in [("broker", broker), ("relay", relay)] {
+            for (name, outcome) in names.into_iter().zip([broker, yardstick]) {
                 if outcome.lost() > 0 {
                     writeln!(f, "     {name} lost {}", HumanCount(outcome.lost()))?;
                 }
                 if let Some(Latency { p50, p90, p99, .. }) = outcome.latency {
-                    writeln!(f, "     {name:<6} p50 {p50} µs, p90 {p90} µs, p99 {p99} µs")?;
+                    writeln!(f, "     {name:<9} p50 {p50} µs, p90 {p90} µs, p99 {p99} µs")?;
                 }
             }
         }
@@ -97,7 +103,7 @@ impl fmt::Display for Pairs {
             if let Some(Spread { min, median, max }) = spread {
                 writeln!(
                     f,
-                    "broker / relay, {name}: median {median:.2}, minimum {min:.2}, maximum {max:.2}"
+                    "{subject} / {other}, {name}: median {median:.2}, minimum {min:.2}, maximum {max:.2}"
                 )?;
             }
         }

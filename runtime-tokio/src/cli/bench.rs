@@ -4,8 +4,8 @@ use super::broker_args::{ADDRESS_VARIABLE, parse_address};
 use super::exit::Exit;
 use super::{run as command, say};
 use crate::bench::{
-    BenchError, Cell, Kind, Matrix, Pair, Pairs, Plan, PlanError, Progress, Reading, Target,
-    Volume, relay, run as run_once,
+    BenchError, Cell, Guarantees, Kind, Matrix, Pair, Pairs, Plan, PlanError, Progress, Reading,
+    Target, Volume, Yardstick, relay, run as run_once,
 };
 use crate::settings::{broker_address_in_dotenv, parse_seconds, parse_size};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -62,6 +62,18 @@ pub struct BenchArgs {
     #[arg(long, default_value = "block", value_parser = overflow_parser())]
     overflow: Overflow,
 
+    /// Producers are told what is safe, and wait where --window messages are not yet
+    #[arg(long)]
+    confirm: bool,
+
+    /// Consumers acknowledge what they receive, and hold at most --window messages until then
+    #[arg(long)]
+    ack: bool,
+
+    /// With --confirm and --ack: how many messages may be on their way, 1 to 1000000
+    #[arg(long, value_name = "MESSAGES", default_value_t = 1000)]
+    window: u32,
+
     /// Measure the broker at this host and port, set up as --mode and --overflow say
     /// [default: BROKER_ADDR of this environment, or a broker started for it]
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
@@ -76,14 +88,19 @@ pub struct BenchArgs {
     verify: bool,
 
     /// Hold the broker against a relay that copies bytes and parses nothing, in turns
-    #[arg(long, conflicts_with = "addr")]
+    #[arg(long, conflicts_with_all = ["addr", "confirm", "ack"])]
     relay: bool,
 
-    /// Hold the broker against the relay in 15 jobs, and print a table in Markdown
+    /// Hold --confirm and --ack against the same job without them, in turns
+    #[arg(long, conflicts_with_all = ["addr", "relay"])]
+    version_1: bool,
+
+    /// Hold the broker against the relay in 15 jobs, or with --version-1 against that in 6, and print a
+    /// table in Markdown
     #[arg(long, conflicts_with_all = ["relay", "addr", "size", "consumers", "mode"])]
     matrix: bool,
 
-    /// With --relay or --matrix: how many runs of each
+    /// With --relay, --version-1 or --matrix: how many runs of each
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
 
@@ -139,15 +156,20 @@ fn tell(addr: SocketAddr) {
 
 fn measure(args: &BenchArgs) -> Result<(), BenchError> {
     let plan = plan(args)?;
+    let yardstick = yardstick(args)?;
     if args.matrix {
-        let mut matrix = Matrix::default();
-        for cell in Cell::all() {
-            let pairs = pairs(&cell.plan(&plan), args.pairs, &cell.name())?;
+        let yardstick = yardstick.unwrap_or(Yardstick::Relay);
+        let mut matrix = Matrix {
+            yardstick,
+            cells: Vec::new(),
+        };
+        for cell in Cell::all(yardstick) {
+            let pairs = pairs(&cell.plan(&plan), yardstick, args.pairs, &cell.name())?;
             matrix.cells.push((cell, pairs));
         }
         say::answer(&matrix.to_markdown())?;
-    } else if args.relay {
-        let pairs = pairs(&plan, args.pairs, "pair")?;
+    } else if let Some(yardstick) = yardstick {
+        let pairs = pairs(&plan, yardstick, args.pairs, "pair")?;
         if args.json {
             say::answer(&format!("{}\n", pairs.to_json()))?;
         } else {
@@ -173,6 +195,16 @@ fn measure(args: &BenchArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
+/// What the broker is to be held against, if it is.
+fn yardstick(args: &BenchArgs) -> Result<Option<Yardstick>, PlanError> {
+    match (args.version_1, args.confirm || args.ack) {
+        (true, false) => Err(PlanError::NoGuarantee),
+        (true, true) => Ok(Some(Yardstick::Version1)),
+        (false, true) if args.matrix => Err(PlanError::NoYardstick),
+        (false, _) => Ok(args.relay.then_some(Yardstick::Relay)),
+    }
+}
+
 /// Where the broker is, if there is one already.
 fn broker_address(args: &BenchArgs) -> Result<Option<String>, PlanError> {
     if args.addr.is_some() {
@@ -188,12 +220,12 @@ fn broker_address(args: &BenchArgs) -> Result<Option<String>, PlanError> {
     }
 }
 
-fn pairs(plan: &Plan, count: u32, name: &str) -> Result<Pairs, BenchError> {
-    let mut pairs = Pairs::default();
+fn pairs(plan: &Plan, yardstick: Yardstick, count: u32, name: &str) -> Result<Pairs, BenchError> {
+    let mut pairs = Pairs::new(yardstick);
     for number in 1..=count {
         let bar = Bar::new(&format!("{name} {number}/{count}"));
-        let pair = Pair::run(plan, number % 2 == 1, |_, progress| {
-            bar.show(plan, progress)
+        let pair = Pair::run(plan, yardstick, number % 2 == 1, |progress| {
+            bar.show(plan, progress);
         })?;
         bar.end();
         pairs.pairs.push(pair);
@@ -224,6 +256,11 @@ fn plan(args: &BenchArgs) -> Result<Plan, PlanError> {
             Reading::Walk
         },
         relay_read: args.relay_read,
+        guarantees: Guarantees {
+            confirm: args.confirm,
+            ack: args.ack,
+            window: args.window,
+        },
     };
     plan.check()?;
     Ok(plan)
