@@ -43,7 +43,7 @@ impl RoleLine {
         let line = match window.get(word..).unwrap_or(&[]) {
             [b'\n', ..] => Some(line(word + 1)),
             [b'\r', b'\n', ..] => Some(line(word + 2)),
-            [b' ', b'\r' | b'\n', ..] => return Err(unknown()),
+            [b' ', b'\n', ..] | [b' ', b'\r', b'\n', ..] => return Err(unknown()),
             [b' ', rest @ ..] => rest.iter().position(|byte| *byte == b'\n').map(|end| {
                 let options = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
                 Self {
@@ -168,6 +168,7 @@ mod tests {
             "producer\n",
             " PRODUCER\n",
             "PRODUCER \n",
+            "PRODUCER \r\n",
             "GET / HTTP/1.1\r\n",
         ] {
             assert_eq!(
@@ -198,6 +199,7 @@ mod tests {
             (&b"PRODUCER v=2\nrest"[..], &b"v=2"[..], 13),
             (b"CONSUMER v=2 ack=1\r\n", b"v=2 ack=1", 20),
             (b"CONSUMER  ack=1\n", b" ack=1", 16),
+            (b"PRODUCER \rv=2\n", b"\rv=2", 14),
         ] {
             let line = RoleLine::parse(bytes, 1024).expect("a role line");
             let line = line.expect("a whole one");
@@ -206,5 +208,6 @@ mod tests {
         }
         assert_eq!(parse(b"CONSUMER v=2", 1024), Ok(None));
         assert_eq!(parse(b"CONSUMER v=2\r", 1024), Ok(None));
+        assert_eq!(parse(b"CONSUMER \r", 1024), Ok(None));
     }
 }
