@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo bench -p message-queue-tests --bench load -- peers        the same jobs, three brokers in turns
+//! cargo bench -p message-queue-tests --bench load -- acked        confirmed and acknowledged, beside JetStream and Redis streams
 //! cargo bench -p message-queue-tests --bench load -- connections  CPU for each message, 1 to 1000 clients
 //! cargo bench -p message-queue-tests --bench load -- stuck        a fast consumer, alone and beside a stuck one
 //! cargo bench -p message-queue-tests --bench load -- idle         memory for 10000 connections
@@ -14,8 +15,10 @@
 //! In the order of a run: `job.rs` (what to do), `server.rs` (a broker to do it to) with `ours.rs`,
 //! `nats.rs` and `redis.rs`, `run.rs` (one run), `reader.rs` (what consumers do), `tables.rs` (what
 //! is run for each table). Producers write the same bytes again and again, up to 256 KiB at a
-//! time; consumers count bytes.
+//! time; consumers count bytes. With `acked` both do as `acked.rs` says.
 
+#[cfg(target_os = "linux")]
+mod acked;
 #[cfg(target_os = "linux")]
 mod job;
 #[cfg(target_os = "linux")]
@@ -46,17 +49,18 @@ fn main() {
         println!("\n{}\n", machine());
         match arg.as_str() {
             "peers" => tables::peers(seconds, rounds),
+            "acked" => tables::acked(seconds, rounds),
             "connections" => tables::connections(seconds, rounds),
             "stuck" => tables::stuck(seconds, rounds),
             "idle" => tables::idle(),
             other => {
-                eprintln!("{other:?}: use peers, connections, stuck or idle");
+                eprintln!("{other:?}: use peers, acked, connections, stuck or idle");
                 std::process::exit(2);
             }
         }
     }
     if args.is_empty() {
-        eprintln!("say what to measure: -- peers, connections, stuck or idle");
+        eprintln!("say what to measure: -- peers, acked, connections, stuck or idle");
     }
 }
 

@@ -45,6 +45,11 @@ impl Ours {
         }
     }
 
+    /// A connection that has sent its role line.
+    pub(crate) fn connect(&self, line: &str) -> TcpStream {
+        self.broker.connect_with(line.as_bytes())
+    }
+
     pub(crate) fn version() -> String {
         let output = Command::new(process::binary()).arg("--version").output();
         let output = output.expect("the binary starts");

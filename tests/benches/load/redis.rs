@@ -95,7 +95,7 @@ impl Server for Redis {
 }
 
 /// A command in Redis's protocol: how many words, then each with its length.
-fn command(words: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn command(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
         bytes.extend(format!("${}\r\n", word.len()).as_bytes());

@@ -1,5 +1,6 @@
 //! What is run for each table, and the tables in Markdown.
 
+use crate::acked::{self, JetStream, Streams};
 use crate::job::{Delivery, Figures, Job};
 use crate::nats::Nats;
 use crate::ours::Ours;
@@ -9,6 +10,7 @@ use crate::server::version;
 use message_queue_tests::process::Broker;
 use message_queue_tests::usage::Memory;
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Who gets what in the runs beside NATS and Redis: delivery, consumers, bytes.
@@ -55,38 +57,90 @@ impl Spread {
 /// The same jobs on this broker, NATS and Redis, in turns.
 pub(crate) fn peers(seconds: f64, rounds: usize) {
     let time = Duration::from_secs_f64(seconds);
-    let (nats, redis) = (Nats::program(), Redis::program());
-    println!("Versions: {};", Ours::version());
-    for (name, program) in [("NATS", &nats), ("Redis", &redis)] {
-        match program {
-            Some(program) => println!("{name}: {};", version(program)),
-            None => println!("SKIPPED: {name} is not installed, so it is not compared"),
-        }
-    }
-    println!();
-    println!(
-        "| job | message-queue, messages/s, CPU-s per million | NATS | Redis \
-         | rate to NATS (min to max) | CPU to NATS | rate to Redis | CPU to Redis | peak memory, MiB |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    let peers = Peers::find();
+    peers.head(["NATS", "Redis"]);
     for (delivery, consumers, size) in JOBS {
         let job = Job {
             consumers,
             size,
             ..Job::new(delivery)
         };
+        peers.row(
+            &job,
+            rounds,
+            || run(&Ours::start(&job), &job, time),
+            |nats| run(&Nats::start(nats), &job, time),
+            |redis| run(&Redis::start(redis), &job, time),
+        );
+    }
+}
+
+/// Likewise, confirmed and acknowledged: JetStream and streams.
+pub(crate) fn acked(seconds: f64, rounds: usize) {
+    let time = Duration::from_secs_f64(seconds);
+    let peers = Peers::find();
+    peers.head(["JetStream", "Redis streams"]);
+    for (delivery, consumers, size) in acked::JOBS {
+        let job = Job {
+            consumers,
+            size,
+            ..Job::new(delivery)
+        };
+        peers.row(
+            &job,
+            rounds,
+            || acked::run(&acked::Ours(Ours::start(&job)), &job, time),
+            |nats| acked::run(&JetStream::start(nats, &job), &job, time),
+            |redis| acked::run(&Streams::start(redis, &job), &job, time),
+        );
+    }
+}
+
+/// The servers of other brokers, as far as they are installed.
+struct Peers {
+    nats: Option<PathBuf>,
+    redis: Option<PathBuf>,
+}
+
+impl Peers {
+    fn find() -> Self {
+        Self {
+            nats: Nats::program(),
+            redis: Redis::program(),
+        }
+    }
+
+    /// Who is compared, and the head of the table.
+    fn head(&self, [nats, redis]: [&str; 2]) {
+        println!("Versions: {};", Ours::version());
+        for (name, program) in [("NATS", &self.nats), ("Redis", &self.redis)] {
+            match program {
+                Some(program) => println!("{name}: {};", version(program)),
+                None => println!("SKIPPED: {name} is not installed, so it is not compared"),
+            }
+        }
+        println!();
+        println!(
+            "| job | message-queue, messages/s, CPU-s per million | {nats} | {redis} \
+             | rate to {nats} (min to max) | CPU to {nats} | rate to {redis} | CPU to {redis} | peak memory, MiB |"
+        );
+        println!("|---|---|---|---|---|---|---|---|---|");
+    }
+
+    /// A job, on all of them in turns.
+    fn row(
+        &self,
+        job: &Job,
+        rounds: usize,
+        ours: impl Fn() -> Figures,
+        nats: impl Fn(&PathBuf) -> Figures,
+        redis: impl Fn(&PathBuf) -> Figures,
+    ) {
         let (mut by_ours, mut by_nats, mut by_redis) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
-            by_ours.push(run(&Ours::start(&job), &job, time));
-            by_nats.extend(
-                nats.as_ref()
-                    .map(|nats| run(&Nats::start(nats), &job, time)),
-            );
-            by_redis.extend(
-                redis
-                    .as_ref()
-                    .map(|redis| run(&Redis::start(redis), &job, time)),
-            );
+            by_ours.push(ours());
+            by_nats.extend(self.nats.as_ref().map(&nats));
+            by_redis.extend(self.redis.as_ref().map(&redis));
         }
         println!(
             "| {job} | {} | {} | {} | {} | {} | {} |",
