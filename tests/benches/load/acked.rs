@@ -141,7 +141,7 @@ pub(crate) struct Buffer {
 impl Buffer {
     pub(crate) fn new() -> Self {
         /// More than one read of any of these brokers brings with its last message.
-        const SIZE: usize = 512 << 10;
+        const SIZE: usize = 1 << 20;
         Self {
             bytes: vec![0; SIZE],
             filled: 0,

@@ -16,6 +16,9 @@ pub(crate) struct Streams {
 /// How many messages the stream keeps at the least; Redis does not drop what was acknowledged by itself.
 const KEPT: &[u8] = b"100000";
 
+/// How much one request asks for, in bytes.
+const ANSWER: u64 = 256 << 10;
+
 impl Streams {
     pub(crate) fn start(program: &PathBuf, job: &Job) -> Self {
         let process = Process::start(|port| {
@@ -68,8 +71,8 @@ impl Acked for Streams {
 
     fn consumer(&self, job: &Job, number: usize) -> Box<dyn Consumer> {
         let (group, name) = (group(job, number), format!("c{number}"));
-        // Four requests are a window, so that it never has to wait for the next.
-        let count = (WINDOW / 4).to_string();
+        // An answer is parsed when it is whole, so it is no longer than what ours reads at a time.
+        let count = (ANSWER / job.size as u64).clamp(1, WINDOW).to_string();
         let words: [&[u8]; 11] = [
             b"XREADGROUP",
             b"GROUP",
