@@ -63,6 +63,13 @@ fn broadcast_beside_a_stuck_one(bencher: Bencher<'_, '_>, messages: usize) {
     publish(bencher, delivery.beside_a_stuck_one(), messages);
 }
 
+/// Each of four acknowledges what it is given of a queue, beside so many topics with ten groups each.
+#[divan::bench(args = [0, 1000])]
+fn queue_acknowledged_beside_topics(bencher: Bencher<'_, '_>, topics: usize) {
+    let delivery = Delivery::acked(DeliveryMode::Queue, 4, topics, batch(A_READ));
+    publish(bencher, delivery, A_READ);
+}
+
 /// A checkpoint is taken of 10,000 consumers that take nothing, for each of which wait so many
 /// batches of a message each.
 #[divan::bench(args = [1, 10, 100])]

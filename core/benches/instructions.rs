@@ -35,9 +35,11 @@ enum Work {
     Split,
     Deliver(DeliveryMode, usize),
     BesideAStuckOne,
+    /// In version 2, to so many, beside so many topics.
+    Acked(DeliveryMode, usize, usize),
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 14] = [
     case("decode", 1, Work::Decode, 17.1),
     case("split in four", 1, Work::Split, 15.1),
     case("broadcast to 1", 1, Work::Deliver(Broadcast, 1), 1.0),
@@ -54,6 +56,25 @@ const CASES: [Case; 10] = [
     // Runs of a few messages: each is noted by batch, with what handing it out again takes, and its member by group.
     case("queue to 100", 1, Work::Deliver(Queue, 100), 23.0),
     case("queue to 1000", 1, Work::Deliver(Queue, 1000), 23.0),
+    case("acknowledged by 4", 4, Work::Acked(Broadcast, 4, 0), 1.0),
+    case(
+        "the same beside 1000 topics",
+        4,
+        Work::Acked(Broadcast, 4, 1000),
+        1.5,
+    ),
+    case(
+        "acknowledged by one of 4",
+        1,
+        Work::Acked(Queue, 4, 0),
+        23.0,
+    ),
+    case(
+        "likewise beside 1000 topics",
+        1,
+        Work::Acked(Queue, 4, 1000),
+        23.0,
+    ),
 ];
 
 const fn case(name: &'static str, copies: usize, work: Work, most: f64) -> Case {
@@ -109,6 +130,9 @@ fn do_it(work: Work) {
             }
         }
         Work::Deliver(mode, consumers) => publish(Delivery::new(mode, consumers, whole)),
+        Work::Acked(mode, consumers, topics) => {
+            publish(Delivery::acked(mode, consumers, topics, whole));
+        }
         Work::BesideAStuckOne => {
             publish(Delivery::new(Broadcast, 1, whole).beside_a_stuck_one());
         }

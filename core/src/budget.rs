@@ -9,6 +9,9 @@ use alloc::collections::VecDeque;
 /// This part of the limit partial frames may hold in any case.
 const RESERVE_RATIO: usize = 8;
 
+/// This part of the limit may be kept alive beside what counts, so that less is copied.
+const PIN_RATIO: usize = 8;
+
 /// The bytes of what waits, of what is parked and of partial frames, within one limit.
 ///
 /// Everything gets on, because what may come first has its room in any case:
@@ -27,6 +30,8 @@ pub(crate) struct Budget {
     in_flight: usize,
     parked: usize,
     partial: PartialFrames,
+    /// Memory that the newest messages of consumers that settle keep alive. It does not count.
+    pinned: usize,
     /// The topics that wait for bytes, first come first.
     line: VecDeque<Wait>,
 }
@@ -54,6 +59,7 @@ impl Budget {
             in_flight: 0,
             parked: 0,
             partial: PartialFrames::default(),
+            pinned: 0,
             line: VecDeque::new(),
         }
     }
@@ -119,6 +125,20 @@ impl Budget {
     /// A connection that held `before` bytes of a partial frame holds `after`.
     pub(crate) fn set_partial(&mut self, conn: ConnId, before: usize, after: usize) {
         self.partial.replace(conn, before, after);
+    }
+
+    /// Whether a consumer whose messages keep `before` bytes alive may let them keep `after` instead.
+    pub(crate) const fn may_pin(&self, before: usize, after: usize) -> bool {
+        self.pinned - before + after <= self.limit / PIN_RATIO
+    }
+
+    /// What a consumer's newest messages keep alive is now `after`, and was `before`.
+    pub(crate) const fn set_pinned(&mut self, before: usize, after: usize) {
+        self.pinned = self.pinned - before + after;
+    }
+
+    pub(crate) const fn pinned(&self) -> usize {
+        self.pinned
     }
 
     /// How much more may come into backlogs.

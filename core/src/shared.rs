@@ -213,7 +213,9 @@ impl Shared {
                         mark,
                         since: now,
                     };
-                    acks.unsettled.push(batch, held);
+                    let may_pin = self.budget.may_pin(acks.pinned, batch.pinned());
+                    acks.unsettled.push(batch, held, may_pin);
+                    acks.note_pinned(&mut self.budget);
                 }
                 Vec::new()
             }

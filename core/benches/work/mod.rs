@@ -1,6 +1,9 @@
 //! What the benchmarks make the core do.
 
 use bytes::BytesMut;
+use message_queue_core::names::{Name, TopicFilter};
+use message_queue_core::wire::control::{Control, Outcome, Range};
+use message_queue_core::wire::handshake::{Common, ConsumerOptions, ProducerOptions, RoleOptions};
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, FrameBatch, Role};
 use message_queue_core::{Broker, Config, ConnId, DeliveryMode, Input, Now, Output};
 
@@ -12,8 +15,10 @@ pub(crate) struct Delivery {
     broker: Broker,
     batch: FrameBatch,
     stuck: Vec<ConnId>,
-    /// What each consumer's socket has taken in all, by the number of its connection.
+    /// What each connection's socket has taken in all, by its number.
     taken: Vec<u64>,
+    /// The last position that each consumer has settled, by the number of its connection, if they settle.
+    settled: Option<Vec<u64>>,
 }
 
 const PRODUCER: ConnId = ConnId(0);
@@ -47,29 +52,85 @@ pub(crate) fn split_in_four(mut rest: FrameBatch) -> [FrameBatch; 4] {
 
 impl Delivery {
     pub(crate) fn new(mode: DeliveryMode, consumers: usize, batch: FrameBatch) -> Self {
-        let config = Config {
+        let mut delivery = Self::to_nobody(mode, 2 * consumers, batch);
+        delivery.open(PRODUCER, Input::Role(Role::Producer));
+        for number in 1..=consumers as u64 {
+            delivery.open(ConnId(number), Input::Role(Role::Consumer));
+        }
+        delivery
+    }
+
+    /// The same in version 2: what is safe is confirmed, and each consumer settles what it is given.
+    /// Beside it are so many topics, each with ten groups of one member.
+    pub(crate) fn acked(
+        mode: DeliveryMode,
+        consumers: usize,
+        topics: usize,
+        batch: FrameBatch,
+    ) -> Self {
+        const GROUPS: usize = 10;
+        let all = consumers + topics * GROUPS;
+        let mut delivery = Self::to_nobody(mode, all, batch);
+        delivery.settled = Some(vec![0; all + 1]);
+        let common = Common {
+            heartbeat: 0,
+            ..Common::default()
+        };
+        let producer = ProducerOptions {
+            common: common.clone(),
+            confirm: true,
+            ..ProducerOptions::default()
+        };
+        delivery.open(PRODUCER, Input::Options(RoleOptions::Producer(producer)));
+        let consumer = ConsumerOptions {
+            common,
+            ack: true,
+            prefetch: 1_000_000,
+            prefetch_bytes: u32::MAX,
+            ..ConsumerOptions::default()
+        };
+        for number in 1..=all {
+            let beside = number.checked_sub(consumers + 1).map(|number| {
+                let (topic, group) = (number / GROUPS, number % GROUPS);
+                let topic = TopicFilter::new(&format!("beside.{topic}")).expect("a topic");
+                let group = Name::new(&format!("group.{group}")).expect("a name");
+                (topic, group)
+            });
+            let (topic, group) = beside.unzip();
+            let options = ConsumerOptions {
+                topic,
+                group,
+                ..consumer.clone()
+            };
+            let options = Input::Options(RoleOptions::Consumer(options));
+            delivery.open(ConnId(number as u64), options);
+        }
+        delivery
+    }
+
+    fn to_nobody(mode: DeliveryMode, max_consumers: usize, batch: FrameBatch) -> Self {
+        let mut config = Config {
             delivery: mode,
-            max_consumers: 2 * consumers,
+            max_consumers,
+            max_connections: max_consumers + 2,
             ..Config::default()
         };
-        let mut delivery = Self {
+        config.topics.max_topics = max_consumers + 1;
+        config.topics.max_groups = 2 * max_consumers + 1;
+        Self {
             broker: Broker::new(config),
             batch,
             stuck: Vec::new(),
-            taken: vec![0; consumers + 1],
-        };
-        delivery.open(PRODUCER, Role::Producer);
-        for number in 1..=consumers as u64 {
-            delivery.open(ConnId(number), Role::Consumer);
+            taken: vec![0; max_consumers + 1],
+            settled: None,
         }
-        delivery
     }
 
     /// The same with one consumer more, which takes nothing and has no room for more.
     pub(crate) fn beside_a_stuck_one(mut self) -> Self {
         let stuck = ConnId(u64::MAX);
         self.stuck.push(stuck);
-        self.open(stuck, Role::Consumer);
+        self.open(stuck, Input::Role(Role::Consumer));
         while self.broker.stats().flow.dropped_in_all().is_zero() {
             self.publish();
         }
@@ -83,10 +144,9 @@ impl Delivery {
         self.settle();
     }
 
-    fn open(&mut self, conn: ConnId, role: Role) {
+    fn open(&mut self, conn: ConnId, introduction: Input) {
         self.broker.handle_input(conn, Input::Opened, Now::START);
-        self.broker
-            .handle_input(conn, Input::Role(role), Now::START);
+        self.broker.handle_input(conn, introduction, Now::START);
         self.settle();
     }
 
@@ -95,10 +155,23 @@ impl Delivery {
             if let Output::Write { conn, write } = output
                 && !self.stuck.contains(&conn)
             {
-                let taken = &mut self.taken[conn.0 as usize];
-                *taken += write.count().bytes;
-                self.broker
-                    .handle_input(conn, Input::Written(*taken), Now::START);
+                let number = conn.0 as usize;
+                self.taken[number] += write.byte_len() as u64;
+                let taken = Input::Written(self.taken[number]);
+                self.broker.handle_input(conn, taken, Now::START);
+                if let Some(settled) = &mut self.settled {
+                    let before = settled[number];
+                    settled[number] += write.count().messages;
+                    if let Some(range) = Range::new(before + 1, settled[number]) {
+                        let done = Control::Settle {
+                            outcome: Outcome::Done,
+                            delay_ms: 0,
+                            ranges: vec![range],
+                        };
+                        self.broker
+                            .handle_input(conn, Input::Control(done), Now::START);
+                    }
+                }
             }
         }
     }

@@ -189,6 +189,7 @@ impl Broker {
         consumer.speech = Some(Box::default());
         consumer.acks = options.ack.then(|| {
             Box::new(Acks {
+                pinned: 0,
                 unsettled: Unsettled::new(),
                 prefetch: options.prefetch,
                 prefetch_bytes: options.prefetch_bytes,

@@ -80,6 +80,7 @@ impl Broker {
         }
         if let Some(acks) = &consumer.acks {
             acks.unsettled.check();
+            assert_eq!(acks.pinned, acks.unsettled.pinned(), "{conn}");
             let held = acks.unsettled.count();
             // CREDIT may have left it less than it holds; and one message may be as large as it is.
             let most = u64::from(acks.prefetch).max(1);
@@ -132,6 +133,11 @@ impl Broker {
         assert_eq!(budget.in_flight(), in_flight);
         assert_eq!(budget.parked(), parked.bytes as usize);
         assert_eq!(budget.partial_in_the_way(), None);
+        let sessions = shared.sessions.values();
+        let acks = sessions.filter_map(|it| it.consumer()?.acks.as_ref());
+        let pinned: usize = acks.map(|it| it.pinned).sum();
+        assert_eq!(budget.pinned(), pinned);
+        assert!(pinned <= shared.config.broker_bytes / 8, "{pinned} bytes");
         assert_eq!(shared.stats.flow.waiting, waiting);
         assert!(shared.stats.flow.adds_up(), "{:?}", shared.stats.flow);
         assert_eq!(shared.stats.parked, parked);

@@ -5,6 +5,7 @@ use crate::error::{CloseReason, ProtocolError};
 use crate::group::{Waiting, backoff};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::session::{Consumer, Held, Outbox};
+use crate::shared::Shared;
 use crate::stats::Count;
 use crate::unsettled::Part;
 use crate::wire::control::{Outcome, Range};
@@ -104,11 +105,16 @@ impl Broker {
 
     /// A consumer holds less than before: it may be handed more, and is served sooner.
     fn note_settled(&mut self, conn: ConnId) {
-        let consumer = self.shared.consumer(conn);
-        if let Some(acks) = &mut consumer.acks
-            && acks.unsettled.is_empty()
-        {
-            acks.is_alone = false;
+        let Shared {
+            sessions, budget, ..
+        } = &mut self.shared;
+        let consumer = sessions.get_mut(&conn).and_then(|it| it.consumer_mut());
+        let Some(consumer) = consumer else {
+            return;
+        };
+        if let Some(acks) = &mut consumer.acks {
+            acks.note_pinned(budget);
+            acks.is_alone &= !acks.unsettled.is_empty();
         }
         // Of the consumer of a pattern it is looked at when its turn comes.
         if let [membership] = &consumer.memberships[..]
@@ -126,16 +132,10 @@ impl Broker {
 
     /// Messages go back to where they were; nothing has failed.
     fn put_back(&mut self, released: Released) {
-        let Released {
-            topic,
-            group,
-            waiting,
-        } = released;
+        let (topic, group) = (released.topic, released.group);
+        self.return_to_group(released);
         self.with_topic(topic, |it, shared| {
-            it.with_group(group, shared, |group, books| {
-                group.put_back(waiting, books.shared);
-                group.dispatch(books.shared);
-            });
+            it.with_group(group, shared, |group, books| group.dispatch(books.shared));
         });
     }
 
@@ -255,6 +255,7 @@ impl Broker {
             }
             let mut held: Vec<Released> = Vec::new();
             acks.unsettled.take_all(&mut |part| held.push(part.into()));
+            acks.note_pinned(&mut self.shared.budget);
             for mut released in unread {
                 released.waiting.mark.attempts -= 1;
                 self.return_to_group(released);
@@ -286,7 +287,7 @@ impl Broker {
         }
     }
 
-    /// Messages of a consumer that is gone go back; its groups hand them on when it has left them.
+    /// Messages go back to their group, which does not yet hand them on.
     fn return_to_group(&mut self, released: Released) {
         let Released {
             topic,

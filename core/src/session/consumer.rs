@@ -1,6 +1,7 @@
 //! What only a consumer has.
 
 use super::Speech;
+use crate::budget::Budget;
 use crate::group::{Mark, Turn};
 use crate::id::{GroupId, TopicId};
 use crate::names::{Name, Pattern};
@@ -58,6 +59,8 @@ pub(crate) struct Membership {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Acks {
     pub(crate) unsettled: Unsettled<Held>,
+    /// What is noted in the budget of the memory that its newest messages keep alive, in bytes.
+    pub(crate) pinned: usize,
     /// The most messages that may be unsettled; 0 for none for now.
     pub(crate) prefetch: u32,
     /// The most bytes; one message is always allowed.
@@ -74,6 +77,15 @@ pub(crate) struct Acks {
     pub(crate) settled: Now,
     /// When it is to be looked whether it still settles; at most one is set.
     pub(crate) timer: Option<Now>,
+}
+
+impl Acks {
+    /// Notes in the budget what its newest messages keep alive.
+    pub(crate) const fn note_pinned(&mut self, budget: &mut Budget) {
+        let after = self.unsettled.pinned();
+        budget.set_pinned(self.pinned, after);
+        self.pinned = after;
+    }
 }
 
 /// What is known of messages that a consumer holds.

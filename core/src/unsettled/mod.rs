@@ -37,6 +37,8 @@ pub(crate) struct Unsettled<M> {
     next: u64,
     /// What is unsettled.
     count: Count,
+    /// The bytes of memory that the newest run may keep alive; 0 if it is compact like the others.
+    pinned: usize,
 }
 
 /// A run, and what its messages have in common.
@@ -67,6 +69,7 @@ impl<M: Clone> Unsettled<M> {
             runs: BTreeMap::new(),
             next: 1,
             count: Count::ZERO,
+            pinned: 0,
         }
     }
 
@@ -78,6 +81,11 @@ impl<M: Clone> Unsettled<M> {
     /// What is unsettled.
     pub(crate) const fn count(&self) -> Count {
         self.count
+    }
+
+    /// The bytes of memory that the newest run may keep alive, if it is spared a copy.
+    pub(crate) const fn pinned(&self) -> usize {
+        self.pinned
     }
 
     /// Whether nothing is unsettled.
@@ -97,12 +105,19 @@ impl<M: Clone> Unsettled<M> {
         }
     }
 
-    /// Appends a run, which is not empty. Returns the position of its first message. The batch is
-    /// copied if it is not [compact](FrameBatch::compact).
-    pub(crate) fn push(&mut self, batch: FrameBatch, mark: M) -> u64 {
+    /// Appends a run, which is not empty. Returns the position of its first message.
+    ///
+    /// A run keeps alive no more than twice the memory that its unsettled messages take: what is left is copied
+    /// if it would. The newest is spared that if `may_pin`, until the next is pushed: by then most are settled.
+    pub(crate) fn push(&mut self, batch: FrameBatch, mark: M, may_pin: bool) -> u64 {
         debug_assert!(!batch.is_empty(), "a run of nothing");
         let position = self.next;
         let count = Count::of(&batch);
+        if let Some(mut before) = self.runs.last_entry() {
+            before.get_mut().run.compact();
+        }
+        self.pinned = if may_pin { batch.pinned() } else { 0 };
+        let batch = if may_pin { batch } else { batch.compact() };
         let run = Run::new(batch);
         self.runs.insert(position, Marked { run, mark });
         self.next += count.messages;
@@ -154,12 +169,19 @@ impl<M: Clone> Unsettled<M> {
         debug_assert!(range.to < self.next, "a position that was never sent");
         let mut removed = Count::ZERO;
         let mut from = self.first_run(range.from);
+        let newest = self.runs.last_key_value().map(|(first, _)| *first);
         while from <= range.to
             && let Some((&first, held)) = self.runs.range_mut(from..=range.to).next()
         {
             removed += remove(first, held, &offsets(range, first));
+            let is_spared = Some(first) == newest && self.pinned > 0;
             if held.run.count().is_zero() {
                 self.runs.remove(&first);
+                if is_spared {
+                    self.pinned = 0;
+                }
+            } else if !is_spared {
+                held.run.compact();
             }
             from = first + 1;
         }
@@ -217,11 +239,23 @@ impl<M: Clone> Unsettled<M> {
     pub(crate) fn check(&self) {
         let mut count = Count::ZERO;
         let mut end = 1;
+        let newest = self.runs.last_key_value().map(|(first, _)| first);
         for (first, held) in &self.runs {
             assert!(*first >= end, "runs overlap");
             end = first + held.run.check() + 1;
             count += held.run.count();
+            let most = if Some(first) == newest {
+                self.pinned
+            } else {
+                0
+            };
+            assert!(
+                held.run.is_compact() || held.run.pinned() <= most,
+                "{:?} keep more than twice as much alive",
+                held.run.count()
+            );
         }
+        assert!(self.pinned == 0 || newest.is_some(), "nothing is pinned");
         assert!(end <= self.next, "a position that is yet to come");
         assert_eq!(self.count, count);
     }

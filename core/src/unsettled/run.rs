@@ -13,8 +13,7 @@ use core::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Run {
-    /// The messages; with an index, also some that are settled. It keeps alive no more than twice the
-    /// memory that the unsettled ones take.
+    /// The messages; with an index, also some that are settled.
     batch: FrameBatch,
     /// Without an index: the offset of the first message. The others follow without a gap.
     front: u64,
@@ -48,7 +47,7 @@ impl Run {
     /// All messages of this batch.
     pub(super) fn new(batch: FrameBatch) -> Self {
         Self {
-            batch: batch.compact(),
+            batch,
             front: 0,
             index: None,
         }
@@ -80,14 +79,12 @@ impl Run {
             .index
             .get_or_insert_with(|| Box::new(Index::of(&self.batch, self.front)));
         let removed = index.remove(&self.batch, offsets, each);
-        let left = index.count();
-        if removed.is_zero() || left.is_zero() {
-            return removed;
-        }
-        if let Some(front) = index.shrink(&mut self.batch) {
+        if !removed.is_zero()
+            && !index.count().is_zero()
+            && let Some(front) = index.shrink(&mut self.batch)
+        {
             (self.front, self.index) = (front, None);
         }
-        self.batch.compact_for(left.bytes as usize);
         removed
     }
 
@@ -104,10 +101,22 @@ impl Run {
         each(piece);
         self.front += removed.messages;
         self.batch.drop_front(prefix);
-        if !self.batch.is_empty() {
-            self.batch.compact_for(self.batch.byte_len());
-        }
         removed
+    }
+
+    /// From now on it keeps alive no more than twice the memory that the unsettled messages take: the batch
+    /// is copied if it would.
+    pub(super) fn compact(&mut self) {
+        let left = self.count().bytes;
+        self.batch.compact_for(left as usize);
+    }
+
+    pub(super) const fn pinned(&self) -> usize {
+        self.batch.pinned()
+    }
+
+    pub(super) fn is_compact(&self) -> bool {
+        self.batch.is_compact_for(self.count().bytes as usize)
     }
 
     /// Those of these offsets that messages have, where there is no index.
@@ -140,11 +149,6 @@ impl Run {
     pub(super) fn check(&self) -> u64 {
         let count = self.count();
         assert!(!count.is_zero(), "a run of nothing");
-        assert!(
-            self.batch.is_compact_for(count.bytes as usize),
-            "{} bytes keep more than twice as much alive",
-            count.bytes
-        );
         match &self.index {
             Some(index) => index.check(&self.batch),
             None => self.front + count.messages - 1,

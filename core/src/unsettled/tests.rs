@@ -15,7 +15,7 @@ fn batch_of(first: u64, sizes: &[usize]) -> FrameBatch {
 fn unsettled(runs: &[&[usize]]) -> Unsettled<u64> {
     let mut unsettled = Unsettled::new();
     for (mark, sizes) in (0..).zip(runs) {
-        unsettled.push(batch_of(unsettled.next_position(), sizes), mark);
+        unsettled.push(batch_of(unsettled.next_position(), sizes), mark, false);
     }
     unsettled
 }
@@ -56,8 +56,8 @@ impl<M: Clone> Unsettled<M> {
 fn positions_begin_at_1_and_go_on_over_runs() {
     let mut unsettled = Unsettled::new();
     assert!(unsettled.is_empty() && unsettled.next_position() == 1);
-    assert_eq!(unsettled.push(batch_of(1, &[1, 0, 2]), 'a'), 1);
-    assert_eq!(unsettled.push(batch_of(4, &[3]), 'b'), 4);
+    assert_eq!(unsettled.push(batch_of(1, &[1, 0, 2]), 'a', true), 1);
+    assert_eq!(unsettled.push(batch_of(4, &[3]), 'b', false), 4);
     assert_eq!(unsettled.next_position(), 5);
     assert_eq!(unsettled.count(), Count::new(4, 22));
 }
@@ -130,7 +130,11 @@ fn the_oldest_are_ranges_over_runs_and_gaps() {
 fn settling_from_the_front_makes_no_index_and_copies_only_when_half_has_gone() {
     let exact = batch_of(1, &[16; 1000]).as_bytes().to_vec();
     let mut unsettled = Unsettled::new();
-    unsettled.push(FrameBatch::parse(exact.into()).expect("whole frames"), 0);
+    unsettled.push(
+        FrameBatch::parse(exact.into()).expect("whole frames"),
+        0,
+        false,
+    );
     let at = |unsettled: &Unsettled<u64>| {
         let batch = unsettled.only_run().batch();
         (batch.as_bytes().as_ptr() as usize, batch.byte_len())
@@ -182,10 +186,20 @@ fn one_large_message_among_many_small_ones_keeps_neither_them_nor_their_places()
 }
 
 #[test]
-fn a_run_pushed_as_a_sliver_of_a_large_buffer_is_copied() {
+fn a_sliver_of_a_large_buffer_is_copied_when_it_is_not_the_newest_run_any_more() {
     let mut large = batch_of(1, &[1; 100]);
+    let [first, second] = [(); 2].map(|()| large.split_to(10));
+    let place = |batch: &FrameBatch| batch.as_bytes().as_ptr();
     let mut unsettled = Unsettled::new();
-    unsettled.push(large.split_to(10), ());
+    let where_first = place(&first);
+    unsettled.push(first, 0, true);
+    assert_eq!(place(unsettled.runs[&1].run.batch()), where_first);
+    // What is left of it is still the newest run.
+    settle(&mut unsettled, 1, 3);
+    assert!(!unsettled.runs[&1].run.is_compact());
+    unsettled.check();
+    unsettled.push(second, 0, true);
+    assert!(unsettled.runs[&1].run.is_compact());
     unsettled.check();
 }
 
@@ -197,7 +211,7 @@ fn worst_overhead(order: impl Iterator<Item = u64>, least: u64) -> f64 {
     let mut unsettled = Unsettled::new();
     for run in 0..ALL / RUN {
         // As large as what the broker will note of a run.
-        unsettled.push(batch_of(run, &[16; RUN as usize]), [run; 6]);
+        unsettled.push(batch_of(run, &[16; RUN as usize]), [run; 6], false);
     }
     let mut worst: f64 = 0.0;
     for (settled, position) in (1..).zip(order) {

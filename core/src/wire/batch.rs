@@ -179,6 +179,11 @@ impl FrameBatch {
         }
     }
 
+    /// The bytes of memory that the batch keeps alive.
+    pub(crate) const fn pinned(&self) -> usize {
+        self.pinned
+    }
+
     /// Whether the batch keeps alive no more than twice the memory that its frames take.
     pub(crate) fn is_compact(&self) -> bool {
         self.is_compact_for(self.bytes.len())

@@ -20,6 +20,7 @@ Beyond what it takes when idle (some 6 MiB) the broker takes at most the sum of:
 | for | bytes |
 |---|---|
 | all messages, whole or not | 2 x (`BROKER_BYTES` + 1048580) |
+| messages that consumers are yet to acknowledge, besides | `BROKER_BYTES` / 8 |
 | each message that waits | 256, if each came in a read of its own; otherwise 256 for each read |
 | each consumer | 2 x the larger of `WRITE_BYTES` and 1048580 |
 | each producer that sends | 2 x (`READ_BYTES` + 1048580) |

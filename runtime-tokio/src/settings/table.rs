@@ -186,7 +186,7 @@ pub static SETTINGS: &[Setting] = &[
         allowed: BACKLOG,
         help: "Bytes of all messages that the broker holds, whole or not; at least BACKLOG_BYTES.",
         memory: Some(
-            "At most twice this many bytes for all messages: those that wait, in a backlog or with a \
+            "At most twice this many bytes for all messages, and an eighth more while consumers acknowledge: those that wait, in a backlog or with a \
              blocked producer, those on their way to consumers, and those of which a part has \
              arrived. The overhead that QUEUE_CAPACITY names comes on top. A message that waits for \
              several consumers counts once for each, though it is kept once. An unfinished message \

@@ -109,7 +109,7 @@ proptest! {
                     for (i, body) in (0..).zip(batch.bodies()) {
                         reference.insert(last + 1 + i, (i, body.to_vec(), mark));
                     }
-                    prop_assert_eq!(unsettled.push(batch, mark), last + 1);
+                    prop_assert_eq!(unsettled.push(batch, mark, mark % 2 == 0), last + 1);
                     compare(&unsettled, &reference);
                     continue;
                 }
