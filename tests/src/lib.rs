@@ -7,8 +7,10 @@
 //! - [`usage`]: memory and CPU time of a process.
 //! - [`random`]: random choices that are the same in every run.
 //! - [`smol_driver`]: a second driver over smol's TCP, to hold the tokio one to.
+//! - [`conversation`]: clients that speak version 2 of it, and what they are told.
 //! - [`specification`]: the tables of `docs/PROTOCOL.md`.
 
+pub mod conversation;
 pub mod frames;
 pub mod model;
 pub mod process;

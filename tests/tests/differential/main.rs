@@ -23,8 +23,9 @@ mod random;
 mod script;
 
 use drivers::both;
-use message_queue_core::wire::MAX_FRAME_BODY;
+use message_queue_core::wire::{DecoderConfig, MAX_FRAME_BODY};
 use message_queue_core::{CloseReason, Config, DeliveryMode, DropReason, Overflow};
+use message_queue_tests::conversation;
 use message_queue_tests::frames::frames;
 use player::{Seen, play};
 use script::{Action, Script};
@@ -96,6 +97,22 @@ fn random_scripts(seeds: std::ops::Range<u64>) {
     // The scripts are not about nothing.
     assert!(delivered > 1000, "{delivered}");
     assert!(dropped > 1000, "{dropped}");
+}
+
+#[test]
+fn version_2_is_spoken_alike() {
+    let config = Config {
+        delivery: DeliveryMode::Queue,
+        ..Config::default()
+    };
+    let [tokio, smol] = both(&config, DecoderConfig::default()).map(|broker| {
+        let told = conversation::hold(broker.addr());
+        broker.drain(Duration::ZERO);
+        (told, broker.join())
+    });
+    assert_eq!(tokio.0, smol.0);
+    assert_eq!(tokio.1, smol.1);
+    insta::assert_snapshot!(tokio.0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Recordings of the real binary.
 
 use crate::replayed;
+use message_queue_tests::conversation;
 use message_queue_tests::frames::{frames, read_message, read_to_end};
 use message_queue_tests::process::{Broker, run};
 use message_queue_tokio::record::recorded_files;
@@ -82,6 +83,25 @@ fn a_replay_does_what_the_broker_did() {
             let optional = said == "has nothing more to read";
             assert!(optional || trace.contains(said), "no {said:?} in\n{trace}");
         }
+    }
+}
+
+/// Role lines with options, confirms, settlements, a name that is taken over.
+#[test]
+fn a_replay_of_version_2_does_what_the_broker_did() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let broker = recorded(directory.path(), &[("DELIVERY_MODE", "queue")]);
+    conversation::hold(broker.tcp());
+    end(broker);
+    let (result, trace) = replayed(directory.path());
+    assert_eq!((result.missed, result.unread.len()), (0, 0));
+    for said in [
+        "taken_over",
+        "bad_position",
+        "unknown_option",
+        "peer_closed",
+    ] {
+        assert!(trace.contains(said), "no {said:?} in\n{trace}");
     }
 }
 
