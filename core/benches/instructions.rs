@@ -73,7 +73,7 @@ const CASES: [Case; 14] = [
         "likewise beside 1000 topics",
         1,
         Work::Acked(Queue, 4, 1000),
-        23.0,
+        15.0,
     ),
 ];
 

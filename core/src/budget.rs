@@ -12,6 +12,9 @@ const RESERVE_RATIO: usize = 8;
 /// This part of the limit may be kept alive beside what counts, so that less is copied.
 const PIN_RATIO: usize = 8;
 
+/// So many writes one consumer may keep alive of that.
+const PINNED_WRITES: usize = 4;
+
 /// The bytes of what waits, of what is parked and of partial frames, within one limit.
 ///
 /// Everything gets on, because what may come first has its room in any case:
@@ -30,8 +33,10 @@ pub(crate) struct Budget {
     in_flight: usize,
     parked: usize,
     partial: PartialFrames,
-    /// Memory that the newest messages of consumers that settle keep alive. It does not count.
+    /// Memory that consumers that settle keep alive beyond twice what counts.
     pinned: usize,
+    /// The most of that for one of them.
+    most_for_one: usize,
     /// The topics that wait for bytes, first come first.
     line: VecDeque<Wait>,
 }
@@ -60,6 +65,7 @@ impl Budget {
             parked: 0,
             partial: PartialFrames::default(),
             pinned: 0,
+            most_for_one: PINNED_WRITES * config.write_bytes,
             line: VecDeque::new(),
         }
     }
@@ -127,12 +133,15 @@ impl Budget {
         self.partial.replace(conn, before, after);
     }
 
-    /// Whether a consumer whose messages keep `before` bytes alive may let them keep `after` instead.
-    pub(crate) const fn may_pin(&self, before: usize, after: usize) -> bool {
-        self.pinned - before + after <= self.limit / PIN_RATIO
+    /// The most that a consumer may keep alive beyond what counts, if it keeps `own` bytes now.
+    pub(crate) fn most_pinned(&self, own: usize) -> usize {
+        let others = self.pinned - own;
+        (self.limit / PIN_RATIO)
+            .saturating_sub(others)
+            .min(self.most_for_one)
     }
 
-    /// What a consumer's newest messages keep alive is now `after`, and was `before`.
+    /// What a consumer keeps alive beyond what counts is now `after`, and was `before`.
     pub(crate) const fn set_pinned(&mut self, before: usize, after: usize) {
         self.pinned = self.pinned - before + after;
     }

@@ -38,8 +38,8 @@ pub enum Overflow {
 /// # Memory
 /// Messages at rest and partial frames take at most `2 * broker_bytes`, plus one read for each group
 /// and, for each consumer, the read that its write in flight (`write_bytes`, or one larger message)
-/// may be the last part of. What consumers have not settled may keep alive an eighth of `broker_bytes` more, so
-/// that little is copied. A batch shared by many consumers is counted for each and kept once, so in
+/// may be the last part of. Parts of reads that consumers have not settled may keep alive an eighth of
+/// `broker_bytes` more, so that little is copied. A batch shared by many consumers is counted for each and kept once, so in
 /// `broadcast` the real figure is lower. Beside its frames each batch takes some 150 bytes, once for
 /// each backlog that it waits in; what counts if messages are tiny and come alone.
 #[derive(Clone, Debug, PartialEq, Eq)]

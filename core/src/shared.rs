@@ -213,8 +213,8 @@ impl Shared {
                         mark,
                         since: now,
                     };
-                    let may_pin = self.budget.may_pin(acks.pinned, batch.pinned());
-                    acks.unsettled.push(batch, held, may_pin);
+                    let most = self.budget.most_pinned(acks.pinned);
+                    acks.unsettled.push(batch, held, most);
                     acks.note_pinned(&mut self.budget);
                 }
                 Vec::new()

@@ -42,10 +42,14 @@ impl Broker {
         ranges: &[Range],
     ) {
         let now = self.shared.now;
-        let consumer = self.shared.session(conn).consumer_mut();
+        let Shared {
+            sessions, budget, ..
+        } = &mut self.shared;
+        let consumer = sessions.get_mut(&conn).and_then(|it| it.consumer_mut());
         let Some(acks) = consumer.and_then(|it| it.acks.as_mut()) else {
             return self.settles_nothing(conn);
         };
+        let most = budget.most_pinned(acks.pinned);
         let next = acks.unsettled.next_position();
         let never_sent = |range: &&Range| range.from == 0 || range.to >= next;
         if let Some(range) = ranges.iter().find(never_sent) {
@@ -59,16 +63,16 @@ impl Broker {
         if outcome == Outcome::Done {
             let mut done: Vec<(TopicId, GroupId, Count)> = Vec::new();
             for range in ranges {
-                late += acks
-                    .unsettled
-                    .settle(*range, &mut |held, count| match done.last_mut() {
-                        Some((topic, group, sum))
-                            if (*topic, *group) == (held.topic, held.group) =>
-                        {
-                            *sum += count;
-                        }
-                        _ => done.push((held.topic, held.group, count)),
-                    });
+                late +=
+                    acks.unsettled
+                        .settle(*range, most, &mut |held, count| match done.last_mut() {
+                            Some((topic, group, sum))
+                                if (*topic, *group) == (held.topic, held.group) =>
+                            {
+                                *sum += count;
+                            }
+                            _ => done.push((held.topic, held.group, count)),
+                        });
             }
             for (topic, group, count) in done {
                 self.with_topic(topic, |it, shared| {

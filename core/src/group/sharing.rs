@@ -15,6 +15,9 @@ const SHARERS: usize = 8;
 /// ... and more only if each of them gets at least this part of a write.
 const RUN_RATIO: usize = 8;
 
+/// So many members that settle what they get share bulk: each part is then fit to be kept, and not copied.
+const SETTLING_SHARERS: usize = 2;
+
 impl Group {
     /// Gives the idle members their share of what waits.
     pub(crate) fn dispatch(&mut self, shared: &mut Shared) {
@@ -23,8 +26,7 @@ impl Group {
         } else {
             self.emptying = None;
         }
-        let write_bytes = shared.config.write_bytes;
-        let mut sharers = self.sharers(write_bytes);
+        let mut sharers = self.sharers(shared);
         while !self.backlog.is_empty()
             && let Some((member, credit)) = self.next_idle(shared)
         {
@@ -38,10 +40,15 @@ impl Group {
     /// How many members are to share what waits: all that are idle. But bulk no more than can be
     /// given something worth a write, so that a message costs the same however many members there
     /// are; whoever has been idle for longest comes first, and the others are the next.
-    fn sharers(&self, write_bytes: usize) -> usize {
+    fn sharers(&self, shared: &mut Shared) -> usize {
+        let write_bytes = shared.config.write_bytes;
         let bytes = self.backlog.bytes();
         if bytes < write_bytes / BULK_RATIO {
             return self.idle.len();
+        }
+        let first = self.idle.first_key_value();
+        if first.is_some_and(|(_, member)| shared.consumer(*member).acks.is_some()) {
+            return self.idle.len().min(SETTLING_SHARERS);
         }
         let runs = bytes / (write_bytes / RUN_RATIO).max(1);
         self.idle.len().min(runs.max(SHARERS))

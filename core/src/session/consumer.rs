@@ -59,7 +59,7 @@ pub(crate) struct Membership {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Acks {
     pub(crate) unsettled: Unsettled<Held>,
-    /// What is noted in the budget of the memory that its newest messages keep alive, in bytes.
+    /// What the budget knows of the memory that they keep alive beyond what counts, in bytes.
     pub(crate) pinned: usize,
     /// The most messages that may be unsettled; 0 for none for now.
     pub(crate) prefetch: u32,
@@ -80,7 +80,7 @@ pub(crate) struct Acks {
 }
 
 impl Acks {
-    /// Notes in the budget what its newest messages keep alive.
+    /// Tells the budget what its messages keep alive beyond what counts.
     pub(crate) const fn note_pinned(&mut self, budget: &mut Budget) {
         let after = self.unsettled.pinned();
         budget.set_pinned(self.pinned, after);

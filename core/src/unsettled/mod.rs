@@ -37,7 +37,7 @@ pub(crate) struct Unsettled<M> {
     next: u64,
     /// What is unsettled.
     count: Count,
-    /// The bytes of memory that the newest run may keep alive; 0 if it is compact like the others.
+    /// The bytes of memory that runs keep alive which are spared a copy.
     pinned: usize,
 }
 
@@ -83,7 +83,7 @@ impl<M: Clone> Unsettled<M> {
         self.count
     }
 
-    /// The bytes of memory that the newest run may keep alive, if it is spared a copy.
+    /// The bytes of memory that runs keep alive which are spared a copy.
     pub(crate) const fn pinned(&self) -> usize {
         self.pinned
     }
@@ -107,18 +107,15 @@ impl<M: Clone> Unsettled<M> {
 
     /// Appends a run, which is not empty. Returns the position of its first message.
     ///
-    /// A run keeps alive no more than twice the memory that its unsettled messages take: what is left is copied
-    /// if it would. The newest is spared that if `may_pin`, until the next is pushed: by then most are settled.
-    pub(crate) fn push(&mut self, batch: FrameBatch, mark: M, may_pin: bool) -> u64 {
+    /// A run keeps alive no more than twice the memory that its unsettled messages take. One that would keep
+    /// more is copied, unless it can be spared that: so it is as long as all that are spared keep no more
+    /// than `most` bytes alive.
+    pub(crate) fn push(&mut self, batch: FrameBatch, mark: M, most: usize) -> u64 {
         debug_assert!(!batch.is_empty(), "a run of nothing");
         let position = self.next;
         let count = Count::of(&batch);
-        if let Some(mut before) = self.runs.last_entry() {
-            before.get_mut().run.compact();
-        }
-        self.pinned = if may_pin { batch.pinned() } else { 0 };
-        let batch = if may_pin { batch } else { batch.compact() };
-        let run = Run::new(batch);
+        let mut run = Run::new(batch);
+        self.pinned += run.spare_or_compact(most.saturating_sub(self.pinned));
         self.runs.insert(position, Marked { run, mark });
         self.next += count.messages;
         self.count += count;
@@ -127,9 +124,14 @@ impl<M: Clone> Unsettled<M> {
 
     /// Removes the messages at these positions, all of them before [`next_position`](Self::next_position).
     /// Tells `each` once for each run of which something was removed what that was. Returns how many of
-    /// the positions had been removed before.
-    pub(crate) fn settle(&mut self, range: Range, each: &mut dyn FnMut(&M, Count)) -> u64 {
-        self.remove(range, |_, held, offsets| {
+    /// the positions had been removed before. What is left is spared a copy as in [`push`](Self::push).
+    pub(crate) fn settle(
+        &mut self,
+        range: Range,
+        most: usize,
+        each: &mut dyn FnMut(&M, Count),
+    ) -> u64 {
+        self.remove(range, most, |_, held, offsets| {
             let removed = held.run.remove(offsets, &mut |_| {});
             if !removed.is_zero() {
                 each(&held.mark, removed);
@@ -140,7 +142,7 @@ impl<M: Clone> Unsettled<M> {
 
     /// Does the same and hands the messages out, in order.
     pub(crate) fn take(&mut self, range: Range, each: &mut dyn FnMut(Part<M>)) -> u64 {
-        self.remove(range, |first, Marked { run, mark }, offsets| {
+        self.remove(range, 0, |first, Marked { run, mark }, offsets| {
             run.remove(offsets, &mut |piece| {
                 each(Part {
                     position: first + piece.offset,
@@ -164,24 +166,21 @@ impl<M: Clone> Unsettled<M> {
     fn remove(
         &mut self,
         range: Range,
+        most: usize,
         mut remove: impl FnMut(u64, &mut Marked<M>, &ops::Range<u64>) -> Count,
     ) -> u64 {
         debug_assert!(range.to < self.next, "a position that was never sent");
         let mut removed = Count::ZERO;
         let mut from = self.first_run(range.from);
-        let newest = self.runs.last_key_value().map(|(first, _)| *first);
         while from <= range.to
             && let Some((&first, held)) = self.runs.range_mut(from..=range.to).next()
         {
             removed += remove(first, held, &offsets(range, first));
-            let is_spared = Some(first) == newest && self.pinned > 0;
+            self.pinned -= held.run.spared();
             if held.run.count().is_zero() {
                 self.runs.remove(&first);
-                if is_spared {
-                    self.pinned = 0;
-                }
-            } else if !is_spared {
-                held.run.compact();
+            } else {
+                self.pinned += held.run.spare_or_compact(most.saturating_sub(self.pinned));
             }
             from = first + 1;
         }
@@ -239,23 +238,14 @@ impl<M: Clone> Unsettled<M> {
     pub(crate) fn check(&self) {
         let mut count = Count::ZERO;
         let mut end = 1;
-        let newest = self.runs.last_key_value().map(|(first, _)| first);
+        let mut pinned = 0;
         for (first, held) in &self.runs {
             assert!(*first >= end, "runs overlap");
             end = first + held.run.check() + 1;
             count += held.run.count();
-            let most = if Some(first) == newest {
-                self.pinned
-            } else {
-                0
-            };
-            assert!(
-                held.run.is_compact() || held.run.pinned() <= most,
-                "{:?} keep more than twice as much alive",
-                held.run.count()
-            );
+            pinned += held.run.spared();
         }
-        assert!(self.pinned == 0 || newest.is_some(), "nothing is pinned");
+        assert_eq!(self.pinned, pinned);
         assert!(end <= self.next, "a position that is yet to come");
         assert_eq!(self.count, count);
     }

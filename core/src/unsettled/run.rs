@@ -18,6 +18,8 @@ pub(super) struct Run {
     /// Without an index: the offset of the first message. The others follow without a gap.
     front: u64,
     index: Option<Box<Index>>,
+    /// The bytes of memory that it keeps alive, if that is more than twice what is unsettled; otherwise 0.
+    spared: usize,
 }
 
 /// Some consecutive messages of a run.
@@ -50,6 +52,7 @@ impl Run {
             batch,
             front: 0,
             index: None,
+            spared: 0,
         }
     }
 
@@ -104,19 +107,25 @@ impl Run {
         removed
     }
 
-    /// From now on it keeps alive no more than twice the memory that the unsettled messages take: the batch
-    /// is copied if it would.
-    pub(super) fn compact(&mut self) {
-        let left = self.count().bytes;
-        self.batch.compact_for(left as usize);
+    /// Makes it fit to be kept. If it keeps alive more than twice the memory that the unsettled messages take, it
+    /// is copied, unless that memory is no more than `room` bytes. Returns how many bytes it is spared.
+    pub(super) fn spare_or_compact(&mut self, room: usize) -> usize {
+        let left = self.count().bytes as usize;
+        let pinned = self.batch.pinned();
+        self.spared = 0;
+        if !self.batch.is_compact_for(left) {
+            if pinned <= room {
+                self.spared = pinned;
+            } else {
+                self.batch.compact_for(left);
+            }
+        }
+        self.spared
     }
 
-    pub(super) const fn pinned(&self) -> usize {
-        self.batch.pinned()
-    }
-
-    pub(super) fn is_compact(&self) -> bool {
-        self.batch.is_compact_for(self.count().bytes as usize)
+    /// The bytes of memory that it keeps alive, if it is spared a copy.
+    pub(super) const fn spared(&self) -> usize {
+        self.spared
     }
 
     /// Those of these offsets that messages have, where there is no index.
@@ -149,6 +158,12 @@ impl Run {
     pub(super) fn check(&self) -> u64 {
         let count = self.count();
         assert!(!count.is_zero(), "a run of nothing");
+        // What was restored keeps no more alive than what it was made of.
+        assert!(
+            self.batch.is_compact_for(count.bytes as usize) || self.batch.pinned() <= self.spared,
+            "{} bytes keep more than twice as much alive",
+            count.bytes
+        );
         match &self.index {
             Some(index) => index.check(&self.batch),
             None => self.front + count.messages - 1,

@@ -15,7 +15,7 @@ fn batch_of(first: u64, sizes: &[usize]) -> FrameBatch {
 fn unsettled(runs: &[&[usize]]) -> Unsettled<u64> {
     let mut unsettled = Unsettled::new();
     for (mark, sizes) in (0..).zip(runs) {
-        unsettled.push(batch_of(unsettled.next_position(), sizes), mark, false);
+        unsettled.push(batch_of(unsettled.next_position(), sizes), mark, 0);
     }
     unsettled
 }
@@ -27,7 +27,7 @@ fn range(from: u64, to: u64) -> Range {
 /// What is settled of each run, as mark, messages and bytes, and how many were gone.
 fn settle(unsettled: &mut Unsettled<u64>, from: u64, to: u64) -> (Vec<(u64, u64, u64)>, u64) {
     let mut settled = Vec::new();
-    let gone = unsettled.settle(range(from, to), &mut |mark, count| {
+    let gone = unsettled.settle(range(from, to), 0, &mut |mark, count| {
         settled.push((*mark, count.messages, count.bytes));
     });
     unsettled.check();
@@ -56,8 +56,8 @@ impl<M: Clone> Unsettled<M> {
 fn positions_begin_at_1_and_go_on_over_runs() {
     let mut unsettled = Unsettled::new();
     assert!(unsettled.is_empty() && unsettled.next_position() == 1);
-    assert_eq!(unsettled.push(batch_of(1, &[1, 0, 2]), 'a', true), 1);
-    assert_eq!(unsettled.push(batch_of(4, &[3]), 'b', false), 4);
+    assert_eq!(unsettled.push(batch_of(1, &[1, 0, 2]), 'a', 0), 1);
+    assert_eq!(unsettled.push(batch_of(4, &[3]), 'b', 0), 4);
     assert_eq!(unsettled.next_position(), 5);
     assert_eq!(unsettled.count(), Count::new(4, 22));
 }
@@ -130,11 +130,7 @@ fn the_oldest_are_ranges_over_runs_and_gaps() {
 fn settling_from_the_front_makes_no_index_and_copies_only_when_half_has_gone() {
     let exact = batch_of(1, &[16; 1000]).as_bytes().to_vec();
     let mut unsettled = Unsettled::new();
-    unsettled.push(
-        FrameBatch::parse(exact.into()).expect("whole frames"),
-        0,
-        false,
-    );
+    unsettled.push(FrameBatch::parse(exact.into()).expect("whole frames"), 0, 0);
     let at = |unsettled: &Unsettled<u64>| {
         let batch = unsettled.only_run().batch();
         (batch.as_bytes().as_ptr() as usize, batch.byte_len())
@@ -186,21 +182,25 @@ fn one_large_message_among_many_small_ones_keeps_neither_them_nor_their_places()
 }
 
 #[test]
-fn a_sliver_of_a_large_buffer_is_copied_when_it_is_not_the_newest_run_any_more() {
+fn a_sliver_of_a_large_buffer_is_copied_where_it_cannot_be_spared_that() {
     let mut large = batch_of(1, &[1; 100]);
+    let all = large.pinned();
     let [first, second] = [(); 2].map(|()| large.split_to(10));
     let place = |batch: &FrameBatch| batch.as_bytes().as_ptr();
+    let (at_first, at_second) = (place(&first), place(&second));
     let mut unsettled = Unsettled::new();
-    let where_first = place(&first);
-    unsettled.push(first, 0, true);
-    assert_eq!(place(unsettled.runs[&1].run.batch()), where_first);
-    // What is left of it is still the newest run.
-    settle(&mut unsettled, 1, 3);
-    assert!(!unsettled.runs[&1].run.is_compact());
+    unsettled.push(first, 0, all);
+    assert_eq!(place(unsettled.runs[&1].run.batch()), at_first);
+    // One is all that there is room for.
+    unsettled.push(second, 0, all);
+    assert_ne!(place(unsettled.runs[&11].run.batch()), at_second);
+    assert_eq!(unsettled.pinned(), all);
     unsettled.check();
-    unsettled.push(second, 0, true);
-    assert!(unsettled.runs[&1].run.is_compact());
-    unsettled.check();
+    unsettled.settle(range(1, 3), all, &mut |_, _| {});
+    assert_eq!(unsettled.pinned(), all);
+    // Now there is less.
+    settle(&mut unsettled, 4, 4);
+    assert_eq!(unsettled.pinned(), 0);
 }
 
 /// The largest of what a million messages take beside their batches, for each that is left, while at
@@ -211,11 +211,11 @@ fn worst_overhead(order: impl Iterator<Item = u64>, least: u64) -> f64 {
     let mut unsettled = Unsettled::new();
     for run in 0..ALL / RUN {
         // As large as what the broker will note of a run.
-        unsettled.push(batch_of(run, &[16; RUN as usize]), [run; 6], false);
+        unsettled.push(batch_of(run, &[16; RUN as usize]), [run; 6], 0);
     }
     let mut worst: f64 = 0.0;
     for (settled, position) in (1..).zip(order) {
-        let again = unsettled.settle(range(position, position), &mut |mark, count| {
+        let again = unsettled.settle(range(position, position), 0, &mut |mark, count| {
             assert_eq!((mark[0], count.bytes), ((position - 1) / RUN, 20));
         });
         assert_eq!(again, 0);

@@ -361,7 +361,7 @@ pub static SETTINGS: &[Setting] = &[
             "This many bytes in flight for each consumer. In queue mode a consumer that stops \
              reading withholds this many bytes from the others, and what the kernels' socket \
              buffers hold. If a quarter of this or more waits in a queue, at most eight free \
-             consumers share it, or more if each then gets an eighth of this.",
+             consumers share it, or more if each then gets an eighth of this. Of consumers that acknowledge, two share it.",
         ),
         secret: false,
     },

@@ -59,7 +59,7 @@ fn remove(unsettled: &mut Unsettled<u64>, reference: &mut Reference, range: Rang
         gone
     } else {
         let mut settled = Vec::new();
-        let gone = unsettled.settle(range, &mut |mark, count| settled.push((*mark, count)));
+        let gone = unsettled.settle(range, 4096, &mut |mark, count| settled.push((*mark, count)));
         let mut by_run: BTreeMap<u64, Count> = BTreeMap::new();
         for (_, message, mark) in expected.into_values() {
             *by_run.entry(mark).or_default() += Count::new(1, 4 + message.len());
@@ -109,7 +109,7 @@ proptest! {
                     for (i, body) in (0..).zip(batch.bodies()) {
                         reference.insert(last + 1 + i, (i, body.to_vec(), mark));
                     }
-                    prop_assert_eq!(unsettled.push(batch, mark, mark % 2 == 0), last + 1);
+                    prop_assert_eq!(unsettled.push(batch, mark, 4096 * usize::from(mark % 2 == 0)), last + 1);
                     compare(&unsettled, &reference);
                     continue;
                 }
@@ -126,7 +126,8 @@ proptest! {
             remove(&mut twin, &mut twins, range, taking);
             remove(&mut unsettled, &mut reference, range, taking);
             compare(&unsettled, &reference);
-            prop_assert_eq!(&twin, &unsettled);
+            // But for the memory that it keeps alive: it has not read what it holds.
+            compare(&twin, &twins);
         }
         let mut left = Vec::new();
         unsettled.take_all(&mut |part| {
