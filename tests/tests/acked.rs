@@ -132,6 +132,80 @@ async fn without_a_name_none_is_lost_over_connections_that_are_cut() {
 }
 
 #[tokio::test]
+async fn each_message_enters_the_topic_it_is_meant_for_once_over_connections_that_are_cut() {
+    const TOPICS: [Option<&str>; 4] = [None, Some("t.a"), Some("t.b"), Some("t")];
+    let broker = broker().await;
+    let mut consumers = Vec::new();
+    for topic in ["t", "t.a", "t.b"] {
+        let builder = Consumer::builder().topic(topic).group("g");
+        consumers.push(builder.connect(&broker.address).await.expect("a broker"));
+    }
+    let proxy = Proxy::start(&broker.address, &CUTS).await;
+    let builder = Producer::builder().topic("t").name("p");
+    let builder = builder.retry(Retry::Always);
+    let producer = builder.connect(&proxy.address).await.expect("at last");
+    let mut sent = [Vec::new(), Vec::new(), Vec::new()];
+    let mut confirms = Vec::new();
+    for number in 0..500 {
+        let message = number.to_string();
+        // Runs of one to three messages to a topic.
+        let topic = TOPICS[(number + number / 3) / 2 % TOPICS.len()];
+        confirms.push(match topic {
+            None => producer.send(&message).await.expect("it goes on"),
+            Some(topic) => producer.send_to(topic, &message).await.expect("it goes on"),
+        });
+        let place = ["t", "t.a", "t.b"]
+            .iter()
+            .position(|it| *it == topic.unwrap_or("t"));
+        sent[place.expect("one of them")].push(message);
+    }
+    for confirm in confirms {
+        confirm.await.expect("it is safe");
+    }
+    let batch = message_queue_core::wire::FrameBatch::encode(["end"]).expect("small");
+    for topic in ["t", "t.a", "t.b"] {
+        let confirm = producer.send_batch_to(topic, batch.clone()).await;
+        confirm.expect("room").await.expect("it is safe");
+    }
+    let error = producer.send_to("t..a", "x").await.expect_err("no name");
+    assert!(error.to_string().contains("topic: \"t..a\""), "{error}");
+    producer.close().await.expect("they are safe");
+    assert_eq!(proxy.cuts_left(), 0, "a connection outlived its cut");
+    for (mut consumer, sent) in consumers.into_iter().zip(sent) {
+        for message in sent.into_iter().chain(["end".to_owned()]) {
+            assert_eq!(take(&mut consumer).await, (message, 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_is_not_to_be_sent_to_is_refused_and_the_others_go_on() {
+    let broker = Broker::start(Config {
+        topics: TopicsConfig {
+            creation: false,
+            ..TopicsConfig::default()
+        },
+        ..Config::default()
+    })
+    .await;
+    let producer = Producer::builder().connect(&broker.address).await;
+    let producer = producer.expect("the default topic is there");
+    let first = producer.send("a").await.expect("room");
+    let other = producer.send_to("none", "b").await.expect("room");
+    let last = producer.send("c").await.expect("room");
+    first.await.expect("it is safe");
+    let error = other.await.expect_err("there is no such topic");
+    let Unconfirmed::Refused(refused) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        (refused.messages, &*refused.reason.code),
+        (1, "unknown_topic")
+    );
+    last.await.expect("it is safe");
+}
+
+#[tokio::test]
 async fn a_program_that_begins_again_under_its_name_sends_what_the_broker_has_not() {
     let broker = broker().await;
     let mut consumer = member(&broker.address).await;

@@ -3,12 +3,13 @@
 use super::Ended;
 use super::connection::Connection;
 use super::resend::{Resend, Window};
+use crate::names::TopicName;
 use crate::time::Now;
 use crate::wire::control::{Control, Link, Range, Reason};
-use crate::wire::handshake::{Accepted, ProducerOptions, RoleOptions};
+use crate::wire::handshake::{Accepted, BadAnswer, ProducerOptions, RoleOptions};
 use crate::wire::{FrameBatch, Received};
 use alloc::collections::VecDeque;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use bytes::{Bytes, BytesMut};
 
 /// The largest read asked for, in bytes: a broker says little to a producer.
@@ -53,11 +54,18 @@ pub enum ProducerEvent {
 /// With [`ProducerOptions::confirm`] a message is kept until it is confirmed, and sent again on the next
 /// connection if it was not. With an identity it then enters its topic exactly once; without one it may enter twice.
 /// Without confirms it is kept until it was handed to the connection.
+///
+/// Messages go to the topic of the options, or to another one each ([`send_to`](Self::send_to)): the broker is told
+/// before each change, and again on the next connection.
 #[derive(Debug)]
 pub struct ProducerClient {
     options: ProducerOptions,
     resend: Resend,
     connection: Option<Connection>,
+    /// The topic of the role line, once a broker has named it.
+    home: Option<TopicName>,
+    /// The topic of the messages that are sent next on this connection, unless it is told another.
+    topic: Option<TopicName>,
     /// Whether the broker is about to close the connection.
     is_going_away: bool,
     /// The number up to which the end of every message was told.
@@ -70,9 +78,11 @@ impl ProducerClient {
     pub fn new(options: ProducerOptions, window: Window) -> Self {
         let first = options.identity.as_ref().map_or(1, |identity| identity.at);
         Self {
+            home: options.topic.clone(),
             options,
             resend: Resend::new(first, window),
             connection: None,
+            topic: None,
             is_going_away: false,
             told: first - 1,
             events: VecDeque::new(),
@@ -143,6 +153,10 @@ impl ProducerClient {
 
     fn accepted(&mut self, accepted: Accepted) {
         let lost = self.resend.restart(accepted.accepted.unwrap_or(0));
+        if let Some(topic) = &accepted.topic {
+            self.home = TopicName::new(topic).ok();
+        }
+        self.topic = self.home.clone();
         self.events.push_back(ProducerEvent::Connected(accepted));
         if lost > 0 {
             self.events.push_back(ProducerEvent::Lost(lost));
@@ -152,7 +166,7 @@ impl ProducerClient {
 
     fn control(&mut self, control: Control) -> Result<(), Ended> {
         match control {
-            Control::Ping(number) => self.answer(&Control::Pong(number, None)),
+            Control::Ping(number) => self.say(&Control::Pong(number, None)),
             Control::Confirmed { position, unrouted } => {
                 self.resend.confirm(position.min(self.resend.last_sent()));
                 self.tell_confirmed(unrouted);
@@ -196,7 +210,7 @@ impl ProducerClient {
         }
     }
 
-    fn answer(&mut self, control: &Control) {
+    fn say(&mut self, control: &Control) {
         if let Some(connection) = &mut self.connection {
             control.encode(connection.outgoing());
         }
@@ -221,9 +235,28 @@ impl ProducerClient {
     /// # Panics
     /// If there is no message in it.
     pub fn send(&mut self, batch: FrameBatch) -> Result<Range, FrameBatch> {
+        self.take_in(None, batch)
+    }
+
+    /// As [`send`](Self::send), to another topic than that of the options.
+    ///
+    /// # Errors
+    /// There is no room; the batch comes back.
+    ///
+    /// # Panics
+    /// If there is no message in it.
+    pub fn send_to(&mut self, topic: TopicName, batch: FrameBatch) -> Result<Range, FrameBatch> {
+        self.take_in(Some(topic), batch)
+    }
+
+    fn take_in(
+        &mut self,
+        topic: Option<TopicName>,
+        batch: FrameBatch,
+    ) -> Result<Range, FrameBatch> {
         assert!(!batch.is_empty(), "a batch without messages");
         if self.resend.has_room(&batch) {
-            Ok(self.resend.push(batch))
+            Ok(self.resend.push(topic, batch))
         } else {
             Err(batch)
         }
@@ -258,10 +291,14 @@ impl ProducerClient {
 
     /// What to write next. Control frames stand between messages, never inside them.
     pub fn poll_transmit(&mut self, now: Now) -> Option<Bytes> {
+        let is_open = self.connection.as_ref()?.is_open() && !self.is_going_away;
+        if is_open && let Err(ended) = self.turn_to_topic() {
+            self.end(ended);
+        }
         let connection = self.connection.as_mut()?;
         let bytes = match connection.take_outgoing() {
             Some(bytes) => bytes,
-            None if connection.is_open() && !self.is_going_away => {
+            None if is_open => {
                 let batch = self.resend.next_unsent()?;
                 if !self.options.confirm {
                     self.resend.confirm(self.resend.last_sent());
@@ -272,6 +309,24 @@ impl ProducerClient {
         };
         connection.sent(now);
         Some(bytes)
+    }
+
+    /// Has the broker told where the next messages go, if not to where the last ones went.
+    fn turn_to_topic(&mut self) -> Result<(), Ended> {
+        let Some(wanted) = self.resend.unsent_topic() else {
+            return Ok(());
+        };
+        let wanted = wanted.or(self.home.as_ref());
+        if wanted == self.topic.as_ref() {
+            return Ok(());
+        }
+        let Some(wanted) = wanted.cloned() else {
+            // It did not name the topic, and there is no way back to it.
+            return Err(Ended::NoAnswer(BadAnswer::Key("topic")));
+        };
+        self.say(&Control::Topic(wanted.to_string()));
+        self.topic = Some(wanted);
+        Ok(())
     }
 
     /// What there is to tell next.

@@ -4,6 +4,7 @@
 //! number is never used again. On each connection it also has a *position*, by which the broker speaks of it. The
 //! two are the same until something is refused or lost; after that positions are those of the connection.
 
+use crate::names::TopicName;
 use crate::wire::FrameBatch;
 use crate::wire::control::Range;
 use alloc::collections::VecDeque;
@@ -45,11 +46,13 @@ pub(super) struct Resend {
     unsent: u64,
 }
 
-/// Messages with consecutive numbers and positions.
+/// Messages of one topic with consecutive numbers and positions.
 #[derive(Debug)]
 struct Held {
     number: u64,
     position: u64,
+    /// None: the topic of the role line.
+    topic: Option<TopicName>,
     batch: FrameBatch,
 }
 
@@ -65,6 +68,7 @@ impl Held {
         let front = Self {
             number: self.number,
             position: self.position,
+            topic: self.topic.clone(),
             batch: self
                 .batch
                 .split_to(usize::try_from(messages).unwrap_or(usize::MAX)),
@@ -109,8 +113,9 @@ impl Resend {
                 && self.bytes + batch.byte_len() <= self.window.bytes)
     }
 
-    /// Takes a batch in. Returns the numbers of its messages. What is safe already is not kept.
-    pub(super) fn push(&mut self, mut batch: FrameBatch) -> Range {
+    /// Takes a batch in, for a topic or for that of the role line. Returns the numbers of its messages. What is safe
+    /// already is not kept.
+    pub(super) fn push(&mut self, topic: Option<TopicName>, mut batch: FrameBatch) -> Range {
         let messages = batch.messages() as u64;
         let numbers = Range {
             from: self.next_number,
@@ -125,6 +130,7 @@ impl Resend {
             self.hold(Held {
                 number: numbers.from + safe,
                 position: self.next_position + safe,
+                topic,
                 batch: batch.compact(),
             });
         }
@@ -241,14 +247,24 @@ impl Resend {
         lost
     }
 
+    /// The topic of the next batch that was not sent on this connection.
+    pub(super) fn unsent_topic(&self) -> Option<Option<&TopicName>> {
+        Some(self.first_unsent()?.topic.as_ref())
+    }
+
     /// The next batch that was not sent on this connection; from now on it was.
     pub(super) fn next_unsent(&mut self) -> Option<FrameBatch> {
+        let next = self.first_unsent()?;
+        let (end, batch) = (next.end(), next.batch.clone());
+        self.unsent = end;
+        Some(batch)
+    }
+
+    fn first_unsent(&self) -> Option<&Held> {
         let at = self
             .held
             .partition_point(|held| held.position < self.unsent);
-        let next = self.held.get(at)?;
-        self.unsent = next.end();
-        Some(next.batch.clone())
+        self.held.get(at)
     }
 
     /// The last position that was sent on this connection.
@@ -283,8 +299,8 @@ mod tests {
     #[test]
     fn a_confirm_is_cumulative_and_may_end_inside_a_batch() {
         let mut resend = Resend::new(1, Window::default());
-        assert_eq!(resend.push(batch(&["a", "b", "c"])), range(1, 3));
-        assert_eq!(resend.push(batch(&["d"])), range(4, 4));
+        assert_eq!(resend.push(None, batch(&["a", "b", "c"])), range(1, 3));
+        assert_eq!(resend.push(None, batch(&["d"])), range(4, 4));
         assert_eq!(sent(&mut resend).len(), 2);
         resend.confirm(2);
         assert_eq!((resend.first_position(), resend.settled_number()), (3, 2));
@@ -298,13 +314,13 @@ mod tests {
     #[test]
     fn what_is_not_confirmed_is_sent_again_from_where_the_broker_is() {
         let mut resend = Resend::new(1, Window::default());
-        resend.push(batch(&["a", "b"]));
-        resend.push(batch(&["c", "d"]));
+        resend.push(None, batch(&["a", "b"]));
+        resend.push(None, batch(&["c", "d"]));
         sent(&mut resend);
         assert_eq!(resend.restart(3), 0);
         assert_eq!(sent(&mut resend), [batch(&["d"])]);
         assert_eq!(resend.last_sent(), 4);
-        assert_eq!(resend.push(batch(&["e"])), range(5, 5));
+        assert_eq!(resend.push(None, batch(&["e"])), range(5, 5));
         assert_eq!(sent(&mut resend), [batch(&["e"])]);
     }
 
@@ -312,9 +328,9 @@ mod tests {
     fn what_the_broker_has_is_skipped() {
         let mut resend = Resend::new(1, Window::default());
         assert_eq!(resend.restart(3), 0);
-        assert_eq!(resend.push(batch(&["a", "b"])), range(1, 2));
+        assert_eq!(resend.push(None, batch(&["a", "b"])), range(1, 2));
         assert!(resend.is_empty());
-        assert_eq!(resend.push(batch(&["c", "d"])), range(3, 4));
+        assert_eq!(resend.push(None, batch(&["c", "d"])), range(3, 4));
         assert_eq!(sent(&mut resend), [batch(&["d"])]);
         assert_eq!(resend.last_sent(), 4);
     }
@@ -322,7 +338,7 @@ mod tests {
     #[test]
     fn confirmed_messages_that_are_gone_are_told() {
         let mut resend = Resend::new(1, Window::default());
-        resend.push(batch(&["a", "b", "c"]));
+        resend.push(None, batch(&["a", "b", "c"]));
         sent(&mut resend);
         resend.confirm(2);
         assert_eq!(resend.restart(0), 2);
@@ -335,8 +351,8 @@ mod tests {
     #[test]
     fn a_refusal_takes_out_of_the_middle_and_positions_close_up_on_the_next_connection() {
         let mut resend = Resend::new(1, Window::default());
-        resend.push(batch(&["a", "b", "c", "d"]));
-        resend.push(batch(&["e"]));
+        resend.push(None, batch(&["a", "b", "c", "d"]));
+        resend.push(None, batch(&["e"]));
         sent(&mut resend);
         assert_eq!(resend.refuse(range(2, 3)), [range(2, 3)]);
         assert_eq!(resend.refuse(range(2, 3)), []);
@@ -359,7 +375,7 @@ mod tests {
         };
         let mut resend = Resend::new(1, window);
         assert!(resend.has_room(&batch(&["a", "b", "c"])));
-        resend.push(batch(&["a"]));
+        resend.push(None, batch(&["a"]));
         assert!(resend.has_room(&batch(&["b"])));
         assert!(!resend.has_room(&batch(&["b", "c"])));
         assert!(!resend.has_room(&batch(&[&"x".repeat(92)])));

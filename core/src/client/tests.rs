@@ -1,7 +1,7 @@
 //! A producer against a model of a broker, over connections that are cut at any byte.
 
 use super::{Ended, ProducerClient, ProducerEvent, Window};
-use crate::names::Name;
+use crate::names::{Name, TopicName};
 use crate::time::Now;
 use crate::wire::control::{Control, Link};
 use crate::wire::handshake::{Identity, ProducerOptions, RoleOptions};
@@ -12,10 +12,14 @@ use alloc::vec::Vec;
 use bytes::{Buf, BufMut, BytesMut};
 use proptest::prelude::*;
 
+/// The topic of the role line, and the others.
+const HOME: &str = "home";
+const TOPICS: [&str; 3] = ["home", "t.1", "t.2"];
+
 /// What a broker remembers of one producer's name.
 #[derive(Default)]
 struct Broker {
-    /// Every message that was taken in.
+    /// Every message that was taken in, behind its topic.
     taken: Vec<String>,
     /// The last position that is safe.
     accepted: u64,
@@ -27,6 +31,7 @@ struct Connection {
     to_client: BytesMut,
     reader: FrameReader,
     position: u64,
+    topic: String,
 }
 
 impl Connection {
@@ -36,6 +41,7 @@ impl Connection {
             to_client: BytesMut::new(),
             reader: FrameReader::new(Link::FromProducer, 4096),
             position: 0,
+            topic: HOME.to_string(),
         }
     }
 
@@ -49,7 +55,8 @@ impl Connection {
                 Received::Line(line) => self.greet(broker, &line),
                 Received::Batch(batch) => {
                     for body in batch.bodies() {
-                        broker.taken.push(body.escape_ascii().to_string());
+                        let message = format!("{}: {}", self.topic, body.escape_ascii());
+                        broker.taken.push(message);
                         self.position += 1;
                     }
                     broker.accepted = self.position;
@@ -59,6 +66,7 @@ impl Connection {
                     };
                     confirmed.encode(&mut self.to_client);
                 }
+                Received::Control(Control::Topic(topic)) => self.topic = topic,
                 Received::Control(control) => panic!("not expected: {control:?}"),
             }
         }
@@ -74,7 +82,7 @@ impl Connection {
         assert!(at.is_none_or(|at| at <= broker.accepted + 1), "{line}");
         // Without a name every connection begins anew.
         self.position = at.map_or(0, |_| broker.accepted);
-        let answer = format!("OK v=2 accepted={}\n", self.position);
+        let answer = format!("OK v=2 topic={HOME} accepted={}\n", self.position);
         self.to_client.put_slice(answer.as_bytes());
     }
 
@@ -103,7 +111,8 @@ impl Connection {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Send(usize),
+    /// So many messages, to the topic of the role line or to one of the others.
+    Send(usize, Option<usize>),
     ToBroker(usize),
     ToClient(usize),
     Cut,
@@ -111,7 +120,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        3 => (1_usize..5).prop_map(Step::Send),
+        3 => (1_usize..5, proptest::option::of(0..TOPICS.len()))
+            .prop_map(|(messages, topic)| Step::Send(messages, topic)),
         4 => (1_usize..60).prop_map(Step::ToBroker),
         4 => (1_usize..60).prop_map(Step::ToClient),
         1 => Just(Step::Cut),
@@ -133,13 +143,19 @@ fn run(steps: &[Step], identity: Option<Identity>) -> (Vec<String>, Vec<String>)
     client.connected(Now::START);
     for step in steps {
         match step {
-            Step::Send(messages) => {
+            Step::Send(messages, topic) => {
                 let batch: Vec<String> = (0..*messages)
                     .map(|more| format!("{}", sent.len() + more))
                     .collect();
                 let encoded = FrameBatch::encode(&batch).expect("small messages");
-                client.send(encoded).expect("there is room");
-                sent.extend(batch);
+                let topic = topic.map(|it| TOPICS[it]);
+                let taken = match topic {
+                    Some(it) => client.send_to(TopicName::new(it).expect("a name"), encoded),
+                    None => client.send(encoded),
+                };
+                taken.expect("there is room");
+                let topic = topic.unwrap_or(HOME);
+                sent.extend(batch.iter().map(|it| format!("{topic}: {it}")));
             }
             Step::ToBroker(bytes) => {
                 connection.transmit(&mut client);

@@ -230,7 +230,9 @@ impl Confirmed<'_> {
             // What became of it is asked once, of all.
             Ok(_) => self.sent.add(&batch),
             Err(SendError::Gone(gone)) => return Err(self.gone(gone)),
-            Err(SendError::MessageTooLarge(_)) => unreachable!("a batch has been checked"),
+            Err(SendError::MessageTooLarge(_) | SendError::Topic(_)) => {
+                unreachable!("a batch has been checked, and goes to the producer's own topic")
+            }
         }
         Ok(())
     }

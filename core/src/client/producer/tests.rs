@@ -4,7 +4,6 @@ use super::*;
 use crate::names::Name;
 use crate::wire::handshake::Identity;
 use alloc::format;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use bytes::BufMut;
 use core::time::Duration;
@@ -228,4 +227,87 @@ fn without_confirms_nothing_is_kept() {
     assert!(!client.is_done());
     assert_eq!(transmitted(&mut client), "\\x00\\x00\\x00\\x01a");
     assert!(client.is_done());
+}
+
+fn topic(name: &str) -> TopicName {
+    TopicName::new(name).expect("a name")
+}
+
+#[test]
+fn the_topic_is_told_at_each_change_and_again_on_the_next_connection() {
+    let mut client = ProducerClient::new(options(Some("p")), Window::default());
+    let answer = |accepted: u64| format!("OK v=2 topic=home accepted={accepted} resumed=1\n");
+    client.connected(Now::START);
+    transmitted(&mut client);
+    tell(&mut client, answer(0).as_bytes());
+    for (to, message) in [
+        (Some("t.1"), "a"),
+        (Some("t.1"), "b"),
+        (Some("home"), "c"),
+        (None, "d"),
+        (Some("t.2"), "e"),
+    ] {
+        let batch = batch(&[message]);
+        let sent = match to {
+            Some(to) => client.send_to(topic(to), batch),
+            None => client.send(batch),
+        };
+        assert!(sent.is_ok());
+    }
+    let said = |name: &str| format!("\\x80\\x00\\x00\\x{:02x}\\x01{name}", name.len() + 1);
+    let message = |body: &str| format!("\\x00\\x00\\x00\\x01{body}");
+    let expected = [
+        said("t.1"),
+        message("a"),
+        message("b"),
+        said("home"),
+        message("c"),
+        message("d"),
+        said("t.2"),
+        message("e"),
+    ];
+    assert_eq!(transmitted(&mut client), expected.concat());
+    // The broker has a: what is left goes where it belongs, though the connection begins at home.
+    client.disconnected();
+    client.connected(Now::START);
+    transmitted(&mut client);
+    tell(&mut client, answer(1).as_bytes());
+    let rest = [&[said("t.1")], &expected[2..]].concat();
+    assert_eq!(transmitted(&mut client), rest.concat());
+    assert!(client.send_to(topic("t.2"), batch(&["f"])).is_ok());
+    assert_eq!(transmitted(&mut client), message("f"));
+    assert!(client.send(batch(&["g"])).is_ok());
+    assert_eq!(
+        transmitted(&mut client),
+        [said("home"), message("g")].concat()
+    );
+}
+
+#[test]
+fn without_the_name_of_its_own_topic_a_producer_does_not_send_to_another_by_mistake() {
+    let mut client = ProducerClient::new(options(None), Window::default());
+    connect(&mut client, 0);
+    assert!(client.send_to(topic("t"), batch(&["a"])).is_ok());
+    assert!(client.send(batch(&["b"])).is_ok());
+    assert_eq!(
+        transmitted(&mut client),
+        "PRODUCER v=2 confirm=1\\n\\x80\\x00\\x00\\x02\\x01t\\x00\\x00\\x00\\x01a"
+    );
+    let ended = Ended::NoAnswer(BadAnswer::Key("topic"));
+    assert_eq!(events(&mut client)[1..], [ProducerEvent::Ended(ended)]);
+}
+
+#[test]
+fn after_goaway_no_topic_is_told() {
+    let mut client = ProducerClient::new(options(Some("p")), Window::default());
+    connect(&mut client, 0);
+    transmitted(&mut client);
+    let goaway = Control::GoAway {
+        left_ms: 1,
+        wait_ms: 1,
+        text: String::new(),
+    };
+    tell_control(&mut client, &goaway);
+    assert!(client.send_to(topic("t"), batch(&["a"])).is_ok());
+    assert_eq!(transmitted(&mut client), "");
 }

@@ -119,6 +119,9 @@ pub enum SendError {
     /// No frame can carry it: the caller's fault. The producer can still be used.
     #[error(transparent)]
     MessageTooLarge(#[from] MessageTooLarge),
+    /// No topic has such a name: the caller's fault. The producer can still be used.
+    #[error(transparent)]
+    Topic(#[from] BadOption),
     /// The producer has ended.
     #[error(transparent)]
     Gone(#[from] Gone),

@@ -29,6 +29,7 @@
 //! let confirm = producer.send("one coffee").await?;
 //! confirm.await?; // it is safe
 //! producer.send("one tea").await?;
+//! producer.send_to("stock.beans", "17 grams less").await?; // nobody listens there, and it is in order with the rest
 //! producer.close().await?; // all of them are
 //!
 //! let coffee = consumer.next().await?;

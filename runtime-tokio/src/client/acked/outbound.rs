@@ -4,6 +4,7 @@ use super::error::{Gone, Refused};
 use super::link::{Change, News, State};
 use crate::client::BATCH_BYTES;
 use message_queue_core::client::{ProducerClient, ProducerEvent, Window};
+use message_queue_core::names::{NameError, TopicName};
 use message_queue_core::wire::control::{Range, Reason};
 use message_queue_core::wire::{Encoder, FrameBatch, MessageTooLarge};
 use std::collections::BTreeMap;
@@ -16,6 +17,10 @@ pub(super) struct Outbound {
     window: Window,
     /// Gathered, so that many small messages are one write; counts in the window.
     pending: Encoder,
+    /// Where what is gathered goes.
+    pending_to: Target,
+    /// The topic that was named last: mostly it is named again.
+    named: Option<TopicName>,
     /// The number of the next message.
     next: u64,
     /// The number up to which every message has come to its end.
@@ -30,6 +35,9 @@ pub(super) struct Outbound {
     is_closing: bool,
     gone: Option<Gone>,
 }
+
+/// A topic, or that of the producer itself.
+pub(super) type Target = Option<TopicName>;
 
 /// Messages that somebody waits for.
 struct Awaited {
@@ -53,6 +61,8 @@ impl Outbound {
             client,
             window,
             pending: Encoder::new(),
+            pending_to: None,
+            named: None,
             next: first,
             settled: first - 1,
             awaited: BTreeMap::new(),
@@ -64,14 +74,31 @@ impl Outbound {
         }
     }
 
+    /// The topic of this name.
+    pub(super) fn topic(&mut self, name: &str) -> Result<TopicName, NameError> {
+        if let Some(named) = &self.named
+            && named.as_str() == name
+        {
+            return Ok(named.clone());
+        }
+        let topic = TopicName::new(name)?;
+        self.named = Some(topic.clone());
+        Ok(topic)
+    }
+
     /// Takes a message in, if there is room for it in the window. Returns its number. It is awaited until
     /// [`forget`](Self::forget).
-    pub(super) fn push(&mut self, message: &[u8]) -> Option<Result<u64, MessageTooLarge>> {
+    pub(super) fn push(
+        &mut self,
+        to: &Target,
+        message: &[u8],
+    ) -> Option<Result<u64, MessageTooLarge>> {
         if !self.has_room(1, 4 + message.len()) {
             return None;
         }
-        if self.pending.byte_len() >= BATCH_BYTES {
+        if self.pending.byte_len() >= BATCH_BYTES || self.pending_to != *to {
             self.hand_over();
+            self.pending_to.clone_from(to);
         }
         let number = self.next;
         Some(self.pending.push(message).map(|()| {
@@ -82,7 +109,7 @@ impl Outbound {
     }
 
     /// Likewise a batch with at least one message. Returns the number of the first.
-    pub(super) fn push_batch(&mut self, batch: &FrameBatch) -> Option<u64> {
+    pub(super) fn push_batch(&mut self, to: &Target, batch: &FrameBatch) -> Option<u64> {
         if !self.has_room(batch.messages(), batch.byte_len()) {
             return None;
         }
@@ -90,7 +117,7 @@ impl Outbound {
         let from = self.next;
         self.next += batch.messages() as u64;
         self.expect(from, self.next - 1);
-        self.give(batch.clone());
+        self.give(to.clone(), batch.clone());
         Some(from)
     }
 
@@ -105,12 +132,15 @@ impl Outbound {
     fn hand_over(&mut self) {
         if !self.pending.is_empty() {
             let batch = self.pending.take();
-            self.give(batch);
+            self.give(self.pending_to.clone(), batch);
         }
     }
 
-    fn give(&mut self, batch: FrameBatch) {
-        let given = self.client.send(batch);
+    fn give(&mut self, to: Target, batch: FrameBatch) {
+        let given = match to {
+            Some(topic) => self.client.send_to(topic, batch),
+            None => self.client.send(batch),
+        };
         assert!(given.is_ok(), "the window has room for all that was let in");
         // What the broker has already from an earlier life of this producer.
         self.settle();

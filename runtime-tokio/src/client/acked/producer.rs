@@ -2,7 +2,7 @@
 
 use super::error::{BadOption, Gone, SendError, StartError, Unconfirmed};
 use super::link::{Change, Retry, Shared, State};
-use super::outbound::{Fate, Outbound};
+use super::outbound::{Fate, Outbound, Target};
 use super::start::{self, Starting};
 use message_queue_core::client::{ProducerClient, Window};
 use message_queue_core::names::{Name, TopicName};
@@ -23,11 +23,15 @@ use tokio::task::AbortHandle;
 /// none is lost while this process lives; one may enter its topic twice, unless the producer has a
 /// [name](ProducerBuilder::name): then each enters exactly once.
 ///
+/// Messages go to [its topic](ProducerBuilder::topic), or each to [another one](Self::send_to), in one order for all of
+/// them. Its name belongs to its own topic: under the same name and another topic it would be another producer.
+///
 /// It may be shared between tasks (`&self` is enough to send); messages are in the order of the calls.
 /// Dropping it ends it at once, and what is not confirmed may be lost: [`close`](Self::close) waits.
 ///
 /// # Memory
-/// Its [window](ProducerBuilder::window), and a read.
+/// Its [window](ProducerBuilder::window), and a read. Each unconfirmed run of messages to one topic takes 100 bytes or
+/// so more.
 pub struct Producer {
     shared: Arc<Shared<Outbound>>,
     /// Whoever waits for room stands in line here.
@@ -184,11 +188,22 @@ impl Producer {
     /// # Errors
     /// The message is too large, or the producer has ended.
     pub async fn send(&self, message: impl AsRef<[u8]>) -> Result<Confirm, SendError> {
-        let message = message.as_ref();
-        let number = self
-            .when_there_is_room(|state| state.push(message))
-            .await??;
-        Ok(self.confirm(number))
+        self.push(&None, message.as_ref()).await
+    }
+
+    /// As [`send`](Self::send), to another topic than the producer's own. The broker is told at each change of topic,
+    /// so messages of one topic in a row are cheaper than a mixture.
+    ///
+    /// # Errors
+    /// The topic's name is not allowed, the message is too large, or the producer has ended. Where the broker does not
+    /// let it send to that topic, the confirm says so.
+    pub async fn send_to(
+        &self,
+        topic: impl AsRef<str>,
+        message: impl AsRef<[u8]>,
+    ) -> Result<Confirm, SendError> {
+        let to = self.target(topic.as_ref())?;
+        self.push(&to, message.as_ref()).await
     }
 
     /// Accepts a batch; as [`send`](Self::send) for each of its messages. One without messages is safe already.
@@ -196,12 +211,43 @@ impl Producer {
     /// # Errors
     /// The producer has ended.
     pub async fn send_batch(&self, batch: FrameBatch) -> Result<Confirm, SendError> {
+        self.push_batch(&None, batch).await
+    }
+
+    /// Accepts a batch for another topic; as [`send_to`](Self::send_to) for each of its messages.
+    ///
+    /// # Errors
+    /// The topic's name is not allowed, or the producer has ended.
+    pub async fn send_batch_to(
+        &self,
+        topic: impl AsRef<str>,
+        batch: FrameBatch,
+    ) -> Result<Confirm, SendError> {
+        let to = self.target(topic.as_ref())?;
+        self.push_batch(&to, batch).await
+    }
+
+    fn target(&self, topic: &str) -> Result<Target, BadOption> {
+        let checked = self.shared.lock().topic(topic);
+        checked
+            .map(Some)
+            .map_err(|it| BadOption::name("topic", topic, it))
+    }
+
+    async fn push(&self, to: &Target, message: &[u8]) -> Result<Confirm, SendError> {
+        let number = self
+            .when_there_is_room(|state| state.push(to, message))
+            .await??;
+        Ok(self.confirm(number))
+    }
+
+    async fn push_batch(&self, to: &Target, batch: FrameBatch) -> Result<Confirm, SendError> {
         if batch.is_empty() {
             // A number that is never awaited.
             return Ok(self.confirm(0));
         }
         let first = self
-            .when_there_is_room(|state| state.push_batch(&batch))
+            .when_there_is_room(|state| state.push_batch(to, &batch))
             .await?;
         Ok(self.confirm(first))
     }
