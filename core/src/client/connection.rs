@@ -18,6 +18,8 @@ pub(super) struct Connection {
     outgoing: BytesMut,
     /// Whether the broker has accepted it.
     is_open: bool,
+    /// The number of the last PING.
+    asked: u64,
 }
 
 impl Connection {
@@ -32,6 +34,7 @@ impl Connection {
             liveness: Liveness::new(heartbeat, now),
             outgoing: BytesMut::from(options.line().as_bytes()),
             is_open: false,
+            asked: 0,
         }
     }
 
@@ -89,10 +92,17 @@ impl Connection {
                 self.liveness.sent(now);
                 // Before the answer there is nothing to ask: it is what is waited for.
                 if self.is_open {
-                    Control::Ping(now.since_start().as_millis() as u64).encode(&mut self.outgoing);
+                    self.ask();
                 }
             }
         }
         Ok(())
+    }
+
+    /// Asks the broker for a PONG. Returns its number.
+    pub(super) fn ask(&mut self) -> u64 {
+        self.asked += 1;
+        Control::Ping(self.asked).encode(&mut self.outgoing);
+        self.asked
     }
 }

@@ -94,8 +94,9 @@ pub enum ConsumerEvent {
         /// The first and the last position of each run.
         positions: Vec<(Position, Position)>,
     },
-    /// What waits for the consumer's group.
-    Lag(Lag),
+    /// What waits for the consumer's group: the answer to the last question up to this number
+    /// ([`ask_lag`](ConsumerClient::ask_lag)), or to none.
+    Lag(u64, Lag),
     /// The broker is about to close: settle what there is. Connect again after this time.
     GoAway {
         /// Milliseconds to wait before connecting again.
@@ -244,7 +245,10 @@ impl ConsumerClient {
             }
             Control::Origin(origin) => self.stream.origin = Some(origin),
             Control::Ping(number) => Control::Pong(number, None).encode(connection.outgoing()),
-            Control::Pong(_, lag) => self.events.extend(lag.map(ConsumerEvent::Lag)),
+            Control::Pong(number, lag) => {
+                let event = lag.map(|lag| ConsumerEvent::Lag(number, lag));
+                self.events.extend(event);
+            }
             Control::Gap(range, reason) => {
                 self.events.push_back(ConsumerEvent::Gap(range, reason));
             }
@@ -319,6 +323,15 @@ impl ConsumerClient {
         if let Some(connection) = &mut self.connection {
             Control::Credit { messages, bytes }.encode(connection.outgoing());
         }
+    }
+
+    /// Asks what waits for the consumer's group; returns the number of the question. The answer comes after all that
+    /// was settled before has taken effect. None where no broker has accepted the connection.
+    pub fn ask_lag(&mut self) -> Option<u64> {
+        let connection = self.connection.as_mut().filter(|it| it.is_open())?;
+        // What was settled is told first.
+        self.stream.settling.encode(connection.outgoing());
+        Some(connection.ask())
     }
 
     /// Leaves in an orderly way, after all that was settled: what is still held goes back, and nothing of it has

@@ -1,4 +1,4 @@
-//! Which broker, and what to do while it is not there: what `produce` and `consume` share.
+//! Which broker, and what to do while it is not there: what the clients share.
 
 use crate::settings::broker_address_in_dotenv;
 
@@ -11,9 +11,9 @@ pub(crate) const ADDRESS_VARIABLE: &str = "BROKER_ADDR";
 /// Stands for "look into `.env`", which is done by who needs it only.
 const IN_DOTENV: &str = ".env";
 
-/// The flags of every command that connects to a broker.
+/// The flag of every command that connects to a broker.
 #[derive(Debug, clap::Args)]
-pub(crate) struct BrokerArgs {
+pub(crate) struct AddressArgs {
     /// The broker's host and port [default: BROKER_ADDR in .env, or localhost:9080]
     #[arg(
         long,
@@ -24,6 +24,13 @@ pub(crate) struct BrokerArgs {
         value_parser = parse_address
     )]
     pub(crate) addr: String,
+}
+
+/// The flags of `produce` and `consume`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BrokerArgs {
+    #[command(flatten)]
+    pub(crate) address: AddressArgs,
 
     /// Connect again and again, after up to 0.1 s, 0.2 s, ... 5 s, while there is no broker
     #[arg(long)]

@@ -34,7 +34,7 @@ impl<'a> Connector<'a> {
 
     /// Where the broker is.
     pub(crate) fn address(&self) -> &str {
-        &self.broker.addr
+        &self.broker.address.addr
     }
 
     /// Whether to connect again after a connection was lost.
@@ -59,7 +59,7 @@ impl<'a> Connector<'a> {
         attempt: impl AsyncFn(&str) -> Result<C, ConnectError>,
     ) -> Result<C, ConnectError> {
         loop {
-            match attempt(&self.broker.addr).await {
+            match attempt(&self.broker.address.addr).await {
                 Ok(client) => {
                     self.connected = Some(Instant::now());
                     return Ok(client);
@@ -74,7 +74,7 @@ impl<'a> Connector<'a> {
     pub(crate) fn announce(&mut self) {
         if std::mem::take(&mut self.unannounced) {
             self.notices
-                .print(&format!("connected to {}", self.broker.addr));
+                .print(&format!("connected to {}", self.broker.address.addr));
         }
     }
 

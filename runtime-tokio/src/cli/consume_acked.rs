@@ -114,7 +114,10 @@ pub(super) async fn consume(args: &ConsumeArgs, sink: Sink) -> Result<Exit, AckE
         .share(args.acks.share.unwrap_or_default())
         .from(args.acks.from.unwrap_or_default())
         .retry(watch::retry(&args.broker))
-        .on_change(watch::changes(progress.notices(), &args.broker.addr));
+        .on_change(watch::changes(
+            progress.notices(),
+            &args.broker.address.addr,
+        ));
     if let Some(topic) = &args.acks.topic {
         builder = builder.topic(topic);
     }
@@ -122,7 +125,7 @@ pub(super) async fn consume(args: &ConsumeArgs, sink: Sink) -> Result<Exit, AckE
         builder = builder.group(group);
     }
     let consumer = tokio::select! {
-        consumer = builder.connect(&args.broker.addr) => consumer?,
+        consumer = builder.connect(&args.broker.address.addr) => consumer?,
         exit = stop.requested() => return Ok(exit),
     };
     let taking = Run {

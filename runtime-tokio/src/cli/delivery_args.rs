@@ -97,7 +97,7 @@ fn option(role: Role, key: &str, value: &str) -> Result<RoleOptions, String> {
     RoleOptions::parse(role, format!("{key}={value}").as_bytes()).map_err(|bad| bad.text)
 }
 
-fn topic_name(text: &str) -> Result<String, String> {
+pub(super) fn topic_name(text: &str) -> Result<String, String> {
     option(Role::Producer, "topic", text).map(|_| text.to_owned())
 }
 
@@ -109,7 +109,7 @@ fn topic_filter(text: &str) -> Result<String, String> {
     option(Role::Consumer, "topic", text).map(|_| text.to_owned())
 }
 
-fn group_name(text: &str) -> Result<String, String> {
+pub(super) fn group_name(text: &str) -> Result<String, String> {
     option(Role::Consumer, "group", text).map(|_| text.to_owned())
 }
 

@@ -19,14 +19,10 @@ pub(crate) fn write_line_with_meta(
     place: usize,
     message: &[u8],
 ) -> io::Result<()> {
-    let date = (meta.published <= LAST_DATE).then(|| {
-        let since = Duration::from_millis(meta.published);
-        humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
-    });
     let mut known = json!({
         "topic": *meta.topic,
         "sequence": meta.sequence + place as u64,
-        "time": date,
+        "time": date(meta.published),
         "attempt": meta.attempt,
     });
     if let Some(origin) = &meta.origin {
@@ -45,6 +41,12 @@ pub(crate) fn write_line_with_meta(
     write_value(out, message)?;
     out.extend_from_slice(b"}\n");
     Ok(())
+}
+
+/// The date and time of a moment in milliseconds since 1970, if it has one.
+pub(crate) fn date(millis: u64) -> Option<String> {
+    let since = Duration::from_millis(millis);
+    (millis <= LAST_DATE).then(|| humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string())
 }
 
 /// Appends `message` to `out` as JSON on one line: JSON as it is, without the white space between

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod asking;
 pub mod bench;
 mod broker_args;
 pub mod completions;
@@ -7,14 +8,17 @@ mod connector;
 pub mod consume;
 mod consume_acked;
 mod container;
+pub mod dead_letters;
 mod delivery_args;
 mod exit;
 pub mod health;
+mod http;
 mod input;
 mod json;
 mod literal;
 mod output;
 mod pace;
+mod pages;
 pub mod produce;
 mod produce_confirmed;
 mod produce_error;
@@ -25,7 +29,9 @@ mod say;
 mod sender;
 pub mod serve;
 mod sink;
+mod table;
 mod terminal;
+pub mod topics;
 mod watch;
 
 use crate::settings::settings_help;
@@ -52,6 +58,9 @@ Examples:
                                                     publish each row once, and know that the broker has it
   message-queue consume --topic orders --group billing
                                                     be one of a group that shares the work and loses none
+  message-queue topics                              what each topic holds, and who waits for whom
+  message-queue groups orders                       who reads orders, and how far behind each group is
+  message-queue dead-letters list orders            what groups gave up, and why; or redrive, or purge it
   message-queue bench --consumers 4 --relay         how close to the limit the broker is here";
 
 /// A message broker in one binary, and its clients
@@ -79,6 +88,9 @@ enum Command {
     Serve(serve::ServeArgs),
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
+    Topics(topics::TopicsArgs),
+    Groups(topics::GroupsArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
     Health(health::HealthArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
@@ -94,6 +106,9 @@ impl Cli {
             Some(Command::Serve(args)) => serve::run(args),
             Some(Command::Produce(args)) => produce::run(args),
             Some(Command::Consume(args)) => consume::run(args),
+            Some(Command::Topics(args)) => topics::run_topics(args),
+            Some(Command::Groups(args)) => topics::run_groups(args),
+            Some(Command::DeadLetters(args)) => dead_letters::run(args),
             Some(Command::Health(args)) => health::run(args),
             Some(Command::Bench(args)) => bench::run(args),
             Some(Command::Completions(args)) => completions::run(args),

@@ -92,7 +92,7 @@ pub(super) async fn produce(
     let mut builder = Producer::builder()
         .window(WINDOW)
         .retry(watch::retry(broker))
-        .on_change(watch::changes(progress.notices(), &broker.addr));
+        .on_change(watch::changes(progress.notices(), &broker.address.addr));
     if let Some(topic) = &args.topic {
         builder = builder.topic(topic);
     }
@@ -100,7 +100,7 @@ pub(super) async fn produce(
         builder = builder.name(name);
     }
     let producer = tokio::select! {
-        producer = builder.connect(&broker.addr) => producer?,
+        producer = builder.connect(&broker.address.addr) => producer?,
         exit = stop.requested() => return Ok(exit),
     };
     let chunks = open(&progress)?;

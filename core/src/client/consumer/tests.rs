@@ -66,6 +66,29 @@ fn each_message_has_its_sequence_its_attempt_and_its_position() {
 }
 
 #[test]
+fn what_waits_is_asked_behind_what_was_settled_and_answered_by_number() {
+    let mut client = ConsumerClient::new(ConsumerOptions::default());
+    client.connected(Now::START);
+    assert_eq!(client.ask_lag(), None, "nobody has accepted it");
+    let mut client = connected();
+    tell_control(&mut client, &run(1, 1));
+    tell(&mut client, b"\0\0\0\x01a");
+    let position = delivery(&mut client).last();
+    assert!(client.settle(Outcome::Done, 0, position, position));
+    assert_eq!(client.ask_lag(), Some(1));
+    let said = transmitted(&mut client);
+    let (settle, ping) = (said.find("0\\x01\\x00"), said.find("\\x02\\x00"));
+    assert!(settle.is_some() && settle < ping, "{said}");
+    assert_eq!(client.ask_lag(), Some(2));
+    let lag = Lag {
+        messages: 3,
+        oldest_ms: 20,
+    };
+    tell_control(&mut client, &Control::Pong(2, Some(lag)));
+    assert_eq!(client.poll_event(), Some(ConsumerEvent::Lag(2, lag)));
+}
+
+#[test]
 fn positions_of_one_connection_can_be_counted() {
     let at = |connection, place| Position { connection, place };
     assert_eq!(at(1, 3).messages_to(at(1, 3)), 1);

@@ -8,6 +8,7 @@ use super::start::{self, Starting};
 use futures_core::Stream;
 use message_queue_core::client::ConsumerClient;
 use message_queue_core::names::{Name, TopicFilter};
+use message_queue_core::wire::control::Lag;
 use message_queue_core::wire::handshake::{Accepted, ConsumerOptions, MAX_PREFETCH, Share, Start};
 use std::fmt;
 use std::future::poll_fn;
@@ -222,6 +223,27 @@ impl Consumer {
         self.shared.lock().set_prefetch(messages);
         self.shared.wake();
         Ok(())
+    }
+
+    /// How many messages wait for the consumer's group, or are with its members and not settled, and for how long the
+    /// oldest of them that no member has has been waiting. What this consumer has settled before has taken effect by
+    /// then, and what was handed to it before waits here.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// As for [`next`](Self::next).
+    pub async fn lag(&mut self) -> Result<Lag, Gone> {
+        self.shared.lock().forget_question();
+        let shared = &self.shared;
+        let answer = shared.wait_for(|state| {
+            let (lag, is_asked) = state.lag();
+            if is_asked {
+                shared.wake();
+            }
+            lag
+        });
+        answer.await
     }
 
     /// Leaves in an orderly way: what was settled is told, what is unsettled goes to others at once, and nothing of it

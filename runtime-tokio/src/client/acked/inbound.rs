@@ -5,7 +5,7 @@ use super::error::Gone;
 use super::link::{Change, News, State};
 use message_queue_core::client::{ConsumerClient, ConsumerEvent, Delivery, Position};
 use message_queue_core::wire::FrameBatch;
-use message_queue_core::wire::control::Outcome;
+use message_queue_core::wire::control::{Lag, Outcome};
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(super) struct Inbound {
     /// What was taken back of this connection's messages, and not all of which the caller has passed by.
     revoked: Vec<(Position, Position)>,
     waker: Option<Waker>,
+    /// What the caller has asked of this connection's broker and waits for.
+    question: Option<Question>,
     prefetch_bytes: u32,
     is_leaving: bool,
     gone: Option<Gone>,
@@ -31,6 +33,13 @@ struct Waiting {
     delivery: Delivery,
     /// How many of them.
     taken: usize,
+}
+
+/// A question what waits for the group.
+enum Question {
+    /// It has this number.
+    Asked(u64),
+    Answered(Lag),
 }
 
 /// Messages for the caller.
@@ -68,6 +77,7 @@ impl Inbound {
             taken: None,
             revoked: Vec::new(),
             waker: None,
+            question: None,
             prefetch_bytes,
             is_leaving: false,
             gone: None,
@@ -156,6 +166,30 @@ impl Inbound {
         }
     }
 
+    /// What waits for the group, if that was answered; else it is asked, on this connection or on the next. Says
+    /// whether there is something to write, too.
+    pub(super) fn lag(&mut self) -> (Option<Result<Lag, Gone>>, bool) {
+        if let Some(gone) = &self.gone {
+            return (Some(Err(gone.clone())), false);
+        }
+        match self.question.take() {
+            Some(Question::Answered(lag)) => (Some(Ok(lag)), false),
+            Some(asked) => {
+                self.question = Some(asked);
+                (None, false)
+            }
+            None => {
+                self.question = self.client.ask_lag().map(Question::Asked);
+                (None, self.question.is_some())
+            }
+        }
+    }
+
+    /// What was asked before is of no interest any more.
+    pub(super) fn forget_question(&mut self) {
+        self.question = None;
+    }
+
     /// Leaves in an orderly way, after all that was settled.
     pub(super) fn leave(&mut self) {
         if !self.is_leaving {
@@ -190,7 +224,13 @@ impl State for Inbound {
                     self.queue.push_back(Waiting { delivery, taken: 0 });
                     self.wake();
                 }
-                ConsumerEvent::Delivered(_) | ConsumerEvent::Lag(_) => {}
+                ConsumerEvent::Delivered(_) => {}
+                ConsumerEvent::Lag(number, lag) => {
+                    if matches!(self.question, Some(Question::Asked(asked)) if asked <= number) {
+                        self.question = Some(Question::Answered(lag));
+                        news.is_awaited = true;
+                    }
+                }
                 ConsumerEvent::Gap(range, reason) => news.changes.push(Change::Gap {
                     from: range.from,
                     to: range.to,
@@ -212,6 +252,7 @@ impl State for Inbound {
                     self.queue.clear();
                     self.revoked.clear();
                     self.taken = None;
+                    self.question = None;
                     news.ended = Some(ended);
                 }
             }

@@ -70,5 +70,6 @@ pub use error::{BadOption, Gone, Refused, SendError, StartError, Unconfirmed};
 pub use link::{Change, Retry};
 pub use message::{Batch, Message, Meta};
 pub use message_queue_core::client::Window;
+pub use message_queue_core::wire::control::Lag;
 pub use message_queue_core::wire::handshake::{Accepted, Safety, Share, Start};
 pub use producer::{Confirm, Producer, ProducerBuilder};
