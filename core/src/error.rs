@@ -371,6 +371,8 @@ pub enum DropReason {
     /// Its producer may not send to the topic that it named, and has not asked for confirms, so that it cannot be
     /// told.
     Refused,
+    /// It had waited in its group's backlog for as long as its topic allows (`max_age_ms`).
+    Expired,
 }
 
 impl DropReason {
@@ -378,7 +380,7 @@ impl DropReason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::BacklogMessages,
         Self::BacklogBytes,
         Self::BrokerBytes,
@@ -389,6 +391,7 @@ impl DropReason {
         Self::GivenUp,
         Self::GroupEnded,
         Self::Refused,
+        Self::Expired,
     ];
 
     /// A small number for this reason, below [`COUNT`](Self::COUNT).
@@ -409,6 +412,7 @@ impl DropReason {
             Self::GivenUp => "given_up",
             Self::GroupEnded => "group_ended",
             Self::Refused => "refused",
+            Self::Expired => "expired",
         }
     }
 }

@@ -197,7 +197,7 @@ impl Shared {
                     name: consumer.pattern.as_ref().map(|_| &facts[&topic].name),
                     started_ms,
                 };
-                Write::new(speech.pieces(first, &taken, &source, &mut membership.next))
+                Write::new(speech.pieces(first, &taken, &source, membership))
             }
         };
         let is_version2 = consumer.speech.is_some();

@@ -22,6 +22,8 @@ pub(crate) enum Timeout {
     Ack(ConnId),
     /// Messages of the group are to be handed out again.
     Retry(TopicId, GroupId),
+    /// Messages in the group's backlog may be too old.
+    Age(TopicId, GroupId),
     /// The group has had no member for too long.
     GroupIdle(TopicId, GroupId),
     /// Nobody has used the topic for too long.
@@ -65,6 +67,7 @@ impl Timers {
             Timeout::Drain
             | Timeout::Blocked(_)
             | Timeout::Retry(..)
+            | Timeout::Age(..)
             | Timeout::GroupIdle(..)
             | Timeout::TopicIdle(_) => None,
         })

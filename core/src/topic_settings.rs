@@ -61,6 +61,8 @@ pub struct TopicRule {
     pub backoff_max: Option<Duration>,
     /// See [`TopicSettings::dead_letter`].
     pub dead_letter: Option<bool>,
+    /// See [`TopicSettings::max_age`]; zero: never.
+    pub max_age: Option<Duration>,
 }
 
 /// How one topic works.
@@ -88,6 +90,9 @@ pub struct TopicSettings {
     pub backoff_max: Duration,
     /// Whether what is given up goes to the dead-letter topic; else it is lost and counted. Default: yes.
     pub dead_letter: bool,
+    /// A message that has waited in a group's backlog since it was published so long ago is lost and counted; none:
+    /// never. Default: none. What is with a consumer, delayed or given up does not expire there.
+    pub max_age: Option<Duration>,
 }
 
 impl Default for TopicsConfig {
@@ -138,6 +143,7 @@ impl TopicRule {
             max_failures: None,
             backoff_max: None,
             dead_letter: None,
+            max_age: None,
         }
     }
 
@@ -154,6 +160,7 @@ impl Config {
         let mode = self.value(name, |rule| rule.mode);
         let capacity = self.value(name, |rule| rule.capacity);
         let ack_timeout = self.value(name, |rule| rule.ack_timeout);
+        let max_age = self.value(name, |rule| rule.max_age);
         TopicSettings {
             mode: if dead {
                 DeliveryMode::Queue
@@ -182,6 +189,7 @@ impl Config {
                 .value(name, |rule| rule.backoff_max)
                 .unwrap_or(Duration::from_secs(1)),
             dead_letter: !dead && self.value(name, |rule| rule.dead_letter).unwrap_or(true),
+            max_age: max_age.filter(|it| !it.is_zero()),
         }
     }
 

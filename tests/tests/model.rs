@@ -370,6 +370,7 @@ fn the_scripts_reach_every_end_and_every_loss() {
         DropReason::GivenUp,
         DropReason::GroupEnded,
         DropReason::Refused,
+        DropReason::Expired,
     ];
     for reason in DropReason::ALL {
         if of_version2.contains(&reason) {

@@ -27,6 +27,12 @@ impl Broker {
                         });
                     });
                 }
+                Timeout::Age(topic, group) => {
+                    self.with_topic(topic, |it, shared| {
+                        it.with_group(group, shared, Group::expire);
+                    });
+                    self.admit_parked(topic);
+                }
                 Timeout::GroupIdle(topic, group) => {
                     self.with_topic(topic, |it, _| it.idle_time_is_over(group));
                     self.end_group(topic, group);

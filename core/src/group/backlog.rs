@@ -8,6 +8,7 @@ use crate::wire::{FrameBatch, MAX_BATCHES};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
+use core::time::Duration;
 
 /// From so many failures on a message is handed out alone (PROTOCOL.md, section "Settling").
 const ALONE_FROM: u32 = 3;
@@ -41,6 +42,8 @@ pub(crate) struct Backlog {
 pub(crate) struct Limits {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
+    /// How long a message may wait after it was published.
+    pub(crate) max_age: Option<Duration>,
 }
 
 /// How much more fits.
@@ -87,6 +90,38 @@ impl Backlog {
         let alone = self.alone.values().next();
         let fronts = [fresh, returned, alone].into_iter().flatten();
         fronts.map(|front| front.mark.published).min()
+    }
+
+    /// When the oldest message has waited for as long as it may.
+    pub(crate) fn expires(&self) -> Option<Now> {
+        let max_age = self.limits.max_age?;
+        Some(self.waiting_since()? + max_age)
+    }
+
+    /// Removes what has waited for as long as it may. Returns how much, and the sequence after the last of it; none
+    /// if there is nothing. What came later was published later, so this looks at no message that stays but the next.
+    pub(crate) fn take_expired(&mut self, now: Now) -> Option<(Count, u64)> {
+        let max_age = self.limits.max_age?;
+        let is_old = |it: &Waiting| it.mark.published + max_age <= now;
+        let (mut fresh, mut came_back, mut end) = (Count::ZERO, Count::ZERO, 0);
+        while let Some(old) = self.fresh.pop_front_if(|it| is_old(it)) {
+            fresh += Count::of(&old.batch);
+            end = old.end();
+        }
+        for back in [&mut self.returned, &mut self.alone] {
+            while let Some(first) = back.first_entry()
+                && is_old(first.get())
+            {
+                let old = first.remove();
+                came_back += Count::of(&old.batch);
+                end = end.max(old.end());
+            }
+        }
+        self.came_back -= came_back;
+        let mut expired = fresh;
+        expired += came_back;
+        self.count -= expired;
+        (!expired.is_zero()).then_some((expired, end))
     }
 
     /// How much more fits, where the group holds `held` elsewhere.
@@ -346,7 +381,9 @@ impl Backlog {
                 (alone.mark.sequence, alone.batch.messages())
             );
         }
-        let Limits { messages, bytes } = self.limits;
+        let Limits {
+            messages, bytes, ..
+        } = self.limits;
         assert!(
             fresh.messages <= messages as u64,
             "more messages than allowed"

@@ -78,6 +78,10 @@ impl Group {
             GroupId::Shared | GroupId::Named(_) => {}
             GroupId::Own(conn) => assert!(self.members.iter().eq([&conn])),
         }
+        if let Some(due) = self.backlog.expires() {
+            let is_looked_at = self.age_timer.is_some_and(|timer| timer <= due);
+            assert!(is_looked_at, "{id}: nobody looks for what is too old");
+        }
         self.backlog.check(next)
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Group {
     pub(crate) is_ending: bool,
     /// When it ends, if it has no members until then.
     pub(crate) idle_timer: Option<Now>,
+    /// When it is to be looked for what is too old; at most one is set.
+    pub(crate) age_timer: Option<Now>,
     /// What became of the messages offered to it.
     flow: Flow,
 }
@@ -97,6 +99,7 @@ impl Group {
             is_declared: false,
             is_ending: false,
             idle_timer: None,
+            age_timer: None,
             flow: Flow::default(),
         }
     }
@@ -280,6 +283,7 @@ impl Group {
         if let Some((count, reason)) = trimmed {
             self.drop_held(count, reason, books);
         }
+        self.arm_age_timer(books.shared);
     }
 
     /// A member's socket has taken these messages, which it does not settle.
@@ -376,12 +380,44 @@ impl Group {
         shared.timers.set(due, Timeout::Retry(self.topic, self.id));
     }
 
+    /// Drops what has waited in the backlog for as long as it may.
+    pub(crate) fn expire(&mut self, books: &mut Books<'_>) {
+        self.age_timer = None;
+        let Some((expired, end)) = self.backlog.take_expired(books.shared.now) else {
+            return;
+        };
+        self.drop_held(expired, DropReason::Expired, books);
+        if let GroupId::Own(member) = self.id {
+            books.shared.consumer(member).membership(self.topic).expired = end;
+        }
+        // A member may have been kept free for one of them.
+        self.dispatch(books.shared);
+    }
+
+    /// Sees to it that what waits is looked at when it is too old.
+    pub(crate) fn arm_age_timer(&mut self, shared: &mut Shared) {
+        let Some(due) = self.backlog.expires() else {
+            return;
+        };
+        if let Some(set) = self.age_timer {
+            if set <= due {
+                return;
+            }
+            shared.timers.clear(set, Timeout::Age(self.topic, self.id));
+        }
+        self.age_timer = Some(due);
+        shared.timers.set(due, Timeout::Age(self.topic, self.id));
+    }
+
     /// Nothing is due here any more.
     pub(crate) fn clear_timers(&mut self, shared: &mut Shared) {
         if let Some(set) = self.retry.timer.take() {
             shared
                 .timers
                 .clear(set, Timeout::Retry(self.topic, self.id));
+        }
+        if let Some(set) = self.age_timer.take() {
+            shared.timers.clear(set, Timeout::Age(self.topic, self.id));
         }
         if let Some(set) = self.idle_timer.take() {
             shared

@@ -52,6 +52,8 @@ pub(crate) struct Membership {
     pub(crate) turn: Option<Turn>,
     /// The sequence after the last that it was handed there; at first, that of the topic's next message.
     pub(crate) next: u64,
+    /// In a group of its own: the sequence after the last that was too old to be handed out.
+    pub(crate) expired: u64,
 }
 
 /// What a consumer that settles holds, and how much that may be.
@@ -140,6 +142,7 @@ impl Consumer {
             group,
             turn: None,
             next,
+            expired: 0,
         };
         self.memberships.insert(place, membership);
         self.ready.push_back((topic, group));

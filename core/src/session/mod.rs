@@ -7,7 +7,7 @@ mod signals;
 mod speech;
 mod version2;
 
-pub(crate) use consumer::{Acks, Consumer, Credit, Held, Wanted};
+pub(crate) use consumer::{Acks, Consumer, Credit, Held, Membership, Wanted};
 pub(crate) use outbox::{HandedOut, Outbox};
 pub(crate) use producer::{Confirms, Producer};
 pub(crate) use signals::{MAX_REFUSALS, Signals};

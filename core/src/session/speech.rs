@@ -1,5 +1,6 @@
 //! What a consumer of version 2 is told between its messages (PROTOCOL.md, section "Control frames").
 
+use super::Membership;
 use crate::group::Waiting;
 use crate::id::{GroupId, TopicId};
 use crate::names::TopicName;
@@ -40,19 +41,18 @@ pub(crate) struct Source<'a> {
 }
 
 impl Speech {
-    /// The pieces of a write: these batches, each behind what is to be said of it. `first` comes before all;
-    /// `next` is [`Membership::next`](super::Membership::next).
+    /// The pieces of a write: these batches, each behind what is to be said of it. `first` comes before all.
     pub(crate) fn pieces(
         &mut self,
         first: Option<Bytes>,
         handed: &[Waiting],
         source: &Source<'_>,
-        next: &mut u64,
+        membership: &mut Membership,
     ) -> Vec<Piece> {
         let mut pieces = Vec::with_capacity(2 * handed.len());
         let mut said = first.map_or_else(BytesMut::new, BytesMut::from);
         for waiting in handed {
-            self.announce(waiting, source, next, &mut said);
+            self.announce(waiting, source, membership, &mut said);
             if !said.is_empty() {
                 pieces.push(Piece::Control(said.split().freeze()));
             }
@@ -65,7 +65,7 @@ impl Speech {
         &mut self,
         waiting: &Waiting,
         source: &Source<'_>,
-        next: &mut u64,
+        membership: &mut Membership,
         out: &mut BytesMut,
     ) {
         let mark = &waiting.mark;
@@ -77,7 +77,7 @@ impl Speech {
             Control::Topic(name.as_str().into()).encode(out);
         }
         if !source.group.is_lasting() {
-            tell_gap(waiting, next, out);
+            tell_gap(waiting, membership, out);
         }
         let run = Run {
             sequence: mark.sequence,
@@ -102,19 +102,24 @@ impl Speech {
     }
 }
 
-/// In a group of one's own all come in order, so one that is missing will not come.
-fn tell_gap(waiting: &Waiting, next: &mut u64, out: &mut BytesMut) {
+/// In a group of one's own all come in order, so one that is missing will not come. What has expired was before all
+/// that was dropped since then.
+fn tell_gap(waiting: &Waiting, membership: &mut Membership, out: &mut BytesMut) {
     let first = waiting.mark.sequence;
-    if first > *next
-        && let Some(missing) = Range::new(*next, first - 1)
-    {
-        let reason = Reason {
-            code: "dropped".into(),
-            text: String::new(),
-        };
-        Control::Gap(missing, reason).encode(out);
+    let next = membership.next;
+    let expired = membership.expired.clamp(next, first.max(next));
+    for (from, end, code) in [(next, expired, "expired"), (expired, first, "dropped")] {
+        if from < end
+            && let Some(missing) = Range::new(from, end - 1)
+        {
+            let reason = Reason {
+                code: code.into(),
+                text: String::new(),
+            };
+            Control::Gap(missing, reason).encode(out);
+        }
     }
-    *next = waiting.end().max(*next);
+    membership.next = waiting.end().max(next);
 }
 
 fn millis(at: Now) -> u64 {

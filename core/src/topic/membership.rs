@@ -72,7 +72,7 @@ impl Topic {
     fn new_own(&mut self, conn: ConnId) -> GroupId {
         let limits = Limits {
             messages: self.settings.own_capacity,
-            bytes: self.settings.bytes,
+            ..self.limits()
         };
         let id = GroupId::Own(conn);
         self.groups

@@ -111,6 +111,7 @@ impl Topic {
         Limits {
             messages: self.settings.capacity,
             bytes: self.settings.bytes,
+            max_age: self.settings.max_age,
         }
     }
 
@@ -260,6 +261,7 @@ impl Topic {
             shared,
         };
         let result = act(group, &mut books);
+        group.arm_age_timer(shared);
         if group.is_exhausted() {
             shared.note_finished(self.id, id);
         }

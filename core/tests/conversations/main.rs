@@ -8,6 +8,7 @@
     reason = "a test has a standard library, and looks at what it is about"
 )]
 
+mod ages;
 mod consumers;
 mod kit;
 mod opting_in;

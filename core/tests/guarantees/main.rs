@@ -42,6 +42,7 @@ fn play(shape: impl Fn(u64) -> Shape) -> Seen {
         sum.dead += seen.dead;
         sum.revoked += seen.revoked;
         sum.resumed += seen.resumed;
+        sum.expired += seen.expired;
     }
     sum
 }
@@ -85,6 +86,18 @@ fn who_settles_nothing_for_too_long_loses_what_it_works_on() {
         ..Shape::of(seed)
     });
     assert!(seen.revoked > 0, "{seen:?}");
+}
+
+#[test]
+fn nothing_is_lost_but_what_was_counted_as_too_old() {
+    let seen = play(|seed| Shape {
+        ages: true,
+        cuts: true,
+        failures: true,
+        named: seed % 2 == 0,
+        ..Shape::of(seed)
+    });
+    assert!(seen.expired > 0 && seen.confirmed > 0, "{seen:?}");
 }
 
 #[test]

@@ -71,7 +71,11 @@ fn follow(
         }
     } else if let Event::Dropped {
         group: Some(GroupId::Own(conn)),
-        reason: DropReason::BacklogMessages | DropReason::BacklogBytes | DropReason::BrokerBytes,
+        reason:
+            DropReason::BacklogMessages
+            | DropReason::BacklogBytes
+            | DropReason::BrokerBytes
+            | DropReason::Expired,
         count,
     } = &record.event
         && let Some(consumer) = consumers.get_mut(conn)

@@ -15,6 +15,7 @@ fn backlog(capacity: usize, batches: &[&[&str]]) -> Backlog {
     let mut backlog = Backlog::new(Limits {
         messages: capacity,
         bytes: 1000,
+        max_age: None,
     });
     let mut next = 0;
     for messages in batches {
@@ -182,4 +183,35 @@ fn what_has_failed_often_waits_for_a_member_of_its_own() {
     backlog.take_alone().expect("one waits");
     assert_eq!(backlog.take_alone(), None);
     assert_eq!(backlog.count(), Count::ZERO);
+}
+
+#[test]
+fn what_is_too_old_goes_wherever_it_waits_and_what_is_younger_stays() {
+    let at = |seconds| Now::START + Duration::from_secs(seconds);
+    let mut backlog = Backlog::new(Limits {
+        messages: 10,
+        bytes: 1000,
+        max_age: Some(Duration::from_secs(5)),
+    });
+    assert_eq!(backlog.expires(), None);
+    for (sequence, published, messages) in [
+        (0, 0, &["a", "b"][..]),
+        (2, 1, &["c"]),
+        (3, 2, &["d"]),
+        (4, 3, &["e"]),
+    ] {
+        backlog.push_back(batch(messages), Mark::new(sequence, at(published)));
+    }
+    // The first comes back as one that goes with others, the second as one that goes alone.
+    let mut taken = backlog.take(3, 1000);
+    taken[1].mark.failures = ALONE_FROM;
+    put_back(&mut backlog, taken);
+    assert_eq!(backlog.expires(), Some(at(5)));
+    assert_eq!(backlog.take_expired(at(4)), None);
+    assert_eq!(backlog.take_expired(at(5)), Some((Count::new(2, 10), 2)));
+    backlog.check(END);
+    assert_eq!(backlog.take_expired(at(7)), Some((Count::new(2, 10), 4)));
+    backlog.check(END);
+    assert_eq!(take(&mut backlog, 9, 1000), [batch(&["e"])]);
+    assert_eq!(backlog.expires(), None);
 }

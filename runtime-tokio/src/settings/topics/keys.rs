@@ -196,6 +196,21 @@ pub(in super::super) static KEYS: &[Key] = &[
         shown: |topic| topic.dead_letter.to_string(),
         of_dead_letters: false,
     },
+    Key {
+        name: "max_age_ms",
+        form: Form::One(Allowed::Time {
+            min: 1,
+            max: 31_557_600_000,
+            or_zero: true,
+        }),
+        help: "A message that has waited in a group for so long since it was published is dropped and counted \
+               (`expired`); 0: never. What is with a consumer or delayed does not expire there.",
+        otherwise: Otherwise::Always("0"),
+        set: |rule, value| rule.max_age = millis(value),
+        is_in: |rule| rule.max_age.is_some(),
+        shown: |topic| time(topic.max_age.unwrap_or_default()),
+        of_dead_letters: true,
+    },
 ];
 
 fn millis(value: &str) -> Option<Duration> {

@@ -33,6 +33,7 @@ fn a_rule_may_say_all_that_the_core_knows() {
         max_failures = 3
         backoff_max_ms = 500
         dead_letter = false
+        max_age_ms = "1day"
 
         [[rule]]
         topics = "plain"
@@ -49,11 +50,12 @@ fn a_rule_may_say_all_that_the_core_knows() {
         max_failures: Some(3),
         backoff_max: Some(Duration::from_millis(500)),
         dead_letter: Some(false),
+        max_age: Some(Duration::from_secs(86_400)),
     };
     let rules = parse(text).unwrap();
     let plain = TopicRule::new(Pattern::new("plain").unwrap());
     assert_eq!(rules.rules, [full, plain]);
-    assert_eq!(rules.lines, [3, 15]);
+    assert_eq!(rules.lines, [3, 16]);
     assert_eq!(parse("").unwrap(), Rules::default());
     assert_eq!(parse("# nothing\n").unwrap(), Rules::default());
 }
@@ -79,6 +81,8 @@ fn every_key_is_set_found_and_shown() {
         ("backoff_max_ms", "\"1day\"", "\"1day\""),
         ("dead_letter", "false", "false"),
         ("dead_letter", "true", "true"),
+        ("max_age_ms", "0", "0"),
+        ("max_age_ms", "\"2h\"", "\"2h\""),
     ] {
         let key = KEYS.iter().find(|key| key.name == name).unwrap();
         let empty = TopicRule::new(Pattern::new("t").unwrap());
@@ -278,7 +282,8 @@ fn what_is_in_force_is_explained() {
              # default\nack_timeout_ms = 0\n\
              # default\nmax_failures = 20\n\
              # default\nbackoff_max_ms = \"1s\"\n\
-             # default\ndead_letter = true\n"
+             # default\ndead_letter = true\n\
+             # default\nmax_age_ms = 0\n"
         )
     );
     assert!(told("other").contains(
