@@ -69,12 +69,12 @@ pub mod wire;
 
 pub use broker::{
     Blocked, Broker, Checkpoint, ConnectionView, ConsumerView, GroupView, Input, Output,
-    TopicReport, TopicView,
+    TopicChange, TopicReport, TopicView,
 };
 pub use config::{Config, ConfigError, DeliveryMode, Overflow};
 pub use error::{CloseReason, DropReason, ProtocolError};
 pub use id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
 pub use stats::{Count, Flow, Stats};
 pub use time::Now;
-pub use topic_settings::{TopicRule, TopicSettings, TopicsConfig};
+pub use topic_settings::{NeedsRestart, TopicRule, TopicSettings, TopicsConfig};
 pub use wire::Write;

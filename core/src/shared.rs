@@ -339,6 +339,17 @@ impl Shared {
         }
     }
 
+    /// It is not looked whether this consumer settles something.
+    pub(crate) fn clear_ack_timer(&mut self, conn: ConnId) {
+        let consumer = self.session(conn).consumer_mut();
+        if let Some(due) = consumer
+            .and_then(|it| it.acks.as_mut())
+            .and_then(|acks| acks.timer.take())
+        {
+            self.timers.clear(due, Timeout::Ack(conn));
+        }
+    }
+
     /// Sets the heartbeat timer of a connection that has heartbeats.
     pub(crate) fn arm_heartbeat(&mut self, conn: ConnId) {
         let session = self.sessions.get_mut(&conn);

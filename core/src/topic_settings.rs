@@ -4,6 +4,7 @@ use crate::config::{Config, ConfigError, DeliveryMode, Overflow};
 use crate::names::{Name, Pattern, TopicName};
 use crate::wire::MAX_FRAME;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -93,6 +94,51 @@ pub struct TopicSettings {
     /// A message that has waited in a group's backlog since it was published so long ago is lost and counted; none:
     /// never. Default: none. What is with a consumer, delayed or given up does not expire there.
     pub max_age: Option<Duration>,
+}
+
+/// Why new rules for topics are not for a broker that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeedsRestart {
+    /// With the settings that it runs with they do not keep a bound.
+    Bounds(ConfigError),
+    /// Some topic blocks producers now and none did before, or the other way round: places are kept for consumers
+    /// where one does.
+    Blocking,
+}
+
+impl fmt::Display for NeedsRestart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bounds(error) => error.fmt(f),
+            Self::Blocking => f.write_str(
+                "whether any topic blocks its producers, for which places are kept for consumers, changes at a \
+                 restart only",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for NeedsRestart {}
+
+impl TopicSettings {
+    /// What differs, by the names of the keys in a file of rules.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let bounds = |it: &Self| (it.capacity, it.own_capacity);
+        let keys = [
+            ("mode", self.mode != other.mode),
+            ("capacity", bounds(self) != bounds(other)),
+            ("bytes", self.bytes != other.bytes),
+            ("overflow", self.overflow != other.overflow),
+            ("groups", self.groups != other.groups),
+            ("ack_timeout_ms", self.ack_timeout != other.ack_timeout),
+            ("max_failures", self.max_failures != other.max_failures),
+            ("backoff_max_ms", self.backoff_max != other.backoff_max),
+            ("dead_letter", self.dead_letter != other.dead_letter),
+            ("max_age_ms", self.max_age != other.max_age),
+        ];
+        let differ = keys.into_iter().filter(|(_, differs)| *differs);
+        differ.map(|(key, _)| key).collect()
+    }
 }
 
 impl Default for TopicsConfig {

@@ -74,3 +74,66 @@ fn what_nobody_takes_in_time_is_dropped_and_accounted_for() {
     std::io::Read::read_exact(&mut consumer, &mut run).expect("a RUN");
     assert_eq!(read_messages(&mut consumer, 1), [b"d"]);
 }
+
+/// Sends SIGHUP, and waits for what it leads to.
+fn reload(broker: &Broker, says: &str) -> Value {
+    let before = broker.log().len();
+    broker.signal("HUP");
+    broker.wait_for_log(|line| line["message"] == says || line["detail"] == says);
+    let lines = broker.log();
+    let mut new = lines[before..].iter();
+    let found = new.find(|it| it["message"] == says || it["detail"] == says);
+    found.expect("it is a new line").clone()
+}
+
+#[test]
+fn rules_are_read_again_on_sighup_and_what_they_change_is_told() {
+    let declared = "[[rule]]\ntopics = \"jobs\"\ngroups = [\"g\"]\n";
+    let rules = Rules::new(&format!("{declared}capacity = 1\n"));
+    let broker = rules.broker();
+    let mut producer = broker.connect_with(b"PRODUCER topic=jobs confirm=1\n");
+    producer
+        .write_all(&frames(["a", "b", "c"]))
+        .expect("it reads");
+    broker.wait_until("message_queue_topic_blocked_producers", |it| it == 1.0);
+
+    rules.write(&format!("{declared}capacity = oops\n"));
+    let path = rules.path();
+    broker.signal("HUP");
+    let line =
+        broker.wait_for_log(|line| line["message"] == "settings not reloaded; all are as before");
+    let detail = line["detail"].as_str().expect("text");
+    let place = format!("TOPICS_FILE: {}: line 4, column 12: ", path.display());
+    assert!(detail.starts_with(&place), "{detail}");
+    assert_eq!(topic(&broker, "jobs")["received"], 1, "nothing has changed");
+
+    rules.write(&format!(
+        "{declared}capacity = 9\nmode = \"queue\"\n[[rule]]\ntopics = \"orders\"\n"
+    ));
+    let line = reload(&broker, "settings reloaded");
+    let applied = format!("TOPICS_FILE={}", path.display());
+    assert_eq!(line["applied"], applied.as_str());
+    let told = |name: &str| {
+        broker.wait_for_log(|line| line["message"] == "topic changed" && line["topic"] == name)
+    };
+    let jobs = told("jobs");
+    assert_eq!(
+        (&jobs["applied"], &jobs["needs_restart"]),
+        (&"capacity".into(), &"mode".into())
+    );
+    assert_eq!(told("orders")["made"], true);
+    broker.wait_until("message_queue_topic_blocked_producers", |it| it == 0.0);
+    assert_eq!(topic(&broker, "jobs")["received"], 3);
+    assert_eq!(topic(&broker, "orders")["received"], 0);
+
+    rules.write(&format!("{declared}overflow = \"block\"\n"));
+    let line = reload(
+        &broker,
+        "the rules of TOPICS_FILE need a restart; they are as before",
+    );
+    let why = line["why"].as_str().expect("text");
+    assert!(
+        why.starts_with("whether any topic blocks its producers"),
+        "{why}"
+    );
+}

@@ -16,6 +16,7 @@ mod introduce;
 mod invariants;
 mod lifecycle;
 mod operate;
+mod rules;
 mod settle;
 mod topics;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod two_topics;
 mod views;
 
 pub use checkpoint::Checkpoint;
+pub use rules::TopicChange;
 pub use views::{Blocked, ConnectionView, ConsumerView, GroupView, TopicReport, TopicView};
 
 use crate::config::Config;
@@ -37,7 +39,6 @@ use crate::wire::control::Control;
 use crate::wire::handshake::{BadOption, RoleOptions};
 use crate::wire::{Decoded, FrameBatch, Role, Write};
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// What happened on a connection. See [`Broker::handle_input`].
@@ -253,17 +254,10 @@ impl Broker {
             next_topic: DEFAULT_TOPIC.0,
             shared: Shared::new(config),
         };
-        let topics = &broker.shared.config.topics;
-        let default = topics.default_topic.clone();
-        // A rule that names one topic declares it: it is there from the start, with its groups.
-        let declared = topics.rules.iter().map(|rule| rule.topics.as_str());
-        let declared: Vec<TopicName> = declared.filter_map(|it| TopicName::new(it).ok()).collect();
+        let default = broker.shared.config.topics.default_topic.clone();
         broker.make_topic(default);
-        for name in declared {
-            if !broker.names.contains_key(&name) {
-                broker.make_topic(name);
-            }
-        }
+        // A rule that names one topic declares it: it is there from the start, with its groups.
+        broker.make_declared();
         broker
     }
 

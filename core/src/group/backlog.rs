@@ -30,6 +30,8 @@ pub(crate) struct Backlog {
     alone: BTreeMap<u64, Waiting>,
     /// The most that it and whatever else the group holds may be.
     limits: Limits,
+    /// What was never handed out when the bounds were last set: as much may be there beyond them.
+    before: Count,
     /// All of it.
     count: Count,
     /// What of it has come back.
@@ -59,6 +61,13 @@ impl Backlog {
             limits,
             ..Self::default()
         }
+    }
+
+    /// Has other bounds from now on. What it holds beyond them stays.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.before = self.count;
+        self.before -= self.came_back;
+        self.limits = limits;
     }
 
     pub(crate) const fn count(&self) -> Count {
@@ -385,10 +394,11 @@ impl Backlog {
             messages, bytes, ..
         } = self.limits;
         assert!(
-            fresh.messages <= messages as u64,
+            fresh.messages <= self.before.messages.max(messages as u64),
             "more messages than allowed"
         );
-        assert!(fresh.bytes <= bytes as u64, "more bytes than allowed");
+        let most = self.before.bytes.max(bytes as u64);
+        assert!(fresh.bytes <= most, "more bytes than allowed");
         fresh.bytes as usize
     }
 }

@@ -104,12 +104,23 @@ impl Group {
         }
     }
 
-    /// The same, there from the start.
-    pub(crate) fn declared(self) -> Self {
-        Self {
-            is_declared: true,
-            ..self
+    /// It is there from now on, and stays.
+    pub(crate) fn declare(&mut self, shared: &mut Shared) {
+        self.is_declared = true;
+        if let Some(set) = self.idle_timer.take() {
+            shared
+                .timers
+                .clear(set, Timeout::GroupIdle(self.topic, self.id));
         }
+    }
+
+    /// Has other bounds from now on. What it holds beyond them stays.
+    pub(crate) fn set_limits(&mut self, limits: Limits, shared: &mut Shared) {
+        self.backlog.set_limits(limits);
+        if let Some(set) = self.age_timer.take() {
+            shared.timers.clear(set, Timeout::Age(self.topic, self.id));
+        }
+        self.arm_age_timer(shared);
     }
 
     pub(crate) const fn id(&self) -> GroupId {

@@ -199,6 +199,14 @@ impl Topic {
         self.admit_parked(shared);
     }
 
+    /// What is parked may have room now, or wait for something else.
+    pub(super) fn look_at_all_that_is_parked(&mut self, shared: &mut Shared) {
+        if let Some(Blocker::Budget { .. }) = self.parked.blocker {
+            shared.budget.unqueue(self.id);
+        }
+        self.admit_parked(shared);
+    }
+
     /// After a group has gone: a message needs less room.
     pub(super) fn group_left(&mut self, shared: &mut Shared) {
         if let Some(Blocker::Budget { .. }) = self.parked.blocker {

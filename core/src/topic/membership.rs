@@ -3,7 +3,7 @@
 use super::Topic;
 use crate::config::DeliveryMode;
 use crate::error::{CloseReason, DropReason};
-use crate::group::{Books, Group, Limits};
+use crate::group::{Books, Group};
 use crate::id::{ConnId, GroupId};
 use crate::names::Name;
 use crate::shared::Shared;
@@ -70,13 +70,9 @@ impl Topic {
     }
 
     fn new_own(&mut self, conn: ConnId) -> GroupId {
-        let limits = Limits {
-            messages: self.settings.own_capacity,
-            ..self.limits()
-        };
         let id = GroupId::Own(conn);
-        self.groups
-            .insert(id, Group::new(self.id, id, None, limits));
+        let group = Group::new(self.id, id, None, self.own_limits());
+        self.groups.insert(id, group);
         id
     }
 

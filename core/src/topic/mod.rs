@@ -93,18 +93,46 @@ impl Topic {
         match topic.settings.mode {
             DeliveryMode::Broadcast => {}
             DeliveryMode::Queue => {
-                let shared = Group::new(id, GroupId::Shared, None, topic.limits());
-                topic.groups.insert(GroupId::Shared, shared.declared());
+                let mut queue = Group::new(id, GroupId::Shared, None, topic.limits());
+                queue.declare(shared);
+                topic.groups.insert(GroupId::Shared, queue);
             }
         }
-        for name in topic.settings.groups.clone() {
-            if !topic.named.contains_key(&name) {
-                let group = topic.new_named(name, shared);
-                let declared = topic.groups.remove(&group).map(Group::declared);
-                topic.groups.extend(declared.map(|it| (group, it)));
-            }
-        }
+        topic.declare_groups(shared);
         topic
+    }
+
+    /// Works by other settings from now on; its mode is the same.
+    pub(crate) fn change(&mut self, settings: TopicSettings, shared: &mut Shared) {
+        self.settings = settings;
+        let (own, others) = (self.own_limits(), self.limits());
+        for group in self.groups.values_mut() {
+            let limits = if group.id().is_lasting() { others } else { own };
+            group.set_limits(limits, shared);
+        }
+        self.declare_groups(shared);
+        self.look_at_all_that_is_parked(shared);
+    }
+
+    /// Sees to it that the groups are there that its settings declare.
+    fn declare_groups(&mut self, shared: &mut Shared) {
+        for name in self.settings.groups.clone() {
+            let id = match self.group_named(&name) {
+                Some(id) => id,
+                None => self.new_named(name, shared),
+            };
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.declare(shared);
+            }
+        }
+    }
+
+    const fn own_limits(&self) -> Limits {
+        Limits {
+            messages: self.settings.own_capacity,
+            bytes: self.settings.bytes,
+            max_age: self.settings.max_age,
+        }
     }
 
     const fn limits(&self) -> Limits {

@@ -207,7 +207,7 @@ impl Observer for Recorder {
         }
         match observed {
             Observed::Input(conn, input) => state.input(conn, input),
-            Observed::Timeout | Observed::Purge | Observed::EndGroup(..) => {}
+            Observed::Timeout | Observed::Purge | Observed::EndGroup(..) | Observed::Rules(_) => {}
             Observed::Drain(_) => state.record(Event::Draining),
             Observed::Output(output) => state.output(output),
         }

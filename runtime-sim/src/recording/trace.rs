@@ -43,6 +43,9 @@ impl<'a> Trace<'a> {
                 Call::Drain(timeout) => writeln!(self.out, "drain within {timeout:?}")?,
                 Call::Purge => writeln!(self.out, "purge the queue")?,
                 Call::EndGroup(topic, group) => writeln!(self.out, "end {group} of {topic}")?,
+                Call::Rules(rules) => {
+                    writeln!(self.out, "other rules for topics: {}", rules.len())?;
+                }
             }
         }
         Ok(())

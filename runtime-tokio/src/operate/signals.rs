@@ -7,6 +7,7 @@ use super::logging::FilterHandle;
 use super::systemd;
 use crate::Handle;
 use crate::settings::{Reload, Settings};
+use message_queue_core::TopicRule;
 use signal_hook::consts::{
     SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXFSZ,
 };
@@ -94,7 +95,7 @@ pub(crate) async fn follow(
     let name = loop {
         match signals.next().await {
             signal @ (SIGTERM | SIGINT) => break name(signal),
-            SIGHUP => reload(&mut settings, &log),
+            SIGHUP => reload(&mut settings, &log, &broker).await,
             signal => ignore(signal),
         }
     };
@@ -115,8 +116,30 @@ pub(crate) async fn follow(
     broker.drain(Duration::ZERO);
 }
 
+/// How many topics are named that other rules have changed.
+const NAMED: usize = 100;
+
+/// Puts other rules for topics in force, and says what has changed of which.
+async fn apply(rules: Vec<TopicRule>, broker: &Handle) {
+    let changes = match broker.set_rules(rules).await {
+        Ok(changes) => changes,
+        Err(error) => return error!(%error, "the rules for topics are as before"),
+    };
+    info!(topics = changes.len(), "rules for topics changed");
+    let told = |keys: &[&str]| (!keys.is_empty()).then(|| keys.join(" "));
+    for change in changes.iter().take(NAMED) {
+        info!(
+            topic = %change.topic,
+            made = change.applied.is_empty() && change.kept.is_empty(),
+            applied = told(&change.applied),
+            needs_restart = told(&change.kept),
+            "topic changed"
+        );
+    }
+}
+
 /// Reads the settings again and applies what can be applied while the broker runs.
-fn reload(settings: &mut Settings, log: &FilterHandle) {
+async fn reload(settings: &mut Settings, log: &FilterHandle, broker: &Handle) {
     systemd::reloading();
     match Settings::load() {
         Ok(new) => {
@@ -124,6 +147,8 @@ fn reload(settings: &mut Settings, log: &FilterHandle) {
                 settings: merged,
                 applied,
                 needs_restart,
+                rules,
+                refused,
             } = settings.reload(new);
             if let Err(error) = log.set(&merged) {
                 error!(%error, "the log's filter is as before");
@@ -135,6 +160,12 @@ fn reload(settings: &mut Settings, log: &FilterHandle) {
                 needs_restart = told(needs_restart),
                 "settings reloaded"
             );
+            if let Some(why) = refused {
+                warn!(%why, "the rules of TOPICS_FILE need a restart; they are as before");
+            }
+            if let Some(rules) = rules {
+                apply(rules, broker).await;
+            }
             for warning in settings.warnings() {
                 warn!("{warning}");
             }

@@ -141,7 +141,12 @@ impl Drop for Hold {
 fn batches(step: &Step<Write>) -> impl Iterator<Item = &FrameBatch> {
     let read = step.calls.iter().filter_map(|call| match call {
         Call::Input(_, Input::Batch(batch)) => Some(batch),
-        Call::Input(..) | Call::Timeout | Call::Drain(_) | Call::Purge | Call::EndGroup(..) => None,
+        Call::Input(..)
+        | Call::Timeout
+        | Call::Drain(_)
+        | Call::Purge
+        | Call::EndGroup(..)
+        | Call::Rules(_) => None,
     });
     let written = step.outputs.iter().filter_map(|output| match output {
         Output::Write { write, .. } => Some(write.batches()),

@@ -213,6 +213,7 @@ impl Observer for Recorder {
             Observed::EndGroup(topic, group) => {
                 self.step.calls.push(Call::EndGroup(topic.clone(), group));
             }
+            Observed::Rules(rules) => self.step.calls.push(Call::Rules(rules.to_vec())),
             Observed::Output(output) => self.step.outputs.push(output.clone()),
         }
     }

@@ -5,7 +5,7 @@ use super::step::{Call, Step};
 use message_queue_core::names::MAX_NAME;
 use message_queue_core::wire::LENGTH_PREFIX;
 use message_queue_core::wire::control::Control;
-use message_queue_core::{Broker, Config, Count, Input, Output, Write};
+use message_queue_core::{Broker, Config, Count, Input, Output, TopicRule, Write};
 
 /// An input or output beside messages, lists and texts.
 const ITEM: u64 = 128;
@@ -64,14 +64,17 @@ pub(super) fn of_checkpoint(broker: &Broker, payloads: Payloads) -> u64 {
 fn of_config(config: &Config) -> u64 {
     /// The numbers.
     const SETTINGS: u64 = 512;
+    SETTINGS + NAME + config.server.len() as u64 + of_rules(&config.topics.rules)
+}
+
+fn of_rules(rules: &[TopicRule]) -> u64 {
     const RULE: u64 = 128 + NAME;
-    let rules = config.topics.rules.iter();
-    let rules = rules.map(|rule| {
+    let rules = rules.iter().map(|rule| {
         let groups = rule.groups.as_ref().map_or(0, Vec::len);
         // Each topic of the rule knows the names, too; and more of a group, once it is made.
         RULE + groups as u64 * NAME
     });
-    SETTINGS + NAME + config.server.len() as u64 + rules.sum::<u64>()
+    rules.sum()
 }
 
 /// No record of this step takes more bytes than this.
@@ -83,6 +86,7 @@ pub(super) fn of_step(step: &Step<Write>, payloads: Payloads) -> u64 {
         Call::Input(_, Input::Options(_)) => 4 * NAME,
         Call::Input(_, Input::BadOptions(bad)) => bad.text.len() as u64,
         Call::EndGroup(..) => NAME,
+        Call::Rules(rules) => of_rules(rules),
         Call::Input(..) | Call::Timeout | Call::Drain(_) | Call::Purge => 0,
     });
     let outputs = step.outputs.iter().map(|output| match output {

@@ -1,7 +1,7 @@
 //! One step of the driver: what the core was told, and what it then asked for.
 
 use message_queue_core::names::TopicName;
-use message_queue_core::{Broker, ConnId, Count, GroupId, Input, Now, Output};
+use message_queue_core::{Broker, ConnId, Count, GroupId, Input, Now, Output, TopicRule};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub enum Call {
     Purge,
     /// [`Broker::delete_group`].
     EndGroup(TopicName, GroupId),
+    /// [`Broker::set_rules`].
+    Rules(Vec<TopicRule>),
 }
 
 /// What is kept of a write: see [`Kept::digest`](super::Kept::digest).
@@ -59,6 +61,10 @@ impl Call {
             }
             Self::EndGroup(topic, group) => {
                 broker.delete_group(&topic, group, now);
+            }
+            Self::Rules(rules) => {
+                // Refused before is refused again.
+                let _ = broker.set_rules(rules, now);
             }
         }
     }

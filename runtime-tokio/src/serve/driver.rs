@@ -21,8 +21,8 @@ use bytes::Bytes;
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::{Role, SpareBuffers};
 use message_queue_core::{
-    Broker, CloseReason, Config, ConnId, Count, DEFAULT_TOPIC, DropReason, GroupId, Input, Now,
-    Output, Overflow, TopicId, Write,
+    Broker, CloseReason, Config, ConnId, Count, DEFAULT_TOPIC, DropReason, GroupId, Input,
+    NeedsRestart, Now, Output, Overflow, TopicChange, TopicId, TopicRule, Write,
 };
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -185,6 +185,16 @@ impl Driver {
         let mut found = false;
         self.run(|core, now| found = core.end_group(topic, group, now));
         found
+    }
+
+    /// Takes other rules for topics.
+    pub(crate) fn set_rules(
+        &self,
+        rules: Vec<TopicRule>,
+    ) -> Result<Vec<TopicChange>, NeedsRestart> {
+        let mut outcome = Ok(Vec::new());
+        self.run(|core, now| outcome = core.set_rules(rules, now));
+        outcome
     }
 
     /// Looks again at how the producers of this connection's topic are to be read from. No event is
@@ -420,6 +430,19 @@ impl Core {
         self.show(Observed::EndGroup(topic, group), now);
         self.touched.push(id);
         self.broker.delete_group(topic, group, now)
+    }
+
+    fn set_rules(
+        &mut self,
+        rules: Vec<TopicRule>,
+        now: Now,
+    ) -> Result<Vec<TopicChange>, NeedsRestart> {
+        self.show(Observed::Rules(&rules), now);
+        let changes = self.broker.set_rules(rules, now)?;
+        for change in &changes {
+            self.touched.extend(self.broker.topic_named(&change.topic));
+        }
+        Ok(changes)
     }
 
     fn show(&mut self, observed: Observed<'_>, now: Now) {

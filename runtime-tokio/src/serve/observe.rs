@@ -1,7 +1,7 @@
 //! A view of all that goes into the core and comes out of it, for simulations and recordings.
 
 use message_queue_core::names::TopicName;
-use message_queue_core::{Broker, ConnId, GroupId, Input, Now, Output};
+use message_queue_core::{Broker, ConnId, GroupId, Input, Now, Output, TopicRule};
 use std::time::Duration;
 
 /// One thing that goes into the core or comes out of it.
@@ -17,6 +17,8 @@ pub enum Observed<'a> {
     Purge,
     /// The core is about to end a named group: [`Broker::delete_group`].
     EndGroup(&'a TopicName, GroupId),
+    /// The core is about to take other rules for topics: [`Broker::set_rules`].
+    Rules(&'a [TopicRule]),
     /// The core asked for this, or tells it.
     Output(&'a Output),
 }

@@ -3,7 +3,7 @@
 
 use super::driver::Driver;
 use message_queue_core::names::{Name, TopicName};
-use message_queue_core::{ConnId, Count};
+use message_queue_core::{ConnId, Count, NeedsRestart, TopicChange, TopicRule};
 use tokio::sync::{mpsc, oneshot};
 
 /// The most orders that wait. Whoever has another waits with it.
@@ -26,6 +26,9 @@ pub enum OrderError {
         /// The group.
         group: Name,
     },
+    /// The broker cannot take these rules while it runs.
+    #[error(transparent)]
+    Rules(NeedsRestart),
     /// Nobody serves: not yet, or not any more.
     #[error("the broker does not serve")]
     NotServing,
@@ -36,6 +39,7 @@ pub enum OrderError {
 pub(crate) enum Order {
     End(ConnId, Answer<()>),
     EndGroup(TopicName, Name, Answer<()>),
+    SetRules(Vec<TopicRule>, Answer<Vec<TopicChange>>),
     Purge(Answer<Count>),
 }
 
@@ -85,7 +89,10 @@ impl Order {
                 let missing = OrderError::NoSuchGroup { topic, group };
                 tell(answer, found.then_some(()).ok_or(missing));
             }
-            Self::End(..) | Self::EndGroup(..) | Self::Purge(_) => {}
+            Self::SetRules(rules, answer) if !answer.is_closed() => {
+                tell(answer, driver.set_rules(rules).map_err(OrderError::Rules));
+            }
+            Self::End(..) | Self::EndGroup(..) | Self::SetRules(..) | Self::Purge(_) => {}
         }
     }
 }

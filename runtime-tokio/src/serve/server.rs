@@ -12,7 +12,7 @@ use super::survey::{ConsumerStatus, ProducerStatus, TopicStatus};
 use super::survey::{Detail, Findings, Survey};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::DecoderConfig;
-use message_queue_core::{Config, ConnId, Count, Stats};
+use message_queue_core::{Config, ConnId, Count, Stats, TopicChange, TopicRule};
 use std::fmt;
 use std::future::pending;
 use std::panic::resume_unwind;
@@ -311,6 +311,16 @@ impl Handle {
     /// If there is no such group, or nobody serves.
     pub async fn end_group(&self, topic: TopicName, group: Name) -> Result<(), OrderError> {
         let order = |answer| Order::EndGroup(topic, group, answer);
+        self.orders.give(order).await
+    }
+
+    /// Has topics work by these rules from now on; returns what that has changed. See
+    /// [`Broker::set_rules`](message_queue_core::Broker::set_rules).
+    ///
+    /// # Errors
+    /// If the broker cannot take them while it runs, or nobody serves.
+    pub async fn set_rules(&self, rules: Vec<TopicRule>) -> Result<Vec<TopicChange>, OrderError> {
+        let order = |answer| Order::SetRules(rules, answer);
         self.orders.give(order).await
     }
 

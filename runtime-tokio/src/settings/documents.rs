@@ -46,7 +46,14 @@ match no pattern, but a rule may name one; its mode is always `queue`, and it ha
 
 A file that is not understood ends the broker with exit code 2 and one line for each problem, with line and
 column. `message-queue serve --print-config TOPIC` shows how a topic works, and which rule or setting says so.
-The file is read at the start: a change of it takes a restart. On SIGHUP the broker checks it and says so.
+
+On SIGHUP the broker reads the file again. New topics work by the new rules. In topics that are there everything changes
+at once but two things, which the log names with the topic (`needs_restart`): the `mode`, and groups that are no longer
+declared, which stay. Topics and groups that are newly declared are made. Where `capacity` or `bytes` is now less than
+what a group holds, that is kept, and nothing more is let in until there is room. A file with an error changes nothing:
+the log has each problem with line and column. Nor does one that the other settings do not allow as they are in force,
+and one by which the first topic begins to block its producers, or the last one stops to: that changes how many places are
+kept for consumers, and takes a restart.
 ";
 
 const PEERS: &str = "\
@@ -82,8 +89,8 @@ one byte within every `WRITE_TIMEOUT_MS` holds everybody for as long as it likes
 const RELOAD: &str = "\
 ## Settings that change while the broker runs
 
-On SIGHUP (`systemctl reload`) the broker reads `.env` again. `LOG_LEVEL`, `RUST_LOG`,
-`DRAIN_TIMEOUT_MS` and `DRAIN_DELAY_MS` are applied at once. The log names the settings that have
+On SIGHUP (`systemctl reload`) the broker reads `.env` and the file of topics again. `LOG_LEVEL`, `RUST_LOG`,
+`DRAIN_TIMEOUT_MS`, `DRAIN_DELAY_MS` and [the rules for topics](#the-file-of-topics) are applied at once. The log names the settings that have
 changed, and those that have changed in the file but need a restart. A file with an error changes
 nothing. A variable of the environment still wins over `.env`: the environment of a running process
 cannot be changed.

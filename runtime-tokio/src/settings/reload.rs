@@ -1,6 +1,7 @@
 //! Settings that change while the broker runs.
 
 use super::{Effective, Settings, render};
+use message_queue_core::{NeedsRestart, TopicRule};
 
 /// What can change while the broker runs. Everything else is part of what the core, the sockets or
 /// the log's writer were made with.
@@ -11,6 +12,11 @@ const AT_RUN_TIME: [&str; 4] = [
     "RUST_LOG",
 ];
 
+/// The setting that names the file of topics. Its rules can change, as far as [`Broker::set_rules`] can apply them.
+///
+/// [`Broker::set_rules`]: message_queue_core::Broker::set_rules
+const TOPICS_FILE: &str = "TOPICS_FILE";
+
 /// What a second look at the settings has brought.
 #[derive(Debug)]
 pub struct Reload {
@@ -20,6 +26,10 @@ pub struct Reload {
     pub applied: Vec<String>,
     /// What is different now and is not in force before a restart, as `KEY=value`.
     pub needs_restart: Vec<String>,
+    /// The rules for topics, where they are to be put in force.
+    pub rules: Option<Vec<TopicRule>>,
+    /// Why the rules that the file of topics has now need a restart.
+    pub refused: Option<NeedsRestart>,
 }
 
 impl Settings {
@@ -29,23 +39,41 @@ impl Settings {
             settings: self.clone(),
             applied: Vec::new(),
             needs_restart: Vec::new(),
+            rules: None,
+            refused: None,
         };
         let pairs = reload.settings.effective.iter_mut().zip(new.effective);
         // A file of topics may say something else under the same name.
         let topics_differ = new.topics != self.topics;
         let differs = |old: &Effective, new: &Effective| {
-            old.value != new.value || (new.setting.name == "TOPICS_FILE" && topics_differ)
+            old.value != new.value || (new.setting.name == TOPICS_FILE && topics_differ)
+        };
+        let rules = new.topics.rules.clone();
+        let takes_rules = match self.broker_config().with_rules(rules.clone()) {
+            Ok(_) => true,
+            Err(why) => {
+                reload.refused = topics_differ.then_some(why);
+                false
+            }
         };
         for (old, new) in pairs.filter(|(old, new)| differs(old, new)) {
             let assignment = render::assignment(&new);
-            if AT_RUN_TIME.contains(&new.setting.name) {
+            let is_of_topics = new.setting.name == TOPICS_FILE;
+            if AT_RUN_TIME.contains(&new.setting.name) || (is_of_topics && takes_rules) {
                 reload.applied.push(assignment);
                 *old = new;
             } else {
                 reload.needs_restart.push(assignment);
             }
         }
+        if topics_differ && takes_rules {
+            reload.settings.topics = new.topics;
+            reload.rules = Some(rules);
+        }
         let values = &mut reload.settings.values;
+        if takes_rules {
+            values.topics_file = new.values.topics_file;
+        }
         values.drain_timeout_ms = new.values.drain_timeout_ms;
         values.drain_delay_ms = new.values.drain_delay_ms;
         values.log_level = new.values.log_level;
@@ -78,6 +106,7 @@ mod tests {
             settings,
             applied,
             needs_restart,
+            ..
         } = before.reload(new());
         assert_eq!(
             applied,
@@ -103,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_topics_that_says_something_else_needs_a_restart() {
+    fn a_file_of_topics_is_taken_again_where_the_other_settings_allow_it() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
         let load = |text: &str| {
@@ -112,8 +141,23 @@ mod tests {
         };
         let before = load("[[rule]]\ntopics = \"a\"\ncapacity = 1\n");
         assert!(before.reload(before.clone()).needs_restart.is_empty());
-        let reload = before.reload(load("[[rule]]\ntopics = \"a\"\ncapacity = 2\n"));
+        let new = load("[[rule]]\ntopics = \"a\"\ncapacity = 2\n");
+        let wanted = new.broker_config();
+        let reload = before.reload(new);
+        assert_eq!(reload.applied, [format!("TOPICS_FILE={path}")]);
+        assert_eq!(reload.rules.as_ref(), Some(&wanted.topics.rules));
+        assert_eq!(reload.settings.broker_config(), wanted);
+        assert!(
+            reload
+                .settings
+                .reload(reload.settings.clone())
+                .rules
+                .is_none()
+        );
+        let blocking = load("[[rule]]\ntopics = \"a\"\noverflow = \"block\"\n");
+        let reload = before.reload(blocking);
         assert_eq!(reload.needs_restart, [format!("TOPICS_FILE={path}")]);
+        assert_eq!(reload.refused, Some(NeedsRestart::Blocking));
         assert_eq!(reload.settings.broker_config(), before.broker_config());
     }
 

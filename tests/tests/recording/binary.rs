@@ -107,6 +107,34 @@ fn a_replay_of_version_2_does_what_the_broker_did() {
     }
 }
 
+#[test]
+fn a_replay_takes_other_rules_when_the_broker_did() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a name in UTF-8");
+    let write = |capacity: u32| {
+        let rule =
+            format!("[[rule]]\ntopics = \"jobs\"\ngroups = [\"g\"]\ncapacity = {capacity}\n");
+        std::fs::write(path, rule).expect("a file");
+    };
+    write(1);
+    let broker = recorded(directory.path(), &[("TOPICS_FILE", path)]);
+    let mut producer = broker.connect_with(b"PRODUCER topic=jobs confirm=1\n");
+    producer
+        .write_all(&frames(["a", "b"]))
+        .expect("the broker reads");
+    broker.wait_for_metric("message_queue_topic_blocked_producers", 1.0);
+    write(5);
+    broker.signal("HUP");
+    broker.wait_for_log(|line| line["message"] == "topic changed");
+    broker.wait_for_metric("message_queue_topic_blocked_producers", 0.0);
+    drop(producer);
+    end(broker);
+    let (result, trace) = replayed(directory.path());
+    assert_eq!((result.missed, result.unread.len()), (0, 0));
+    assert!(trace.contains("other rules for topics: 1"), "{trace}");
+}
+
 /// Producers that wait for room, a queue, messages that one consumer leaves and another gets.
 #[test]
 fn a_replay_of_a_queue_that_blocks_does_what_the_broker_did() {

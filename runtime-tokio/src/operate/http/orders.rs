@@ -113,7 +113,7 @@ impl IntoResponse for Refused {
                 OrderError::NoSuchConnection(_) | OrderError::NoSuchGroup { .. } => {
                     StatusCode::NOT_FOUND
                 }
-                OrderError::NoQueue => StatusCode::CONFLICT,
+                OrderError::NoQueue | OrderError::Rules(_) => StatusCode::CONFLICT,
                 OrderError::NotServing => StatusCode::SERVICE_UNAVAILABLE,
             },
             Self::Disobeyed(Disobeyed::Unanswered(_)) => StatusCode::SERVICE_UNAVAILABLE,
