@@ -294,7 +294,11 @@ impl CloseReason {
     pub const fn is_refusal(self) -> bool {
         matches!(
             self,
-            Self::TooManyConnections | Self::TooManyConsumers | Self::Draining
+            Self::TooManyConnections
+                | Self::TooManyConsumers
+                | Self::TooManyTopics
+                | Self::TooManyGroups
+                | Self::Draining
         )
     }
 }

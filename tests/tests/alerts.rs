@@ -1,6 +1,7 @@
 //! What the chart's alerts and the documents say of metrics, taken at its word: every name is one that the
 //! binary exports.
 
+use message_queue_core::CloseReason;
 use message_queue_tests::process::Broker;
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,6 +53,36 @@ fn every_metric_and_every_reason_of_an_alert_is_exported() {
                 assert!(exported.contains(&label), "{alert}: no {reason}");
             }
         }
+    }
+}
+
+/// The reasons that an alert asks for.
+fn reasons(alert: &str) -> BTreeSet<String> {
+    let rules = read(ALERTS);
+    let alerts = alerts(&rules);
+    let (_, expr) = alerts.iter().find(|(name, _)| *name == alert).expect(alert);
+    let reasons = expr.split("reason=~\"").nth(1).expect("reasons");
+    let reasons = reasons.split('"').next().expect("a quoted text");
+    reasons.split('|').map(str::to_owned).collect()
+}
+
+#[test]
+fn whoever_breaks_the_protocol_and_whoever_finds_no_place_is_alerted_to() {
+    let misunderstood = reasons("MessageQueueMisunderstood");
+    let refusing = reasons("MessageQueueRefusing");
+    for reason in CloseReason::ALL {
+        let name = reason.to_string();
+        let is_broken = matches!(reason, CloseReason::Protocol(_));
+        let is_silent = reason == CloseReason::RoleTimeout;
+        assert_eq!(
+            misunderstood.contains(&name),
+            is_broken || is_silent,
+            "{name}"
+        );
+        let finds_no_place = name.starts_with("too_many_");
+        assert_eq!(refusing.contains(&name), finds_no_place, "{name}");
+        let is_draining = reason == CloseReason::Draining;
+        assert_eq!(reason.is_refusal(), finds_no_place || is_draining, "{name}");
     }
 }
 

@@ -97,8 +97,8 @@ impl Broker {
         }
     }
 
-    /// Asks a peer of version 2 to finish and to come back later.
-    fn go_away(&mut self, conn: ConnId) {
+    /// Asks a peer of version 2 to finish and to come back later, if the broker drains.
+    pub(super) fn go_away(&mut self, conn: ConnId) {
         let Some(drain) = &self.shared.drain else {
             return;
         };

@@ -103,6 +103,8 @@ impl Broker {
             &options.common,
             accepted,
         );
+        // While the broker drains it is asked to finish as those were who came before.
+        self.go_away(conn);
         Ok(())
     }
 

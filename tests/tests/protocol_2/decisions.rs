@@ -447,6 +447,11 @@ fn a_takeover_while_draining() {
     assert_eq!(world.closed(first), Some("taken_over"));
     let answer = world.answer(second);
     assert!(answer.contains(" accepted=0 resumed=1"), "{answer}");
+    let said = world.producer_reads(second);
+    assert!(
+        matches!(said[..], [Control::GoAway { left_ms: 1_000, .. }]),
+        "it is asked to finish at once: {said:?}"
+    );
     world.send(second, frames(["a"]));
     world.is_silent(second);
     assert_eq!(world.producer_reads(second), [confirmed(1)]);
