@@ -16,6 +16,7 @@ impl Ours {
     /// A connection that was accepted.
     fn connect(&self, line: &str) -> TcpStream {
         let mut stream = self.0.connect(line);
+        stream.set_nodelay(true).expect("a TCP socket");
         let mut answer = Vec::new();
         while !answer.ends_with(b"\n") {
             let mut byte = [0];
