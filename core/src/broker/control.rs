@@ -123,7 +123,9 @@ impl Broker {
             }
             None => consumer.is_paused = messages == 0,
         }
-        self.serve(conn);
+        if let Some(topic) = self.serve(conn) {
+            self.admit_parked(topic);
+        }
     }
 
     pub(super) fn break_protocol(&mut self, conn: ConnId, error: BadFrame) {

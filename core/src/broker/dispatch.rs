@@ -94,29 +94,32 @@ impl Broker {
         if is_version2 {
             self.shared.flush_signals(conn);
         }
-        self.serve(conn);
+        let served = self.serve(conn);
         if is_version2 {
             self.finish_if_told(conn);
         }
-        if let Some(topic) = topic {
+        let served = served.filter(|it| topic != Some(*it));
+        for topic in [topic, served].into_iter().flatten() {
             self.admit_parked(topic);
         }
     }
 
     /// Gives a consumer's groups their turns with it, until it has something or none of them has anything for it.
-    pub(super) fn serve(&mut self, conn: ConnId) {
-        let Some(consumer) = self.shared.session(conn).consumer() else {
-            return;
-        };
+    /// Returns the topic of what it was handed, if that does not count in its group any more: there is room now.
+    pub(super) fn serve(&mut self, conn: ConnId) -> Option<TopicId> {
+        let consumer = self.shared.session(conn).consumer()?;
+        let holds = consumer.acks.is_some();
+        let mut served = None;
         for _ in 0..consumer.ready.len() {
             let session = self.shared.session(conn);
             if session.credit().is_none() {
-                return;
+                break;
             }
             let ready = session.consumer_mut().map(|it| &mut it.ready);
             let Some((topic, group)) = ready.and_then(VecDeque::pop_front) else {
-                return;
+                break;
             };
+            served = (!holds).then_some(topic);
             self.with_topic(topic, |it, shared| {
                 it.with_group(group, shared, |group, books| {
                     group.wait_turn(conn, books.shared);
@@ -124,6 +127,7 @@ impl Broker {
                 });
             });
         }
+        served
     }
 
     /// Admits what is parked and has room now: in this topic, where a group may have gained some,
@@ -157,6 +161,9 @@ impl Broker {
 
     /// Closes a connection as soon as it has been told everything.
     pub(super) fn finish(&mut self, conn: ConnId, reason: CloseReason) {
+        if self.shared.session(conn).is_closing() {
+            return;
+        }
         self.shared.flush_signals(conn);
         if let Some(version2) = &mut self.shared.session(conn).version2 {
             version2.finishing = Some(reason);

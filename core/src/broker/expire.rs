@@ -26,6 +26,7 @@ impl Broker {
                             group.retry_due(books.shared);
                         });
                     });
+                    self.admit_parked(topic);
                 }
                 Timeout::Age(topic, group) => {
                     self.with_topic(topic, |it, shared| {

@@ -284,7 +284,9 @@ impl Broker {
                 self.with_topic(topic, |it, shared| it.leave(conn, group, reason, shared));
             if let Some(successor) = successor {
                 self.shared.consumer(successor).succeed(topic, group);
-                self.serve(successor);
+                if let Some(served) = self.serve(successor).filter(|it| *it != topic) {
+                    self.admit_parked(served);
+                }
             }
             self.leave_topic(topic);
             self.admit_parked(topic);

@@ -60,7 +60,9 @@ impl Broker {
         let matching: Vec<ConnId> = consumers.filter(|conn| wanted(conn)).copied().collect();
         for conn in matching {
             match self.join_by_pattern(conn, id) {
-                Ok(()) => self.serve(conn),
+                Ok(()) => {
+                    self.serve(conn);
+                }
                 Err(reason) => self.close(conn, reason),
             }
         }

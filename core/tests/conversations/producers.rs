@@ -193,3 +193,21 @@ fn an_end_comes_after_all_that_was_sent_is_confirmed() {
         ]
     );
 }
+
+#[test]
+fn there_is_room_as_soon_as_who_settles_nothing_is_handed_something() {
+    let mut kit = jobs(overflowing(Overflow::Drop, 2));
+    let producer = kit.connect("PRODUCER topic=jobs confirm=1");
+    let worker = kit.connect("CONSUMER topic=jobs group=workers");
+    let credit = |messages| Control::Credit {
+        messages,
+        bytes: 1000,
+    };
+    kit.say(worker, &credit(0));
+    kit.send(producer, &["a", "b", "c"]);
+    assert_eq!(told(&mut kit, producer), ["CONFIRMED 2, 0 unrouted"]);
+    // Its socket takes nothing yet.
+    kit.stop_reading(worker);
+    kit.say(worker, &credit(10));
+    assert_eq!(told(&mut kit, producer), ["CONFIRMED 3, 0 unrouted"]);
+}

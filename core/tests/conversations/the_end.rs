@@ -47,3 +47,26 @@ fn who_does_not_finish_in_time_is_told_so() {
     assert!(kit.broker.is_drained());
     assert_eq!(kit.broker.stats().flow.dropped_in_all().messages, 1);
 }
+
+#[test]
+fn who_is_given_up_in_the_meantime_is_not_let_go_once_more() {
+    let mut kit = jobs(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs heartbeat=1");
+    let worker = kit.connect("CONSUMER topic=jobs group=workers ack=1 heartbeat=1");
+    // It takes nothing more: a write to it stays in flight.
+    kit.stop_reading(worker);
+    kit.drain(SECOND * 3600);
+    // Both are silent for as long. When the first is gone, nothing more comes, and its group may be let go.
+    kit.pass(SECOND * 2);
+    assert_eq!(
+        told(&mut kit, producer).last().unwrap(),
+        "closed: heartbeat_timeout"
+    );
+    assert_eq!(
+        told(&mut kit, worker).last().unwrap(),
+        "closed: heartbeat_timeout"
+    );
+    // Nobody looks after the write of a connection that is gone.
+    assert!(kit.broker.is_drained());
+    kit.pass(SECOND * 3600);
+}
