@@ -198,13 +198,18 @@ pub enum Manners {
 impl History {
     /// A number that is the same for the same history, and in practice only for that.
     pub fn hash(&self) -> u64 {
-        let mut hash = Fnv::default();
-        for record in &self.records {
-            // Writing to a hash cannot fail.
-            let _ = fmt::Write::write_fmt(&mut hash, format_args!("{record}\n"));
-        }
-        hash.0
+        hash_of(&self.records)
     }
+}
+
+/// The hash of these records as text.
+pub(crate) fn hash_of(records: &[impl fmt::Display]) -> u64 {
+    let mut hash = Fnv::default();
+    for record in records {
+        // Writing to a hash cannot fail.
+        let _ = fmt::Write::write_fmt(&mut hash, format_args!("{record}\n"));
+    }
+    hash.0
 }
 
 /// FNV-1a over text.

@@ -3,9 +3,11 @@
 use crate::checker::{Violation, check};
 use crate::core_sim;
 use crate::full_sim;
-use crate::history::History;
-use crate::plan::{Micros, Plan};
+use crate::guarantees;
+use crate::history;
+use crate::plan::{self, Micros, PlanError};
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 /// A simulator and its plans.
@@ -16,6 +18,79 @@ pub enum Scenario {
     Core,
     /// The production driver and real TCP behaviour, on a network that loses packets.
     Full,
+    /// The core and its clients of version 2.
+    Guarantees,
+}
+
+/// What will happen in a run. Each kind of simulator has its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// For [`Scenario::Core`] and [`Scenario::Full`].
+    Version1(plan::Plan),
+    /// For [`Scenario::Guarantees`].
+    Guarantees(guarantees::Plan),
+}
+
+/// What happened in a run.
+#[derive(Clone, Debug)]
+pub enum History {
+    /// In [`Scenario::Core`] and [`Scenario::Full`].
+    Version1(history::History),
+    /// In [`Scenario::Guarantees`].
+    Guarantees(guarantees::History),
+}
+
+impl Plan {
+    /// The seed that it was expanded from.
+    pub const fn seed(&self) -> u64 {
+        match self {
+            Self::Version1(plan) => plan.seed,
+            Self::Guarantees(plan) => plan.seed,
+        }
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> String {
+        match self {
+            Self::Version1(plan) => plan.to_json(),
+            Self::Guarantees(plan) => plan.to_json(),
+        }
+    }
+
+    /// How large it is, in words.
+    pub fn size(&self) -> String {
+        match self {
+            Self::Version1(plan) => {
+                let (faults, clients) = (plan.faults.len(), plan.clients.len());
+                format!(
+                    "{faults} faults, {clients} clients, {} us",
+                    plan.duration_us
+                )
+            }
+            Self::Guarantees(plan) => {
+                format!("{} acts, {} clients", plan.acts.len(), plan.clients.len())
+            }
+        }
+    }
+}
+
+impl History {
+    /// A number that is the same for the same history, and in practice only for that.
+    pub fn hash(&self) -> u64 {
+        match self {
+            Self::Version1(history) => history.hash(),
+            Self::Guarantees(history) => history.hash(),
+        }
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version1(history) => history.fmt(f),
+            Self::Guarantees(history) => history.fmt(f),
+        }
+    }
 }
 
 /// How to run.
@@ -46,19 +121,23 @@ pub struct Outcome {
 impl Outcome {
     /// How much time was simulated.
     pub fn simulated(&self) -> Micros {
-        self.history.records.last().map_or(0, |record| record.at)
+        match &self.history {
+            History::Version1(it) => it.records.last().map_or(0, |record| record.at),
+            History::Guarantees(it) => it.records.last().map_or(0, |record| record.at),
+        }
     }
 }
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 2] = [Self::Core, Self::Full];
+    pub const ALL: [Self; 3] = [Self::Core, Self::Full, Self::Guarantees];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
             Self::Full => "full",
+            Self::Guarantees => "guarantees",
         }
     }
 
@@ -73,29 +152,63 @@ impl Scenario {
                 "the production driver on simulated TCP, 20 simulated seconds: lost and doubled \
                  packets, partitions, crashes, power cuts, short reads and writes"
             }
+            Self::Guarantees => {
+                "version 2, the core and its clients, 700 acts: links cut at any byte, half-open \
+                 connections, redelivery, dead letters, producers' names, an operator, drains"
+            }
         }
     }
 
     /// The plan of a seed.
     pub fn plan(self, seed: u64) -> Plan {
         match self {
-            Self::Core => Plan::of_seed(seed),
-            Self::Full => Plan::of_seed_with_packets(seed),
+            Self::Core => Plan::Version1(plan::Plan::of_seed(seed)),
+            Self::Full => Plan::Version1(plan::Plan::of_seed_with_packets(seed)),
+            Self::Guarantees => Plan::Guarantees(guarantees::Plan::of_seed(seed)),
+        }
+    }
+
+    /// The plan in a file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, holds no plan for this scenario, or a field is out of its bounds.
+    pub fn read(self, path: &Path) -> Result<Plan, PlanError> {
+        match self {
+            Self::Core | Self::Full => plan::Plan::read(path).map(Plan::Version1),
+            Self::Guarantees => guarantees::Plan::read(path).map(Plan::Guarantees),
         }
     }
 
     /// Carries out a plan and checks what happened.
+    ///
+    /// # Panics
+    /// If the plan is for another scenario.
     pub fn run(self, plan: &Plan, options: Options) -> Outcome {
-        let (history, stopped_by) = match self {
-            Self::Core => core_sim::run(plan, options.check_invariants),
-            Self::Full => full_sim::run(plan, options.check_invariants),
-        };
-        let mut violations = check(&history);
-        violations.extend(stopped_by);
-        Outcome {
-            history,
-            violations,
+        let checks = options.check_invariants;
+        match (self, plan) {
+            (Self::Core, Plan::Version1(plan)) => judged(core_sim::run(plan, checks)),
+            (Self::Full, Plan::Version1(plan)) => judged(full_sim::run(plan, checks)),
+            (Self::Guarantees, Plan::Guarantees(plan)) => {
+                let (history, stopped_by) = guarantees::run(plan, checks);
+                let mut violations = guarantees::check(&history);
+                violations.extend(stopped_by);
+                Outcome {
+                    history: History::Guarantees(history),
+                    violations,
+                }
+            }
+            (Self::Core | Self::Full, Plan::Guarantees(_))
+            | (Self::Guarantees, Plan::Version1(_)) => panic!("this is no plan for {self}"),
         }
+    }
+}
+
+fn judged((history, stopped_by): (history::History, Option<Violation>)) -> Outcome {
+    let mut violations = check(&history);
+    violations.extend(stopped_by);
+    Outcome {
+        history: History::Version1(history),
+        violations,
     }
 }
 

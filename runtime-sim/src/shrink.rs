@@ -1,28 +1,29 @@
 //! A plan that breaks a promise becomes a smaller one that breaks the same promise.
 
 use crate::checker::Invariant;
+use crate::guarantees;
 use crate::plan::{Conduct, Hostile, MILLISECOND, Plan};
-use crate::scenario::{Options, Scenario};
+use crate::scenario::{self, Options, Scenario};
 
 /// Makes a plan smaller: removes faults, then clients, then what clients do, then time, as long as
 /// `invariant` stays broken, until nothing more can be removed or `most_runs` are used up.
 /// `progress` is told of each plan that was accepted.
 pub fn shrink(
     scenario: Scenario,
-    plan: &Plan,
+    plan: &scenario::Plan,
     options: Options,
     invariant: Invariant,
     most_runs: usize,
-    mut progress: impl FnMut(&Plan, usize),
-) -> Plan {
-    let breaks = |plan: &Plan| {
+    mut progress: impl FnMut(&scenario::Plan, usize),
+) -> scenario::Plan {
+    let breaks = |plan: &scenario::Plan| {
         let violations = scenario.run(plan, options).violations;
         violations.iter().any(|it| it.invariant == invariant)
     };
     let mut smallest = plan.clone();
     let mut runs = 0;
     loop {
-        let tried = smaller_plans(&smallest).take(most_runs - runs);
+        let tried = smaller(&smallest).take(most_runs - runs);
         let found = tried.inspect(|_| runs += 1).find(|smaller| breaks(smaller));
         let Some(found) = found else { return smallest };
         smallest = found;
@@ -31,6 +32,34 @@ pub fn shrink(
 }
 
 /// Plans that are a little smaller, what saves most first.
+fn smaller(plan: &scenario::Plan) -> Box<dyn Iterator<Item = scenario::Plan> + '_> {
+    match plan {
+        scenario::Plan::Version1(plan) => {
+            Box::new(smaller_plans(plan).map(scenario::Plan::Version1))
+        }
+        scenario::Plan::Guarantees(plan) => {
+            let fewer = without_acts(plan).chain(without_idle_clients(plan));
+            Box::new(fewer.map(scenario::Plan::Guarantees))
+        }
+    }
+}
+
+fn without_acts(plan: &guarantees::Plan) -> impl Iterator<Item = guarantees::Plan> {
+    spans(plan.acts.len()).map(|span| {
+        let mut smaller = plan.clone();
+        smaller.acts.drain(span);
+        smaller
+    })
+}
+
+/// Without the last client: the others keep their numbers.
+fn without_idle_clients(plan: &guarantees::Plan) -> impl Iterator<Item = guarantees::Plan> {
+    let mut smaller = plan.clone();
+    let last = smaller.clients.pop().map(|_| smaller);
+    last.into_iter()
+}
+
+/// The same for version 1.
 fn smaller_plans(plan: &Plan) -> impl Iterator<Item = Plan> {
     without_faults(plan)
         .chain(without_packet_faults(plan))

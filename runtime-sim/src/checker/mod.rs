@@ -66,6 +66,49 @@ pub enum Invariant {
     Progress,
     /// After the orderly end nobody is connected and nothing is held.
     Drained,
+
+    /// What was confirmed is not lost while the broker lives.
+    Confirmed,
+    /// A message of a producer with a name enters its topic once, over any number of connections.
+    ExactlyOnce,
+    /// A fresh message is never taken for an old one.
+    Fresh,
+    /// A sequence names one message of its topic.
+    Sequences,
+    /// What is not settled is handed out again until it is settled, rejected or dead.
+    Redelivery,
+    /// What is settled, or held by a member, is not handed out again.
+    SettledOnce,
+    /// An attempt is counted each time that a message is handed out.
+    Attempts,
+    /// A failure counts against a message that was suspect or named, and against no other.
+    Failures,
+    /// A message that has failed waits before it is handed out again.
+    Backoff,
+    /// A message that has failed often is handed out alone.
+    Alone,
+    /// A consumer holds no more than it has asked for.
+    Prefetch,
+    /// Where one member at a time gets everything, no other has anything.
+    ShareOne,
+    /// What was given up is a dead letter, once, with where it came from.
+    DeadLetters,
+    /// What was taken from a consumer it is told of, before anything else.
+    Revoked,
+    /// Nothing is missing in a group; in a group of one's own, not without a word.
+    Gaps,
+    /// A group is there from the first that joins it to its end.
+    Groups,
+    /// At most one connection has a producer's name.
+    TakeOver,
+    /// A producer that is not read from is told so, and why.
+    ToldWhy,
+    /// Who is silent for two heartbeats is given up, and nobody else.
+    Liveness,
+    /// Who was told to go is handed nothing more.
+    GoAway,
+    /// The clients see nothing that no client should see.
+    Clients,
 }
 
 impl fmt::Display for Invariant {

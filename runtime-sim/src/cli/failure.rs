@@ -1,8 +1,7 @@
 //! What is kept of a seed that breaks a promise.
 
 use super::CliError;
-use message_queue_sim::plan::Plan;
-use message_queue_sim::scenario::{Outcome, Scenario};
+use message_queue_sim::scenario::{Outcome, Plan, Scenario};
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,13 +26,13 @@ impl Failure {
     pub(super) fn new(scenario: Scenario, plan: &Plan, outcome: &Outcome) -> Self {
         Self {
             scenario: scenario.name(),
-            seed: plan.seed,
+            seed: plan.seed(),
             commit: commit(),
             trace_hash: format!("{:016x}", outcome.history.hash()),
             violations: outcome.violations.iter().map(ToString::to_string).collect(),
             replay: format!(
                 "message-queue-sim replay {} --scenario {scenario}",
-                plan.seed
+                plan.seed()
             ),
         }
     }

@@ -1,8 +1,7 @@
 //! Seeds, and where a plan comes from, as they are written on the command line.
 
 use super::CliError;
-use message_queue_sim::plan::Plan;
-use message_queue_sim::scenario::Scenario;
+use message_queue_sim::scenario::{Plan, Scenario};
 use std::convert::Infallible;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -55,7 +54,7 @@ impl Source {
     pub(super) fn plan(&self, scenario: Scenario) -> Result<Plan, CliError> {
         match self {
             Self::Seed(seed) => Ok(scenario.plan(*seed)),
-            Self::File(path) => Ok(Plan::read(path)?),
+            Self::File(path) => Ok(scenario.read(path)?),
         }
     }
 }

@@ -40,12 +40,7 @@ pub(super) fn shrink(args: &ShrinkArgs) -> Result<Verdict, CliError> {
         first.invariant,
         args.runs,
         |plan, runs| {
-            eprintln!(
-                "after {runs} runs: {} faults, {} clients, {} us",
-                plan.faults.len(),
-                plan.clients.len(),
-                plan.duration_us
-            );
+            eprintln!("after {runs} runs: {}", plan.size());
         },
     );
     fs::write(&args.output, smallest.to_json()).map_err(|error| CliError::File {

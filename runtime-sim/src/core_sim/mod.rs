@@ -54,7 +54,7 @@ pub fn run(plan: &Plan, check_invariants: bool) -> (History, Option<Violation>) 
     (history, violation)
 }
 
-fn panic_message(payload: &dyn std::any::Any) -> String {
+pub(crate) fn panic_message(payload: &dyn std::any::Any) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic without a message").to_owned()

@@ -7,6 +7,7 @@ mod validate;
 
 pub use packets::{Direction, PacketFault, PacketFaultKind, Packets};
 pub use validate::PlanError;
+pub(crate) use validate::{read_json, within};
 
 use message_queue_core::{Config, DeliveryMode, Overflow};
 use serde::{Deserialize, Serialize};
@@ -123,7 +124,7 @@ enum DeliveryName {
 /// The names of the overflow policies in a plan.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Overflow", rename_all = "snake_case")]
-enum OverflowName {
+pub(crate) enum OverflowName {
     Drop,
     Block,
     Reject,

@@ -3,6 +3,7 @@
 use super::{Conduct, FaultKind, Micros, PacketFaultKind, Plan, SECOND};
 use message_queue_core::ConfigError;
 use message_queue_core::wire::MAX_FRAME_BODY;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -40,19 +41,23 @@ pub enum PlanError {
     },
 }
 
+/// What is in a file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, PlanError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| PlanError::Unreadable {
+        path: name.clone(),
+        error,
+    })?;
+    serde_json::from_str(&text).map_err(|error| PlanError::Malformed { path: name, error })
+}
+
 impl Plan {
     /// Reads and checks a plan.
     ///
     /// # Errors
     /// If the file cannot be read, holds no plan, or a field is out of its bounds.
     pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| PlanError::Unreadable {
-            path: name.clone(),
-            error,
-        })?;
-        let plan: Self = serde_json::from_str(&text)
-            .map_err(|error| PlanError::Malformed { path: name, error })?;
+        let plan: Self = read_json(path)?;
         plan.check()?;
         Ok(plan)
     }
@@ -161,7 +166,12 @@ impl FaultKind {
 /// No span in a plan is longer: one hour.
 const LONGEST: Micros = 3600 * SECOND;
 
-fn within(field: &'static str, value: u64, least: u64, most: u64) -> Result<(), PlanError> {
+pub(crate) fn within(
+    field: &'static str,
+    value: u64,
+    least: u64,
+    most: u64,
+) -> Result<(), PlanError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }

@@ -58,6 +58,10 @@ pub fn bugs() -> Vec<Bug> {
     let lists = [
         (Scenario::Core, include_str!("../../planted/core.toml")),
         (Scenario::Full, include_str!("../../planted/driver.toml")),
+        (
+            Scenario::Guarantees,
+            include_str!("../../planted/guarantees.toml"),
+        ),
     ];
     let mut bugs = Vec::new();
     for (scenario, text) in lists {

@@ -1,0 +1,128 @@
+//! Whether a history keeps what version 2 promises.
+//!
+//! The checker is a second, plain account of the same facts: every message of every group, one by one, and every
+//! connection (`state.rs`). It goes through the history once. `consumers.rs` follows what is handed out and
+//! settled, `producers.rs` what is published and confirmed, `connections.rs` who comes and goes; `between.rs` is
+//! what must hold whenever the broker has done what there was to do, and `end.rs` what must be true in the end.
+
+mod between;
+mod connections;
+mod consumers;
+mod end;
+mod producers;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+use super::history::{Event, History};
+use crate::checker::{Invariant, Violation};
+use crate::plan::Micros;
+use state::State;
+
+/// Every promise that the history breaks, the first of each kind, in the order of time.
+pub fn check(history: &History) -> Vec<Violation> {
+    let mut checker = Checker {
+        state: State::new(&history.settings),
+        violations: Vec::new(),
+        at: 0,
+        step: 0,
+    };
+    for record in &history.records {
+        if record.step != checker.step {
+            checker.between_steps();
+        }
+        (checker.at, checker.step) = (record.at, record.step);
+        checker.happened(&record.event);
+    }
+    checker.violations
+}
+
+struct Checker<'a> {
+    state: State<'a>,
+    violations: Vec<Violation>,
+    /// Where in the history it is.
+    at: Micros,
+    step: u64,
+}
+
+impl Checker<'_> {
+    /// Notes a broken promise, unless that one was seen broken before.
+    fn broken(&mut self, invariant: Invariant, detail: impl FnOnce() -> String) {
+        if self.violations.iter().any(|it| it.invariant == invariant) {
+            return;
+        }
+        self.violations.push(Violation {
+            invariant,
+            at: self.at,
+            step: self.step,
+            detail: detail(),
+        });
+    }
+
+    /// Notes a broken promise unless `holds`.
+    fn must(&mut self, holds: bool, invariant: Invariant, detail: impl FnOnce() -> String) {
+        if !holds {
+            self.broken(invariant, detail);
+        }
+    }
+
+    fn happened(&mut self, event: &Event) {
+        match event {
+            Event::Connected { conn, asked, .. } => self.connected(*conn, asked),
+            Event::Given {
+                client,
+                topic,
+                named,
+                bodies,
+            } => self.given(*client, topic, *named, bodies),
+            Event::Safe { bodies, .. } => self.safe(bodies),
+            Event::NotTaken { bodies, .. } => self.not_taken(bodies),
+            Event::Forgot { client } => self.forgot(*client),
+            Event::Complaint { client, text } => {
+                self.broken(Invariant::Clients, || format!("client {client}: {text}"));
+            }
+            Event::Read { conn } => self.read(*conn),
+            Event::Published { conn, bodies } => {
+                self.read(*conn);
+                self.published(*conn, bodies.len() as u64);
+            }
+            Event::Heard { conn, control } => {
+                self.read(*conn);
+                self.heard(*conn, control);
+            }
+            Event::Ended { conn } => self.state.conn(*conn).has_ended = true,
+            Event::Accepted { conn, answer } => self.accepted(*conn, answer),
+            Event::WriteStarted { conn } => self.write_started(*conn),
+            Event::Told { conn, control } => self.told(*conn, control),
+            Event::HandedOut { conn, body } => self.handed_out(*conn, body),
+            Event::WriteDone { conn } => self.state.conn(*conn).is_busy = false,
+            Event::Paused { conn } => self.paused(*conn, true),
+            Event::Resumed { conn } => self.paused(*conn, false),
+            Event::Closed { conn, reason } => self.closed(*conn, *reason),
+            Event::Sealed { conn, unwritten } => self.sealed(*conn, *unwritten),
+            Event::Dropped {
+                own,
+                reason,
+                messages,
+            } => self.dropped(*own, *reason, *messages),
+            Event::Time => self.time(),
+            Event::Deleting { .. } => self.state.is_deleting = true,
+            Event::Deleted {
+                topic,
+                group,
+                existed,
+            } => self.deleted(topic, group, *existed),
+            Event::Healed => {}
+            Event::Settled {
+                held_bytes,
+                unfinished,
+            } => self.settled(*held_bytes, *unfinished),
+            Event::Draining => self.state.drain_began = Some(self.at),
+            Event::Over {
+                held_bytes,
+                is_drained,
+            } => self.over(*held_bytes, *is_drained),
+        }
+    }
+}

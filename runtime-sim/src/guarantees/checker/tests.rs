@@ -1,0 +1,306 @@
+//! Histories of real runs that kept every promise, each changed in one place so that one is broken.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "each looks for one kind of event"
+)]
+
+use super::check;
+use crate::checker::Invariant;
+use crate::guarantees::history::{Asked, Event, Record};
+use crate::guarantees::plan::Plan;
+use crate::guarantees::run;
+use message_queue_core::wire::control::{Control, Outcome};
+use message_queue_core::{CloseReason, DropReason};
+use std::collections::BTreeSet;
+
+/// Changes the first event that `change` has something to change in. Returns what is broken then.
+fn changed(mut change: impl FnMut(&mut Event) -> bool) -> BTreeSet<Invariant> {
+    tampered(|records| records.iter_mut().any(|record| change(&mut record.event)))
+}
+
+/// Takes out the first event of its kind.
+fn without(is_it: impl Fn(&Event) -> bool) -> BTreeSet<Invariant> {
+    tampered(|records| {
+        let place = records.iter().position(|record| is_it(&record.event));
+        place.map(|place| records.remove(place)).is_some()
+    })
+}
+
+fn tampered(mut tamper: impl FnMut(&mut Vec<Record>) -> bool) -> BTreeSet<Invariant> {
+    for seed in 0..300 {
+        let (mut history, stopped_by) = run(&Plan::of_seed(seed), false);
+        assert_eq!(stopped_by, None, "seed {seed}");
+        assert_eq!(check(&history), [], "seed {seed}");
+        if tamper(&mut history.records) {
+            let broken = check(&history);
+            return broken.into_iter().map(|it| it.invariant).collect();
+        }
+    }
+    panic!("nothing to change in any seed");
+}
+
+/// Whether changing the first event that `change` has something to change in breaks a promise, in some run: not
+/// each such event is one that matters.
+fn some_change_breaks(invariant: Invariant, change: impl Fn(&mut Event) -> bool) -> bool {
+    (0..100).any(|seed| {
+        let (mut history, _) = run(&Plan::of_seed(seed), false);
+        let mut records = history.records.iter_mut();
+        let is_changed = records.any(|record| change(&mut record.event));
+        is_changed && check(&history).iter().any(|it| it.invariant == invariant)
+    })
+}
+
+fn told(event: &Event) -> Option<&Control> {
+    match event {
+        Event::Told { control, .. } => Some(control),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_message_that_nobody_sent() {
+    let broken = changed(|event| match event {
+        Event::HandedOut { body, .. } => {
+            body.push('?');
+            true
+        }
+        _ => false,
+    });
+    assert!(broken.contains(&Invariant::Published), "{broken:?}");
+}
+
+#[test]
+fn a_message_of_a_named_producer_twice() {
+    let mut before: Option<String> = None;
+    let mut named = BTreeSet::new();
+    let broken = changed(|event| match event {
+        Event::Given {
+            named: true,
+            bodies,
+            ..
+        } => {
+            named.extend(bodies.iter().cloned());
+            false
+        }
+        Event::HandedOut { body, .. } if named.contains(body) => match &before {
+            Some(first) if first != body => {
+                body.clone_from(first);
+                true
+            }
+            Some(_) => false,
+            None => {
+                before = Some(body.clone());
+                false
+            }
+        },
+        _ => false,
+    });
+    assert!(broken.contains(&Invariant::ExactlyOnce), "{broken:?}");
+}
+
+#[test]
+fn a_confirmed_message_that_never_comes() {
+    let broken = tampered(|records| {
+        let safe = records.iter().find_map(|record| match &record.event {
+            Event::Safe { bodies, .. } => bodies.last().cloned(),
+            _ => None,
+        });
+        let settled = |record: &Record| matches!(record.event, Event::Settled { .. });
+        let Some(safe) = safe.filter(|_| records.iter().any(settled)) else {
+            return false;
+        };
+        let before = records.len();
+        let is_it = |event: &Event| matches!(event, Event::HandedOut { body, .. } if *body == safe);
+        records.retain(|record| !is_it(&record.event));
+        records.len() < before
+    });
+    assert!(broken.contains(&Invariant::Confirmed), "{broken:?}");
+}
+
+#[test]
+fn something_that_is_dropped() {
+    let broken = tampered(|records| {
+        let (at, step) = (records[0].at, records[0].step);
+        let event = Event::Dropped {
+            own: false,
+            reason: DropReason::BacklogMessages,
+            messages: 1,
+        };
+        records.insert(1, Record { at, step, event });
+        true
+    });
+    assert_eq!(broken, BTreeSet::from([Invariant::Confirmed]));
+}
+
+#[test]
+fn a_fresh_message_that_is_taken_for_an_old_one() {
+    let broken = changed(|event| match event {
+        Event::Accepted { answer, .. } if answer.resumed == Some(false) => {
+            answer.resumed = Some(true);
+            true
+        }
+        _ => false,
+    });
+    assert!(broken.contains(&Invariant::Fresh), "{broken:?}");
+}
+
+#[test]
+fn an_attempt_that_is_not_counted() {
+    let broken = changed(|event| match event {
+        Event::Told {
+            control: Control::Run { attempt, .. },
+            ..
+        } if *attempt > 1 => {
+            *attempt -= 1;
+            true
+        }
+        _ => false,
+    });
+    assert!(broken.contains(&Invariant::Attempts), "{broken:?}");
+}
+
+#[test]
+fn a_hole_in_a_group() {
+    let broken = changed(|event| match event {
+        Event::Told {
+            control: Control::Run {
+                first, attempt: 1, ..
+            },
+            ..
+        } if *first > 1 => {
+            *first += 1;
+            true
+        }
+        _ => false,
+    });
+    assert!(broken.contains(&Invariant::Gaps), "{broken:?}");
+    let broken = without(|event| matches!(told(event), Some(Control::Gap(..))));
+    assert!(broken.contains(&Invariant::Gaps), "{broken:?}");
+}
+
+#[test]
+fn a_failure_too_many() {
+    let broken = changed(|event| match event {
+        Event::Told {
+            control: Control::Origin(origin),
+            ..
+        } => {
+            origin.failures += 1;
+            true
+        }
+        _ => false,
+    });
+    assert_eq!(broken, BTreeSet::from([Invariant::Failures]));
+}
+
+#[test]
+fn a_message_that_comes_too_soon_after_a_failure() {
+    let much_longer = |event: &mut Event| match event {
+        Event::Heard {
+            control:
+                Control::Settle {
+                    outcome: Outcome::Failed,
+                    delay_ms,
+                    ..
+                },
+            ..
+        } => {
+            *delay_ms = 3_600_000;
+            true
+        }
+        _ => false,
+    };
+    assert!(some_change_breaks(Invariant::Backoff, much_longer));
+}
+
+#[test]
+fn a_message_that_is_settled_and_comes_again() {
+    let broken = changed(|event| match event {
+        Event::Heard {
+            control: Control::Settle { outcome, .. },
+            ..
+        } if *outcome == Outcome::Return => {
+            *outcome = Outcome::Done;
+            true
+        }
+        _ => false,
+    });
+    assert!(broken.contains(&Invariant::SettledOnce), "{broken:?}");
+}
+
+#[test]
+fn a_message_that_is_not_settled_and_does_not_come_again() {
+    let broken = without(|event| {
+        matches!(
+            event,
+            Event::Heard {
+                control: Control::Settle {
+                    outcome: Outcome::Done,
+                    ..
+                },
+                ..
+            }
+        )
+    });
+    let fits = [
+        Invariant::Redelivery,
+        Invariant::Prefetch,
+        Invariant::NoStarvation,
+    ];
+    assert!(fits.iter().any(|it| broken.contains(it)), "{broken:?}");
+}
+
+#[test]
+fn more_than_a_consumer_has_asked_for() {
+    let nothing = |event: &mut Event| match event {
+        Event::Connected {
+            asked: Asked::ToReceive { consumer, .. },
+            ..
+        } => {
+            consumer.prefetch = 0;
+            true
+        }
+        _ => false,
+    };
+    assert!(some_change_breaks(Invariant::Prefetch, nothing));
+}
+
+#[test]
+fn things_that_are_not_told() {
+    let broken = without(|event| matches!(told(event), Some(Control::Revoked { .. })));
+    assert!(broken.contains(&Invariant::Revoked), "{broken:?}");
+    let is_why =
+        |event: &Event| matches!(told(event), Some(Control::Blocked { blocked: true, .. }));
+    let broken = without(is_why);
+    assert!(broken.contains(&Invariant::ToldWhy), "{broken:?}");
+}
+
+#[test]
+fn connections_that_end_too_late_or_for_no_reason() {
+    let closed_for = |event: &Event, why: CloseReason| matches!(event, Event::Closed { reason, .. } if *reason == why);
+    let broken = without(|event| closed_for(event, CloseReason::TakenOver));
+    assert!(broken.contains(&Invariant::TakeOver), "{broken:?}");
+    let broken = without(|event| closed_for(event, CloseReason::HeartbeatTimeout));
+    assert!(broken.contains(&Invariant::Liveness), "{broken:?}");
+    let broken = changed(|event| match event {
+        Event::Closed { reason, .. } if *reason == CloseReason::PeerReset => {
+            *reason = CloseReason::TooManyConsumers;
+            true
+        }
+        _ => false,
+    });
+    assert!(broken.contains(&Invariant::CloseReason), "{broken:?}");
+}
+
+#[test]
+fn something_that_is_left_over() {
+    let broken = changed(|event| match event {
+        Event::Over { held_bytes, .. } => {
+            *held_bytes = 1;
+            true
+        }
+        _ => false,
+    });
+    assert_eq!(broken, BTreeSet::from([Invariant::Drained]));
+}

@@ -1,0 +1,416 @@
+//! What happened in a run: all that the checker sees.
+
+use super::plan::{Consumer, Settings};
+use crate::history::hash_of;
+use crate::plan::Micros;
+use message_queue_core::wire::control::{Control, Range};
+use message_queue_core::wire::handshake::Accepted;
+use message_queue_core::{CloseReason, ConnId, DropReason};
+use std::fmt;
+
+/// A run, as it was seen.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The settings that the broker had.
+    pub settings: Settings,
+    /// What happened, in order.
+    pub records: Vec<Record>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// When.
+    pub at: Micros,
+    /// In which step: one call of the broker and all that came of it.
+    pub step: u64,
+    /// What.
+    pub event: Event,
+}
+
+/// What a client asks for when it connects.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// To send.
+    ToSend {
+        /// Where.
+        topic: String,
+        /// Its name and the life that it leads under it.
+        life: Option<(String, String)>,
+    },
+    /// To receive.
+    ToReceive {
+        /// As it is in the plan, but for what it has said since.
+        consumer: Consumer,
+        /// The name of its group.
+        group: String,
+    },
+}
+
+/// What can happen.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A client connected.
+    Connected {
+        /// Its connection.
+        conn: ConnId,
+        /// Its number.
+        client: usize,
+        /// What it will ask for.
+        asked: Asked,
+    },
+    /// An application gave messages to its producer.
+    Given {
+        /// The producer's number.
+        client: usize,
+        /// Their topic.
+        topic: String,
+        /// Whether the producer has a name.
+        named: bool,
+        /// The messages.
+        bodies: Vec<String>,
+    },
+    /// An application was told that messages are safe.
+    Safe {
+        /// The producer's number.
+        client: usize,
+        /// The messages.
+        bodies: Vec<String>,
+    },
+    /// An application was told that messages were not taken.
+    NotTaken {
+        /// The producer's number.
+        client: usize,
+        /// The messages.
+        bodies: Vec<String>,
+    },
+    /// An application forgot everything: what it was not told of is nobody's business any more.
+    Forgot {
+        /// The producer's number.
+        client: usize,
+    },
+    /// A client saw what no client should see.
+    Complaint {
+        /// Its number.
+        client: usize,
+        /// What.
+        text: String,
+    },
+
+    /// The broker read something.
+    Read {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The broker was given messages.
+    Published {
+        /// The producer's connection.
+        conn: ConnId,
+        /// The messages.
+        bodies: Vec<String>,
+    },
+    /// The broker was given a control frame.
+    Heard {
+        /// The connection.
+        conn: ConnId,
+        /// The frame.
+        control: Control,
+    },
+    /// The broker saw the end of a connection.
+    Ended {
+        /// The connection.
+        conn: ConnId,
+    },
+
+    /// The broker accepted a connection.
+    Accepted {
+        /// The connection.
+        conn: ConnId,
+        /// Its answer.
+        answer: Accepted,
+    },
+    /// The broker began to write.
+    WriteStarted {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// A control frame of that write.
+    Told {
+        /// The connection.
+        conn: ConnId,
+        /// The frame.
+        control: Control,
+    },
+    /// A message of that write.
+    HandedOut {
+        /// The connection.
+        conn: ConnId,
+        /// The message.
+        body: String,
+    },
+    /// The socket has taken all of the write.
+    WriteDone {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The broker does not read from a producer any more.
+    Paused {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The broker reads from a producer again.
+    Resumed {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The broker closed a connection.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The socket of a closed connection takes nothing more.
+    Sealed {
+        /// The connection.
+        conn: ConnId,
+        /// How many messages of the last write it has not taken whole.
+        unwritten: usize,
+    },
+    /// The broker dropped messages.
+    Dropped {
+        /// Whether a consumer's own group lost them.
+        own: bool,
+        /// Why.
+        reason: DropReason,
+        /// How many.
+        messages: u64,
+    },
+
+    /// The broker was told the time.
+    Time,
+    /// The operator ends a group.
+    Deleting {
+        /// The topic.
+        topic: String,
+        /// The group.
+        group: String,
+    },
+    /// It is gone; or there was none.
+    Deleted {
+        /// The topic.
+        topic: String,
+        /// The group.
+        group: String,
+        /// Whether there was one.
+        existed: bool,
+    },
+    /// From now on everything goes well.
+    Healed,
+    /// All that was sent has come to its end; or the time for that is over.
+    Settled {
+        /// The bytes that the broker holds.
+        held_bytes: usize,
+        /// Producers that still have something unconfirmed.
+        unfinished: usize,
+    },
+    /// The broker was told to come to an orderly end.
+    Draining,
+    /// The run is over.
+    Over {
+        /// The bytes that the broker holds.
+        held_bytes: usize,
+        /// Whether the orderly end is over, as the broker says.
+        is_drained: bool,
+    },
+}
+
+impl History {
+    /// A number that is the same for the same history, and in practice only for that.
+    pub fn hash(&self) -> u64 {
+        hash_of(&self.records)
+    }
+}
+
+/// A history as a trace for people: one line for each record.
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for record in &self.records {
+            writeln!(f, "{record}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, micros) = (self.at / 1_000_000, self.at % 1_000_000);
+        write!(f, "{seconds:3}.{micros:06} {:6} {}", self.step, self.event)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected {
+                conn,
+                client,
+                asked,
+            } => match asked {
+                Asked::ToSend { topic, life } => {
+                    write!(f, "client {client} connects as {conn}, to send to {topic}")?;
+                    match life {
+                        Some((name, session)) => write!(f, " as {name}, session {session}"),
+                        None => Ok(()),
+                    }
+                }
+                Asked::ToReceive { consumer, group } => {
+                    let topic = &consumer.topic;
+                    write!(f, "client {client} connects as {conn}, to {topic} {group}")?;
+                    let (most, workers) = (consumer.prefetch, consumer.workers);
+                    write!(f, ", ack={}, prefetch={most}", u8::from(consumer.ack))?;
+                    write!(f, ", {} B, workers={workers}", consumer.prefetch_bytes)?;
+                    f.write_str(if consumer.share_one {
+                        ", share=one"
+                    } else {
+                        ""
+                    })
+                }
+            },
+            Self::Given {
+                client,
+                topic,
+                bodies,
+                ..
+            } => write!(f, "client {client} is to send to {topic}: {}", List(bodies)),
+            Self::Safe { client, bodies } => {
+                write!(f, "client {client} hears: safe: {}", List(bodies))
+            }
+            Self::NotTaken { client, bodies } => {
+                write!(f, "client {client} hears: not taken: {}", List(bodies))
+            }
+            Self::Forgot { client } => write!(f, "client {client} forgets everything"),
+            Self::Complaint { client, text } => write!(f, "client {client} COMPLAINS: {text}"),
+            Self::Read { conn } => write!(f, "  {conn} ─▶ some bytes"),
+            Self::Published { conn, bodies } => write!(f, "  {conn} ─▶ {}", List(bodies)),
+            Self::Heard { conn, control } => write!(f, "  {conn} ─▶ {}", Frame(control)),
+            Self::Ended { conn } => write!(f, "  {conn} ─▶ end"),
+            Self::Accepted { conn, answer } => {
+                write!(f, "  {conn} ◀─ OK")?;
+                if let (Some(accepted), Some(resumed)) = (answer.accepted, answer.resumed) {
+                    let resumed = u8::from(resumed);
+                    write!(f, " accepted={accepted} resumed={resumed}")?;
+                }
+                if let Some(created) = answer.created {
+                    write!(f, " created={}", u8::from(created))?;
+                }
+                Ok(())
+            }
+            Self::WriteStarted { conn } => write!(f, "  {conn} ◀─ a write"),
+            Self::Told { conn, control } => write!(f, "  {conn} ◀─ {}", Frame(control)),
+            Self::HandedOut { conn, body } => write!(f, "  {conn} ◀─ {body}"),
+            Self::WriteDone { conn } => write!(f, "  {conn} has taken the write"),
+            Self::Paused { conn } => write!(f, "broker: {conn} is not read from"),
+            Self::Resumed { conn } => write!(f, "broker: {conn} is read from again"),
+            Self::Closed { conn, reason } => write!(f, "broker: {conn} closed: {reason}"),
+            Self::Sealed { conn, unwritten: 0 } => write!(f, "  {conn} is sealed"),
+            Self::Sealed { conn, unwritten } => {
+                write!(f, "  {conn} is sealed, {unwritten} messages not written")
+            }
+            Self::Dropped {
+                own,
+                reason,
+                messages,
+            } => {
+                let whose = if *own { "own group" } else { "group" };
+                write!(f, "broker: {messages} LOST by a {whose}: {reason}")
+            }
+            Self::Time => f.write_str("time"),
+            Self::Deleting { topic, group } => write!(f, "operator: delete {topic} {group}"),
+            Self::Deleted {
+                topic,
+                group,
+                existed,
+            } => {
+                let what = if *existed { "is gone" } else { "was not there" };
+                write!(f, "operator: {topic} {group} {what}")
+            }
+            Self::Healed => f.write_str("HEALED"),
+            Self::Settled {
+                held_bytes,
+                unfinished,
+            } => {
+                write!(f, "SETTLED: {held_bytes} B held, {unfinished} unfinished")
+            }
+            Self::Draining => f.write_str("DRAINING"),
+            Self::Over {
+                held_bytes,
+                is_drained,
+            } => {
+                write!(f, "OVER: {held_bytes} B held, drained: {is_drained}")
+            }
+        }
+    }
+}
+
+/// Messages, by their beginnings.
+struct List<'a>(&'a [String]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, body) in self.0.iter().enumerate() {
+            let name = body.trim_end_matches('x');
+            write!(f, "{}{name}", if place == 0 { "" } else { " " })?;
+        }
+        Ok(())
+    }
+}
+
+/// A control frame, in short.
+struct Frame<'a>(&'a Control);
+
+impl fmt::Display for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Control::Run { first, attempt, .. } => write!(f, "RUN {first}, attempt {attempt}"),
+            Control::Topic(name) => write!(f, "TOPIC {name}"),
+            Control::Confirmed { position, .. } => write!(f, "CONFIRMED {position}"),
+            Control::Refused(range, reason) => {
+                write!(f, "REFUSED {} {}", Ranges(&[*range]), reason.code)
+            }
+            Control::Settle {
+                outcome,
+                delay_ms,
+                ranges,
+            } => write!(f, "SETTLE {outcome:?} {} +{delay_ms} ms", Ranges(ranges)),
+            Control::Revoked { ranges, .. } => write!(f, "REVOKED {}", Ranges(ranges)),
+            Control::Gap(range, _) => write!(f, "GAP {}", Ranges(&[*range])),
+            Control::Credit { messages, bytes } => write!(f, "CREDIT {messages}, {bytes} B"),
+            Control::Blocked { blocked, text } => write!(f, "BLOCKED {blocked} {text}"),
+            Control::Error(reason) => write!(f, "ERROR {}", reason.code),
+            Control::Origin(origin) => write!(
+                f,
+                "ORIGIN {} {} {}: {} failures, {}",
+                origin.topic, origin.group, origin.sequence, origin.failures, origin.reason
+            ),
+            other @ (Control::Ping(_)
+            | Control::Pong(..)
+            | Control::Flush(_)
+            | Control::Flushed(_)
+            | Control::GoAway { .. }
+            | Control::Bye) => write!(f, "{other:?}"),
+        }
+    }
+}
+
+struct Ranges<'a>(&'a [Range]);
+
+impl fmt::Display for Ranges<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, range) in self.0.iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            write!(f, "{comma}{}-{}", range.from, range.to)?;
+        }
+        Ok(())
+    }
+}

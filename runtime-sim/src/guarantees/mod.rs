@@ -1,0 +1,44 @@
+//! What version 2 promises, put to the test: the core and its clients of version 2, over links that deliver late, in
+//! pieces of any size, and break anywhere.
+//!
+//! ```text
+//! seed ─▶ Plan ─▶ World ─▶ History ─▶ check ─▶ violations
+//!         plan/   world/   history    checker/
+//! ```
+//!
+//! A seed expands into a [`Plan`]: settings, clients, and a list of acts, each with the number that its own small
+//! choices are drawn from. So a run is a function of its plan alone, and an act can be left out without changing the
+//! others. The world carries the acts out; then everything goes well until all is done, or the broker is drained in
+//! the middle of it. What went into the broker and came out of it is the [`History`], which is all that the checker
+//! sees.
+
+mod checker;
+mod history;
+mod plan;
+mod world;
+
+pub use checker::check;
+pub use history::{Asked, Event, History, Record};
+pub use plan::{Act, Client, Consumer, Deed, Ending, Plan, Producer, Settings, WhichGroup};
+
+use crate::checker::{Invariant, Violation};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use world::World;
+
+/// Carries out a plan. Returns what happened, and what made it stop if it did not come to its end.
+pub fn run(plan: &Plan, check_invariants: bool) -> (History, Option<Violation>) {
+    let mut world = World::new(plan, check_invariants);
+    // A bug in the core may be a panic. What was recorded up to then is what is worth seeing.
+    let panic = catch_unwind(AssertUnwindSafe(|| world.play())).err();
+    let violation = panic.map(|payload| Violation {
+        invariant: if world.is_checking() {
+            Invariant::Internal
+        } else {
+            Invariant::NoPanic
+        },
+        at: world.at(),
+        step: world.step(),
+        detail: crate::core_sim::panic_message(payload.as_ref()),
+    });
+    (world.into_history(), violation)
+}

@@ -1,0 +1,108 @@
+//! A connection between the broker and a client: bytes on their way, in both directions.
+
+use message_queue_core::wire::{Decoder, DecoderConfig, FrameReader, Write, control::Link as Way};
+use message_queue_core::{CloseReason, ConnId};
+use std::collections::VecDeque;
+
+pub(super) struct Link {
+    pub(super) conn: ConnId,
+    /// The client's number.
+    pub(super) client: usize,
+    /// Whether its client has given it up, and the broker has not heard of that.
+    pub(super) is_given_up: bool,
+    /// Whether the broker has read what it is.
+    pub(super) is_introduced: bool,
+    /// What the client has written and the broker has not read.
+    pub(super) to_broker: VecDeque<u8>,
+    /// What the broker's socket has taken and the client has not read.
+    pub(super) to_client: VecDeque<u8>,
+    pub(super) decoder: Decoder,
+    /// Whether the broker chose not to read from it.
+    pub(super) is_paused: bool,
+    /// The write in flight, and how much of it the socket has taken.
+    write: Option<(Vec<u8>, usize)>,
+    /// How many bytes the socket has taken in all.
+    pub(super) written: u64,
+    /// What the broker has written, taken apart for the history.
+    pub(super) told: FrameReader,
+    pub(super) closed: Option<CloseReason>,
+    /// The client has ended its side.
+    pub(super) is_ending: bool,
+    pub(super) end_was_read: bool,
+}
+
+impl Link {
+    pub(super) fn new(conn: ConnId, client: usize, way: Way, read_bytes: usize) -> Self {
+        Self {
+            conn,
+            client,
+            is_given_up: false,
+            is_introduced: false,
+            to_broker: VecDeque::new(),
+            to_client: VecDeque::new(),
+            decoder: Decoder::new(DecoderConfig {
+                read_bytes,
+                ..DecoderConfig::default()
+            }),
+            is_paused: false,
+            write: None,
+            written: 0,
+            told: FrameReader::new(way, 1 << 16),
+            closed: None,
+            is_ending: false,
+            end_was_read: false,
+        }
+    }
+
+    /// Whether a write is in flight.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.write.is_some()
+    }
+
+    /// The broker asks for a write. Returns its bytes.
+    pub(super) fn start(&mut self, write: &Write) -> Vec<u8> {
+        let pieces = write.pieces().iter();
+        let bytes: Vec<u8> = pieces.flat_map(|piece| piece.as_bytes().to_vec()).collect();
+        self.write = Some((bytes.clone(), 0));
+        bytes
+    }
+
+    /// The socket takes up to so many bytes of the write in flight. Returns what it has taken in all, if it took
+    /// any.
+    pub(super) fn take(&mut self, most: usize) -> Option<u64> {
+        let (bytes, taken) = self.write.as_mut()?;
+        let more = most.min(bytes.len() - *taken);
+        if !self.is_given_up {
+            self.to_client.extend(&bytes[*taken..*taken + more]);
+        }
+        *taken += more;
+        if *taken == bytes.len() {
+            self.write = None;
+        }
+        self.written += more as u64;
+        (more > 0).then_some(self.written)
+    }
+
+    /// How many messages of the write in flight the socket has not taken whole.
+    pub(super) fn unwritten(&self) -> usize {
+        let Some((bytes, taken)) = &self.write else {
+            return 0;
+        };
+        // The answer to a role line is a line.
+        let line = bytes.iter().position(|byte| *byte == b'\n');
+        let mut at = match line {
+            Some(end) if bytes.starts_with(b"OK ") => end + 1,
+            Some(_) | None => 0,
+        };
+        let mut unwritten = 0;
+        while let Some(header) = bytes.get(at..at + 4) {
+            let header = header
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+            let end = at + 4 + (header & !(1 << 31)) as usize;
+            unwritten += usize::from(header >> 31 == 0 && end > *taken);
+            at = end;
+        }
+        unwritten
+    }
+}

@@ -1,0 +1,86 @@
+//! Seeds of the simulation of version 2: enough to notice a bug at once; CI runs thousands more.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "most events are not remarkable"
+)]
+
+use message_queue_core::CloseReason;
+use message_queue_core::wire::control::Control;
+use message_queue_sim::guarantees::{Event, Plan, check, run};
+use std::collections::BTreeMap;
+
+#[test]
+fn three_hundred_seeds_keep_every_promise_and_see_everything() {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for seed in 0..300 {
+        let (history, stopped_by) = run(&Plan::of_seed(seed), true);
+        let broken = check(&history).into_iter().chain(stopped_by).next();
+        assert!(
+            broken.is_none(),
+            "message-queue-sim replay {seed} --scenario guarantees: {}",
+            broken.map_or_else(String::new, |it| it.to_string())
+        );
+        for record in &history.records {
+            if let Some(what) = remarkable(&record.event) {
+                *seen.entry(what).or_default() += 1;
+            }
+        }
+    }
+    let all = [
+        "a name taken over",
+        "a heartbeat missed",
+        "a group deleted",
+        "a message lost and told",
+        "a message revoked",
+        "a dead letter",
+        "a later attempt",
+        "a producer blocked",
+        "a producer resumed",
+        "a refusal",
+        "somebody told to go",
+    ];
+    assert_eq!(seen.keys().count(), all.len(), "{seen:?}");
+}
+
+fn remarkable(event: &Event) -> Option<&'static str> {
+    match event {
+        Event::Closed { reason, .. } if *reason == CloseReason::TakenOver => {
+            Some("a name taken over")
+        }
+        Event::Closed { reason, .. } if *reason == CloseReason::HeartbeatTimeout => {
+            Some("a heartbeat missed")
+        }
+        Event::Deleted { existed: true, .. } => Some("a group deleted"),
+        Event::Accepted { answer, .. } if answer.resumed == Some(true) => {
+            Some("a producer resumed")
+        }
+        Event::Told { control, .. } => told(control),
+        _ => None,
+    }
+}
+
+fn told(control: &Control) -> Option<&'static str> {
+    match control {
+        Control::Gap(..) => Some("a message lost and told"),
+        Control::Revoked { .. } => Some("a message revoked"),
+        Control::Origin(_) => Some("a dead letter"),
+        Control::Run { attempt, .. } if *attempt > 1 => Some("a later attempt"),
+        Control::Blocked { blocked: true, .. } => Some("a producer blocked"),
+        Control::Refused(..) => Some("a refusal"),
+        Control::GoAway { .. } => Some("somebody told to go"),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_same_plan_gives_the_same_history() {
+    for seed in 0..10 {
+        let plan = Plan::of_seed(seed);
+        let (first, second) = (run(&plan, true).0, run(&plan, true).0);
+        assert_eq!(first.to_string(), second.to_string(), "seed {seed}");
+        assert_eq!(first.hash(), second.hash(), "seed {seed}");
+    }
+    let hash = |seed| run(&Plan::of_seed(seed), true).0.hash();
+    assert_ne!(hash(1), hash(2));
+}
