@@ -85,7 +85,7 @@ mod tests {
 
     fn header() -> Header {
         Header {
-            program: "0.1.0".to_owned(),
+            program: "0.2.0".to_owned(),
             payloads: Payloads::Hash,
             run: 1_795_437_696_000,
             number: 3,
@@ -98,7 +98,7 @@ mod tests {
         let line = header().to_string();
         assert_eq!(
             line,
-            "message-queue recording format=5 program=0.1.0 payloads=hash run=1795437696000 \
+            "message-queue recording format=5 program=0.2.0 payloads=hash run=1795437696000 \
              file=3 missed=0\n"
         );
         assert_eq!(Header::parse(line.trim_end()), Ok(header()));
@@ -114,11 +114,11 @@ mod tests {
                  alone: replay it with the version that wrote it",
             ),
             (
-                "message-queue recording format=5 program=0.1.0 payloads=half run=1 file=0 missed=0",
+                "message-queue recording format=5 program=0.2.0 payloads=half run=1 file=0 missed=0",
                 "the first line has no valid payloads",
             ),
             (
-                "message-queue recording format=5 program=0.1.0 payloads=full run=1 file=0",
+                "message-queue recording format=5 program=0.2.0 payloads=full run=1 file=0",
                 "the first line has no valid missed",
             ),
         ] {

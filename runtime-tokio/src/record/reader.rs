@@ -172,7 +172,7 @@ mod tests {
     /// The file's bytes, and where each of its three records begins.
     fn recording() -> (Vec<u8>, Vec<usize>) {
         let header = Header {
-            program: "0.1.0".to_owned(),
+            program: "0.2.0".to_owned(),
             payloads: Payloads::Full,
             run: 1,
             number: 0,

@@ -101,7 +101,7 @@ fn what_was_counted_is_shown() {
     let text = text(DeliveryMode::Broadcast);
     let series = series(&text);
     let expected = [
-        ("build_info{version=\"0.1.0\"}", 1.0),
+        ("build_info{version=\"0.2.0\"}", 1.0),
         ("uptime_seconds", 3.5),
         ("received_messages_total", 6.0),
         ("received_bytes_total", 32.0),
