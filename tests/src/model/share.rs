@@ -64,11 +64,10 @@ impl Model {
             return;
         }
         self.deliver(id, &in_flight.messages);
-        if closing {
-            return;
+        if !closing {
+            self.group(id).idle.push(conn);
+            self.share_out(id);
         }
-        self.group(id).idle.push(conn);
-        self.share_out(id);
         self.offer_parked();
     }
 }

@@ -252,3 +252,23 @@ fn a_purge_while_draining_lets_everybody_go() {
         "#
     );
 }
+
+#[test]
+fn what_a_closing_consumers_socket_takes_makes_room_for_who_waits_for_bytes() {
+    assert_trace!(
+        r#"
+        config overflow=block max_connections=4 max_consumers=2 backlog_bytes=1048580 broker_bytes=2097160 write_timeout=0.5s
+        c1 opens
+        c1 sends "CONSUMER\n"
+        c1's socket is sealed late
+        c2 opens
+        c2 sends "PRODUCER\n" frames "a"
+        c3 opens
+        c3 sends "CONSUMER\n"
+        # Two of these are all that the broker may hold.
+        c2 sends frames "b"*1048576
+        0.5s pass
+        c1's socket takes all
+        "#
+    );
+}
