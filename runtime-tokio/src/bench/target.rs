@@ -139,7 +139,8 @@ fn broker_command(command: &mut Command, plan: &Plan) {
         .env("MAX_CONSUMERS", plan.consumers.to_string())
         .env("MAX_CONNECTIONS", connections.to_string());
     if env::var_os("BROKER_BYTES").is_none() {
-        let bytes = BROKER_BYTES.max(plan.consumers * MAX_FRAME);
+        // For each consumer one read on its way, and one that waits.
+        let bytes = BROKER_BYTES.max(2 * plan.consumers * MAX_FRAME);
         command.env("BROKER_BYTES", bytes.to_string());
     }
 }

@@ -193,7 +193,10 @@ pub static SETTINGS: &[Setting] = &[
              counts from 16 KiB on. When the bytes run short, the producer with the largest \
              unfinished message is disconnected, unless all unfinished messages together take no more \
              than an eighth of this, or one largest message. There is always room for one largest \
-             message (with OVERFLOW=block, for each consumer), even beyond this bound.",
+             message (with OVERFLOW=block, for each consumer), even beyond this bound. In broadcast mode what \
+             is on its way counts for each consumer, too: with OVERFLOW=block and hundreds of \
+             consumers, two READ_BYTES for each of them let reads pass whole (measured with 1,000 \
+             consumers: 3 times the rate).",
         ),
         secret: false,
     },

@@ -28,7 +28,8 @@ impl Ours {
             Delivery::Queue => "queue",
         };
         let overflow = if job.drops { "drop" } else { "block" };
-        let broker_bytes = BROKER_BYTES.max(consumers * MAX_FRAME);
+        // For each consumer one read on its way, and one that waits.
+        let broker_bytes = BROKER_BYTES.max(2 * consumers * MAX_FRAME);
         let (consumers, broker_bytes) = (consumers.to_string(), broker_bytes.to_string());
         let mut settings = vec![
             ("DELIVERY_MODE", delivery),
