@@ -67,7 +67,7 @@ const CASES: [Case; 14] = [
         "acknowledged by one of 4",
         1,
         Work::Acked(Queue, 4, 0),
-        23.0,
+        14.0,
     ),
     case(
         "likewise beside 1000 topics",
