@@ -55,6 +55,15 @@ impl Job {
         }
     }
 
+    /// So many consumers, and messages of so many bytes.
+    pub(crate) const fn of((delivery, consumers, size): (Delivery, usize, usize)) -> Self {
+        Self {
+            consumers,
+            size,
+            ..Self::new(delivery)
+        }
+    }
+
     /// How many consumers are to receive each message.
     pub(crate) const fn copies(&self) -> u64 {
         match self.delivery {

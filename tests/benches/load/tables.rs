@@ -59,12 +59,7 @@ pub(crate) fn peers(seconds: f64, rounds: usize) {
     let time = Duration::from_secs_f64(seconds);
     let peers = Peers::find();
     peers.head(["NATS", "Redis"]);
-    for (delivery, consumers, size) in JOBS {
-        let job = Job {
-            consumers,
-            size,
-            ..Job::new(delivery)
-        };
+    for job in JOBS.map(Job::of) {
         peers.row(
             &job,
             rounds,
@@ -80,12 +75,7 @@ pub(crate) fn acked(seconds: f64, rounds: usize) {
     let time = Duration::from_secs_f64(seconds);
     let peers = Peers::find();
     peers.head(["JetStream", "Redis streams"]);
-    for (delivery, consumers, size) in acked::JOBS {
-        let job = Job {
-            consumers,
-            size,
-            ..Job::new(delivery)
-        };
+    for job in acked::JOBS.map(Job::of) {
         peers.row(
             &job,
             rounds,
