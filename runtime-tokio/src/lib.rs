@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `serve/` | the path of a byte: sockets, connections, and the core behind a lock. [`Server`] runs a broker; its [`Handle`] observes it and shuts it down |
+//! | [`access`] | who is at the other end of a connection: TLS and certificates |
 //! | [`client`] | the client library: producers and consumers |
 //! | [`record`] | the flight recorder, which records every input and output of the core |
 //! | `operate/` | what an operator sees: log, metrics, HTTP port, signals, systemd |
@@ -19,6 +20,7 @@
 // What cannot be said must not end the work: `println!` and `eprintln!` panic. See `cli/say.rs`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod access;
 #[cfg(feature = "cli")]
 pub mod bench;
 #[cfg(feature = "cli")]

@@ -1,5 +1,6 @@
 //! Where connections come from: the one seam between the driver and the network.
 
+use crate::access::tls::PeerCertificate;
 use socket2::{SockRef, TcpKeepalive};
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -41,6 +42,11 @@ pub trait Listener: Send + 'static {
 
     /// What there is to read, without reading it. None where a network cannot tell.
     fn unread(_stream: &mut Self::Stream) -> Option<Unread> {
+        None
+    }
+
+    /// The certificate by which the peer has shown who it is, verified. None if it has shown none.
+    fn certificate(_stream: &Self::Stream) -> Option<PeerCertificate> {
         None
     }
 }

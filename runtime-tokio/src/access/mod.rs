@@ -1,0 +1,3 @@
+//! Who is at the other end of a connection.
+
+pub mod tls;
