@@ -124,6 +124,10 @@ pub enum CloseReason {
     TakenOver,
     /// Nothing was heard of the peer for twice its heartbeat.
     HeartbeatTimeout,
+    /// It could not show who it is, or can no more.
+    Unauthorized,
+    /// It has no right to do what it asked for, or no more.
+    Forbidden,
 }
 
 impl CloseReason {
@@ -131,7 +135,7 @@ impl CloseReason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::PeerClosed,
         Self::PeerReset,
         Self::Protocol(ProtocolError::UnknownRole(FirstBytes::NONE)),
@@ -162,6 +166,8 @@ impl CloseReason {
         Self::NoHistory,
         Self::TakenOver,
         Self::HeartbeatTimeout,
+        Self::Unauthorized,
+        Self::Forbidden,
     ];
 
     /// A small number for this reason, below [`COUNT`](Self::COUNT).
@@ -197,6 +203,8 @@ impl CloseReason {
             Self::NoHistory => 27,
             Self::TakenOver => 28,
             Self::HeartbeatTimeout => 29,
+            Self::Unauthorized => 30,
+            Self::Forbidden => 31,
         }
     }
 
@@ -235,6 +243,8 @@ impl CloseReason {
             Self::NoHistory => "no_history",
             Self::TakenOver => "taken_over",
             Self::HeartbeatTimeout => "heartbeat_timeout",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
         }
     }
 
@@ -272,6 +282,8 @@ impl CloseReason {
             Self::NoHistory => "from: the topic does not keep that",
             Self::TakenOver => "a producer of the same name has come",
             Self::HeartbeatTimeout => "nothing came from you for twice the heartbeat",
+            Self::Unauthorized => "the broker does not know who you are, or not any more",
+            Self::Forbidden => "you have no right to that",
             Self::PeerClosed | Self::PeerReset => "you ended the connection",
         };
         text.into()
@@ -319,6 +331,8 @@ pub(crate) enum NotTaken {
     UnknownTopic,
     /// There are as many topics as there may be.
     TooManyTopics,
+    /// The producer has no right to send there.
+    Forbidden,
 }
 
 impl NotTaken {
@@ -328,6 +342,7 @@ impl NotTaken {
             Self::Full => "full",
             Self::UnknownTopic => "unknown_topic",
             Self::TooManyTopics => "too_many_topics",
+            Self::Forbidden => "forbidden",
         }
     }
 
@@ -335,7 +350,9 @@ impl NotTaken {
     pub(crate) fn explanation(self) -> String {
         match self {
             Self::Full => "a group of the topic has no room".into(),
-            Self::UnknownTopic | Self::TooManyTopics => CloseReason::from(self).explanation(),
+            Self::UnknownTopic | Self::TooManyTopics | Self::Forbidden => {
+                CloseReason::from(self).explanation()
+            }
         }
     }
 }
@@ -346,6 +363,7 @@ impl From<NotTaken> for CloseReason {
         match not_taken {
             NotTaken::Full | NotTaken::TooManyTopics => Self::TooManyTopics,
             NotTaken::UnknownTopic => Self::UnknownTopic,
+            NotTaken::Forbidden => Self::Forbidden,
         }
     }
 }

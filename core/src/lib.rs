@@ -22,6 +22,7 @@
 //! | `shared.rs` | what all topics have in common: settings, connections, timers, outputs, counters |
 //! | `budget.rs`, `ledger.rs` | the bytes of all topics; one place where a message is added to all its sums |
 //! | `unsettled/` | for version 2: what a consumer was sent and has not settled |
+//! | [`access`] | who may do what |
 //! | [`client`], [`names`] | for version 2: producers and consumers as state machines, and the names they give |
 //!
 //! What it promises:
@@ -45,6 +46,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod access;
 pub mod broker;
 mod budget;
 pub mod client;

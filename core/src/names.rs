@@ -102,6 +102,12 @@ impl TopicName {
             .rsplit_once('.')
             .is_some_and(|(_, last)| last == DEAD)
     }
+
+    /// The topic whose dead letters it holds, if it is the name of a dead-letter topic.
+    pub fn source(&self) -> Option<Self> {
+        let (source, last) = self.0.rsplit_once('.')?;
+        (last == DEAD).then(|| Self(source.into()))
+    }
 }
 
 impl TopicFilter {
@@ -170,6 +176,21 @@ impl Pattern {
             }
         }
         tokens.next().is_none()
+    }
+
+    /// Whether it matches every topic that `other` matches.
+    pub fn covers(&self, other: &Self) -> bool {
+        let mut theirs = other.0.split('.');
+        for ours in self.0.split('.') {
+            match (ours, theirs.next()) {
+                (_, None) => return false,
+                (ANY_TOKENS, Some(_)) => return true,
+                (ANY_TOKEN, Some(token)) if token != ANY_TOKENS => {}
+                (ours, Some(token)) if ours == token => {}
+                (_, Some(_)) => return false,
+            }
+        }
+        theirs.next().is_none()
     }
 }
 

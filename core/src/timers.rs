@@ -20,6 +20,8 @@ pub(crate) enum Timeout {
     Blocked(ConnId),
     /// It has settled nothing for too long.
     Ack(ConnId),
+    /// Its rights end, or it has had its grace.
+    Expiry(ConnId),
     /// Messages of the group are to be handed out again.
     Retry(TopicId, GroupId),
     /// Messages in the group's backlog may be too old.
@@ -66,6 +68,7 @@ impl Timers {
             | Timeout::Ack(conn) => Some(*conn),
             Timeout::Drain
             | Timeout::Blocked(_)
+            | Timeout::Expiry(_)
             | Timeout::Retry(..)
             | Timeout::Age(..)
             | Timeout::GroupIdle(..)

@@ -1,7 +1,7 @@
 //! What a connection of version 2 says between messages (PROTOCOL.md, section "Control frames").
 
 use super::Broker;
-use crate::error::{CloseReason, ProtocolError};
+use crate::error::{CloseReason, NotTaken, ProtocolError};
 use crate::id::ConnId;
 use crate::names::TopicName;
 use crate::wire::control::{BadFrame, Control, Lag};
@@ -77,7 +77,11 @@ impl Broker {
             return self.break_protocol(conn, BadFrame::WrongWay(TOPIC));
         };
         let (home, before) = (producer.home, producer.topic.ok());
-        let topic = self.topic_for(&name);
+        // Whoever may not send there does not learn whether it is there.
+        let topic = match self.may_produce(conn, &name) {
+            Ok(()) => self.topic_for(&name),
+            Err(_) => Err(NotTaken::Forbidden),
+        };
         if let Some(topic) = topic.ok().filter(|it| *it != home) {
             self.use_topic(topic);
         }

@@ -102,8 +102,13 @@ impl Broker {
         let Some(drain) = &self.shared.drain else {
             return;
         };
-        let left = drain.due.since(self.shared.now).as_millis();
-        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        let left = drain.due.since(self.shared.now);
+        self.ask_to_finish(conn, left);
+    }
+
+    /// Asks a peer of version 2 to finish within the time that is left, and to come back.
+    pub(super) fn ask_to_finish(&mut self, conn: ConnId, left: Duration) {
+        let left = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
         // Spread over a second, so that not all come back at once.
         let wait = (conn.0 % 1000 * 397 % 1000) as u32;
         if let Some(version2) = self.shared.signal(conn)

@@ -20,6 +20,7 @@ impl Broker {
                 Timeout::Heartbeat(conn) => self.expire_heartbeat(conn),
                 Timeout::Blocked(conn) => self.tell_blocked(conn),
                 Timeout::Ack(conn) => self.expire_ack(conn),
+                Timeout::Expiry(conn) => self.expire_access(conn),
                 Timeout::Retry(topic, group) => {
                     self.with_topic(topic, |it, shared| {
                         it.with_group(group, shared, |group, books| {
@@ -49,11 +50,13 @@ impl Broker {
     }
 
     /// A connection is closing: it is neither asked nor told anything more.
-    pub(super) fn clear_timers_of_version2(&mut self, conn: ConnId) {
+    pub(super) fn clear_timers(&mut self, conn: ConnId) {
         let session = self.shared.session(conn);
         let consumer = session.consumer_mut();
         let acks = consumer.and_then(|it| it.acks.as_mut());
         let ack = acks.and_then(|it| it.timer.take());
+        let access = session.access.as_mut();
+        let expiry = access.and_then(|it| it.timer.take());
         let version2 = session.version2.as_mut();
         let (heartbeat, blocked) = match version2 {
             Some(it) => (it.timer.take(), it.blocked_timer.take()),
@@ -61,6 +64,7 @@ impl Broker {
         };
         let timers = [
             (ack, Timeout::Ack(conn)),
+            (expiry, Timeout::Expiry(conn)),
             (heartbeat, Timeout::Heartbeat(conn)),
             (blocked, Timeout::Blocked(conn)),
         ];

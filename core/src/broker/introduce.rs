@@ -16,6 +16,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 /// Why a role line is refused: what is counted, and what the peer is told.
 struct Refusal {
@@ -51,7 +52,7 @@ impl Broker {
     }
 
     /// Answers a role line with an error, and closes.
-    fn refuse_role(&mut self, conn: ConnId, reason: CloseReason, text: String) {
+    pub(super) fn refuse_role(&mut self, conn: ConnId, reason: CloseReason, text: String) {
         let answer = Answer::Error {
             code: reason.as_str().into(),
             text: if text.is_empty() {
@@ -73,11 +74,14 @@ impl Broker {
         options: ProducerOptions,
     ) -> Result<(), Refusal> {
         let confirms = options.confirm || options.identity.is_some();
-        self.admit_producer(conn, confirms)?;
         let name = match options.topic {
             Some(name) => name,
             None => self.topics[&self.default_topic].name().clone(),
         };
+        // First of all: whoever has no right learns nothing else.
+        self.may_produce(conn, &name)
+            .map_err(|reason| no_right(reason, &name))?;
+        self.admit_producer(conn, confirms)?;
         let topic = self
             .topic_for(&name)
             .map_err(|reason| no_topic(reason, &name))?;
@@ -87,6 +91,11 @@ impl Broker {
         let (mut safe, mut resumed) = (0, false);
         if let Some(identity) = options.identity {
             let name = identity.name.clone();
+            self.may_take_name(conn, topic, &name)
+                .map_err(|reason| Refusal {
+                    reason,
+                    text: format!("producer {name}: the name belongs to somebody else"),
+                })?;
             (safe, resumed) = self.take_over(conn, topic, &identity);
             producer.name = Some(name);
         }
@@ -131,10 +140,12 @@ impl Broker {
             let idle = (life.left, topic, name.clone());
             self.shared.idle_names.remove(&idle);
         }
+        let known_owner = known.as_ref().map(|it| it.owner.clone());
         let known = known.filter(|it| it.session == identity.session);
         let accepted = known.as_ref().map_or(identity.at - 1, |it| it.accepted);
         let life = Life {
             session: identity.session.clone(),
+            owner: known_owner.unwrap_or_else(|| self.principal_name(conn)),
             accepted,
             conn: Some(conn),
             left: now,
@@ -166,6 +177,12 @@ impl Broker {
         conn: ConnId,
         options: ConsumerOptions,
     ) -> Result<(), Refusal> {
+        let filter = match &options.topic {
+            Some(filter) => filter.clone(),
+            None => TopicFilter::Topic(self.topics[&self.default_topic].name().clone()),
+        };
+        self.may_consume(conn, &filter, options.group.as_ref())
+            .map_err(|reason| no_right(reason, &filter))?;
         self.admit_consumer()?;
         let (topics, pattern) = match &options.topic {
             None => (Vec::from([self.default_topic]), None),
@@ -311,6 +328,13 @@ impl Broker {
             .push_back(Output::Registered { conn, role });
         self.shared.arm_heartbeat(conn);
         self.shared.flush_signals(conn);
+    }
+}
+
+fn no_right(reason: CloseReason, topics: &impl fmt::Display) -> Refusal {
+    Refusal {
+        reason,
+        text: format!("topic {topics}: {}", reason.explanation()),
     }
 }
 

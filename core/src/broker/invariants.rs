@@ -55,9 +55,22 @@ impl Broker {
                     "{conn} is not confirmed"
                 );
             }
+            self.check_rights(*conn, session);
             self.check_consumer(*conn, session);
         }
         assert_eq!(*self.shared.budget.partial(), partial);
+    }
+
+    /// Whoever may not do what it does any more is closed, or soon will be.
+    fn check_rights(&self, conn: crate::id::ConnId, session: &Session) {
+        let Some(access) = session.access.as_ref().filter(|_| !session.is_closing()) else {
+            return;
+        };
+        if access.is_over(self.shared.now) {
+            assert!(access.timer.is_some(), "{conn} goes on for ever");
+        } else {
+            assert_eq!(self.may_go_on(conn), Ok(()), "{conn}");
+        }
     }
 
     fn check_consumer(&self, conn: crate::id::ConnId, session: &Session) {
@@ -196,6 +209,8 @@ impl Broker {
                 let due = session.opened + config.role_timeout;
                 expected.push((due, Timeout::Role(*conn)));
             }
+            let expiry = session.access.as_ref().and_then(|it| it.timer);
+            expected.extend(expiry.map(|due| (due, Timeout::Expiry(*conn))));
             let write = session.outbox.timer;
             expected.extend(write.map(|due| (due, Timeout::Write(*conn))));
             if let Some(version2) = &session.version2 {

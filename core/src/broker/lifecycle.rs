@@ -47,10 +47,14 @@ impl Broker {
     /// Takes up a role of version 1, in the default topic.
     pub(super) fn register(&mut self, conn: ConnId, role: Role) {
         let topic = self.default_topic;
-        let admitted = match role {
+        let allowed = match role {
+            Role::Producer => self.may_produce(conn, self.topics[&topic].name()),
+            Role::Consumer => self.may_join(conn, topic, None),
+        };
+        let admitted = allowed.and_then(|()| match role {
             Role::Producer => self.admit_producer(conn, false),
             Role::Consumer => self.admit_consumer(),
-        };
+        });
         if let Err(reason) = admitted {
             return self.close(conn, reason);
         }
@@ -163,7 +167,7 @@ impl Broker {
         self.shared.set_partial(conn, 0);
         self.clear_role_timer(conn);
         self.shared.clear_write_timer(conn);
-        self.clear_timers_of_version2(conn);
+        self.clear_timers(conn);
         self.withdraw(conn);
         self.end_producer_name(conn);
         self.say_farewell(conn, reason);

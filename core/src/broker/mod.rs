@@ -1,12 +1,13 @@
 //! The broker: inputs, outputs, and the way from one to the other.
 //!
 //! The rest of this directory: `lifecycle.rs` (connections come and go), `introduce.rs` (those of version 2 say
-//! what they are), `dispatch.rs` (what they bring goes to their topics, and from there to others), `control.rs`
+//! what they are), `access.rs` (and what they may do), `dispatch.rs` (what they bring goes to their topics, and from there to others), `control.rs`
 //! (what they say beside it), `settle.rs` (what becomes of what a consumer holds), `topics.rs` (topics are made
 //! and forgotten), `expire.rs` (what happens by itself), `drain.rs` (the orderly end), `operate.rs` (what an
 //! operator may do), `views.rs` (what an operator may see), `checkpoint.rs` (the whole state), `invariants.rs`
 //! (what always holds).
 
+mod access;
 mod checkpoint;
 mod control;
 mod dispatch;
@@ -27,6 +28,7 @@ pub use checkpoint::Checkpoint;
 pub use rules::TopicChange;
 pub use views::{Blocked, ConnectionView, ConsumerView, GroupView, TopicReport, TopicView};
 
+use crate::access::Principal;
 use crate::config::Config;
 use crate::error::{CloseReason, DropReason, ProtocolError};
 use crate::id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
@@ -47,6 +49,11 @@ use bytes::Bytes;
 pub enum Input {
     /// It was accepted. The first input of every connection; its number is new.
     Opened,
+    /// Who its peer is: before its role, or later, where that has changed. What it does and has no right to do any
+    /// more ends its connection, and so does the end of its [time](Principal::expires).
+    Identified(Principal),
+    /// Its peer could not show who it is, or is known no more.
+    Unauthorized,
     /// Its role line arrived, of version 1.
     Role(Role),
     /// Its role line arrived, of version 2.
@@ -288,6 +295,8 @@ impl Broker {
             Input::Written(total) => self.written(conn, total),
             Input::Sealed { written } => self.sealed(conn, written),
             _ if self.shared.session(conn).is_closing() => {}
+            Input::Identified(principal) => self.identify(conn, principal),
+            Input::Unauthorized => self.turn_away(conn, CloseReason::Unauthorized),
             Input::Role(role) => self.register(conn, role),
             Input::Options(options) => self.introduce(conn, options),
             Input::BadOptions(bad) => self.refuse_options(conn, bad),

@@ -14,6 +14,7 @@ pub(crate) use signals::{MAX_REFUSALS, Signals};
 pub(crate) use speech::{Source, Speech};
 pub(crate) use version2::{BLOCKED_AFTER, Counted, Version2};
 
+use crate::access::{Access, Principal};
 use crate::error::CloseReason;
 use crate::time::Now;
 use alloc::boxed::Box;
@@ -35,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) outbox: Outbox,
     /// What it has if it speaks version 2.
     pub(crate) version2: Option<Box<Version2>>,
+    /// Who it is; none: it may do everything.
+    pub(crate) access: Option<Box<Access>>,
 }
 
 /// What a connection is. The way of each is short enough to be told here: it waits for its role, takes it
@@ -68,6 +71,7 @@ impl Session {
             closing: None,
             outbox: Outbox::default(),
             version2: None,
+            access: None,
         }
     }
 
@@ -82,6 +86,11 @@ impl Session {
 
     pub(crate) const fn begin_closing(&mut self, reason: CloseReason) {
         self.closing = Some(reason);
+    }
+
+    /// Who it is, if the broker was told.
+    pub(crate) fn principal(&self) -> Option<&Principal> {
+        self.access.as_ref().map(|it| &it.principal)
     }
 
     /// Whether it came while the broker was draining, and has no role yet.

@@ -17,6 +17,8 @@ pub(crate) struct Producers(BTreeMap<Name, Life>);
 pub(crate) struct Life {
     /// What it calls this life.
     pub(crate) session: String,
+    /// The principal whose name it is; none: of somebody who need not say who they are.
+    pub(crate) owner: Option<Name>,
     /// The last position that is safe or was refused. While it is connected, its connection knows better.
     pub(crate) accepted: u64,
     /// Its connection, if it has one.

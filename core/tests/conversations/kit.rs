@@ -1,5 +1,6 @@
 //! A broker, and peers that speak to it in bytes; what each is told, as text.
 
+use message_queue_core::access::Principal;
 use message_queue_core::wire::control::{Control, Link, Outcome, Range};
 use message_queue_core::wire::{Decoder, DecoderConfig, FrameBatch, FrameReader, Received};
 use message_queue_core::{Broker, Config, ConnId, Input, Now, Output};
@@ -36,6 +37,11 @@ impl Kit {
 
     /// Connects with this role line, without its line feed.
     pub(crate) fn connect(&mut self, line: &str) -> ConnId {
+        self.connect_as(None, line)
+    }
+
+    /// The same, as somebody whom the broker is told of.
+    pub(crate) fn connect_as(&mut self, principal: Option<&Principal>, line: &str) -> ConnId {
         let conn = ConnId(self.next);
         self.next += 1;
         let link = if line.starts_with("PRODUCER") {
@@ -54,6 +60,9 @@ impl Kit {
         };
         self.peers.insert(conn, peer);
         self.input(conn, Input::Opened);
+        if let Some(principal) = principal {
+            self.input(conn, Input::Identified(principal.clone()));
+        }
         self.bytes(conn, format!("{line}\n").as_bytes());
         conn
     }

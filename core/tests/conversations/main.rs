@@ -13,6 +13,7 @@ mod consumers;
 mod kit;
 mod opting_in;
 mod producers;
+mod rights;
 mod rules;
 mod settling;
 mod the_end;
