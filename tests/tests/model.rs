@@ -394,6 +394,8 @@ fn is_of_version1(reason: &CloseReason) -> bool {
             | CloseReason::NoHistory
             | CloseReason::TakenOver
             | CloseReason::HeartbeatTimeout
+            | CloseReason::Unauthorized
+            | CloseReason::Forbidden
             | CloseReason::Protocol(
                 ProtocolError::BadOption(_)
                     | ProtocolError::BadFrame(_)

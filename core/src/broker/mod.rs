@@ -102,7 +102,8 @@ impl From<Decoded> for Input {
     fn from(decoded: Decoded) -> Self {
         match decoded {
             Decoded::Role(role) => Self::Role(role),
-            Decoded::Options(options) => Self::Options(options),
+            // The token is for whoever authenticates. It goes no further.
+            Decoded::Options(options) => Self::Options(options.without_token()),
             Decoded::BadOptions(bad) => Self::BadOptions(bad),
             Decoded::Batch(batch) => Self::Batch(batch),
             Decoded::Control(control) => Self::Control(control),

@@ -293,7 +293,10 @@ impl Lifecycle<'_> {
             | CloseReason::GroupMismatch
             | CloseReason::NoHistory
             | CloseReason::TakenOver
-            | CloseReason::HeartbeatTimeout => false,
+            | CloseReason::HeartbeatTimeout
+            // Of a broker that is told who its peers are.
+            | CloseReason::Unauthorized
+            | CloseReason::Forbidden => false,
             CloseReason::EndedByOperator => {
                 let connection = self.connections.get(&conn);
                 connection.is_some_and(|connection| connection.ordered_to_end)

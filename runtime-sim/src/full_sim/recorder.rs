@@ -270,7 +270,9 @@ impl State {
                 self.record(ended.map_or(Event::WriteProgressed { conn }, |it| it.on(conn)));
             }
             Input::Sealed { .. } => self.sealed(conn),
-            Input::Role(_)
+            Input::Identified(_)
+            | Input::Unauthorized
+            | Input::Role(_)
             | Input::Options(_)
             | Input::BadOptions(_)
             | Input::Control(_)

@@ -54,6 +54,10 @@ impl<'a> Trace<'a> {
     fn input(&mut self, input: &Input) -> io::Result<()> {
         match input {
             Input::Opened => writeln!(self.out, "connects"),
+            Input::Identified(principal) => {
+                writeln!(self.out, "is found to be {}", principal.name)
+            }
+            Input::Unauthorized => writeln!(self.out, "is not who it would have to be"),
             Input::Role(role) => writeln!(self.out, "says it is a {role}"),
             Input::Options(options) => {
                 write!(

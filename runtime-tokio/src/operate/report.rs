@@ -169,7 +169,9 @@ const fn level_of(reason: CloseReason) -> Level {
         | CloseReason::GroupMismatch
         | CloseReason::NoHistory
         | CloseReason::TakenOver
-        | CloseReason::HeartbeatTimeout => Level::Warn,
+        | CloseReason::HeartbeatTimeout
+        | CloseReason::Unauthorized
+        | CloseReason::Forbidden => Level::Warn,
     }
 }
 
@@ -203,7 +205,9 @@ fn log_closed(level: Level, ended: &Ended) {
         | CloseReason::GroupMismatch
         | CloseReason::NoHistory
         | CloseReason::TakenOver
-        | CloseReason::HeartbeatTimeout => None,
+        | CloseReason::HeartbeatTimeout
+        | CloseReason::Unauthorized
+        | CloseReason::Forbidden => None,
     };
     // To the millisecond.
     let seconds = lived.as_millis() as f64 / 1000.0;

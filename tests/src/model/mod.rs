@@ -139,6 +139,9 @@ impl Model {
             Input::Options(_) | Input::BadOptions(_) | Input::Control(_) | Input::Heard => {
                 unreachable!("this model is of version 1")
             }
+            Input::Identified(_) | Input::Unauthorized => {
+                unreachable!("everybody may do everything here")
+            }
             Input::Broke(error) => self.close(conn, CloseReason::Protocol(*error)),
             Input::PeerClosed => self.close(conn, CloseReason::PeerClosed),
             Input::PeerReset => self.close(conn, CloseReason::PeerReset),

@@ -188,6 +188,19 @@ impl RoleOptions {
         }
     }
 
+    /// The token, which is for whoever authenticates: it is not left in the options.
+    pub fn take_token(&mut self) -> Option<String> {
+        match self {
+            Self::Producer(options) => options.common.token.take(),
+            Self::Consumer(options) => options.common.token.take(),
+        }
+    }
+
+    pub(crate) fn without_token(mut self) -> Self {
+        drop(self.take_token());
+        self
+    }
+
     /// The role line, its line feed included. What has its default is left out, but `v=2` is always said.
     pub fn line(&self) -> String {
         let mut line = Line::default();

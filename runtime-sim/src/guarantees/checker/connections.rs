@@ -107,7 +107,9 @@ impl Checker<'_> {
             | CloseReason::TooManyTopics
             | CloseReason::TooManyGroups
             | CloseReason::GroupMismatch
-            | CloseReason::NoHistory => false,
+            | CloseReason::NoHistory
+            | CloseReason::Unauthorized
+            | CloseReason::Forbidden => false,
         };
         self.must(fits && !was_closed, Invariant::CloseReason, || {
             format!("{conn} is closed for {reason}, which does not fit")
