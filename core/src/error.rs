@@ -5,7 +5,7 @@
 //! What the caller does wrong (time that runs backwards, a connection opened twice) is an assertion.
 
 use crate::wire::FirstBytes;
-use crate::wire::control::BadFrame;
+use crate::wire::control::{BadFrame, Reason};
 use crate::wire::handshake::BadOptionKind;
 use alloc::string::{String, ToString};
 use core::fmt;
@@ -353,6 +353,15 @@ impl NotTaken {
             Self::UnknownTopic | Self::TooManyTopics | Self::Forbidden => {
                 CloseReason::from(self).explanation()
             }
+        }
+    }
+}
+
+impl From<NotTaken> for Reason {
+    fn from(not_taken: NotTaken) -> Self {
+        Self {
+            code: not_taken.as_str().into(),
+            text: not_taken.explanation(),
         }
     }
 }

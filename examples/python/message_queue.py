@@ -23,8 +23,7 @@ class Refused(Exception):
 
     def __init__(self, reason):
         super().__init__(reason)
-        self.code = reason.split(" ")[0]
-        self.final = self.code in FINAL
+        self.code, self.final = (code := reason.split(" ")[0]), code in FINAL
 
 
 class Connection:
@@ -130,7 +129,7 @@ class Client:
             try:
                 await connection.open(self.host, self.port, self.role, self.options)
                 tries, self.going_away = -1, False
-                self.begin(connection)
+                await self.begin(connection)
                 self.connection = connection
                 while True:
                     await self.tell()
@@ -165,20 +164,23 @@ class Producer(Client):
         super().__init__(host, port, topic=topic, producer=name, session=session, confirm=1, **options)
         self.name, self.window, self.unconfirmed, self.next, self.accepted = name, window, deque(), 1, 0
 
-    def begin(self, connection):
+    async def begin(self, connection):
+        self.refused = [await connection.receive() for _ in range(int(connection.answer.get("refused", 0)))]
         self.accepted = int(connection.answer["accepted"])
-        self.confirm(self.accepted)
+        self.confirm(self.accepted, self.refused)
+        self.unconfirmed = deque(it for it in self.unconfirmed if not it[2].done() or it[2].cancelled())
         lost = self.options.get("at", 1) - 1 - self.accepted
         if lost > 0:
             self.on_event("lost", lost)
-        if lost > 0 or not self.name:  # positions begin anew behind what the broker has
-            for place, entry in enumerate(self.unconfirmed, self.accepted + 1):
-                entry[0] = place
+        if lost > 0 or self.unconfirmed or not self.name:  # positions go on behind what the broker has
             self.next = self.accepted + 1 + len(self.unconfirmed)
-        for _, body, _ in self.unconfirmed:
-            connection.message(body)
+        for place, entry in enumerate(self.unconfirmed, self.accepted + 1):
+            entry[0] = place
+            connection.message(entry[1])
 
-    def confirm(self, position):
+    def confirm(self, position, refused=()):
+        for frame in refused:  # on earlier connections; all else is safe
+            self.handle(*frame)
         while self.unconfirmed and self.unconfirmed[0][0] <= position:
             future = self.unconfirmed.popleft()[2]
             if not future.done():
@@ -190,21 +192,20 @@ class Producer(Client):
             self.confirm(position)
             self.on_event("confirmed", position, unrouted)
         elif kind == REFUSED:
-            first, last = struct.unpack_from(">QQ", fields)
-            self.fail(lambda position: first <= position <= last, Refused(fields[16:].decode()))
+            self.fail(Refused(fields[16:].decode()), *struct.unpack_from(">QQ", fields))
         elif kind == BLOCKED:
             self.on_event("blocked", fields[0] == 1, fields[1:].decode())
 
-    def fail(self, which, error):
+    def fail(self, error, first=0, last=1 << 63):
         for position, _, future in self.unconfirmed:
-            if which(position) and not future.done():
+            if first <= position <= last and not future.done():
                 future.set_exception(error)
 
     def end(self):
         if self.name:
             self.options["at"] = self.unconfirmed[0][0] if self.unconfirmed else self.next
         if self.failure:
-            self.fail(lambda position: True, self.failure)
+            self.fail(self.failure)
 
     async def send(self, body):
         """Hands a message over when the window has room. Returns a future that tells what became of it."""
@@ -213,11 +214,10 @@ class Producer(Client):
         await self.wait_for(lambda: len(self.unconfirmed) < self.window and not self.failure)
         future, position = asyncio.get_running_loop().create_future(), self.next
         self.next += 1
-        if self.name and position <= self.accepted:
-            future.set_result(None)  # an earlier run of this session has sent it
-            return future
         self.unconfirmed.append([position, body, future])
-        if self.connection and not self.going_away:
+        if position <= self.accepted:  # an earlier run of this session has sent it
+            self.confirm(self.accepted, self.refused)
+        elif self.connection and not self.going_away:
             self.connection.message(body)
             with suppress(OSError):  # it is sent again on the next connection
                 await self.connection.writer.drain()
@@ -247,7 +247,7 @@ class Consumer(Client):
         super().__init__(host, port, topic=topic, group=group, ack=1, prefetch=prefetch, **options)
         self.waiting, self.held = deque(), {}
 
-    def begin(self, connection):
+    async def begin(self, connection):
         self.topic, self.origin, self.position = connection.answer.get("topic"), None, 0
 
     def end(self):

@@ -1,12 +1,13 @@
 """The client against a real broker: `python3 test_message_queue.py PORT [TEST …]`. `tests/tests/python.rs` runs it.
 
-The broker is in queue mode, and a topic has room for 1,000 messages.
+The broker is in queue mode, and a topic has room for 1,000 messages. `what_was_refused_is_told_again` is run by its name
+alone: its broker has room for one message, and refuses others.
 """
 
 import asyncio
 import sys
 
-from message_queue import FAILED, PING, PONG, REJECT, RETURN, Consumer, Producer, Refused
+from message_queue import CONFIRMED, FAILED, PING, PONG, REJECT, RETURN, Consumer, Producer, Refused
 
 HOST, PORT = "127.0.0.1", int(sys.argv[1])
 
@@ -101,6 +102,25 @@ async def a_second_producer_takes_the_name_over():
             raise AssertionError("it was taken over")
         except Refused:
             return
+
+
+async def what_was_refused_is_told_again():
+    heard = asyncio.Event()
+    async with Producer(HOST, PORT, topic="rejects", name="p") as producer:
+        await (await producer.send(b"taken"))
+        handle, producer.handle = producer.handle, lambda kind, fields: kind == CONFIRMED and heard.set()
+        refused = await producer.send(b"refused")
+        # The link breaks when the broker has said it, and before the producer has read it.
+        await heard.wait()
+        producer.handle = handle
+        cut(producer)
+        await asyncio.wait([refused])
+        assert refused.exception().code == "full"
+    # The same program once more.
+    async with Producer(HOST, PORT, topic="rejects", name="p") as producer:
+        taken, refused = [await producer.send(body) for body in (b"taken", b"refused")]
+        assert taken.done() and taken.exception() is None
+        assert refused.done() and refused.exception().code == "full"
 
 
 async def acknowledgements():
@@ -203,9 +223,12 @@ TESTS = [produce_with_confirms, a_producer_that_waits_for_room, a_named_producer
          a_pattern_and_a_group, mistakes_are_named, heartbeats]
 
 
+ALONE = [what_was_refused_is_told_again]
+
+
 async def main(names):
-    for test in TESTS:
-        if not names or test.__name__ in names:
+    for test in [*TESTS, *ALONE]:
+        if test.__name__ in names or (not names and test in TESTS):
             await asyncio.wait_for(test(), 60)
             print(f"{test.__name__}: ok", flush=True)
 

@@ -419,6 +419,53 @@ async fn what_is_refused_is_told_and_the_producer_goes_on() {
     producer.close().await.expect("nothing new was refused");
 }
 
+/// Sends 100 messages under one name. Returns which of them are safe; the others were refused.
+async fn send_what_may_be_refused(address: &str) -> Vec<String> {
+    let named = Producer::builder().topic("t").name("p");
+    let builder = named.retry(Retry::Always);
+    let producer = builder.connect(address).await.expect("at last");
+    let mut confirms = Vec::new();
+    for number in 0..100 {
+        let message = number.to_string();
+        let confirm = producer.send(&message).await.expect("it goes on");
+        confirms.push((message, confirm));
+    }
+    let mut safe = Vec::new();
+    for (message, confirm) in confirms {
+        match confirm.await {
+            Ok(()) => safe.push(message),
+            Err(Unconfirmed::Refused(refused)) => assert_eq!(refused.reason.code, "full"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    safe
+}
+
+#[tokio::test]
+async fn under_a_name_exactly_what_was_not_refused_is_safe_over_connections_that_are_cut() {
+    let broker = broker_with(|rule| {
+        rule.overflow = Some(Overflow::Reject);
+        rule.capacity = Some(3);
+    })
+    .await;
+    let mut consumer = member(&broker.address).await;
+    consumer.set_prefetch(1).expect("allowed");
+    // In the middle of what is said of refused messages.
+    let cuts = [230, 250, 330, 1_000].map(|from_broker| (1 << 20, from_broker));
+    let proxy = Proxy::start(&broker.address, &cuts).await;
+    let safe = send_what_may_be_refused(&proxy.address).await;
+    assert!(proxy.cuts_left() < cuts.len(), "nothing was cut");
+    // A program that starts again is told the same of each.
+    assert_eq!(send_what_may_be_refused(&broker.address).await, safe);
+    let mut came = Vec::new();
+    for _ in &safe {
+        came.push(take(&mut consumer).await.0);
+    }
+    assert_eq!(came, safe);
+    publish(&broker, &["end"]).await;
+    assert_eq!(take(&mut consumer).await.0, "end");
+}
+
 #[tokio::test]
 async fn a_producer_whose_name_is_taken_over_does_not_come_back() {
     let broker = broker().await;

@@ -30,6 +30,21 @@ fn the_client_does_what_the_protocol_promises() {
 }
 
 #[test]
+fn it_takes_nothing_for_safe_that_was_refused() {
+    let settings = [
+        ("DELIVERY_MODE", "queue"),
+        ("QUEUE_CAPACITY", "1"),
+        ("OVERFLOW", "reject"),
+    ];
+    let broker = Broker::start(&settings);
+    python(&[
+        "test_message_queue.py",
+        &broker.tcp().port().to_string(),
+        "what_was_refused_is_told_again",
+    ]);
+}
+
+#[test]
 fn it_is_one_short_file_that_needs_nothing_else() {
     let source = std::fs::read_to_string(format!("{DIRECTORY}/message_queue.py")).expect("there");
     assert!(source.lines().count() <= 300);

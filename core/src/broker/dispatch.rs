@@ -8,7 +8,7 @@ use crate::shared::Shared;
 use crate::stats::Count;
 use crate::topic::{Published, Topic};
 use crate::wire::FrameBatch;
-use crate::wire::control::{Range, Reason};
+use crate::wire::control::Range;
 use alloc::collections::VecDeque;
 
 impl Broker {
@@ -62,17 +62,26 @@ impl Broker {
         };
         confirms.safe = confirms.received;
         let confirmed = (confirms.safe, confirms.unrouted);
+        self.remember_refused(conn, range, reason);
         self.shared.stats.refused += count;
         if let Some(version2) = self.shared.signal(conn) {
-            let reason = Reason {
-                code: reason.as_str().into(),
-                text: reason.explanation(),
-            };
-            version2.signals.refuse(range, reason);
+            version2.signals.refuse(range, reason.into());
             version2.signals.confirmed = Some(confirmed);
             if version2.signals.refused.len() >= MAX_REFUSALS {
                 self.shared.hold_back(conn);
             }
+        }
+    }
+
+    /// A producer that has a name is told again what was refused, if it comes back without having heard of it.
+    fn remember_refused(&mut self, conn: ConnId, range: Range, reason: NotTaken) {
+        if let Some(producer) = self.shared.session(conn).producer()
+            && let Some(name) = producer.name.clone()
+        {
+            let home = producer.home;
+            self.with_topic(home, |it, _| {
+                it.producers.refuse(&name, conn, range, reason)
+            });
         }
     }
 

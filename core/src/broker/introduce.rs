@@ -4,8 +4,8 @@ use super::{Broker, Output};
 use crate::error::{CloseReason, NotTaken, ProtocolError};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::{TopicFilter, TopicName};
-use crate::session::{Acks, Confirms, Consumer, Producer, State, Version2, Wanted};
-use crate::topic::{Life, SHARED_NAME};
+use crate::session::{Acks, Confirms, Consumer, Producer, Signals, State, Version2, Wanted};
+use crate::topic::{Life, Refusals, SHARED_NAME};
 use crate::unsettled::Unsettled;
 use crate::wire::handshake::{
     Accepted, Answer, BadOption, Common, ConsumerOptions, ProducerOptions, RoleOptions, Safety,
@@ -88,7 +88,7 @@ impl Broker {
         let mut accepted = self.accepted(conn, &options.common, topic);
         let mut producer = Producer::new(topic);
         accepted.safe = Some(Safety::Memory);
-        let (mut safe, mut resumed) = (0, false);
+        let (mut safe, mut resumed, mut signals) = (0, false, Signals::default());
         if let Some(identity) = options.identity {
             let name = identity.name.clone();
             self.may_take_name(conn, topic, &name)
@@ -96,8 +96,10 @@ impl Broker {
                     reason,
                     text: format!("producer {name}: the name belongs to somebody else"),
                 })?;
-            (safe, resumed) = self.take_over(conn, topic, &identity);
+            (safe, resumed) = self.take_over(conn, topic, &identity, &mut signals)?;
             producer.name = Some(name);
+            accepted.refused = u32::try_from(signals.refused.len()).ok();
+            accepted.refused = accepted.refused.filter(|it| *it > 0);
         }
         accepted.accepted = Some(safe);
         accepted.resumed = Some(resumed);
@@ -111,27 +113,30 @@ impl Broker {
             State::Producer(Box::new(producer)),
             &options.common,
             accepted,
+            signals,
         );
         // While the broker drains it is asked to finish as those were who came before.
         self.go_away(conn);
         Ok(())
     }
 
-    /// A producer comes under a name: one that is there under it already has to go. Returns the last position that
-    /// is safe, and whether its life is known.
+    /// A producer comes under a name: one that is there under it already has to go, unless it was accepted later.
+    /// Returns the last position that is safe, and whether its life is known. What was refused of that is to be told.
     fn take_over(
         &mut self,
         conn: ConnId,
         topic: TopicId,
         identity: &crate::wire::handshake::Identity,
-    ) -> (u64, bool) {
+        signals: &mut Signals,
+    ) -> Result<(u64, bool), CloseReason> {
         let name = &identity.name;
-        if let Some(before) = self.topics[&topic]
-            .producers
-            .get(name)
-            .and_then(|it| it.conn)
-        {
-            self.close(before, CloseReason::TakenOver);
+        if let Some(life) = self.topics[&topic].producers.get(name) {
+            if life.conn > conn {
+                return Err(CloseReason::TakenOver);
+            }
+            if life.is_connected {
+                self.close(life.conn, CloseReason::TakenOver);
+            }
         }
         self.forget_producers();
         let now = self.shared.now;
@@ -142,17 +147,26 @@ impl Broker {
         }
         let known_owner = known.as_ref().map(|it| it.owner.clone());
         let known = known.filter(|it| it.session == identity.session);
-        let accepted = known.as_ref().map_or(identity.at - 1, |it| it.accepted);
+        let is_known = known.is_some();
+        let (accepted, refused) = match known {
+            Some(life) => (life.accepted, life.refused),
+            None => (identity.at - 1, Refusals::default()),
+        };
+        for (range, reason) in refused.from(identity.at) {
+            signals.refuse(range, reason);
+        }
         let life = Life {
             session: identity.session.clone(),
             owner: known_owner.unwrap_or_else(|| self.principal_name(conn)),
             accepted,
-            conn: Some(conn),
+            refused,
+            conn,
+            is_connected: true,
             left: now,
         };
         let is_new = self.with_topic(topic, |it, _| it.producers.begin(name.clone(), life));
         self.shared.stats.producer_names += usize::from(is_new);
-        (accepted, known.is_some())
+        Ok((accepted, is_known))
     }
 
     /// Forgets names of producers: those that left too long ago, and the first that left where there are too many.
@@ -241,7 +255,7 @@ impl Broker {
             }
         }
         accepted.group = options.group.or(accepted.group);
-        self.answer(conn, &options.common, accepted);
+        self.answer(conn, &options.common, accepted, Signals::default());
         Ok(())
     }
 
@@ -302,17 +316,26 @@ impl Broker {
     }
 
     /// A connection of version 2 is what it asked to be.
-    fn begin(&mut self, conn: ConnId, state: State, common: &Common, accepted: Accepted) {
+    fn begin(
+        &mut self,
+        conn: ConnId,
+        state: State,
+        common: &Common,
+        accepted: Accepted,
+        signals: Signals,
+    ) {
         self.shared.session(conn).state = state;
         self.shared.stats.producers += 1;
         self.shared.stats.producers_registered += 1;
-        self.answer(conn, common, accepted);
+        self.answer(conn, common, accepted, signals);
     }
 
-    fn answer(&mut self, conn: ConnId, common: &Common, accepted: Accepted) {
+    /// Says OK, and `signals` right behind it.
+    fn answer(&mut self, conn: ConnId, common: &Common, accepted: Accepted, signals: Signals) {
         self.clear_role_timer(conn);
         let now = self.shared.now;
         let mut version2 = Version2::new(common.client.clone(), common.heartbeat, now);
+        version2.signals = signals;
         version2.signals.answer = Some(Answer::Ok(accepted).line());
         let session = self.shared.session(conn);
         session.version2 = Some(Box::new(version2));

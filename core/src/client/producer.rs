@@ -66,11 +66,22 @@ pub struct ProducerClient {
     home: Option<TopicName>,
     /// The topic of the messages that are sent next on this connection, unless it is told another.
     topic: Option<TopicName>,
+    /// What the broker answered, while it has yet to tell what was refused on earlier connections.
+    resuming: Option<Resuming>,
     /// Whether the broker is about to close the connection.
     is_going_away: bool,
     /// The number up to which the end of every message was told.
     told: u64,
     events: VecDeque<ProducerEvent>,
+}
+
+/// A connection on which nothing is taken for safe, and nothing is sent, until the broker has told what was refused.
+#[derive(Debug)]
+struct Resuming {
+    /// The last position that is accepted.
+    accepted: u64,
+    /// How many REFUSED are to come.
+    refusals: u32,
 }
 
 impl ProducerClient {
@@ -83,6 +94,7 @@ impl ProducerClient {
             resend: Resend::new(first, window),
             connection: None,
             topic: None,
+            resuming: None,
             is_going_away: false,
             told: first - 1,
             events: VecDeque::new(),
@@ -101,6 +113,8 @@ impl ProducerClient {
             None => self.resend.begin_anew(),
         }
         self.is_going_away = false;
+        self.resuming = None;
+        self.resend.forget_refused_ahead();
         let options = RoleOptions::Producer(options);
         self.connection = Some(Connection::new(Link::ToProducer, READ_BYTES, &options, now));
     }
@@ -151,13 +165,25 @@ impl ProducerClient {
         Ok(())
     }
 
-    fn accepted(&mut self, accepted: Accepted) {
-        let lost = self.resend.restart(accepted.accepted.unwrap_or(0));
-        if let Some(topic) = &accepted.topic {
+    fn accepted(&mut self, answer: Accepted) {
+        if let Some(topic) = &answer.topic {
             self.home = TopicName::new(topic).ok();
         }
         self.topic = self.home.clone();
-        self.events.push_back(ProducerEvent::Connected(accepted));
+        let accepted = answer.accepted.unwrap_or(0);
+        let refusals = answer.refused.unwrap_or(0);
+        self.events.push_back(ProducerEvent::Connected(answer));
+        if refusals > 0 {
+            self.resuming = Some(Resuming { accepted, refusals });
+        } else {
+            self.go_on(accepted);
+        }
+    }
+
+    /// All that was refused up to `accepted` is known, and the rest of that is safe.
+    fn go_on(&mut self, accepted: u64) {
+        self.resuming = None;
+        let lost = self.resend.restart(accepted);
         if lost > 0 {
             self.events.push_back(ProducerEvent::Lost(lost));
         }
@@ -168,15 +194,14 @@ impl ProducerClient {
         match control {
             Control::Ping(number) => self.say(&Control::Pong(number, None)),
             Control::Confirmed { position, unrouted } => {
+                if let Some(resuming) = &self.resuming {
+                    // It tells less than it has announced.
+                    self.go_on(resuming.accepted);
+                }
                 self.resend.confirm(position.min(self.resend.last_sent()));
                 self.tell_confirmed(unrouted);
             }
-            Control::Refused(range, reason) => {
-                for numbers in self.resend.refuse(range) {
-                    let event = ProducerEvent::Refused(numbers, reason.clone());
-                    self.events.push_back(event);
-                }
-            }
+            Control::Refused(range, reason) => self.refused(range, &reason),
             Control::Blocked { blocked, text } => {
                 self.events.push_back(ProducerEvent::Blocked(blocked, text));
             }
@@ -199,6 +224,24 @@ impl ProducerClient {
             }
         }
         Ok(())
+    }
+
+    fn refused(&mut self, range: Range, reason: &Reason) {
+        let numbers = match &self.resuming {
+            Some(it) => self.resend.refused_before(range, reason, it.accepted),
+            None => self.resend.refuse(range),
+        };
+        for numbers in numbers {
+            let event = ProducerEvent::Refused(numbers, reason.clone());
+            self.events.push_back(event);
+        }
+        if let Some(resuming) = &mut self.resuming {
+            resuming.refusals -= 1;
+            if resuming.refusals == 0 {
+                let accepted = resuming.accepted;
+                self.go_on(accepted);
+            }
+        }
     }
 
     fn tell_confirmed(&mut self, unrouted: u64) {
@@ -256,6 +299,10 @@ impl ProducerClient {
     ) -> Result<Range, FrameBatch> {
         assert!(!batch.is_empty(), "a batch without messages");
         if self.resend.has_room(&batch) {
+            for (numbers, reason) in self.resend.refusals_of_next(batch.messages() as u64) {
+                self.events
+                    .push_back(ProducerEvent::Refused(numbers, reason));
+            }
             Ok(self.resend.push(topic, batch))
         } else {
             Err(batch)
@@ -291,7 +338,8 @@ impl ProducerClient {
 
     /// What to write next. Control frames stand between messages, never inside them.
     pub fn poll_transmit(&mut self, now: Now) -> Option<Bytes> {
-        let is_open = self.connection.as_ref()?.is_open() && !self.is_going_away;
+        let may_send = self.resuming.is_none() && !self.is_going_away;
+        let is_open = self.connection.as_ref()?.is_open() && may_send;
         if is_open && let Err(ended) = self.turn_to_topic() {
             self.end(ended);
         }
@@ -327,6 +375,22 @@ impl ProducerClient {
         self.say(&Control::Topic(wanted.to_string()));
         self.topic = Some(wanted);
         Ok(())
+    }
+
+    /// The next thing to tell, if it is that messages were refused; else it stays what is told next.
+    pub fn poll_refused(&mut self) -> Option<(Range, Reason)> {
+        match self.events.pop_front()? {
+            ProducerEvent::Refused(numbers, reason) => Some((numbers, reason)),
+            other @ (ProducerEvent::Connected(_)
+            | ProducerEvent::Confirmed { .. }
+            | ProducerEvent::Blocked(..)
+            | ProducerEvent::Lost(_)
+            | ProducerEvent::GoAway { .. }
+            | ProducerEvent::Ended(_)) => {
+                self.events.push_front(other);
+                None
+            }
+        }
     }
 
     /// What there is to tell next.

@@ -6,7 +6,7 @@
 
 use crate::names::TopicName;
 use crate::wire::FrameBatch;
-use crate::wire::control::Range;
+use crate::wire::control::{Range, Reason};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -44,6 +44,8 @@ pub(super) struct Resend {
     safe: u64,
     /// The position from which on nothing was sent on this connection.
     unsent: u64,
+    /// Positions up to `safe` that were refused to an earlier process with this name, and that are not taken in yet.
+    refused_ahead: Vec<(Range, Reason)>,
 }
 
 /// Messages of one topic with consecutive numbers and positions.
@@ -91,6 +93,7 @@ impl Resend {
             next_position: first,
             safe: first - 1,
             unsent: first,
+            refused_ahead: Vec::new(),
         }
     }
 
@@ -215,6 +218,48 @@ impl Resend {
         }
         self.held = kept;
         refused
+    }
+
+    /// Of the next `messages` that are taken in, those that are known to be refused, by their numbers.
+    pub(super) fn refusals_of_next(&mut self, messages: u64) -> Vec<(Range, Reason)> {
+        let end = self.next_position + messages;
+        let ahead = self.next_number - self.next_position;
+        let mut refused = Vec::new();
+        self.refused_ahead.retain_mut(|(range, reason)| {
+            if range.from < end {
+                let numbers = Range {
+                    from: range.from + ahead,
+                    to: range.to.min(end - 1) + ahead,
+                };
+                refused.push((numbers, reason.clone()));
+                range.from = end;
+            }
+            range.from <= range.to
+        });
+        refused
+    }
+
+    /// These positions, of which `accepted` is the last that counts, were refused on an earlier connection. Returns
+    /// the numbers of those that were held. What is not taken in yet is remembered.
+    pub(super) fn refused_before(
+        &mut self,
+        range: Range,
+        reason: &Reason,
+        accepted: u64,
+    ) -> Vec<Range> {
+        let ahead = Range {
+            from: range.from.max(self.next_position),
+            to: range.to.min(accepted),
+        };
+        if ahead.from <= ahead.to {
+            self.refused_ahead.push((ahead, reason.clone()));
+        }
+        self.refuse(range)
+    }
+
+    /// There is a new connection. What was refused before is told anew.
+    pub(super) fn forget_refused_ahead(&mut self) {
+        self.refused_ahead.clear();
     }
 
     /// On the next connection positions begin at 1 again: nobody remembers those of the last.

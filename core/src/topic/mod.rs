@@ -1,15 +1,17 @@
 //! A topic: gives each message its sequence and offers it to every group.
 //!
 //! The rest of this directory: `admit.rs` (what is parked because there is no room), `membership.rs` (groups come
-//! and go), `producers.rs` (who sends under a name).
+//! and go), `producers.rs` (who sends under a name), `refusals.rs` (what was refused of them).
 
 mod admit;
 mod membership;
 mod producers;
+mod refusals;
 
 pub(crate) use admit::{Blocker, Parked};
 pub(crate) use membership::SHARED_NAME;
 pub(crate) use producers::{Life, Producers};
+pub(crate) use refusals::Refusals;
 
 use crate::config::{DeliveryMode, Overflow};
 use crate::error::DropReason;
@@ -361,6 +363,7 @@ impl Topic {
             assert_eq!(self.groups[id].name(), Some(name), "{}", self.id);
         }
         self.check_parked(shared);
+        self.producers.check();
         (waiting, let_in)
     }
 

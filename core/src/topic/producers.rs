@@ -1,8 +1,11 @@
 //! The names under which producers send to one topic, and how far each has got.
 
+use super::Refusals;
+use crate::error::NotTaken;
 use crate::id::ConnId;
 use crate::names::Name;
 use crate::time::Now;
+use crate::wire::control::Range;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
@@ -21,8 +24,12 @@ pub(crate) struct Life {
     pub(crate) owner: Option<Name>,
     /// The last position that is safe or was refused. While it is connected, its connection knows better.
     pub(crate) accepted: u64,
-    /// Its connection, if it has one.
-    pub(crate) conn: Option<ConnId>,
+    /// What was refused. Part of what is accepted, or of what its connection says of it.
+    pub(crate) refused: Refusals,
+    /// The last connection that came under the name. An older one cannot take it any more.
+    pub(crate) conn: ConnId,
+    /// Whether that connection is there.
+    pub(crate) is_connected: bool,
     /// When it last had one.
     pub(crate) left: Now,
 }
@@ -41,13 +48,20 @@ impl Producers {
     /// The connection of a producer is gone; by then, all up to `accepted` was safe or refused. Returns whether
     /// it was the last that came under its name.
     pub(crate) fn end(&mut self, name: &Name, conn: ConnId, accepted: u64, now: Now) -> bool {
-        let Some(life) = self.0.get_mut(name).filter(|it| it.conn == Some(conn)) else {
+        let Some(life) = self.0.get_mut(name).filter(|it| it.conn == conn) else {
             return false;
         };
         life.accepted = accepted;
-        life.conn = None;
+        life.is_connected = false;
         life.left = now;
         true
+    }
+
+    /// Positions of a producer were refused. Those that were refused before are lower.
+    pub(crate) fn refuse(&mut self, name: &Name, conn: ConnId, range: Range, reason: NotTaken) {
+        if let Some(life) = self.0.get_mut(name).filter(|it| it.conn == conn) {
+            life.refused.note(range, reason);
+        }
     }
 
     /// Returns whether the name was known.
@@ -57,5 +71,15 @@ impl Producers {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, &Life)> {
         self.0.iter()
+    }
+
+    /// Checks what always holds.
+    ///
+    /// # Panics
+    /// If something does not hold.
+    pub(super) fn check(&self) {
+        for life in self.0.values() {
+            life.refused.check();
+        }
     }
 }

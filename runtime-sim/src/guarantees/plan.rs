@@ -175,10 +175,7 @@ impl Plan {
     pub fn of_seed(seed: u64) -> Self {
         let shape = Shape::draw(&mut Rng::stream(seed, Concern::Network));
         let settings = settings(&mut Rng::stream(seed, Concern::Settings), shape);
-        let mut clients = clients(&mut Rng::stream(seed, Concern::Clients), shape);
-        if settings.overflow == Overflow::Reject {
-            clients.iter_mut().for_each(take_name);
-        }
+        let clients = clients(&mut Rng::stream(seed, Concern::Clients), shape);
         let acts = acts(
             &mut Rng::stream(seed, Concern::Faults),
             shape,
@@ -312,14 +309,6 @@ fn clients(rng: &mut Rng, shape: Shape) -> Vec<Client> {
         clients.push(Client::Consumer(consumer(rng, topic, WhichGroup::Queue)));
     }
     clients
-}
-
-/// What a producer with a name was refused, it is told on that connection only (docs/TESTING.md, "What is not
-/// proven").
-fn take_name(client: &mut Client) {
-    if let Client::Producer(producer) = client {
-        producer.named = false;
-    }
 }
 
 /// One for which nothing ever fails.

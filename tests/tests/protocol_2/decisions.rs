@@ -82,7 +82,7 @@ fn every_row_has_its_test_here() {
         .lines()
         .filter(|line| line.starts_with("| "))
         .count();
-    assert_eq!(questions, 1 + 22, "a decision more needs a test more");
+    assert_eq!(questions, 1 + 23, "a decision more needs a test more");
 }
 
 #[test]
@@ -495,6 +495,27 @@ fn two_producers_race_for_a_name() {
     let third = accepted(&mut world, "PRODUCER producer=p session=2");
     assert_eq!(world.closed(second), Some("taken_over"));
     assert_eq!(world.closed(third), None);
+}
+
+#[test]
+fn a_role_line_that_the_broker_reads_late() {
+    let mut world = World::new(queue());
+    let late = world.connect("PRODUCER producer=p session=1");
+    let newer = accepted(&mut world, "PRODUCER producer=p session=2");
+    world.send(newer, frames(["a"]));
+    world.send(late, "\n");
+    assert_eq!(world.closed(late), Some("taken_over"));
+    assert!(world.answer(late).starts_with("ERROR taken_over "));
+    assert_eq!(world.closed(newer), None);
+    // Not even when the newer one has gone: what is known of its life would be forgotten.
+    let late = world.connect("PRODUCER producer=p session=1");
+    let newest = accepted(&mut world, "PRODUCER producer=p session=2");
+    world.cut(newest);
+    world.send(late, "\n");
+    assert_eq!(world.closed(late), Some("taken_over"));
+    let next = world.connect("PRODUCER producer=p session=2\n");
+    let answer = world.answer(next);
+    assert!(answer.contains(" accepted=1 resumed=1"), "{answer}");
 }
 
 #[test]

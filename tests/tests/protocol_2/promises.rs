@@ -264,3 +264,109 @@ fn a_consumer_is_asked_to_settle_what_it_holds_when_nothing_more_comes() {
     assert_eq!(world.closed(consumer), Some("drained"));
     assert!(world.broker.is_drained());
 }
+
+/// A broker in which one message fills a group, and what finds no room is refused.
+fn rejecting() -> World {
+    World::new(Config {
+        queue_capacity: 1,
+        overflow: Overflow::Reject,
+        ..queue()
+    })
+}
+
+fn refused(from: u64, to: u64, code: &str) -> (Range, String) {
+    (Range { from, to }, code.to_owned())
+}
+
+/// What a producer is told was refused, right behind its answer.
+fn refusals(said: &[Control]) -> Vec<(Range, String)> {
+    let refusals = said.iter().map(|it| {
+        let Control::Refused(range, reason) = it else {
+            panic!("{it:?}");
+        };
+        (*range, reason.code.clone())
+    });
+    refusals.collect()
+}
+
+#[test]
+fn a_producer_that_comes_back_under_its_name_is_told_again_what_was_refused() {
+    let mut world = rejecting();
+    let first = accepted(&mut world, "PRODUCER producer=p");
+    world.stop_reading(first);
+    world.send(first, frames(["a", "b", "c"]));
+    world.say(first, &Control::Topic("a..b".into()));
+    assert_eq!(world.closed(first), Some("bad_frame"));
+
+    for (line, expected) in [
+        ("at=1", &[refused(2, 3, "full")][..]),
+        // It has seen that the second was refused.
+        ("at=3", &[refused(3, 3, "full")]),
+        ("at=4", &[]),
+        // It may have forgotten again.
+        ("at=1", &[refused(2, 3, "full")]),
+    ] {
+        let next = world.connect(format!("PRODUCER producer=p {line}\n"));
+        let answer = world.answer(next);
+        assert!(answer.contains(" accepted=3 resumed=1"), "{answer}");
+        let announced = match expected.len() {
+            0 => !answer.contains("refused="),
+            some => answer.contains(&format!(" refused={some}\n")),
+        };
+        assert!(announced, "{line}: {answer}");
+        assert_eq!(refusals(&world.producer_reads(next)), expected, "{line}");
+        assert_eq!(world.closed(next), None);
+    }
+    assert_eq!(world.broker.stats().refused.messages, 2);
+
+    // Another life and another producer have been refused nothing.
+    for line in ["producer=p session=2", "producer=q"] {
+        let other = world.connect(format!("PRODUCER {line}\n"));
+        let answer = world.answer(other);
+        assert!(answer.ends_with(" accepted=0 resumed=0\n"), "{answer}");
+        assert_eq!(world.producer_reads(other), []);
+    }
+}
+
+#[test]
+fn what_was_refused_on_several_connections_is_told_on_the_next() {
+    let mut world = rejecting();
+    let first = accepted(&mut world, "PRODUCER producer=p");
+    world.send(first, frames(["a", "b"]));
+    world.say(first, &Control::Topic("other".into()));
+    // It goes to another topic, where there is room.
+    world.send(first, frames(["c"]));
+    world.cut(first);
+    let second = accepted(&mut world, "PRODUCER producer=p at=1");
+    world.producer_reads(second);
+    world.send(second, frames(["d", "e"]));
+    world.cut(second);
+    let third = accepted(&mut world, "PRODUCER producer=p at=1");
+    assert_eq!(
+        refusals(&world.producer_reads(third)),
+        [refused(2, 2, "full"), refused(4, 5, "full")]
+    );
+}
+
+#[test]
+fn of_a_name_64_refusals_are_remembered_and_none_is_taken_for_safe() {
+    let mut world = rejecting();
+    let producer = accepted(&mut world, "PRODUCER producer=p");
+    let topics = ["default", "other"];
+    // Every second message is refused: each goes to a topic that the one before it has not filled.
+    world.send(producer, frames(["1"]));
+    let consumer = accepted(&mut world, "CONSUMER topic=other ack=1 prefetch=1");
+    for position in 1..=100 {
+        world.say(producer, &Control::Topic(topics[1].into()));
+        world.send(producer, frames(["taken"]));
+        world.say(consumer, &settle(Outcome::Done, 0, position, position));
+        world.say(producer, &Control::Topic(topics[0].into()));
+        world.send(producer, frames(["refused"]));
+    }
+    world.cut(producer);
+    let next = accepted(&mut world, "PRODUCER producer=p at=1");
+    let told = refusals(&world.producer_reads(next));
+    let mut expected = vec![refused(3, 75, "uncertain")];
+    expected.extend((38..=100).map(|number| refused(2 * number + 1, 2 * number + 1, "full")));
+    assert_eq!(told, expected);
+}

@@ -65,6 +65,7 @@ fn the_answer_has_the_keys_of_the_table() {
         safe: Some(Safety::Memory),
         accepted: Some(0),
         resumed: Some(false),
+        refused: Some(1),
         group: "g".to_owned().try_into().ok(),
         created: Some(true),
         ..Accepted::default()

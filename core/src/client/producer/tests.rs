@@ -198,6 +198,77 @@ fn nothing_is_sent_after_goaway_and_a_final_error_says_so() {
     assert!(!client.is_connected() && !client.is_done());
 }
 
+fn full() -> Reason {
+    Reason {
+        code: "full".into(),
+        text: String::new(),
+    }
+}
+
+#[test]
+fn what_was_refused_before_is_heard_before_anything_is_taken_for_safe() {
+    let mut client = ProducerClient::new(options(Some("p")), Window::default());
+    assert!(client.send(batch(&["a", "b", "c", "d"])).is_ok());
+    connect(&mut client, 0);
+    transmitted(&mut client);
+    client.disconnected();
+    events(&mut client);
+    client.connected(Now::START);
+    transmitted(&mut client);
+    tell(&mut client, b"OK v=2 accepted=3 resumed=1 refused=2\n");
+    // It was taken in meanwhile, and waits as well.
+    assert!(client.send(batch(&["e"])).is_ok());
+    assert_eq!(transmitted(&mut client), "");
+    assert_eq!((client.settled(), client.is_done()), (0, false));
+    tell_control(&mut client, &Control::Ping(1));
+    assert_ne!(transmitted(&mut client), "", "it is alive");
+    let range = |from, to| Range { from, to };
+    tell_control(&mut client, &Control::Refused(range(1, 1), full()));
+    tell_control(&mut client, &Control::Refused(range(3, 3), full()));
+    assert_eq!(
+        events(&mut client)[1..],
+        [
+            ProducerEvent::Refused(range(1, 1), full()),
+            ProducerEvent::Refused(range(3, 3), full()),
+            ProducerEvent::Confirmed {
+                number: 3,
+                unrouted: 0
+            }
+        ]
+    );
+    assert_eq!(
+        transmitted(&mut client),
+        "\\x00\\x00\\x00\\x01d\\x00\\x00\\x00\\x01e"
+    );
+}
+
+#[test]
+fn a_process_that_starts_again_hears_of_what_was_refused_to_the_one_before() {
+    let mut client = ProducerClient::new(options(Some("p")), Window::default());
+    client.connected(Now::START);
+    tell(&mut client, b"OK v=2 accepted=4 resumed=1 refused=1\n");
+    let range = |from, to| Range { from, to };
+    tell_control(&mut client, &Control::Refused(range(2, 3), full()));
+    assert_eq!(events(&mut client).len(), 1);
+    assert!(client.send(batch(&["a", "b"])).is_ok());
+    assert_eq!(client.poll_refused(), Some((range(2, 2), full())));
+    assert_eq!(client.poll_refused(), None);
+    assert!(client.send(batch(&["c", "d", "e"])).is_ok());
+    assert_eq!(
+        events(&mut client),
+        [ProducerEvent::Refused(range(3, 3), full())]
+    );
+    transmitted(&mut client);
+    // On the next connection it is told anew, of what it has not seen settled.
+    client.disconnected();
+    connect(&mut client, 4);
+    assert_eq!(client.settled(), 4);
+    assert_eq!(
+        transmitted(&mut client),
+        "PRODUCER v=2 producer=p at=5\\n\\x00\\x00\\x00\\x01e"
+    );
+}
+
 #[test]
 fn a_silent_broker_is_asked_and_then_given_up() {
     let mut client = ProducerClient::new(options(None), Window::default());

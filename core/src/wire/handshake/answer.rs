@@ -43,6 +43,9 @@ pub struct Accepted {
     pub accepted: Option<u64>,
     /// For a producer: whether the broker knew this life of it.
     pub resumed: Option<bool>,
+    /// For a producer that is resumed: how many REFUSED follow at once, of positions from its `at` to what is
+    /// accepted. Only what they do not name is safe.
+    pub refused: Option<u32>,
     /// For a consumer: the group it has joined, unless it is one of its own.
     pub group: Option<Name>,
     /// For a consumer: whether the group is new.
@@ -142,6 +145,7 @@ impl Accepted {
             ("safe", self.safe.map(|it| it.as_str().to_owned())),
             ("accepted", self.accepted.map(|it| it.to_string())),
             ("resumed", self.resumed.map(flag)),
+            ("refused", self.refused.map(|it| it.to_string())),
             ("group", self.group.as_ref().map(ToString::to_string)),
             ("created", self.created.map(flag)),
         ];
@@ -218,6 +222,10 @@ impl Accepted {
                 ),
             ),
             "resumed" => ("resumed", put(&mut self.resumed, value.and_then(flag))),
+            "refused" => (
+                "refused",
+                put(&mut self.refused, value.and_then(|it| it.parse().ok())),
+            ),
             "group" => (
                 "group",
                 put(&mut self.group, value.and_then(|it| Name::new(it).ok())),
@@ -269,10 +277,11 @@ mod tests {
             safe: Some(Safety::Memory),
             accepted: Some(4),
             resumed: Some(true),
+            refused: Some(2),
             ..accepted()
         };
         let line = "OK v=2 server=message-queue/0.2.0 conn=7 heartbeat=15 max_message=1048576 \
-                    topic=gpu.0 epoch=19 safe=memory accepted=4 resumed=1\n";
+                    topic=gpu.0 epoch=19 safe=memory accepted=4 resumed=1 refused=2\n";
         assert_eq!(Answer::Ok(producer.clone()).line(), line);
         assert_eq!(
             Answer::parse(line.trim_end().as_bytes()),

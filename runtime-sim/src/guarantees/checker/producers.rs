@@ -97,6 +97,13 @@ impl Checker<'_> {
             });
         }
         let before = self.state.lives.get(&key);
+        if let Some(newer) = before.map(|it| it.conn).filter(|newer| *newer > conn) {
+            let name = key.1.clone();
+            self.broken(Invariant::TakeOver, || {
+                format!("{conn} takes the name {name} from {newer}, which came later")
+            });
+        }
+        let before = self.state.lives.get(&key);
         let known = before.filter(|before| before.session == session);
         let (known, confirmed, received) = match known {
             Some(life) => (true, life.confirmed, life.received),

@@ -59,9 +59,7 @@ impl World<'_> {
                     let bodies = bodies(batch);
                     self.record(Event::Published { conn, bodies });
                 }
-                Decoded::Role(_) | Decoded::Options(_) | Decoded::BadOptions(_) => {
-                    link.is_introduced = true;
-                }
+                Decoded::Role(_) | Decoded::Options(_) | Decoded::BadOptions(_) => {}
             }
             self.input(conn, decoded.into());
         }

@@ -10,8 +10,6 @@ pub(super) struct Link {
     pub(super) client: usize,
     /// Whether its client has given it up, and the broker has not heard of that.
     pub(super) is_given_up: bool,
-    /// Whether the broker has read what it is.
-    pub(super) is_introduced: bool,
     /// What the client has written and the broker has not read.
     pub(super) to_broker: VecDeque<u8>,
     /// What the broker's socket has taken and the client has not read.
@@ -37,7 +35,6 @@ impl Link {
             conn,
             client,
             is_given_up: false,
-            is_introduced: false,
             to_broker: VecDeque::new(),
             to_client: VecDeque::new(),
             decoder: Decoder::new(DecoderConfig {

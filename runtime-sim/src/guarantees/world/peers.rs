@@ -430,10 +430,6 @@ impl World<'_> {
         {
             link.is_given_up = true;
             link.to_client.clear();
-            if !link.is_introduced {
-                // A role line that came behind that of the next connection would take the name from it.
-                link.to_broker.clear();
-            }
         }
         self.client_loses_the_link(at);
     }

@@ -142,7 +142,10 @@ impl Outbound {
             None => self.client.send(batch),
         };
         assert!(given.is_ok(), "the window has room for all that was let in");
-        // What the broker has already from an earlier life of this producer.
+        // What the broker has already, or has refused, from an earlier process with this name.
+        while let Some((numbers, reason)) = self.client.poll_refused() {
+            self.refuse(numbers, &reason);
+        }
         self.settle();
     }
 
