@@ -34,6 +34,7 @@ pub mod settings;
 
 #[cfg(feature = "cli")]
 pub use operate::logging;
+pub use serve::identify::PolicyChange;
 pub use serve::net;
 pub use serve::observe::{Observed, Observer};
 pub use serve::orders::OrderError;

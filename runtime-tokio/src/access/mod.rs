@@ -1,3 +1,13 @@
 //! Who is at the other end of a connection.
+//!
+//! A peer shows who it is by a token in its role line or by a certificate in TLS ([`Credential`]). The [`Policy`] knows
+//! whose that is and which rights it has ([`Principal`](message_queue_core::access::Principal)). The [`Gate`] is where
+//! connections are looked at, under the policy of the moment. What the rights allow is decided by the core.
 
+mod failures;
+mod gate;
+mod policy;
 pub mod tls;
+
+pub use gate::{Gate, Unauthorized};
+pub use policy::{ANONYMOUS, CertificateName, Credential, Digest, Policy, PolicyError};

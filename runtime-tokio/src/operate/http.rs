@@ -11,13 +11,16 @@
 //! | `/topics` | every topic, as JSON |
 //! | `/topics/T` | a topic with its groups and their members, as JSON |
 //! | `/` | this list |
-//! | `DELETE /connections/N` | ends a connection; from the same machine only |
-//! | `DELETE /topics/T/groups/G` | ends a named group; from the same machine only |
-//! | `POST /queue/purge` | empties the queue; from the same machine only |
+//! | `DELETE /connections/N` | ends a connection; for admins |
+//! | `DELETE /topics/T/groups/G` | ends a named group; for admins |
+//! | `POST /queue/purge` | empties the queue; for admins |
+//!
+//! An admin has a token, or is on the same machine (`guard.rs`).
 //!
 //! It has a thread of its own (`thread.rs`), so that it answers however busy the broker is, and
 //! never takes the core's lock (`view.rs`). `orders.rs`: what changes something.
 
+pub(crate) mod guard;
 mod orders;
 mod pages;
 mod server;
@@ -34,9 +37,11 @@ use super::metrics::{Format, Metrics};
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use guard::Guard;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use view::{Unanswered, View};
@@ -63,20 +68,20 @@ const PATHS: [(&str, &str); 8] = [
 const ORDERS: [(&str, &str); 3] = [
     (
         "DELETE /connections/N",
-        "ends the connection with this number; from the same machine only",
+        "ends the connection with this number; for admins, or from the same machine",
     ),
     (
         "DELETE /topics/T/groups/G",
-        "ends a named group and drops what waits in it; from the same machine only",
+        "ends a named group and drops what waits in it; for admins, or from the same machine",
     ),
     (
         "POST /queue/purge",
-        "drops what waits in the queue; from the same machine only",
+        "drops what waits in the queue; for admins, or from the same machine",
     ),
 ];
 
 /// Answers what there is to see, and does what there is to do.
-fn router(view: Arc<View>, metrics: Arc<Metrics>) -> Router {
+fn router(view: Arc<View>, guard: Guard, metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
         .with_state((Arc::clone(&view), metrics))
@@ -92,6 +97,7 @@ fn router(view: Arc<View>, metrics: Arc<Metrics>) -> Router {
         .route("/queue/purge", post(orders::purge))
         .route("/", get(index))
         .with_state(view)
+        .layer(from_fn_with_state(guard, guard::check))
 }
 
 async fn healthz(State(view): State<Arc<View>>) -> (StatusCode, &'static str) {

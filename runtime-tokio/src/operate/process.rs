@@ -2,6 +2,7 @@
 
 use super::descriptors::Descriptors;
 use super::http::HttpStats;
+use super::http::guard::Guard;
 use super::http::thread::HttpThread;
 use super::http::view::View;
 use super::logging::Log;
@@ -9,6 +10,7 @@ use super::metrics::Metrics;
 use super::signals::{self, Signals};
 use super::systemd;
 use crate::Server;
+use crate::access::Gate;
 use crate::record::Recorder;
 use crate::settings::Settings;
 use message_queue_core::{Config, Stats};
@@ -33,6 +35,10 @@ pub(crate) async fn run(
     let mut server = Server::new(config, settings.decoder_config())
         .with_frame_timeout(settings.frame_timeout())
         .with_max_sockets(descriptors.sockets);
+    let gate = settings.policy().map(Gate::new);
+    if let Some(gate) = &gate {
+        server = server.guarded_by(gate.clone());
+    }
     let broker = server.handle();
     let http = Arc::new(HttpStats::new(descriptors.http));
     let mut metrics = Metrics::default()
@@ -57,7 +63,8 @@ pub(crate) async fn run(
     });
     let serving_http = operators.into_std().and_then(|it| {
         let view = View::new(broker.clone(), heartbeats);
-        HttpThread::start(it, settings.http_timeout(), view, http, metrics)
+        let guard = Guard::new(gate, settings.http_auth());
+        HttpThread::start(it, settings.http_timeout(), view, guard, http, metrics)
     });
     if let Err(error) = &serving_http {
         error!(%error, "HTTP is not served");

@@ -5,8 +5,9 @@
 
 use super::logging::FilterHandle;
 use super::systemd;
-use crate::Handle;
+use crate::access::Policy;
 use crate::settings::{Reload, Settings};
+use crate::{Handle, PolicyChange};
 use message_queue_core::TopicRule;
 use signal_hook::consts::{
     SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXFSZ,
@@ -138,6 +139,16 @@ async fn apply(rules: Vec<TopicRule>, broker: &Handle) {
     }
 }
 
+/// Has other people do other things, and says how many connections that concerns.
+async fn apply_policy(policy: Policy, broker: &Handle) {
+    match broker.set_policy(policy).await {
+        Ok(PolicyChange { changed, unknown }) => {
+            info!(changed, unknown, "who may do what has changed");
+        }
+        Err(error) => error!(%error, "who may do what is as before"),
+    }
+}
+
 /// Reads the settings again and applies what can be applied while the broker runs.
 async fn reload(settings: &mut Settings, log: &FilterHandle, broker: &Handle) {
     systemd::reloading();
@@ -148,6 +159,7 @@ async fn reload(settings: &mut Settings, log: &FilterHandle, broker: &Handle) {
                 applied,
                 needs_restart,
                 rules,
+                policy,
                 refused,
             } = settings.reload(new);
             if let Err(error) = log.set(&merged) {
@@ -165,6 +177,9 @@ async fn reload(settings: &mut Settings, log: &FilterHandle, broker: &Handle) {
             }
             if let Some(rules) = rules {
                 apply(rules, broker).await;
+            }
+            if let Some(policy) = policy {
+                apply_policy(policy, broker).await;
             }
             for warning in settings.warnings() {
                 warn!("{warning}");

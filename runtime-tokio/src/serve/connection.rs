@@ -56,6 +56,8 @@ pub(crate) struct Connection<L: Listener> {
     has_more: bool,
     /// Whether the stream has ended behind all that has arrived.
     has_ended: bool,
+    /// Its peer could not show who it is. Goes off when it is to be told so.
+    turned_away: Option<Pin<Box<Sleep>>>,
 }
 
 /// The watch over a producer that is not read from.
@@ -100,6 +102,7 @@ impl<L: Listener> Connection<L> {
             is_version2: false,
             has_more: false,
             has_ended: false,
+            turned_away: None,
         }
     }
 
@@ -149,6 +152,12 @@ impl<L: Listener> Connection<L> {
             }
             if status.failed {
                 self.driver.feed(self.peer.conn, Input::PeerReset);
+                continue;
+            }
+            if let Some(wait) = &mut self.turned_away {
+                ready!(wait.as_mut().poll(cx));
+                self.turned_away = None;
+                self.driver.feed(self.peer.conn, Input::Unauthorized);
                 continue;
             }
             if status.paused {
@@ -339,6 +348,9 @@ impl<L: Listener> Connection<L> {
                 }
             }
             found = true;
+            if self.turned_away.is_some() {
+                return found;
+            }
         }
         if self.has_ended {
             match self.decoder.finish() {
@@ -349,17 +361,42 @@ impl<L: Listener> Connection<L> {
         found
     }
 
-    fn hand_on(&mut self, decoded: Decoded) {
-        match &decoded {
-            Decoded::Role(role) => self.role = Some(*role),
+    fn hand_on(&mut self, mut decoded: Decoded) {
+        match &mut decoded {
+            Decoded::Role(role) => {
+                self.role = Some(*role);
+                if !self.identify(None) {
+                    return;
+                }
+            }
             Decoded::Options(options) => {
                 self.role = Some(options.role());
                 self.is_version2 = true;
+                let token = options.take_token();
+                if !self.identify(token.as_deref()) {
+                    return;
+                }
             }
             Decoded::Batch(batch) => self.peer.tally.add(Count::of(batch)),
             Decoded::BadOptions(_) | Decoded::Control(_) => {}
         }
         self.driver.feed(self.peer.conn, decoded.into());
+    }
+
+    /// Finds out who the peer is, where that matters. Returns whether it is somebody; if not, it is told so after a
+    /// while, and nothing more of it is looked at.
+    fn identify(&mut self, token: Option<&str>) -> bool {
+        let Some(gate) = self.driver.gate.get() else {
+            return true;
+        };
+        let certificate = L::certificate(&self.stream.lock());
+        let credential = gate.credential(token, certificate);
+        let known = self.driver.identify(gate, &self.peer, credential).is_ok();
+        if !known {
+            let wait = gate.note_failure(self.peer.addr.ip());
+            self.turned_away = Some(Box::pin(sleep(wait)));
+        }
+        known
     }
 
     fn broke(&self, error: ProtocolError) {

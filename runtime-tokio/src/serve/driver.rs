@@ -16,6 +16,7 @@ use super::observe::{Observed, Observer};
 use super::pacing::Pacing;
 use super::peer::{Peer, Status};
 use super::survey::{Detail, Findings, Surveyor};
+use crate::access::Gate;
 use crate::operate::report::{Ended, Report};
 use bytes::Bytes;
 use message_queue_core::names::{Name, TopicName};
@@ -29,7 +30,7 @@ use std::io::{self, IoSlice};
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Context;
 use std::time::Duration;
 use tokio::io::AsyncWrite;
@@ -51,6 +52,8 @@ pub(crate) struct Driver {
     pub(crate) surveyor: Surveyor,
     /// The server is to look at the timers, at the end of the drain, or at the listener.
     pub(crate) attention: Notify,
+    /// Finds out who peers are, if they are asked.
+    pub(crate) gate: OnceLock<Gate>,
 }
 
 /// What the lock protects.
@@ -110,6 +113,7 @@ impl Driver {
             to_free: AtomicUsize::new(0),
             surveyor: Surveyor::default(),
             attention: Notify::new(),
+            gate: OnceLock::new(),
         }
     }
 

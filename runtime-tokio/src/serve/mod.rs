@@ -11,6 +11,7 @@ pub(crate) mod accept;
 mod connection;
 mod deadlines;
 pub(crate) mod driver;
+pub(crate) mod identify;
 pub mod net;
 pub(crate) mod observe;
 pub(crate) mod orders;

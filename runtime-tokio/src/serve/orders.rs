@@ -2,6 +2,8 @@
 //! takes no lock from it.
 
 use super::driver::Driver;
+use super::identify::PolicyChange;
+use crate::access::Policy;
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::{ConnId, Count, NeedsRestart, TopicChange, TopicRule};
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +31,11 @@ pub enum OrderError {
     /// The broker cannot take these rules while it runs.
     #[error(transparent)]
     Rules(NeedsRestart),
+    /// The broker asks nobody who they are.
+    #[error(
+        "the broker was started without authentication (AUTH_TOKENS_FILE): that needs a restart"
+    )]
+    NoGate,
     /// Nobody serves: not yet, or not any more.
     #[error("the broker does not serve")]
     NotServing,
@@ -40,6 +47,7 @@ pub(crate) enum Order {
     End(ConnId, Answer<()>),
     EndGroup(TopicName, Name, Answer<()>),
     SetRules(Vec<TopicRule>, Answer<Vec<TopicChange>>),
+    SetPolicy(Policy, Answer<PolicyChange>),
     Purge(Answer<Count>),
 }
 
@@ -92,7 +100,14 @@ impl Order {
             Self::SetRules(rules, answer) if !answer.is_closed() => {
                 tell(answer, driver.set_rules(rules).map_err(OrderError::Rules));
             }
-            Self::End(..) | Self::EndGroup(..) | Self::SetRules(..) | Self::Purge(_) => {}
+            Self::SetPolicy(policy, answer) if !answer.is_closed() => {
+                tell(answer, driver.set_policy(policy).ok_or(OrderError::NoGate));
+            }
+            Self::SetPolicy(..)
+            | Self::End(..)
+            | Self::EndGroup(..)
+            | Self::SetRules(..)
+            | Self::Purge(_) => {}
         }
     }
 }

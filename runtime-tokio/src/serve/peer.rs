@@ -2,7 +2,9 @@
 
 use super::pacing::Line;
 use super::tally::{self, Tally};
+use crate::access::Credential;
 use bytes::Bytes;
+use message_queue_core::access::Principal;
 use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, ConnId, Count, Write};
 use std::io::{self, IoSlice};
@@ -25,6 +27,8 @@ pub(crate) struct Peer {
     pub(crate) conn: ConnId,
     pub(crate) addr: SocketAddr,
     role: OnceLock<Role>,
+    /// Who it is, where the broker asks.
+    identity: Mutex<Option<Identity>>,
     /// Where it stands while it is not to be read from: a producer's, where producers are paced.
     line: OnceLock<Arc<Line>>,
     /// What came from it, and what its socket has taken of writes that are done.
@@ -58,6 +62,15 @@ pub(crate) struct Status {
     pub(crate) overdue: bool,
 }
 
+/// Who a peer is.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// What it has shown.
+    pub(crate) credential: Credential,
+    /// Whom the core takes it for; none: for nobody yet, or any more.
+    pub(crate) principal: Option<Principal>,
+}
+
 /// How far a write has come.
 struct Unwritten {
     write: Write,
@@ -86,6 +99,7 @@ impl Peer {
             conn,
             addr,
             role: OnceLock::new(),
+            identity: Mutex::default(),
             line: OnceLock::new(),
             tally: Tally::new(),
             side: Mutex::new(side),
@@ -100,6 +114,18 @@ impl Peer {
     /// Notes its role, which is for life.
     pub(crate) fn set_role(&self, role: Role) {
         self.role.get_or_init(|| role);
+    }
+
+    /// Who it is, where the broker asks and it has said so.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        let identity = self.identity.lock();
+        identity.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes who it is.
+    pub(crate) fn set_identity(&self, new: Identity) {
+        let identity = self.identity.lock();
+        *identity.unwrap_or_else(PoisonError::into_inner) = Some(new);
     }
 
     pub(crate) fn line(&self) -> Option<&Arc<Line>> {

@@ -4,12 +4,14 @@ use super::accept::Acceptor;
 use super::connection::Connection;
 use super::deadlines::Deadlines;
 use super::driver::Driver;
+use super::identify::PolicyChange;
 use super::net::Listener;
 use super::observe::Observer;
 use super::orders::{Order, OrderError, Orders};
 use super::stream::Stream;
 use super::survey::{ConsumerStatus, ProducerStatus, TopicStatus};
 use super::survey::{Detail, Findings, Survey};
+use crate::access::{Gate, Policy};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::DecoderConfig;
 use message_queue_core::{Config, ConnId, Count, Stats, TopicChange, TopicRule};
@@ -149,6 +151,13 @@ impl Server {
     #[must_use]
     pub const fn with_frame_timeout(mut self, timeout: Duration) -> Self {
         self.frame_timeout = timeout;
+        self
+    }
+
+    /// Asks every peer who it is, from its role on. Without it everybody may do everything.
+    #[must_use]
+    pub fn guarded_by(self, gate: Gate) -> Self {
+        self.handle.driver.gate.get_or_init(|| gate);
         self
     }
 
@@ -321,6 +330,16 @@ impl Handle {
     /// If the broker cannot take them while it runs, or nobody serves.
     pub async fn set_rules(&self, rules: Vec<TopicRule>) -> Result<Vec<TopicChange>, OrderError> {
         let order = |answer| Order::SetRules(rules, answer);
+        self.orders.give(order).await
+    }
+
+    /// Has peers be who this policy says, and have the rights that it gives: those that come, and those that are here.
+    /// Who may not go on is closed. Returns what that has changed.
+    ///
+    /// # Errors
+    /// If the broker asks nobody who they are ([`Server::guarded_by`]), or nobody serves.
+    pub async fn set_policy(&self, policy: Policy) -> Result<PolicyChange, OrderError> {
+        let order = |answer| Order::SetPolicy(policy, answer);
         self.orders.give(order).await
     }
 

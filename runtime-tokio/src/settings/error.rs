@@ -1,9 +1,9 @@
 //! What is wrong with the settings, one line for each bad variable.
 
 use super::dotenv::DotEnvError;
+use super::file::FileError;
 use super::origin::Origin;
 use super::table::Setting;
-use super::topics::TopicsFileError;
 use std::fmt;
 
 /// Why the settings could not be loaded. Displayed, it is one whole line for each bad variable,
@@ -14,16 +14,16 @@ pub enum SettingsError {
     #[error(transparent)]
     DotEnv(#[from] DotEnvError),
     /// Values that are not allowed.
-    #[error("{}", lines(problems, topics.as_ref()))]
+    #[error("{}", lines(problems, files))]
     NotAllowed {
         /// At least one.
         problems: Vec<NotAllowed>,
-        /// What is wrong with the file of topics too.
-        topics: Option<TopicsFileError>,
+        /// What is wrong with files that settings name, too.
+        files: Vec<FileError>,
     },
-    /// The file of topics is not understood.
-    #[error(transparent)]
-    Topics(#[from] TopicsFileError),
+    /// Files that settings name are not understood: at least one.
+    #[error("{}", lines(&[], .0))]
+    Files(Vec<FileError>),
     /// The list of settings and the fields disagree: a defect of this program.
     #[error("settings: {0}; this is a defect of message-queue")]
     Defect(#[from] envy::Error),
@@ -64,10 +64,10 @@ impl fmt::Display for NotAllowed {
     }
 }
 
-fn lines(problems: &[NotAllowed], topics: Option<&TopicsFileError>) -> String {
+fn lines(problems: &[NotAllowed], files: &[FileError]) -> String {
     let problems = problems.iter().map(NotAllowed::to_string);
-    let topics = topics.map(TopicsFileError::to_string);
-    problems.chain(topics).collect::<Vec<_>>().join("\n")
+    let files = files.iter().map(FileError::to_string);
+    problems.chain(files).collect::<Vec<_>>().join("\n")
 }
 
 /// A value of `setting` for an error: quoted and escaped, so that it is one line and its spaces show.

@@ -7,7 +7,8 @@
 //!
 //! The list in `table.rs` decides what is allowed (`allowed.rs`, `units.rs`) and names it in errors,
 //! which `envy` cannot; `envy` gives what was allowed its types. What is written and is no setting is
-//! told (`unknown.rs`). How some topics differ from the others is in a file of its own (`topics`). While the broker runs, some settings can change (`reload.rs`).
+//! told (`unknown.rs`). Two settings name files: how some topics differ from the others (`topics`), and who may do
+//! what (`principals`). While the broker runs, some settings can change (`reload.rs`).
 
 mod allowed;
 #[cfg(test)]
@@ -16,7 +17,9 @@ mod chart;
 mod documents;
 mod dotenv;
 mod error;
+mod file;
 mod origin;
+mod principals;
 mod reload;
 mod render;
 mod rules;
@@ -32,14 +35,15 @@ mod values;
 pub use allowed::Allowed;
 pub use dotenv::DotEnvError;
 pub use error::{NotAllowed, SettingsError};
+pub use file::{FileError, Problem};
 pub use origin::{Effective, Origin};
 pub use reload::Reload;
 pub use render::settings_help;
 pub use table::{SETTINGS, Setting};
-pub use topics::{Problem, TopicsFileError};
 pub use units::{TimeUnit, format_size, format_time, parse_seconds, parse_size, parse_time};
-pub use values::{LogFormat, LogLevel};
+pub use values::{HttpAuth, LogFormat, LogLevel};
 
+use crate::access::Policy;
 use crate::record;
 use crate::serve::net::SocketOptions;
 use dotenv::{BROKER_ADDR, DotEnv};
@@ -65,6 +69,8 @@ pub struct Settings {
     values: Values,
     /// What `TOPICS_FILE` says.
     topics: topics::Rules,
+    /// What `AUTH_TOKENS_FILE` says.
+    principals: principals::Principals,
     effective: Vec<Effective>,
     unknown: Unknown,
 }
@@ -125,15 +131,11 @@ impl Settings {
                 .filter(|effective| !effective.value.is_empty())
                 .map(|effective| (effective.setting.name.to_owned(), effective.value.clone())),
         )?;
-        let topics = match &values.topics_file {
-            Some(path) => topics::read(path),
-            None => Ok(topics::Rules::default()),
-        };
         // What is wrong with the variables is told first: it may be the reason.
-        let (topics, unreadable) = match topics {
-            Ok(topics) => (topics, None),
-            Err(error) => (topics::Rules::default(), Some(error)),
-        };
+        let mut files = Vec::new();
+        let topics = read(values.topics_file.as_deref(), topics::read, &mut files);
+        let file = values.auth_tokens_file.as_deref();
+        let principals = read(file, principals::read, &mut files);
         let config = values.broker_config(topics.rules.clone());
         // A rule says nothing of use about a default that stands in for a bad value.
         let sound = |name: &str| problems.iter().all(|problem| problem.name != name);
@@ -156,17 +158,15 @@ impl Settings {
             .collect::<Vec<_>>();
         problems.extend(broken);
         if !problems.is_empty() {
-            Err(SettingsError::NotAllowed {
-                problems,
-                topics: unreadable,
-            })
-        } else if let Some(error) = unreadable {
-            Err(error.into())
+            Err(SettingsError::NotAllowed { problems, files })
+        } else if !files.is_empty() {
+            Err(SettingsError::Files(files))
         } else {
             let unknown = Unknown::find(environment, dotenv);
             Ok(Self {
                 values,
                 topics,
+                principals,
                 effective,
                 unknown,
             })
@@ -180,6 +180,12 @@ impl Settings {
         let mut warnings = misspelt.clone();
         warnings.extend(ignored.iter().cloned());
         warnings.extend(rules::warnings(&self.values));
+        warnings.extend(self.principals.plain.iter().map(|name| {
+            format!(
+                "AUTH_TOKENS_FILE: the token of {name} stands there as it is: whoever reads the file has it; \
+                 `message-queue token new {name}` prints one and the digest to keep instead"
+            )
+        }));
         warnings
     }
 
@@ -274,6 +280,18 @@ impl Settings {
         Duration::from_millis(self.values.http_timeout_ms)
     }
 
+    /// `AUTH_TOKENS_FILE` and `AUTH_ANONYMOUS`: who may do what; none: everybody may do everything.
+    pub fn policy(&self) -> Option<Policy> {
+        let others_have_tokens = self.values.auth_tokens_file.is_some();
+        let anonymous = self.values.auth_anonymous.rights(others_have_tokens)?;
+        Some(self.principals.policy.clone().with_anonymous(anonymous))
+    }
+
+    /// `HTTP_AUTH`: what is shown over HTTP to those who are no admins.
+    pub const fn http_auth(&self) -> HttpAuth {
+        self.values.http_auth
+    }
+
     /// `METRICS_TOPICS`: the most topics that have metrics of their own.
     pub fn metrics_topics(&self) -> usize {
         self.values.metrics_topics
@@ -320,6 +338,21 @@ impl Settings {
             payloads: self.values.record_payloads,
         })
     }
+}
+
+/// What the file says that a setting may name. What is wrong with it goes to `errors`.
+fn read<T: Default>(
+    path: Option<&Path>,
+    read: impl FnOnce(&Path) -> Result<T, FileError>,
+    errors: &mut Vec<FileError>,
+) -> T {
+    let Some(path) = path else {
+        return T::default();
+    };
+    read(path).unwrap_or_else(|error| {
+        errors.push(error);
+        T::default()
+    })
 }
 
 impl fmt::Debug for Settings {

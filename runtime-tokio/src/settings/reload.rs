@@ -1,6 +1,7 @@
 //! Settings that change while the broker runs.
 
 use super::{Effective, Settings, render};
+use crate::access::Policy;
 use message_queue_core::{NeedsRestart, TopicRule};
 
 /// What can change while the broker runs. Everything else is part of what the core, the sockets or
@@ -17,6 +18,9 @@ const AT_RUN_TIME: [&str; 4] = [
 /// [`Broker::set_rules`]: message_queue_core::Broker::set_rules
 const TOPICS_FILE: &str = "TOPICS_FILE";
 
+/// The settings that say who may do what. That can change, unless nobody was asked before, or is to be asked any more.
+const OF_POLICY: [&str; 2] = ["AUTH_TOKENS_FILE", "AUTH_ANONYMOUS"];
+
 /// What a second look at the settings has brought.
 #[derive(Debug)]
 pub struct Reload {
@@ -28,6 +32,8 @@ pub struct Reload {
     pub needs_restart: Vec<String>,
     /// The rules for topics, where they are to be put in force.
     pub rules: Option<Vec<TopicRule>>,
+    /// Who may do what, where that is to be put in force.
+    pub policy: Option<Policy>,
     /// Why the rules that the file of topics has now need a restart.
     pub refused: Option<NeedsRestart>,
 }
@@ -40,13 +46,20 @@ impl Settings {
             applied: Vec::new(),
             needs_restart: Vec::new(),
             rules: None,
+            policy: None,
             refused: None,
         };
+        let policies = (self.policy(), new.policy());
+        let policies_differ = policies.0 != policies.1;
+        let takes_policy = policies.0.is_some() && policies.1.is_some();
         let pairs = reload.settings.effective.iter_mut().zip(new.effective);
         // A file of topics may say something else under the same name.
+        let new_principals = new.principals;
         let topics_differ = new.topics != self.topics;
         let differs = |old: &Effective, new: &Effective| {
-            old.value != new.value || (new.setting.name == TOPICS_FILE && topics_differ)
+            old.value != new.value
+                || (new.setting.name == TOPICS_FILE && topics_differ)
+                || (new.setting.name == OF_POLICY[0] && self.principals != new_principals)
         };
         let rules = new.topics.rules.clone();
         let takes_rules = match self.broker_config().with_rules(rules.clone()) {
@@ -59,7 +72,11 @@ impl Settings {
         for (old, new) in pairs.filter(|(old, new)| differs(old, new)) {
             let assignment = render::assignment(&new);
             let is_of_topics = new.setting.name == TOPICS_FILE;
-            if AT_RUN_TIME.contains(&new.setting.name) || (is_of_topics && takes_rules) {
+            let is_of_policy = OF_POLICY.contains(&new.setting.name);
+            if AT_RUN_TIME.contains(&new.setting.name)
+                || (is_of_topics && takes_rules)
+                || (is_of_policy && takes_policy)
+            {
                 reload.applied.push(assignment);
                 *old = new;
             } else {
@@ -70,7 +87,15 @@ impl Settings {
             reload.settings.topics = new.topics;
             reload.rules = Some(rules);
         }
+        if takes_policy {
+            reload.policy = policies.1.filter(|_| policies_differ);
+            reload.settings.principals = new_principals;
+        }
         let values = &mut reload.settings.values;
+        if takes_policy {
+            values.auth_tokens_file = new.values.auth_tokens_file;
+            values.auth_anonymous = new.values.auth_anonymous;
+        }
         if takes_rules {
             values.topics_file = new.values.topics_file;
         }

@@ -1,7 +1,7 @@
 //! What no single setting can break: rules between settings.
 
 use super::units::{format_size, format_time};
-use super::values::Values;
+use super::values::{HttpAuth, Values};
 use message_queue_core::wire::MAX_FRAME;
 use message_queue_core::{Config, DeliveryMode};
 use std::time::Duration;
@@ -18,10 +18,15 @@ pub(super) struct Broken {
 
 /// Every rule that `values` break, at most one for each setting.
 pub(super) fn broken(values: &Values, config: &Config) -> Vec<Broken> {
-    [two_ports(values), places(config), room(config)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        two_ports(values),
+        places(config),
+        room(config),
+        admins(values),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn two_ports(values: &Values) -> Option<Broken> {
@@ -82,6 +87,15 @@ fn room(config: &Config) -> Option<Broken> {
             ),
         })
     }
+}
+
+/// Who is asked to be an admin must be able to be one.
+fn admins(values: &Values) -> Option<Broken> {
+    (values.http_auth != HttpAuth::Open && values.auth_tokens_file.is_none()).then(|| Broken {
+        name: "HTTP_AUTH",
+        others: &["AUTH_TOKENS_FILE"],
+        allowed: "open, or AUTH_TOKENS_FILE with a principal that has the right admin".to_owned(),
+    })
 }
 
 /// What is allowed but may surprise, one line for each.

@@ -89,7 +89,11 @@ fn every_allowed_value_fits_its_field() {
             Allowed::Directory => vec!["/var/lib/message queue".to_owned()],
             Allowed::Topic => vec!["orders.eu".to_owned()],
             Allowed::File => {
-                vec![concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/topics.toml").to_owned()]
+                let file = match setting.name {
+                    "AUTH_TOKENS_FILE" => "tokens.toml",
+                    _ => "topics.toml",
+                };
+                vec![format!("{}/../examples/{file}", env!("CARGO_MANIFEST_DIR"))]
             }
             Allowed::LogFilter => vec!["debug,a::b=trace".to_owned()],
         };
@@ -99,6 +103,10 @@ fn every_allowed_value_fits_its_field() {
             variables.retain(|(name, _)| *name != setting.name);
             if setting.name == "BROKER_BYTES" {
                 variables.push(("BACKLOG_BYTES", "1048580".to_owned()));
+            }
+            if setting.name == "HTTP_AUTH" {
+                let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/tokens.toml");
+                variables.push(("AUTH_TOKENS_FILE", file.to_owned()));
             }
             variables.push((setting.name, value.clone()));
             let settings = Settings::from_variables(variables).unwrap();

@@ -1,6 +1,7 @@
 //! The settings with their types.
 
 use crate::record::Payloads;
+use message_queue_core::access::Rights;
 use message_queue_core::names::TopicName;
 use message_queue_core::{Config, DeliveryMode, Overflow, TopicRule, TopicsConfig};
 use serde::Deserialize;
@@ -40,6 +41,9 @@ pub(super) struct Values {
     pub(super) max_http_connections: usize,
     pub(super) http_timeout_ms: u64,
     pub(super) metrics_topics: usize,
+    pub(super) auth_tokens_file: Option<PathBuf>,
+    pub(super) auth_anonymous: Anonymous,
+    pub(super) http_auth: HttpAuth,
     pub(super) role_timeout_ms: u64,
     pub(super) role_line_bytes: usize,
     pub(super) frame_timeout_ms: u64,
@@ -101,6 +105,50 @@ impl Values {
 pub(super) enum Switch {
     On,
     Off,
+}
+
+/// What whoever shows nothing of who it is may do.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Anonymous {
+    Auto,
+    None,
+    Produce,
+    Consume,
+    All,
+}
+
+impl Anonymous {
+    /// What that is, where others have tokens or not; none: nobody is asked who they are.
+    pub(super) fn rights(self, others_have_tokens: bool) -> Option<Rights> {
+        let (all, none) = (Rights::all(), Rights::default());
+        Some(match self {
+            Self::Auto if !others_have_tokens => return None,
+            Self::Auto | Self::None => none,
+            Self::Produce => Rights {
+                produce: all.produce,
+                ..none
+            },
+            Self::Consume => Rights {
+                consume: all.consume,
+                ..none
+            },
+            Self::All => all,
+        })
+    }
+}
+
+/// What is shown over HTTP to those who are no admins. Probes are answered to all in any case.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpAuth {
+    /// Everything.
+    #[default]
+    Open,
+    /// The metrics.
+    Metrics,
+    /// Nothing.
+    All,
 }
 
 /// The words for [`DeliveryMode`]: the core knows nothing of serde.

@@ -1,10 +1,14 @@
 use super::orders::Operator;
 use super::pages::Consumer;
 use super::*;
+use crate::access::{Digest, Gate, Policy};
 use crate::serve::survey::ConsumerStatus;
+use crate::settings::HttpAuth;
 use crate::{Handle, Server};
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, request};
+use message_queue_core::access::Rights;
+use message_queue_core::names::{Name, Pattern};
 use message_queue_core::{ConnId, Count, DropReason};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -25,9 +29,18 @@ async fn answer(
     request: request::Builder,
     broker: &Handle,
 ) -> (StatusCode, Option<String>, String) {
+    guarded(Guard::default(), request, broker).await
+}
+
+/// The same, where not everybody is answered.
+async fn guarded(
+    guard: Guard,
+    request: request::Builder,
+    broker: &Handle,
+) -> (StatusCode, Option<String>, String) {
     let request = request.body(Body::empty()).unwrap();
     let view = Arc::new(View::new(broker.clone(), Arc::default()));
-    let router = router(view, Arc::default());
+    let router = router(view, guard, Arc::default());
     let answer = router.oneshot(request).await.unwrap();
     let kind = answer.headers().get(CONTENT_TYPE);
     let kind = kind.map(|kind| kind.to_str().unwrap().to_owned());
@@ -212,6 +225,89 @@ async fn no_order_is_taken_from_a_web_page_or_through_a_proxy() {
         assert_eq!(code, StatusCode::FORBIDDEN);
         assert!(text.contains(&format!("the header {header}")), "{text}");
     }
+}
+
+/// The token `root` is of an admin of everything, `jobs` of one of the topic jobs, `none` of somebody else.
+fn gate() -> Gate {
+    let mut policy = Policy::new();
+    let admin = |topics: &str| Rights {
+        admin: vec![Pattern::new(topics).unwrap()],
+        ..Rights::default()
+    };
+    for (token, rights) in [
+        ("root", admin(">")),
+        ("jobs", admin("jobs")),
+        ("none", Rights::default()),
+    ] {
+        let name = Name::new(token).unwrap();
+        policy.add_token(Digest::of(token), name, rights).unwrap();
+    }
+    Gate::new(policy)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_shown_to_whom_is_as_it_was_set() {
+    let broker = broker().await;
+    while !broker.is_ready() {
+        tokio::task::yield_now().await;
+    }
+    use HttpAuth::{All, Metrics, Open};
+    use StatusCode as Code;
+    for (shown, path, token, code) in [
+        (Open, "/topics", None, Code::OK),
+        (Open, "/topics", Some("none"), Code::OK),
+        (Open, "/topics", Some("wrong"), Code::UNAUTHORIZED),
+        (Metrics, "/metrics", None, Code::OK),
+        (Metrics, "/topics", None, Code::UNAUTHORIZED),
+        (Metrics, "/", None, Code::UNAUTHORIZED),
+        (Metrics, "/topics", Some("none"), Code::FORBIDDEN),
+        (Metrics, "/topics", Some("jobs"), Code::OK),
+        (All, "/metrics", None, Code::UNAUTHORIZED),
+        (All, "/metrics", Some("wrong"), Code::UNAUTHORIZED),
+        (All, "/metrics", Some("root"), Code::OK),
+        (All, "/healthz", None, Code::OK),
+        (All, "/ready", Some("wrong"), Code::OK),
+    ] {
+        let mut request = Request::get(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let guard = Guard::new(Some(gate()), shown);
+        let (got, _, text) = guarded(guard, request, &broker).await;
+        assert_eq!(got, code, "{shown:?} {path} {token:?}: {text}");
+        assert!(!text.contains("wrong"), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_need_the_right_admin_wherever_there_are_tokens() {
+    let broker = broker().await;
+    use StatusCode as Code;
+    let order = |path: &str, scheme: &str, token: &str| {
+        // From the same machine that does not help.
+        Request::delete(path)
+            .extension(Operator((Ipv4Addr::LOCALHOST, 1).into()))
+            .header("authorization", format!("{scheme} {token}"))
+    };
+    let (connection, group) = ("/connections/7", "/topics/jobs/groups/g");
+    for (path, scheme, token, code) in [
+        // There is none: it was looked for.
+        (connection, "Bearer", "root", Code::NOT_FOUND),
+        (connection, "bearer", "root", Code::NOT_FOUND),
+        (connection, "Bearer", "jobs", Code::FORBIDDEN),
+        (connection, "Bearer", "none", Code::FORBIDDEN),
+        (connection, "Bearer", "wrong", Code::UNAUTHORIZED),
+        (connection, "Basic", "root", Code::UNAUTHORIZED),
+        (group, "Bearer", "jobs", Code::NOT_FOUND),
+        ("/topics/other/groups/g", "Bearer", "jobs", Code::FORBIDDEN),
+    ] {
+        let guard = Guard::new(Some(gate()), HttpAuth::Open);
+        let (got, _, text) = guarded(guard, order(path, scheme, token), &broker).await;
+        assert_eq!(got, code, "{path} {scheme} {token}: {text}");
+    }
+    let local = Request::delete(connection).extension(Operator((Ipv4Addr::LOCALHOST, 1).into()));
+    let guard = Guard::new(Some(gate()), HttpAuth::Open);
+    assert_eq!(guarded(guard, local, &broker).await.0, Code::UNAUTHORIZED);
 }
 
 #[tokio::test]

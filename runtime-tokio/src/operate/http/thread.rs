@@ -1,5 +1,6 @@
 //! The thread that answers operators.
 
+use super::guard::Guard;
 use super::server::HttpServer;
 use super::view::View;
 use super::{HttpStats, router};
@@ -29,6 +30,7 @@ impl HttpThread {
         listener: TcpListener,
         timeout: Duration,
         view: View,
+        guard: Guard,
         stats: Arc<HttpStats>,
         metrics: Metrics,
     ) -> io::Result<Self> {
@@ -41,7 +43,7 @@ impl HttpThread {
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = async move {
             let view = Arc::new(view);
-            let router = router(Arc::clone(&view), Arc::new(metrics));
+            let router = router(Arc::clone(&view), guard, Arc::new(metrics));
             let server = HttpServer::new(router, timeout, stats);
             tokio::select! {
                 // Only dropped.

@@ -12,19 +12,15 @@ pub(super) use explain::explain;
 #[cfg(test)]
 pub(super) use keys::KEYS as DOCUMENTED;
 
+use super::file::{self, FileError, Problem};
 use keys::KEYS;
 use message_queue_core::TopicRule;
 use message_queue_core::names::{Pattern, TopicName};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 use toml::Spanned;
-
-/// The longest file. A rule takes some hundred bytes.
-const LONGEST: u64 = 1 << 20;
 
 /// The key that says which topics a rule is about.
 const TOPICS: &str = "topics";
@@ -35,37 +31,6 @@ pub(super) struct Rules {
     pub(super) rules: Vec<TopicRule>,
     /// For each rule the line where it begins, from 1.
     lines: Vec<usize>,
-}
-
-/// What is wrong with the file.
-#[derive(Debug, thiserror::Error)]
-pub enum TopicsFileError {
-    /// It cannot be read.
-    #[error("TOPICS_FILE: {path}: cannot be read: {source}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// What it says is not allowed, one line for each problem; at least one.
-    #[error("{}", lines(path, problems))]
-    NotAllowed {
-        /// The file.
-        path: String,
-        /// In the order of the file, as a rule.
-        problems: Vec<Problem>,
-    },
-}
-
-/// Something that is wrong at one place in the file.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// From 1.
-    line: usize,
-    /// In characters, from 1.
-    column: usize,
-    what: String,
 }
 
 #[derive(Deserialize)]
@@ -80,48 +45,14 @@ type Table = BTreeMap<Spanned<String>, Spanned<toml::Value>>;
 /// Reads the file of topics.
 ///
 /// # Errors
-/// See [`TopicsFileError`].
-pub(super) fn read(path: &Path) -> Result<Rules, TopicsFileError> {
-    let shown = || path.display().to_string().escape_debug().to_string();
-    let unreadable = |source| TopicsFileError::Unreadable {
-        path: shown(),
-        source,
-    };
-    let text = contents(path).map_err(unreadable)?;
-    parse(&text).map_err(|problems| TopicsFileError::NotAllowed {
-        path: shown(),
-        problems,
-    })
-}
-
-fn contents(path: &Path) -> io::Result<String> {
-    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    // Opening a pipe would wait for somebody to write.
-    if !path.metadata()?.is_file() {
-        return Err(invalid("it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(LONGEST + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(invalid("it is longer than 1MiB"));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..at]
-            .iter()
-            .filter(|it| **it == b'\n')
-            .count();
-        invalid(&format!("line {line} is not valid UTF-8"))
-    })
+/// See [`FileError`].
+pub(super) fn read(path: &Path) -> Result<Rules, FileError> {
+    file::read("TOPICS_FILE", path, parse)
 }
 
 fn parse(text: &str) -> Result<Rules, Vec<Problem>> {
-    let document: Document = toml::from_str(text).map_err(|error| {
-        let what = error.message().replace('\n', ", ");
-        vec![Problem::at(text, error.span().unwrap_or_default(), what)]
-    })?;
+    let document: Document =
+        toml::from_str(text).map_err(|error| vec![Problem::of_toml(text, &error)])?;
     let mut rules = Rules::default();
     let mut problems = Vec::new();
     for table in document.rule {
@@ -206,39 +137,6 @@ fn pattern(value: &toml::Value) -> Result<Pattern, String> {
 
 /// What is said of a key that there is not.
 fn unknown(name: &str) -> String {
-    let names = || [TOPICS].into_iter().chain(KEYS.iter().map(|key| key.name));
-    let nearest = names()
-        .map(|ours| (strsim::osa_distance(&name.to_ascii_lowercase(), ours), ours))
-        .filter(|(slips, ours)| *slips <= (ours.len() / 3).max(1))
-        .min();
-    match nearest {
-        Some((_, ours)) => format!("{name:?} is no key of a rule: did you mean {ours}?"),
-        None => {
-            let names: Vec<_> = names().collect();
-            format!("{name:?} is no key of a rule: use {}", names.join(", "))
-        }
-    }
-}
-
-impl Problem {
-    fn at(text: &str, span: Range<usize>, what: String) -> Self {
-        let before = text.get(..span.start).unwrap_or(text);
-        let (line, rest) = match before.rsplit_once('\n') {
-            Some((lines, rest)) => (lines.matches('\n').count() + 2, rest),
-            None => (1, before),
-        };
-        Self {
-            line,
-            column: rest.chars().count() + 1,
-            what,
-        }
-    }
-}
-
-fn lines(path: &str, problems: &[Problem]) -> String {
-    let line = |it: &Problem| {
-        let Problem { line, column, what } = it;
-        format!("TOPICS_FILE: {path}: line {line}, column {column}: {what}")
-    };
-    problems.iter().map(line).collect::<Vec<_>>().join("\n")
+    let keys = KEYS.iter().map(|key| key.name);
+    file::unknown(name, "a rule", [TOPICS].into_iter().chain(keys))
 }

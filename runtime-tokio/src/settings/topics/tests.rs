@@ -254,7 +254,7 @@ fn a_file_that_cannot_be_read_is_named() {
     );
     std::fs::write(&path, b"# \xff\n").unwrap();
     assert!(told().ends_with("line 1 is not valid UTF-8"), "{}", told());
-    std::fs::write(&path, vec![b'#'; LONGEST as usize + 1]).unwrap();
+    std::fs::write(&path, vec![b'#'; (1 << 20) + 1]).unwrap();
     assert!(told().ends_with("it is longer than 1MiB"), "{}", told());
     let told = read(directory.path()).unwrap_err().to_string();
     assert!(told.ends_with("it is not a file"), "{told}");

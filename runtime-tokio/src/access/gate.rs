@@ -1,0 +1,92 @@
+//! Where it is found out who a peer is.
+
+use super::failures::Failures;
+use super::policy::{Credential, Digest, Policy};
+use super::tls::PeerCertificate;
+use message_queue_core::access::Principal;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Finds out who a peer is, under the policy of the moment. A clone is the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    current: RwLock<Current>,
+    failures: Failures,
+}
+
+/// The policy in force, and how many there were before it.
+#[derive(Clone, Debug, Default)]
+struct Current {
+    policy: Arc<Policy>,
+    version: u64,
+}
+
+/// It is not known who shows this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the token is not known")]
+pub struct Unauthorized;
+
+impl Gate {
+    /// One with this policy.
+    pub fn new(policy: Policy) -> Self {
+        let gate = Self::default();
+        gate.set_policy(policy);
+        gate
+    }
+
+    /// Puts a policy in force, for whoever is looked at from now on.
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        let mut current = self
+            .0
+            .current
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        current.policy = Arc::new(policy);
+        current.version += 1;
+    }
+
+    /// Which policy is in force: another one, another number.
+    pub(crate) fn version(&self) -> u64 {
+        self.current().version
+    }
+
+    /// What a peer has shown: its token, or else its certificate.
+    pub(crate) fn credential(
+        &self,
+        token: Option<&str>,
+        certificate: Option<PeerCertificate>,
+    ) -> Credential {
+        match (token, certificate) {
+            (Some(token), _) => Credential::Token(Digest::of(token)),
+            (None, Some(certificate)) => Credential::Certificate(certificate),
+            (None, None) => Credential::Nothing,
+        }
+    }
+
+    /// Who shows this, and under which policy.
+    ///
+    /// # Errors
+    /// If it is nobody that is known.
+    pub(crate) fn principal(
+        &self,
+        credential: &Credential,
+    ) -> Result<(Principal, u64), Unauthorized> {
+        let Current { policy, version } = self.current();
+        let principal = policy.principal(credential).ok_or(Unauthorized)?;
+        Ok((principal, version))
+    }
+
+    /// Somebody there could not show who it is. Returns how long its answer waits.
+    pub(crate) fn note_failure(&self, from: IpAddr) -> Duration {
+        self.0.failures.note(from)
+    }
+
+    fn current(&self) -> Current {
+        let current = self.0.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
