@@ -455,10 +455,21 @@ impl Shared {
         }
     }
 
-    /// Tells of messages that are lost.
-    pub(crate) fn report_drop(&mut self, group: Option<GroupId>, count: Count, reason: DropReason) {
+    /// Tells of messages of a topic that are lost, by which group, where it was one.
+    pub(crate) fn report_drop(
+        &mut self,
+        topic: Option<TopicId>,
+        group: Option<(GroupId, Option<&Name>)>,
+        count: Count,
+        reason: DropReason,
+    ) {
+        let facts = topic.and_then(|topic| self.facts.get(&topic));
+        let topic = facts.map(|it| it.name.clone());
+        let (group, name) = group.unzip();
         self.outputs.push_back(Output::Dropped {
+            topic,
             group,
+            name: name.flatten().cloned(),
             reason,
             count,
         });
@@ -474,7 +485,7 @@ impl Shared {
         ] {
             post(entry, [&mut self.stats.flow]);
         }
-        self.report_drop(None, count, DropReason::Refused);
+        self.report_drop(None, None, count, DropReason::Refused);
     }
 
     /// Notes a group for which nothing waits any more: in an orderly end its members may go.

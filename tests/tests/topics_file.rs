@@ -59,10 +59,14 @@ fn what_nobody_takes_in_time_is_dropped_and_accounted_for() {
     let group = &page["groups"][0];
     assert_eq!(group["dropped"]["expired"]["messages"], 3, "{page}");
     assert_eq!(group["waiting"]["messages"], 0, "{page}");
-    broker.wait_for_log(|line| {
+    let line = broker.wait_for_log(|line| {
         let reasons = line["reasons"].as_str().unwrap_or_default();
         line["message"] == "dropped" && reasons.contains("expired")
     });
+    assert_eq!(
+        (&line["topic"], &line["group"]),
+        (&"jobs".into(), &"g".into())
+    );
     // Who is there in time gets all.
     let mut consumer = broker.connect_with(b"CONSUMER topic=jobs group=g ack=0\n");
     broker.wait_for_metric("message_queue_consumers", 1.0);

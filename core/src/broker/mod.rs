@@ -32,7 +32,7 @@ use crate::access::Principal;
 use crate::config::Config;
 use crate::error::{CloseReason, DropReason, ProtocolError};
 use crate::id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
-use crate::names::TopicName;
+use crate::names::{Name, TopicName};
 use crate::shared::Shared;
 use crate::stats::{Count, Stats};
 use crate::time::Now;
@@ -167,8 +167,12 @@ pub enum Output<W = Write> {
     },
     /// Messages were dropped.
     Dropped {
+        /// Their topic; none if there is no such topic, and none is made.
+        topic: Option<TopicName>,
         /// The group that lost them; none if there was no group.
         group: Option<GroupId>,
+        /// The group's name, if it has one.
+        name: Option<Name>,
         /// Why.
         reason: DropReason,
         /// How many.
@@ -190,11 +194,15 @@ impl<W> Output<W> {
             Self::Resume { conn } => Output::Resume { conn },
             Self::Registered { conn, role } => Output::Registered { conn, role },
             Self::Dropped {
+                topic,
                 group,
+                name,
                 reason,
                 count,
             } => Output::Dropped {
+                topic,
                 group,
+                name,
                 reason,
                 count,
             },

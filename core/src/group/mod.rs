@@ -451,7 +451,9 @@ impl Group {
         }
         books.shared.budget.give_back(count.bytes as usize);
         self.post(Entry::Lost(count, reason), books);
-        books.shared.report_drop(Some(self.id), count, reason);
+        let group = (self.id, self.name.as_ref());
+        let topic = Some(self.topic);
+        books.shared.report_drop(topic, Some(group), count, reason);
     }
 
     fn post(&mut self, entry: Entry, books: &mut Books<'_>) {

@@ -274,7 +274,7 @@ impl Topic {
         for entry in [Entry::Offered(count), Entry::Lost(count, reason)] {
             post(entry, [&mut self.flow, &mut shared.stats.flow]);
         }
-        shared.report_drop(None, count, reason);
+        shared.report_drop(Some(self.id), None, count, reason);
     }
 
     /// Does something with a group, which is there, and the sums that a message is counted in. Then notes whether

@@ -323,6 +323,7 @@ impl Host {
                 group,
                 reason,
                 count,
+                ..
             } => world.record(Event::Dropped {
                 group,
                 reason,

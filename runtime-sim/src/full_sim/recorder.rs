@@ -351,6 +351,7 @@ impl State {
                 group,
                 reason,
                 count,
+                ..
             } => {
                 let group = group.map(|group| match group {
                     GroupId::Own(conn) => GroupId::Own(self.name(conn)),

@@ -1,6 +1,7 @@
 //! What happened, for people to read.
 
-use message_queue_core::{Broker, Config, Count, GroupId, Input, Output};
+use message_queue_core::names::TopicName;
+use message_queue_core::{Broker, Count, GroupId, Input, Output};
 use message_queue_tokio::record::{Call, Digest, Header, Step};
 use std::fmt;
 use std::io::{self, Write};
@@ -93,8 +94,10 @@ impl<'a> Trace<'a> {
     pub(super) fn output(&mut self, broker: &Broker, output: &Output<Digest>) -> io::Result<()> {
         write!(self.out, "    -> {}", told(output))?;
         match output {
-            Output::Dropped { group, .. } => {
-                if let Some(state) = group.and_then(|group| backlog(broker, group)) {
+            Output::Dropped { topic, group, .. } => {
+                if let (Some(topic), Some(group)) = (topic, group)
+                    && let Some(state) = backlog(broker, topic, *group)
+                {
                     write!(self.out, "; {state}")?;
                 }
             }
@@ -113,14 +116,16 @@ impl<'a> Trace<'a> {
 }
 
 /// How full the backlog of a group and all of them are.
-fn backlog(broker: &Broker, group: GroupId) -> Option<String> {
-    let view = broker.groups().find(|view| view.id == group)?;
-    let Config {
-        backlog_bytes,
-        broker_bytes,
-        ..
-    } = broker.config();
-    let most = broker.config().backlog_messages();
+fn backlog(broker: &Broker, topic: &TopicName, group: GroupId) -> Option<String> {
+    let view = broker.group_view(broker.topic_named(topic)?, group)?;
+    let broker_bytes = broker.config().broker_bytes;
+    let settings = broker.config().topic(topic);
+    let backlog_bytes = settings.bytes;
+    let most = if group.is_lasting() {
+        settings.capacity
+    } else {
+        settings.own_capacity
+    };
     let Count { messages, bytes } = view.backlog;
     Some(format!(
         "{messages} of {most} messages and {bytes} of {backlog_bytes} bytes wait, for all groups {} \
@@ -144,14 +149,19 @@ pub(super) fn told(output: &Output<Digest>) -> String {
         Output::Resume { conn } => format!("read from {conn} again"),
         Output::Registered { conn, role } => format!("{conn} is registered as a {role}"),
         Output::Dropped {
+            topic,
             group,
+            name,
             reason,
             count,
         } => {
             let amount = amount(*count);
-            match group {
-                Some(group) => format!("drop {amount} for {group}: {reason}"),
-                None => format!("drop {amount}: {reason}"),
+            let topic = topic.as_ref().map(|topic| format!(" of {topic}"));
+            let topic = topic.unwrap_or_default();
+            match (group, name) {
+                (Some(_), Some(name)) => format!("drop {amount}{topic} for {name}: {reason}"),
+                (Some(group), None) => format!("drop {amount}{topic} for {group}: {reason}"),
+                (None, _) => format!("drop {amount}{topic}: {reason}"),
             }
         }
     }

@@ -4,6 +4,7 @@
 //! of that second: a flood of connections, orderly or not, is no flood of lines. At `LOG_LEVEL=debug`
 //! each has its line.
 
+use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, ConnId, Count, DropReason, GroupId};
 use std::collections::BTreeMap;
@@ -32,12 +33,23 @@ pub(crate) struct Ended {
     pub(crate) lived: Duration,
 }
 
+/// Who lost messages.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Loser {
+    /// None if there is no such topic.
+    pub(crate) topic: Option<TopicName>,
+    /// None if there was no group.
+    pub(crate) group: Option<GroupId>,
+    /// That of the group, if it has one.
+    pub(crate) name: Option<Name>,
+}
+
 /// Gathers what is told at most once a second: [`tell`](Self::tell).
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// Drops since the last telling. No larger than the number of groups that lost something within
     /// that second.
-    dropped: BTreeMap<Option<GroupId>, Reasons>,
+    dropped: BTreeMap<Loser, Reasons>,
     /// Connections that took up a role since the last telling, by [`index`].
     registered: [Told; ROLES.len()],
     /// Connections that ended since the last telling, by [`CloseReason::index`] and [`index`].
@@ -75,10 +87,10 @@ impl Report {
         }
     }
 
-    pub(crate) fn dropped(&mut self, group: Option<GroupId>, reason: DropReason, count: Count) {
+    pub(crate) fn dropped(&mut self, loser: Loser, reason: DropReason, count: Count) {
         *self
             .dropped
-            .entry(group)
+            .entry(loser)
             .or_default()
             .entry(reason)
             .or_default() += count;
@@ -122,6 +134,14 @@ impl Report {
                 log_untold(reason, role, closed[reason.index()][index(role)]);
             }
         }
+    }
+}
+
+impl Loser {
+    /// The group, for people: its name, or its number where it has none.
+    fn label(&self) -> Option<String> {
+        let name = self.name.as_ref().map(ToString::to_string);
+        name.or_else(|| self.group.map(|it| it.to_string()))
     }
 }
 
@@ -243,17 +263,19 @@ fn log_untold(reason: CloseReason, role: Option<Role>, told: Told) {
 }
 
 /// A line for each of the groups that lost the most, and one for all others together.
-fn log_dropped(dropped: BTreeMap<Option<GroupId>, Reasons>) {
+fn log_dropped(dropped: BTreeMap<Loser, Reasons>) {
     let mut groups: Vec<_> = dropped
         .into_iter()
-        .map(|(group, reasons)| (sum(&reasons), group, reasons))
+        .map(|(loser, reasons)| (sum(&reasons), loser, reasons))
         .collect();
     // The worst first; among equals the order is that of the groups.
     groups.sort_by_key(|(lost, ..)| std::cmp::Reverse(lost.messages));
     let others = groups.split_off(groups.len().min(GROUPS_A_SECOND));
-    for (Count { messages, bytes }, group, reasons) in groups {
-        let group = group.map(display);
-        warn!(group, messages, bytes, reasons = words(&reasons), "dropped");
+    for (Count { messages, bytes }, loser, reasons) in groups {
+        let topic = loser.topic.as_ref().map(display);
+        let group = loser.label();
+        let reasons = words(&reasons);
+        warn!(topic, group, messages, bytes, reasons, "dropped");
     }
     if !others.is_empty() {
         let mut reasons = Reasons::new();
@@ -418,6 +440,14 @@ mod tests {
         assert_eq!(each.len(), 3001 + 2);
     }
 
+    fn loser(topic: &str, group: GroupId) -> Loser {
+        Loser {
+            topic: Some(TopicName::new(topic).expect("a name")),
+            group: Some(group),
+            name: None,
+        }
+    }
+
     #[test]
     fn drops_are_one_line_for_each_consumer_or_queue_with_how_many_and_why() {
         let lines = lines(LevelFilter::INFO, |report| {
@@ -427,7 +457,7 @@ mod tests {
                     (GroupId::Own(ConnId(7)), DropReason::BacklogMessages),
                     (GroupId::Own(ConnId(7)), DropReason::BrokerBytes),
                 ] {
-                    report.dropped(Some(group), reason, Count::new(2, 20));
+                    report.dropped(loser("jobs", group), reason, Count::new(2, 20));
                 }
             }
             report.tell();
@@ -438,6 +468,49 @@ mod tests {
         assert_eq!(own["level"], "WARN");
         assert_eq!(own["bytes"], 40_000);
         assert_eq!(own["reasons"], "backlog_messages=2000 broker_bytes=2000");
+        assert_eq!(own["topic"], "jobs");
+    }
+
+    #[test]
+    fn the_line_of_a_drop_names_the_topic_and_the_group() {
+        let named = Loser {
+            name: Some(Name::new("workers").expect("a name")),
+            ..loser("jobs.a", GroupId::Named(7))
+        };
+        let nobody = Loser {
+            topic: None,
+            group: None,
+            name: None,
+        };
+        let losers = [
+            (named, Some("jobs.a"), Some("workers")),
+            (
+                loser("jobs.a", GroupId::Shared),
+                Some("jobs.a"),
+                Some("queue"),
+            ),
+            (
+                loser("jobs.b", GroupId::Shared),
+                Some("jobs.b"),
+                Some("queue"),
+            ),
+            (nobody, None, None),
+        ];
+        let lines = lines(LevelFilter::INFO, |report| {
+            for (loser, ..) in &losers {
+                report.dropped(loser.clone(), DropReason::GroupEnded, Count::new(1, 10));
+                report.dropped(loser.clone(), DropReason::GroupEnded, Count::new(1, 10));
+            }
+            report.tell();
+        });
+        assert_eq!(lines.len(), losers.len(), "{lines:?}");
+        for (loser, topic, group) in losers {
+            let line = lines
+                .iter()
+                .find(|it| it["topic"].as_str() == topic && it["group"].as_str() == group);
+            let line = line.unwrap_or_else(|| panic!("{loser:?}: {lines:?}"));
+            assert_eq!(line["messages"], 2);
+        }
     }
 
     /// 1,500 consumers that lag were 1,500 lines a second.
@@ -445,8 +518,12 @@ mod tests {
     fn of_many_groups_that_lose_messages_the_worst_are_named() {
         let lines = lines(LevelFilter::INFO, |report| {
             for n in 1..=1500_usize {
-                let group = Some(GroupId::Own(ConnId(n as u64)));
-                report.dropped(group, DropReason::BacklogBytes, Count::new(n, n));
+                let group = GroupId::Own(ConnId(n as u64));
+                report.dropped(
+                    loser("jobs", group),
+                    DropReason::BacklogBytes,
+                    Count::new(n, n),
+                );
             }
             report.tell();
         });

@@ -172,7 +172,7 @@ mod tests {
     use crate::record::Payloads;
     use crate::record::size;
     use bytes::Bytes;
-    use message_queue_core::names::{Name, Pattern};
+    use message_queue_core::names::{Name, Pattern, TopicName};
     use message_queue_core::wire::control::{Control, Outcome, Range};
     use message_queue_core::wire::{Decoder, DecoderConfig, Role};
     use message_queue_core::{
@@ -254,7 +254,9 @@ mod tests {
             },
             Output::Close { conn, reason },
             Output::Dropped {
+                topic: TopicName::new("jobs").ok(),
                 group: Some(GroupId::Own(conn)),
+                name: None,
                 reason: DropReason::Shutdown,
                 count,
             },

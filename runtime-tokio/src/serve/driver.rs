@@ -17,13 +17,13 @@ use super::pacing::Pacing;
 use super::peer::{Peer, Status};
 use super::survey::{Detail, Findings, Surveyor};
 use crate::access::Gate;
-use crate::operate::report::{Ended, Report};
+use crate::operate::report::{Ended, Loser, Report};
 use bytes::Bytes;
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::{Role, SpareBuffers};
 use message_queue_core::{
-    Broker, CloseReason, Config, ConnId, Count, DEFAULT_TOPIC, DropReason, GroupId, Input,
-    NeedsRestart, Now, Output, Overflow, TopicChange, TopicId, TopicRule, Write,
+    Broker, CloseReason, Config, ConnId, Count, DEFAULT_TOPIC, DropReason, Input, NeedsRestart,
+    Now, Output, Overflow, TopicChange, TopicId, TopicRule, Write,
 };
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -87,7 +87,7 @@ struct Actions {
 /// A connection to be closed, why, and the last that its peer is told.
 type Closed = (Arc<Peer>, CloseReason, Option<Bytes>);
 type Registered = (Arc<Peer>, Role);
-type Dropped = (Option<GroupId>, DropReason, Count);
+type Dropped = (Loser, DropReason, Count);
 
 impl Driver {
     pub(crate) fn new(config: Config) -> Self {
@@ -361,8 +361,8 @@ impl Driver {
         for (peer, role) in registered {
             report.registered(peer.conn, peer.addr, *role);
         }
-        for (group, reason, count) in dropped {
-            report.dropped(*group, *reason, *count);
+        for (loser, reason, count) in dropped {
+            report.dropped(loser.clone(), *reason, *count);
         }
         for (peer, reason, _) in closes {
             report.closed(&Ended {
@@ -493,11 +493,14 @@ impl Core {
                     }
                 }
                 Output::Dropped {
+                    topic,
                     group,
+                    name,
                     reason,
                     count,
                 } => {
-                    actions.dropped.push((group, reason, count));
+                    let loser = Loser { topic, group, name };
+                    actions.dropped.push((loser, reason, count));
                 }
             }
         }

@@ -93,7 +93,9 @@ impl Model {
     fn dropped(&mut self, group: Option<GroupId>, messages: &[Message], reason: DropReason) {
         self.totals.flow.dropped[reason.index()] += count(messages);
         self.effects.push(Effect::Dropped {
+            topic: Some(self.config.topics.default_topic.clone()),
             group,
+            name: None,
             reason,
             count: count(messages),
         });

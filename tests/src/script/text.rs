@@ -229,6 +229,7 @@ pub(super) fn told(effect: &Effect) -> String {
             group,
             reason,
             count: Count { messages, bytes },
+            ..
         } => {
             let group = group.map(|group| format!(" of {group}"));
             let group = group.unwrap_or_default();

@@ -115,6 +115,7 @@ impl World<'_> {
                     group,
                     reason,
                     count,
+                    ..
                 } => self.record(Event::Dropped {
                     own: matches!(group, Some(GroupId::Own(_))),
                     reason,
