@@ -101,6 +101,11 @@ impl ProducerClient {
         }
     }
 
+    /// Takes this as what shows who the client is, from the next connection on: tokens are replaced while clients live.
+    pub fn set_token(&mut self, token: Option<String>) {
+        self.options.common.token = token;
+    }
+
     /// There is a connection to a broker.
     ///
     /// # Panics

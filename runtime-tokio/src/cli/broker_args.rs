@@ -1,5 +1,6 @@
 //! Which broker, and what to do while it is not there: what the clients share.
 
+use super::token_args::TokenArgs;
 use crate::settings::broker_address_in_dotenv;
 
 /// Where a broker listens by default.
@@ -31,6 +32,9 @@ pub(crate) struct AddressArgs {
 pub(crate) struct BrokerArgs {
     #[command(flatten)]
     pub(crate) address: AddressArgs,
+
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 
     /// Connect again and again, after up to 0.1 s, 0.2 s, ... 5 s, while there is no broker
     #[arg(long)]

@@ -140,8 +140,10 @@ struct MetaIsJson;
 
 impl ConsumeArgs {
     /// Whether messages are acknowledged, in wire version 2.
-    const fn is_acknowledged(&self) -> bool {
-        self.acks.is_given() || (self.count.is_some() && !self.discard_rest)
+    fn is_acknowledged(&self) -> bool {
+        self.acks.is_given()
+            || self.broker.token.is_given()
+            || (self.count.is_some() && !self.discard_rest)
     }
 }
 

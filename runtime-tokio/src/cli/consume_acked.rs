@@ -111,6 +111,7 @@ pub(super) async fn consume(args: &ConsumeArgs, sink: Sink) -> Result<Exit, AckE
     let prefetch = args.acks.prefetch.unwrap_or(PREFETCH).min(wanted);
     let mut builder = Consumer::builder()
         .prefetch(prefetch)
+        .token(args.broker.token.token())
         .share(args.acks.share.unwrap_or_default())
         .from(args.acks.from.unwrap_or_default())
         .retry(watch::retry(&args.broker))

@@ -4,6 +4,7 @@
 use super::exit::Exit;
 use super::http::{self, HttpArgs, HttpError, Target, at_most_an_hour};
 use super::{container, run, say};
+use crate::client::acked::Token;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -77,8 +78,10 @@ fn check(args: &HealthArgs) -> Result<String, HealthError> {
 async fn ask_until_yes(args: &HealthArgs, target: &Target) -> Result<String, HealthError> {
     let path = if args.ready { "/ready" } else { "/healthz" };
     let give_up = Instant::now() + args.wait;
+    // Probes are answered to all.
+    let nobody = Token::default();
     loop {
-        let answer = target.ask("GET", path, ANSWER_BYTES, args.http.timeout);
+        let answer = target.ask("GET", path, &nobody, ANSWER_BYTES, args.http.timeout);
         let error = match answer.await {
             Ok(answer) if answer.is_ok() => return Ok(answer.url),
             Ok(answer) => HealthError::No {

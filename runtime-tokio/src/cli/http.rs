@@ -3,6 +3,7 @@
 //! In HTTP/1.0, in which an answer comes as it is and ends with the connection. So this is all that it takes.
 
 use super::run;
+use crate::client::acked::{Token, TokenError};
 use crate::client::{connect_any, connect_first};
 use crate::settings::{Settings, SettingsError, format_time, parse_seconds};
 use std::fmt;
@@ -33,6 +34,9 @@ pub(crate) enum HttpError {
     /// No `--addr`, and the environment does not say where to ask either.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The token cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The broker chose its port itself.
     #[error("HTTP_PORT is 0, so the port is not known: name it with --addr")]
     NoPort,
@@ -77,6 +81,7 @@ impl HttpError {
         match self {
             Self::Settings(_) | Self::NoPort => run::bad_usage(self),
             Self::Runtime(_)
+            | Self::Token(_)
             | Self::Connect { .. }
             | Self::Broken { .. }
             | Self::Late { .. }
@@ -129,11 +134,12 @@ impl Target {
         &self,
         method: &str,
         path: &str,
+        token: &Token,
         most: u64,
         time: Duration,
     ) -> Result<Answer, HttpError> {
         let url = format!("http://{self}{path}");
-        match timeout(time, self.exchange(method, path, most, &url)).await {
+        match timeout(time, self.exchange(method, path, token, most, &url)).await {
             Ok(answer) => answer,
             Err(_) => Err(HttpError::Late { url, time }),
         }
@@ -143,15 +149,20 @@ impl Target {
         &self,
         method: &str,
         path: &str,
+        token: &Token,
         most: u64,
         url: &str,
     ) -> Result<Answer, HttpError> {
         let url = url.to_owned();
+        let authorization = match token.read().await? {
+            Some(token) => format!("Authorization: Bearer {token}\r\n"),
+            None => String::new(),
+        };
         let mut stream = match self.connect().await {
             Ok(stream) => stream,
             Err(source) => return Err(HttpError::Connect { url, source }),
         };
-        let request = format!("{method} {path} HTTP/1.0\r\nHost: {self}\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.0\r\nHost: {self}\r\n{authorization}\r\n");
         let mut answer = Vec::new();
         let exchange = async {
             stream.write_all(request.as_bytes()).await?;

@@ -31,6 +31,8 @@ pub mod serve;
 mod sink;
 mod table;
 mod terminal;
+pub mod token;
+mod token_args;
 pub mod topics;
 mod watch;
 
@@ -61,6 +63,8 @@ Examples:
   message-queue topics                              what each topic holds, and who waits for whom
   message-queue groups orders                       who reads orders, and how far behind each group is
   message-queue dead-letters list orders            what groups gave up, and why; or redrive, or purge it
+  message-queue token new collector --produce 'gpu.>'
+                                                    a secret for a client, and what it may do
   message-queue bench --consumers 4 --relay         how close to the limit the broker is here";
 
 /// A message broker in one binary, and its clients
@@ -93,6 +97,7 @@ enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     Health(health::HealthArgs),
     Bench(bench::BenchArgs),
+    Token(token::TokenArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     BenchRelay(bench::BenchRelayArgs),
@@ -111,6 +116,7 @@ impl Cli {
             Some(Command::DeadLetters(args)) => dead_letters::run(args),
             Some(Command::Health(args)) => health::run(args),
             Some(Command::Bench(args)) => bench::run(args),
+            Some(Command::Token(args)) => token::run(args),
             Some(Command::Completions(args)) => completions::run(args),
             Some(Command::BenchRelay(args)) => bench::run_relay(args),
         }

@@ -129,7 +129,7 @@ pub fn run(args: &ProduceArgs) -> ExitCode {
 }
 
 fn publish(args: &ProduceArgs, source: Source) -> ExitCode {
-    if !args.confirms.is_given() {
+    if !args.confirms.is_given() && !args.broker.token.is_given() {
         return run::run(produce(args, source));
     }
     let size = source.size();

@@ -91,6 +91,7 @@ pub(super) async fn produce(
     let progress = Progress::start(size);
     let mut builder = Producer::builder()
         .window(WINDOW)
+        .token(broker.token.token())
         .retry(watch::retry(broker))
         .on_change(watch::changes(progress.notices(), &broker.address.addr));
     if let Some(topic) = &args.topic {

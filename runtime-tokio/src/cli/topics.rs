@@ -5,6 +5,7 @@ use super::exit::Exit;
 use super::http::{self, Answer, HttpArgs, HttpError, Target};
 use super::pages::{Group, Member, Topic};
 use super::table::{Align, table};
+use super::token_args::TokenArgs;
 use super::{delivery_args, run, say};
 use crate::settings::format_time;
 use serde::de::DeserializeOwned;
@@ -52,6 +53,9 @@ pub struct TopicsArgs {
 
     #[command(flatten)]
     http: HttpArgs,
+
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 /// List the groups of a topic, or end one
@@ -70,8 +74,8 @@ pub struct GroupsArgs {
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     format: ListFormat,
 
-    /// End this group: its members are closed, and what it holds is dropped and counted. Only on the
-    /// broker's own machine
+    /// End this group: its members are closed, and what it holds is dropped and counted. On the
+    /// broker's own machine, or with the token of a principal that has the right admin
     #[arg(long, value_name = "GROUP", value_parser = delivery_args::group_name)]
     end: Option<String>,
 
@@ -81,6 +85,9 @@ pub struct GroupsArgs {
 
     #[command(flatten)]
     http: HttpArgs,
+
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 /// Why there is no list.
@@ -144,14 +151,20 @@ fn conclude(outcome: Result<(), TopicsError>) -> ExitCode {
     }
 }
 
-fn ask(method: &str, path: &str, http: &HttpArgs) -> Result<Answer, TopicsError> {
+fn ask(
+    method: &str,
+    path: &str,
+    http: &HttpArgs,
+    token: &TokenArgs,
+) -> Result<Answer, TopicsError> {
     let target = Target::find(http)?;
-    let answer = http::block_on(target.ask(method, path, ANSWER_BYTES, http.timeout))?;
-    Ok(answer)
+    let token = token.token();
+    let answer = target.ask(method, path, &token, ANSWER_BYTES, http.timeout);
+    Ok(http::block_on(answer)?)
 }
 
 fn list_topics(args: &TopicsArgs) -> Result<(), TopicsError> {
-    let answer = ask("GET", "/topics", &args.http)?;
+    let answer = ask("GET", "/topics", &args.http, &args.token)?;
     if !answer.is_ok() {
         return Err(answer.into());
     }
@@ -163,7 +176,12 @@ fn list_topics(args: &TopicsArgs) -> Result<(), TopicsError> {
 }
 
 fn list_groups(args: &GroupsArgs) -> Result<(), TopicsError> {
-    let answer = ask("GET", &format!("/topics/{}", args.topic), &args.http)?;
+    let answer = ask(
+        "GET",
+        &format!("/topics/{}", args.topic),
+        &args.http,
+        &args.token,
+    )?;
     if answer.is_not_found() {
         return Err(TopicsError::NoTopic(args.topic.clone()));
     }
@@ -190,7 +208,7 @@ fn list_groups(args: &GroupsArgs) -> Result<(), TopicsError> {
 
 fn end_group(args: &GroupsArgs, group: &str) -> Result<(), TopicsError> {
     let path = format!("/topics/{}/groups/{group}", args.topic);
-    let answer = ask("DELETE", &path, &args.http)?;
+    let answer = ask("DELETE", &path, &args.http, &args.token)?;
     if !answer.is_ok() {
         return Err(answer.into());
     }

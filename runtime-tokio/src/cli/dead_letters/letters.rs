@@ -41,6 +41,7 @@ impl Letters {
         let consumer = Consumer::builder()
             .topic(which.dead())
             .label(LABEL)
+            .token(which.token.token())
             .prefetch(1)
             .prefetch_bytes(bytes)
             .retry(Retry::Never);

@@ -10,6 +10,7 @@ use super::broker_args::AddressArgs;
 use super::delivery_args;
 use super::progress::Messages;
 use super::run;
+use super::token_args::TokenArgs;
 use crate::client::acked::{Gone, StartError};
 use std::io;
 use std::num::NonZeroU32;
@@ -55,6 +56,9 @@ struct Which {
 
     #[command(flatten)]
     address: AddressArgs,
+
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 impl Which {

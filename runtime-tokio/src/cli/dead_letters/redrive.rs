@@ -38,6 +38,7 @@ pub(super) async fn redrive(args: &RedriveArgs) -> Result<Exit, DeadLettersError
         // Of its own topic nothing is sent: it names the topic of each message.
         let producer = Producer::builder().topic(args.which.dead());
         let producer = producer.label("dead-letters").retry(Retry::Never);
+        let producer = producer.token(args.which.token.token());
         let producer = producer.connect(&args.which.address.addr).await?;
         Ok::<_, DeadLettersError>((letters, producer))
     };

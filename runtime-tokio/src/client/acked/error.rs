@@ -1,5 +1,6 @@
 //! What these clients can meet. Each error says whether trying again makes sense.
 
+use super::token::TokenError;
 use crate::client::ConnectError;
 use message_queue_core::client::Ended;
 use message_queue_core::names::NameError;
@@ -34,6 +35,9 @@ pub enum Gone {
     /// None came about.
     #[error(transparent)]
     Connect(Arc<ConnectError>),
+    /// None was tried: the token of this client cannot be read.
+    #[error(transparent)]
+    Token(Arc<TokenError>),
     /// It ended before the broker had answered.
     #[error(
         "the broker at {address} did not accept the connection: {ended}{}", hint(.ended)
@@ -71,7 +75,7 @@ impl Gone {
     /// Whether connecting again makes sense: the same may go well at another time.
     pub fn may_try_again(&self) -> bool {
         match self {
-            Self::Connect(_) => true,
+            Self::Connect(_) | Self::Token(_) => true,
             Self::Unanswered { ended, .. } | Self::Lost { ended, .. } => ended.may_try_again(),
             Self::Closed => false,
         }
@@ -87,7 +91,7 @@ impl Gone {
                 | Ended::Silent
                 | Ended::Disconnected => None,
             },
-            Self::Connect(_) | Self::Closed => None,
+            Self::Connect(_) | Self::Token(_) | Self::Closed => None,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! is given up halfway leaves nothing half done.
 
 use super::error::Gone;
+use super::token::Token;
 use crate::client::connect::connect;
 use crate::client::{Backoff, ConnectError};
 use bytes::{Buf, Bytes, BytesMut};
@@ -84,6 +85,7 @@ pub(super) type OnChange = Box<dyn FnMut(&Change) + Send>;
 
 /// The calls that both state machines have.
 pub(super) trait Wire {
+    fn set_token(&mut self, token: Option<String>);
     fn connected(&mut self, now: Now);
     fn disconnected(&mut self);
     fn recv_buf(&mut self) -> Option<&mut BytesMut>;
@@ -96,6 +98,10 @@ pub(super) trait Wire {
 macro_rules! wire {
     ($($client:ty),*) => {$(
         impl Wire for $client {
+            fn set_token(&mut self, token: Option<String>) {
+                self.set_token(token);
+            }
+
             fn connected(&mut self, now: Now) {
                 self.connected(now);
             }
@@ -215,17 +221,20 @@ pub(super) struct Link<S> {
     backoff: Backoff,
     started: Instant,
     was_accepted: bool,
+    token: Token,
 }
 
 impl<S: State> Link<S> {
     pub(super) fn new(
         shared: Arc<Shared<S>>,
         address: &str,
+        token: Token,
         retry: Retry,
         on_change: OnChange,
     ) -> Self {
         Self {
             shared,
+            token,
             address: address.into(),
             retry,
             on_change,
@@ -274,6 +283,10 @@ impl<S: State> Link<S> {
 
     /// Makes a connection and keeps it to its end. Returns why it ended, and how long to wait at least.
     async fn one_connection(&mut self) -> (Gone, Duration) {
+        match self.token.read().await {
+            Ok(token) => self.shared.lock().client().set_token(token),
+            Err(error) => return (Gone::Token(error.into()), Duration::ZERO),
+        }
         let address = Arc::clone(&self.address);
         let mut connecting = pin!(connect(&address));
         let stream = loop {

@@ -64,6 +64,7 @@ mod message;
 mod outbound;
 mod producer;
 mod start;
+mod token;
 
 pub use consumer::{Acks, Consumer, ConsumerBuilder};
 pub use error::{BadOption, Gone, Refused, SendError, StartError, Unconfirmed};
@@ -73,3 +74,4 @@ pub use message_queue_core::client::Window;
 pub use message_queue_core::wire::control::Lag;
 pub use message_queue_core::wire::handshake::{Accepted, Safety, Share, Start};
 pub use producer::{Confirm, Producer, ProducerBuilder};
+pub use token::{Token, TokenError};

@@ -2,6 +2,7 @@
 
 use super::error::{BadOption, StartError};
 use super::link::{Change, Link, OnChange, Retry, Shared, State};
+use super::token::Token;
 use message_queue_core::names::Name;
 use message_queue_core::wire::handshake::{Accepted, Common, MAX_HEARTBEAT};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use tokio::task::AbortHandle;
 #[derive(Default)]
 pub(super) struct Starting {
     pub(super) label: Option<String>,
-    pub(super) token: Option<String>,
+    pub(super) token: Token,
     pub(super) heartbeat: Option<u16>,
     pub(super) retry: Retry,
     pub(super) on_change: Option<OnChange>,
@@ -27,8 +28,8 @@ macro_rules! common {
         }
 
         /// Who this client is, for brokers that ask.
-        pub fn token(mut self, token: impl Into<String>) -> Self {
-            self.starting.token = Some(token.into());
+        pub fn token(mut self, token: impl Into<crate::client::acked::Token>) -> Self {
+            self.starting.token = token.into();
             self
         }
 
@@ -70,7 +71,8 @@ impl Starting {
             None => None,
         };
         Ok(Common {
-            token: self.token.clone(),
+            // It comes with each connection.
+            token: None,
             client,
             heartbeat,
         })
@@ -92,7 +94,13 @@ impl Starting {
             }
             on_change(change);
         };
-        let link = Link::new(Arc::clone(&shared), address, self.retry, Box::new(watched));
+        let link = Link::new(
+            Arc::clone(&shared),
+            address,
+            self.token,
+            self.retry,
+            Box::new(watched),
+        );
         let task = AbortOnDrop(Some(tokio::spawn(link.run()).abort_handle()));
         let accepted = shared.wait_for(|state| {
             let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
