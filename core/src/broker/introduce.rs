@@ -80,7 +80,7 @@ impl Broker {
         };
         // First of all: whoever has no right learns nothing else.
         self.may_produce(conn, &name)
-            .map_err(|reason| no_right(reason, &name))?;
+            .map_err(|reason| self.no_right(conn, reason, &name))?;
         self.admit_producer(conn, confirms)?;
         let topic = self
             .topic_for(&name)
@@ -196,7 +196,7 @@ impl Broker {
             None => TopicFilter::Topic(self.topics[&self.default_topic].name().clone()),
         };
         self.may_consume(conn, &filter, options.group.as_ref())
-            .map_err(|reason| no_right(reason, &filter))?;
+            .map_err(|reason| self.no_right(conn, reason, &filter))?;
         self.admit_consumer()?;
         let (topics, pattern) = match &options.topic {
             None => (Vec::from([self.default_topic]), None),
@@ -257,6 +257,17 @@ impl Broker {
         accepted.group = options.group.or(accepted.group);
         self.answer(conn, &options.common, accepted, Signals::default());
         Ok(())
+    }
+
+    /// Why a peer may not do what it asks for, with whom it is taken for.
+    fn no_right(&self, conn: ConnId, reason: CloseReason, topics: &impl fmt::Display) -> Refusal {
+        let text = match (reason, self.principal_name(conn)) {
+            (CloseReason::Forbidden, Some(name)) => {
+                format!("topic {topics}: {name} has no right to that")
+            }
+            _ => String::new(),
+        };
+        Refusal { reason, text }
     }
 
     /// Whether a new group can begin where a consumer wants: a topic in memory keeps nothing of what was.
@@ -351,13 +362,6 @@ impl Broker {
             .push_back(Output::Registered { conn, role });
         self.shared.arm_heartbeat(conn);
         self.shared.flush_signals(conn);
-    }
-}
-
-fn no_right(reason: CloseReason, topics: &impl fmt::Display) -> Refusal {
-    Refusal {
-        reason,
-        text: format!("topic {topics}: {}", reason.explanation()),
     }
 }
 

@@ -51,13 +51,17 @@ fn who_has_no_right_is_refused_and_learns_nothing_else() {
     assert!(answer(&mut kit, &reader, "CONSUMER topic=gpu.>").starts_with("OK "));
     // One that is there, and one for which there would be no room: the same answer.
     for topic in ["jobs", "unheard.of"] {
-        let refused =
-            format!("ERROR forbidden topic {topic}: you have no right to that | closed: forbidden");
+        let refused = |who: &Principal| {
+            let name = &who.name;
+            format!(
+                "ERROR forbidden topic {topic}: {name} has no right to that | closed: forbidden"
+            )
+        };
         for line in ["PRODUCER confirm=1", "CONSUMER ack=1"] {
             for who in [&sender, &reader] {
                 assert_eq!(
                     answer(&mut kit, who, &format!("{line} topic={topic}")),
-                    refused
+                    refused(who)
                 );
             }
         }

@@ -119,5 +119,5 @@ fn was_reset(error: &ConnectError) -> bool {
 /// What it may mean that a connection ends as soon as it was made. In wire version 1 a broker does
 /// not say why it refuses a client.
 pub(crate) const REFUSAL_HINT: &str = "the broker may have refused this client, because its places \
-     are taken (MAX_CONNECTIONS, MAX_CONSUMERS) or because it is shutting down; its log names the \
-     reason";
+     are taken (MAX_CONNECTIONS, MAX_CONSUMERS), because it is shutting down, or because it wants to know who you are \
+     (--token-file); its log names the reason";

@@ -27,7 +27,11 @@ pub(crate) struct Ended {
     pub(crate) conn: ConnId,
     pub(crate) peer: SocketAddr,
     pub(crate) role: Option<Role>,
+    /// Who it was found to be, where peers are asked.
+    pub(crate) principal: Option<Name>,
     pub(crate) reason: CloseReason,
+    /// More about why.
+    pub(crate) detail: Option<String>,
     /// What came from it, or was taken by its socket.
     pub(crate) moved: Count,
     pub(crate) lived: Duration,
@@ -79,11 +83,18 @@ enum Level {
 }
 
 impl Report {
-    pub(crate) fn registered(&mut self, conn: ConnId, peer: SocketAddr, role: Role) {
+    pub(crate) fn registered(
+        &mut self,
+        conn: ConnId,
+        peer: SocketAddr,
+        role: Role,
+        principal: Option<&Name>,
+    ) {
+        let principal = principal.map(display);
         if self.registered[index(Some(role))].may_tell(Count::ZERO) {
-            info!(conn = %conn, peer = %peer, role = %role, "registered");
+            info!(conn = %conn, peer = %peer, principal, role = %role, "registered");
         } else {
-            debug!(conn = %conn, peer = %peer, role = %role, "registered");
+            debug!(conn = %conn, peer = %peer, principal, role = %role, "registered");
         }
     }
 
@@ -200,46 +211,28 @@ fn log_closed(level: Level, ended: &Ended) {
         conn,
         peer,
         role,
+        principal,
         reason,
+        detail,
         moved: Count { messages, bytes },
         lived,
     } = ended;
     let role = role.as_ref().map(display);
-    let detail = match reason {
-        CloseReason::Protocol(error) => Some(display(error)),
-        CloseReason::PeerClosed
-        | CloseReason::PeerReset
-        | CloseReason::RoleTimeout
-        | CloseReason::FrameTimeout
-        | CloseReason::WriteTimeout
-        | CloseReason::BrokerBytes
-        | CloseReason::TooManyConnections
-        | CloseReason::TooManyConsumers
-        | CloseReason::Draining
-        | CloseReason::Drained
-        | CloseReason::DrainTimeout
-        | CloseReason::EndedByOperator
-        | CloseReason::UnknownTopic
-        | CloseReason::TooManyTopics
-        | CloseReason::TooManyGroups
-        | CloseReason::GroupMismatch
-        | CloseReason::NoHistory
-        | CloseReason::TakenOver
-        | CloseReason::HeartbeatTimeout
-        | CloseReason::Unauthorized
-        | CloseReason::Forbidden => None,
-    };
+    let (principal, detail) = (
+        principal.as_ref().map(display),
+        detail.as_ref().map(display),
+    );
     // To the millisecond.
     let seconds = lived.as_millis() as f64 / 1000.0;
     match level {
         Level::Debug => {
-            debug!(conn = %conn, peer = %peer, role, reason = %reason, detail, messages, bytes, seconds, "closed");
+            debug!(conn = %conn, peer = %peer, role, principal, reason = %reason, detail, messages, bytes, seconds, "closed");
         }
         Level::Info => {
-            info!(conn = %conn, peer = %peer, role, reason = %reason, detail, messages, bytes, seconds, "closed");
+            info!(conn = %conn, peer = %peer, role, principal, reason = %reason, detail, messages, bytes, seconds, "closed");
         }
         Level::Warn => {
-            warn!(conn = %conn, peer = %peer, role, reason = %reason, detail, messages, bytes, seconds, "closed");
+            warn!(conn = %conn, peer = %peer, role, principal, reason = %reason, detail, messages, bytes, seconds, "closed");
         }
     }
 }
@@ -356,10 +349,19 @@ mod tests {
             conn: ConnId(1),
             peer: PEER,
             role,
+            principal: None,
             reason,
+            detail: detail(reason),
             moved: Count::new(3, 30),
             lived: Duration::from_micros(1_234_567),
         }
+    }
+
+    fn detail(reason: CloseReason) -> Option<String> {
+        if let CloseReason::Protocol(error) = reason {
+            return Some(error.to_string());
+        }
+        None
     }
 
     fn close(report: &mut Report, reason: CloseReason) {
@@ -414,11 +416,11 @@ mod tests {
     fn a_flood_of_orderly_connections_is_a_few_lines_too() {
         let flood = |report: &mut Report| {
             for n in 0..1000 {
-                report.registered(ConnId(n), PEER, Role::Producer);
+                report.registered(ConnId(n), PEER, Role::Producer, None);
                 report.closed(&ended(Some(Role::Producer), CloseReason::PeerClosed));
                 report.closed(&ended(None, CloseReason::PeerClosed));
             }
-            report.registered(ConnId(1000), PEER, Role::Consumer);
+            report.registered(ConnId(1000), PEER, Role::Consumer, None);
             report.tell();
         };
         let told = lines(LevelFilter::INFO, flood);

@@ -20,6 +20,7 @@ use crate::access::Gate;
 use crate::operate::report::{Ended, Loser, Report};
 use bytes::Bytes;
 use message_queue_core::names::{Name, TopicName};
+use message_queue_core::wire::handshake::Answer;
 use message_queue_core::wire::{Role, SpareBuffers};
 use message_queue_core::{
     Broker, CloseReason, Config, ConnId, Count, DEFAULT_TOPIC, DropReason, Input, NeedsRestart,
@@ -342,11 +343,11 @@ impl Driver {
                 inputs.push((peer.conn, Input::Written(total)));
             }
         }
-        for (peer, reason, farewell) in &mut actions.closes {
+        for (peer, reason, farewell) in &actions.closes {
             if *reason == CloseReason::BrokerBytes {
                 self.to_free.fetch_add(1, Ordering::AcqRel);
             }
-            let written = peer.seal(*reason, farewell.take());
+            let written = peer.seal(*reason, farewell.clone());
             inputs.push((peer.conn, Input::Sealed { written }));
         }
         self.log(&actions.closes, &actions.registered, &actions.dropped);
@@ -359,17 +360,19 @@ impl Driver {
         }
         let mut report = self.report();
         for (peer, role) in registered {
-            report.registered(peer.conn, peer.addr, *role);
+            report.registered(peer.conn, peer.addr, *role, peer.principal().as_ref());
         }
         for (loser, reason, count) in dropped {
             report.dropped(loser.clone(), *reason, *count);
         }
-        for (peer, reason, _) in closes {
+        for (peer, reason, farewell) in closes {
             report.closed(&Ended {
                 conn: peer.conn,
                 peer: peer.addr,
                 role: peer.role(),
+                principal: peer.principal(),
                 reason: *reason,
+                detail: detail(*reason, farewell.as_deref()),
                 moved: peer.moved(),
                 lived: peer.tally.lived(),
             });
@@ -394,6 +397,20 @@ impl Driver {
         }
         actions
     }
+}
+
+/// What there is to say of why a connection is closed beside the reason: what is wrong with what came, or what was
+/// answered to its role line.
+fn detail(reason: CloseReason, farewell: Option<&[u8]>) -> Option<String> {
+    if let Some(Ok(Answer::Error { text, .. })) =
+        farewell.map(|it| Answer::parse(it.trim_ascii_end()))
+    {
+        return Some(text);
+    }
+    if let CloseReason::Protocol(error) = reason {
+        return Some(error.to_string());
+    }
+    None
 }
 
 impl Core {

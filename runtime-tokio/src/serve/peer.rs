@@ -5,6 +5,7 @@ use super::tally::{self, Tally};
 use crate::access::Credential;
 use bytes::Bytes;
 use message_queue_core::access::Principal;
+use message_queue_core::names::Name;
 use message_queue_core::wire::Role;
 use message_queue_core::{CloseReason, ConnId, Count, Write};
 use std::io::{self, IoSlice};
@@ -120,6 +121,11 @@ impl Peer {
     pub(crate) fn identity(&self) -> Option<Identity> {
         let identity = self.identity.lock();
         identity.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whom the core takes it for, where the broker asks.
+    pub(crate) fn principal(&self) -> Option<Name> {
+        Some(self.identity()?.principal?.name)
     }
 
     /// Notes who it is.

@@ -114,7 +114,13 @@ impl Reader<'_> {
             return;
         };
         let mut digests = Vec::new();
-        if let Some(value) = entry.take("sha256") {
+        let (sha256, token) = (entry.take("sha256"), entry.take("token"));
+        if sha256.is_none() && token.is_none() {
+            let what =
+                "a token needs sha256, its digest: `message-queue token new NAME` prints one";
+            return self.problem(entry.span.start..entry.span.start, what);
+        }
+        if let Some(value) = sha256 {
             match digests_of(value.get_ref()) {
                 Some(all) => digests = all,
                 None => self.problem(
@@ -123,7 +129,7 @@ impl Reader<'_> {
                 ),
             }
         }
-        if let Some(value) = entry.take("token") {
+        if let Some(value) = token {
             match value.get_ref().as_str().filter(|it| !it.is_empty()) {
                 Some(token) => {
                     digests.push(Digest::of(token));
@@ -131,11 +137,6 @@ impl Reader<'_> {
                 }
                 None => self.problem(value.span(), "token: use a text that is not empty"),
             }
-        }
-        if digests.is_empty() {
-            let what =
-                "a token needs sha256, its digest: `message-queue token new NAME` prints one";
-            return self.problem(entry.span.start..entry.span.start, what);
         }
         for digest in digests {
             let added = self
