@@ -62,7 +62,9 @@ impl Broker {
             | Control::Run { .. }
             | Control::Gap(..)
             | Control::Origin(_)
-            | Control::Revoked { .. } => {
+            | Control::Revoked { .. }
+            | Control::Check { .. }
+            | Control::Segment { .. } => {
                 unreachable!("the decoder lets nothing through that goes another way")
             }
         }

@@ -272,7 +272,8 @@ impl ConsumerClient {
                 self.events.push_back(ConsumerEvent::GoAway { wait_ms });
             }
             Control::Error(reason) => return Err(Ended::Refused(reason)),
-            Control::Flushed(_) => {}
+            // What is stored is verified by whoever asked for it.
+            Control::Flushed(_) | Control::Check { .. } | Control::Segment { .. } => {}
             Control::Flush(_)
             | Control::Bye
             | Control::Confirmed { .. }

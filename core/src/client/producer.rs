@@ -224,7 +224,9 @@ impl ProducerClient {
             | Control::Origin(_)
             | Control::Revoked { .. }
             | Control::Settle { .. }
-            | Control::Credit { .. } => {
+            | Control::Credit { .. }
+            | Control::Check { .. }
+            | Control::Segment { .. } => {
                 unreachable!("the reader lets nothing through that goes another way")
             }
         }

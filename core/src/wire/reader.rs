@@ -160,7 +160,7 @@ mod tests {
         run.encode(&mut out);
         out.put_slice(b"\0\0\0\x01a\0\0\0\x00\0\0\0\x02bc");
         Control::Ping(9).encode(&mut out);
-        out.put_slice(b"\x80\0\0\x03\x80no");
+        out.put_slice(b"\x80\0\0\x03\xeeno");
         run.encode(&mut out);
         out.put_slice(b"\0\0\0\x01d");
         out.to_vec()

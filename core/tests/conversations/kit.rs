@@ -263,6 +263,9 @@ fn text(control: &Control) -> String {
             origin.topic, origin.sequence, origin.group, origin.failures, origin.reason
         ),
         Control::Revoked { code, ranges: of } => format!("{name}{} {code}", ranges(of)),
-        Control::Settle { .. } | Control::Credit { .. } => name.to_owned(),
+        Control::Settle { .. }
+        | Control::Credit { .. }
+        | Control::Check { .. }
+        | Control::Segment { .. } => name.to_owned(),
     }
 }

@@ -398,7 +398,9 @@ impl fmt::Display for Frame<'_> {
             | Control::Flush(_)
             | Control::Flushed(_)
             | Control::GoAway { .. }
-            | Control::Bye) => write!(f, "{other:?}"),
+            | Control::Bye
+            | Control::Check { .. }
+            | Control::Segment { .. }) => write!(f, "{other:?}"),
         }
     }
 }

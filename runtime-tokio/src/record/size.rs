@@ -123,7 +123,9 @@ fn of_control(control: &Control) -> u64 {
         | Control::Run { .. }
         | Control::Gap(..)
         | Control::Origin(_)
-        | Control::Revoked { .. } => 0,
+        | Control::Revoked { .. }
+        | Control::Check { .. }
+        | Control::Segment { .. } => 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::world::World;
 use bytes::BytesMut;
 use message_queue_core::wire::control::{
-    Control, Lag, Link, Origin, Outcome, Range, Reason, table,
+    Control, Lag, Link, Mark, Origin, Outcome, Range, Reason, table,
 };
 use message_queue_core::{Config, DeliveryMode};
 use message_queue_tests::specification::{bytes, code, rows};
@@ -117,6 +117,29 @@ fn frames() -> Vec<(Link, Control)> {
             Control::Credit {
                 messages: 0,
                 bytes: 1 << 20,
+            },
+        ),
+        (
+            Link::ToConsumer,
+            Control::Check {
+                crc32c: 0x7ba826bf,
+                length: 31,
+                safe: 4,
+                producers: vec![Mark {
+                    name: "p".into(),
+                    session: String::new(),
+                    position: 9,
+                }],
+            },
+        ),
+        (
+            Link::ToConsumer,
+            Control::Segment {
+                format: 1,
+                epoch: 25,
+                first: 5,
+                previous: 1,
+                published: 1_764_000_000_000,
             },
         ),
     ]

@@ -1,7 +1,9 @@
 //! The body of a control frame into what it says.
 
 use super::table::{self, Link};
-use super::{Control, FIRST_SKIPPABLE, Lag, MAX_CONTROL_BODY, Origin, Outcome, Range, Reason};
+use super::{
+    Control, FIRST_SKIPPABLE, Lag, MAX_CONTROL_BODY, Mark, Origin, Outcome, Range, Reason,
+};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -134,6 +136,19 @@ impl Fields<'_> {
                 messages: self.u32()?,
                 bytes: self.u32()?,
             },
+            0x80 => Control::Check {
+                crc32c: self.u32()?,
+                length: self.u32()?,
+                safe: self.u64()?,
+                producers: self.marks()?,
+            },
+            0x81 => Control::Segment {
+                format: self.u32()?,
+                epoch: self.u64()?,
+                first: self.u64()?,
+                previous: self.u64()?,
+                published: self.u64()?,
+            },
             _ => return None,
         })
     }
@@ -190,6 +205,18 @@ impl Fields<'_> {
             ranges.push(self.range()?);
         }
         Some(ranges)
+    }
+
+    fn marks(&mut self) -> Option<Vec<Mark>> {
+        let mut marks = Vec::new();
+        while !self.0.is_empty() {
+            marks.push(Mark {
+                name: self.text8()?,
+                session: self.text8()?,
+                position: self.u64()?,
+            });
+        }
+        Some(marks)
     }
 
     /// What waits for the group, where the broker tells it; the outer `None` if it is cut short.

@@ -1,6 +1,6 @@
 //! Control frames into bytes.
 
-use super::{CONTROL_BIT, Control, MAX_CONTROL_BODY, Range, Reason};
+use super::{CONTROL_BIT, Control, MAX_CONTROL_BODY, Mark, Range, Reason};
 use crate::wire::frame::LENGTH_PREFIX;
 use bytes::{BufMut, BytesMut};
 
@@ -78,9 +78,7 @@ impl Control {
                 out.put_slice(origin.reason.as_bytes());
             }
             Self::Revoked { code, ranges } => {
-                let length = u8::try_from(code.len());
-                out.put_u8(length.expect("a code is a word"));
-                out.put_slice(code.as_bytes());
+                put_text8(out, code);
                 put_ranges(out, ranges);
             }
             Self::Settle {
@@ -95,6 +93,31 @@ impl Control {
             Self::Credit { messages, bytes } => {
                 out.put_u32(*messages);
                 out.put_u32(*bytes);
+            }
+            Self::Check {
+                crc32c,
+                length,
+                safe,
+                producers,
+            } => {
+                out.put_u32(*crc32c);
+                out.put_u32(*length);
+                out.put_u64(*safe);
+                for mark in producers {
+                    put_mark(out, mark);
+                }
+            }
+            Self::Segment {
+                format,
+                epoch,
+                first,
+                previous,
+                published,
+            } => {
+                out.put_u32(*format);
+                for number in [epoch, first, previous, published] {
+                    out.put_u64(*number);
+                }
             }
         }
     }
@@ -118,6 +141,18 @@ fn put_reason(out: &mut BytesMut, reason: &Reason) {
         out.put_u8(b' ');
         out.put_slice(reason.text.as_bytes());
     }
+}
+
+fn put_mark(out: &mut BytesMut, mark: &Mark) {
+    put_text8(out, &mark.name);
+    put_text8(out, &mark.session);
+    out.put_u64(mark.position);
+}
+
+fn put_text8(out: &mut BytesMut, text: &str) {
+    let length = u8::try_from(text.len());
+    out.put_u8(length.expect("a code or a name is short"));
+    out.put_slice(text.as_bytes());
 }
 
 fn put_text16(out: &mut BytesMut, text: &str) {

@@ -112,6 +112,18 @@ pub struct Origin {
     pub reason: String,
 }
 
+/// How far a producer had got in a stored topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Mark {
+    /// Its name; at most 255 bytes.
+    pub name: String,
+    /// What it calls this life; at most 255 bytes.
+    pub session: String,
+    /// The position of its last message.
+    pub position: u64,
+}
+
 /// A control frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -191,6 +203,30 @@ pub enum Control {
         /// Bytes.
         bytes: u32,
     },
+    /// The checksum of what follows in a stored topic.
+    Check {
+        /// CRC-32C of the fields behind this one and of the `length` bytes that follow the frame.
+        crc32c: u32,
+        /// How many bytes follow that belong to it.
+        length: u32,
+        /// When this was written, all messages up to this sequence were safe.
+        safe: u64,
+        /// Who published what follows, and how far each had got with it.
+        producers: Vec<Mark>,
+    },
+    /// A file of a stored topic begins.
+    Segment {
+        /// How the file is to be read.
+        format: u32,
+        /// The life of the topic's sequences.
+        epoch: u64,
+        /// The sequence of the file's first message.
+        first: u64,
+        /// The sequence at which the file before it begins; 0 if there was none.
+        previous: u64,
+        /// When the last message before it was published, in milliseconds since 1970; 0 if there was none.
+        published: u64,
+    },
 }
 
 impl Range {
@@ -240,6 +276,8 @@ impl Control {
             Self::Revoked { .. } => 0x23,
             Self::Settle { .. } => 0x30,
             Self::Credit { .. } => 0x31,
+            Self::Check { .. } => 0x80,
+            Self::Segment { .. } => 0x81,
         }
     }
 }

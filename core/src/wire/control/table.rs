@@ -30,6 +30,8 @@ pub enum Field {
     Rest,
     /// One or more pairs of U64, to the end of the frame.
     Ranges,
+    /// Any number of marks, each a Text8, a Text8 and a U64, to the end of the frame.
+    Marks,
 }
 
 /// A kind of control frame.
@@ -47,7 +49,7 @@ pub struct Kind {
     pub more: Option<(Link, &'static [(&'static str, Field)])>,
 }
 
-use Field::{Ranges, Rest, Text8, Text16, U8, U32, U64};
+use Field::{Marks, Ranges, Rest, Text8, Text16, U8, U32, U64};
 use Link::{FromConsumer, FromProducer, ToConsumer, ToProducer};
 
 const EVERYBODY: &[Link] = &[FromProducer, FromConsumer, ToProducer, ToConsumer];
@@ -57,7 +59,7 @@ const RANGE_AND_REASON: &[(&str, Field)] = &[("from", U64), ("to", U64), ("reaso
 
 /// Every kind that this version knows, by its number.
 #[rustfmt::skip]
-pub const KINDS: [Kind; 17] = [
+pub const KINDS: [Kind; 19] = [
     row(0x01, "TOPIC", &[FromProducer, ToConsumer], &[("name", Rest)]),
     row(0x02, "PING", EVERYBODY, &[("number", U64)]),
     Kind {
@@ -80,6 +82,10 @@ pub const KINDS: [Kind; 17] = [
     row(0x23, "REVOKED", &[ToConsumer], &[("code", Text8), ("positions", Ranges)]),
     row(0x30, "SETTLE", &[FromConsumer], &[("outcome", U8), ("delay", U32), ("positions", Ranges)]),
     row(0x31, "CREDIT", &[FromConsumer], &[("messages", U32), ("bytes", U32)]),
+    row(0x80, "CHECK", &[ToConsumer], &[("crc32c", U32), ("length", U32), ("safe", U64), ("producers", Marks)]),
+    row(0x81, "SEGMENT", &[ToConsumer], &[
+        ("format", U32), ("epoch", U64), ("first", U64), ("previous", U64), ("published", U64),
+    ]),
 ];
 
 const fn row(

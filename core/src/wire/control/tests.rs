@@ -30,6 +30,13 @@ fn body(kind: &Kind, link: Link) -> (Vec<u8>, Vec<usize>) {
             Field::Text8 => body.extend(b"\x04word"),
             Field::Text16 => body.extend(b"\0\x04name"),
             Field::Rest => body.extend(b"code and a text"),
+            Field::Marks => {
+                for _ in 0..2 {
+                    body.extend(b"\x04name\x07session");
+                    body.extend(number.to_be_bytes());
+                    ends.push(body.len());
+                }
+            }
             Field::Ranges => {
                 for number in [1_u64, 5, 9, 9] {
                     body.extend(number.to_be_bytes());
@@ -91,6 +98,7 @@ fn in_words(fields: &[(&str, Field)]) -> String {
             Field::Text16 => "text16",
             Field::Rest => "text",
             Field::Ranges => "ranges",
+            Field::Marks => "marks",
         };
         format!("{name}: {written}")
     });
@@ -138,7 +146,7 @@ fn what_is_cut_short_is_bad_and_what_follows_is_ignored() {
         for link in kind.links {
             let (body, ends) = body(kind, *link);
             let last = kind.fields_on(*link).last().map(|(_, field)| field);
-            let open = matches!(last, Some(Field::Rest | Field::Ranges));
+            let open = matches!(last, Some(Field::Rest | Field::Ranges | Field::Marks));
             // A text to the end may be of any length; whole ranges may be missing, but not all.
             let fixed = if last == Some(Field::Rest) {
                 ends[ends.len() - 2]
@@ -147,8 +155,11 @@ fn what_is_cut_short_is_bad_and_what_follows_is_ignored() {
             };
             for cut in 1..fixed {
                 let whole_range = last == Some(Field::Ranges) && cut + 16 == body.len();
+                // All marks may be missing.
+                let whole_marks = last == Some(Field::Marks)
+                    && (ends.contains(&cut) && cut >= ends[ends.len() - 4]);
                 let decoded = Control::decode(*link, &body[..cut]);
-                if whole_range {
+                if whole_range || whole_marks {
                     assert!(decoded.is_ok(), "{} cut to {cut}", kind.name);
                 } else {
                     assert_eq!(decoded, Err(BadFrame::Field(kind.code)), "cut to {cut}");

@@ -262,7 +262,9 @@ impl Checker<'_> {
             | Control::Refused(..)
             | Control::Blocked { .. }
             | Control::Settle { .. }
-            | Control::Credit { .. } => {}
+            | Control::Credit { .. }
+            | Control::Check { .. }
+            | Control::Segment { .. } => {}
         }
     }
 
@@ -318,7 +320,9 @@ impl Checker<'_> {
             | Control::Run { .. }
             | Control::Gap(..)
             | Control::Origin(_)
-            | Control::Revoked { .. } => {}
+            | Control::Revoked { .. }
+            | Control::Check { .. }
+            | Control::Segment { .. } => {}
         }
     }
 

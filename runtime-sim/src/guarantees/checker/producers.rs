@@ -166,6 +166,8 @@ impl Checker<'_> {
             | Control::Gap(..)
             | Control::Origin(_)
             | Control::Revoked { .. }
+            | Control::Check { .. }
+            | Control::Segment { .. }
             | Control::Settle { .. }
             | Control::Credit { .. } => {}
         }
