@@ -23,6 +23,7 @@
 //! | `budget.rs`, `ledger.rs` | the bytes of all topics; one place where a message is added to all its sums |
 //! | `unsettled/` | for version 2: what a consumer was sent and has not settled |
 //! | [`access`] | who may do what |
+//! | [`log`] | the log of a stored topic, as a state machine of its own |
 //! | [`client`], [`names`] | for version 2: producers and consumers as state machines, and the names they give |
 //!
 //! What it promises:
@@ -55,6 +56,7 @@ mod error;
 mod group;
 mod id;
 mod ledger;
+pub mod log;
 pub mod names;
 mod partial;
 #[cfg(planted_bugs)]

@@ -179,6 +179,14 @@ impl FrameBatch {
         }
     }
 
+    /// The same batch, of which it is known that it keeps so many bytes alive.
+    pub(crate) fn pinning(self, bytes: usize) -> Self {
+        Self {
+            pinned: bytes.max(self.bytes.len()),
+            ..self
+        }
+    }
+
     /// The bytes of memory that the batch keeps alive.
     pub(crate) const fn pinned(&self) -> usize {
         self.pinned

@@ -1,0 +1,504 @@
+//! The log of one stored topic, as a state machine without I/O. The broker's topics do not use it yet.
+//!
+//! What it promises (docs/STORAGE.md has the formats, the order of operations and the arguments):
+//!
+//! - What was reported as appended with [`Fsync::Always`] is there after any crash, once and in order.
+//! - Nothing is ever read that was not appended. What was torn is dropped; what is damaged stops the log with file and
+//!   offset, and is never taken for torn.
+//! - Sequences have no hole; where a power cut has taken some with another [`Fsync`], a gap stands for them.
+//! - A sync that has failed is not tried again: the log stops and says so.
+//! - Where groups and producers have got to is stored with the same care. A lost journal is never taken for an empty
+//!   one.
+//!
+//! ```text
+//! append ─▶ Writer ─▶ 00000000000000000001.log, …        CHECK RUN messages CHECK RUN messages …
+//! save   ─▶ Journal ─▶ 00000000000000000001.journal      CHECK head CHECK bounds CHECK group …
+//! read   ─▶ Reading ─▶ Chunk
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `record.rs`, `checksum.rs`, `content.rs` | the bytes: a CHECK frame and what it covers |
+//! | `scan.rs` | records one after the other, and what a torn tail is told from damage by |
+//! | `disk.rs`, `lane.rs`, `ops.rs` | operations, and rows of them in order |
+//! | `writer.rs`, `segment.rs`, `producers.rs` | appending: group commit, and one segment after the other |
+//! | `journal.rs`, `progress.rs` | groups, and where the log begins and ends |
+//! | `recovery/`, `retention.rs` | opening, and deleting what is not needed any more |
+//! | `reading.rs` | reading |
+//!
+//! # Use
+//! [`Log::open`], then whatever comes; after each call, [`Log::poll_output`] until it has nothing. Operations are
+//! carried out and reported to [`Log::completed`], in any order. [`Log::handle_timeout`] is called at
+//! [`Log::poll_timeout`].
+//!
+//! # Memory
+//! The batches that were appended and are not written yet (whoever appends bounds them); one write in flight; 24 bytes a
+//! segment; a record for each group and twice the name of each producer; for each read, one chunk of 256 KiB, or one
+//! record if that is larger, and what it gathers. While it is opened: the journal's groups and three chunks.
+
+mod checksum;
+mod content;
+mod damage;
+mod disk;
+mod event;
+mod journal;
+mod lane;
+mod ops;
+mod producers;
+mod progress;
+mod reading;
+mod record;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use damage::{Damage, DamageKind, Stop};
+pub use disk::{DiskError, Done, File, OpId, Operation};
+pub use event::{Event, Output, ReadId, Recovered, SaveId};
+pub use progress::{Failed, Progress};
+pub use reading::{Chunk, Cursor, From, ReadError, Stored};
+pub use record::MAX_CONTENT;
+pub use retention::Retention;
+pub use settings::{Fsync, Settings};
+
+use crate::time::Now;
+use crate::wire::FrameBatch;
+use crate::wire::control::Mark;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use journal::Journal;
+use lane::Lane;
+use ops::{Ops, Owner};
+use reading::{Reading, Step};
+use recovery::{Parts, Recovery};
+use segment::Segments;
+use writer::{Outcome, Writer};
+
+/// The log of one topic, in a folder of its own.
+#[derive(Debug)]
+pub struct Log {
+    settings: Settings,
+    now: Now,
+    state: State,
+    ops: Ops,
+    journal: Journal,
+    writer: Writer,
+    segments: Segments,
+    readings: BTreeMap<ReadId, Reading>,
+    last_read: u64,
+    cleaner: Lane,
+    /// What the cleaner is to delete next.
+    litter: Vec<File>,
+    /// Whether [`Event::Full`] was told.
+    is_full: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Recovering(Box<Recovery>),
+    Open,
+    /// It is to be deleted once nothing is in the middle of anything.
+    Leaving,
+    /// Its files are being deleted.
+    Deleting,
+    Closed,
+}
+
+/// Why a request was not taken. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The log is not open yet, is being deleted, or has stopped.
+    NotOpen,
+    /// There is no message in the batch.
+    Empty,
+    /// A record would be longer than [`MAX_CONTENT`], or what is said of producers longer than a frame, or a name longer
+    /// than 255 bytes.
+    TooLarge,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotOpen => "the log is not open",
+            Self::Empty => "there is no message to be stored",
+            Self::TooLarge => "it is too long for a record",
+        })
+    }
+}
+
+impl core::error::Error for Refused {}
+
+/// What a batch was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appending {
+    /// The sequence of its first message.
+    pub first: u64,
+    /// When it counts as published: no earlier than what stands before it, even if the clock was set back.
+    pub published: u64,
+}
+
+impl Log {
+    /// Opens the log of this topic, or makes one, of this epoch. [`Event::Recovered`] or [`Event::Stopped`] follows.
+    ///
+    /// The name is at most 255 bytes long.
+    pub fn open(topic: &str, epoch: u64, settings: Settings, now: Now) -> Self {
+        debug_assert!(topic.len() <= 255);
+        let mut ops = Ops::default();
+        Self {
+            settings,
+            now,
+            state: State::Recovering(Recovery::begin(&mut ops).into()),
+            ops,
+            journal: Journal::new(topic, epoch),
+            writer: Writer::new(settings.max_producers),
+            segments: Segments::default(),
+            readings: BTreeMap::new(),
+            last_read: 0,
+            cleaner: Lane::new(Owner::Cleaner),
+            litter: Vec::new(),
+            is_full: false,
+        }
+    }
+
+    /// Appends a batch, in one piece. `published` is in milliseconds since 1970; `producers` says who published it and
+    /// the position of the last message of each. [`Event::Appended`] follows once it is stored.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn append(
+        &mut self,
+        batch: &FrameBatch,
+        published: u64,
+        producers: Vec<Mark>,
+    ) -> Result<Appending, Refused> {
+        if !matches!(self.state, State::Open) {
+            return Err(Refused::NotOpen);
+        }
+        if batch.is_empty() {
+            return Err(Refused::Empty);
+        }
+        /// The size of a RUN frame.
+        const RUN: usize = 25;
+        if batch.byte_len() + RUN > MAX_CONTENT || !record::fits(&producers) {
+            return Err(Refused::TooLarge);
+        }
+        let (first, published) = self.writer.append(batch, published, producers);
+        self.drive();
+        Ok(Appending { first, published })
+    }
+
+    /// Saves how far a group has got; it is made if there is none. [`Event::Saved`] follows once it is stored. Whoever
+    /// saves a group again before that has only the later stored.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn save_group(&mut self, group: &str, progress: &Progress) -> Result<SaveId, Refused> {
+        if !matches!(self.state, State::Open) {
+            return Err(Refused::NotOpen);
+        }
+        let saved = self.journal.save(group, progress, self.writer.safe());
+        self.drive();
+        saved.ok_or(Refused::TooLarge)
+    }
+
+    /// Forgets a group. [`Event::Saved`] follows as for [`save_group`](Self::save_group).
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn remove_group(&mut self, group: &str) -> Result<SaveId, Refused> {
+        if !matches!(self.state, State::Open) {
+            return Err(Refused::NotOpen);
+        }
+        let removed = self.journal.remove(group);
+        self.drive();
+        removed.ok_or(Refused::TooLarge)
+    }
+
+    /// Reads what was reported as appended. [`Event::Read`] follows, with about `bytes` of messages: with one record
+    /// more at most, and with fewer where less was read in one go. Any number of reads may be under way.
+    pub fn read(&mut self, from: From, bytes: usize) -> ReadId {
+        self.last_read += 1;
+        let id = ReadId(self.last_read);
+        if !matches!(self.state, State::Open) {
+            self.answer(id, Err(ReadError::Closed));
+            return id;
+        }
+        let reported = self.writer.reported();
+        let mut reading = Reading::new(from, bytes, &self.segments, reported);
+        let step = reading.advance(&self.segments, reported);
+        self.go_on(id, reading, step);
+        id
+    }
+
+    /// Deletes the segments that are not needed any more. If there are any, [`Event::Trimmed`] follows.
+    ///
+    /// # Errors
+    /// [`Refused::NotOpen`].
+    pub fn trim(&mut self, retention: &Retention) -> Result<(), Refused> {
+        if !matches!(self.state, State::Open) {
+            return Err(Refused::NotOpen);
+        }
+        if let Some(begin) = retention.begin(&self.segments, self.writer.offset()) {
+            let before = self.journal.bounds.begin;
+            self.journal.bounds.begin = before.max(begin);
+        }
+        self.drive();
+        Ok(())
+    }
+
+    /// Deletes the log with all its files. What waits to be written is dropped. [`Event::Deleted`] follows.
+    ///
+    /// # Errors
+    /// [`Refused::NotOpen`].
+    pub fn delete(&mut self) -> Result<(), Refused> {
+        if !matches!(self.state, State::Open) {
+            return Err(Refused::NotOpen);
+        }
+        self.state = State::Leaving;
+        self.drive();
+        Ok(())
+    }
+
+    /// An operation was carried out, or was not.
+    pub fn completed(&mut self, id: OpId, result: Result<Done, DiskError>, now: Now) {
+        self.now = self.now.max(now);
+        let Some(owner) = self.ops.take(id) else {
+            return;
+        };
+        let done = match owner {
+            Owner::Recovery => self.recovery_completed(result),
+            Owner::Writer => self.writer_completed(result),
+            Owner::Journal => self.journal_completed(result),
+            Owner::Cleaner => self.cleaner_completed(result),
+            Owner::Reader(id) => {
+                self.reader_completed(id, result);
+                Ok(())
+            }
+        };
+        match done {
+            Ok(()) => self.drive(),
+            Err(stop) => self.stop(stop),
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called; none if there is no need.
+    pub fn poll_timeout(&self) -> Option<Now> {
+        let recovery = match &self.state {
+            State::Recovering(recovery) => recovery.lane().wakes(),
+            State::Open | State::Leaving => None,
+            State::Deleting | State::Closed => return None,
+        };
+        let lanes = [recovery, self.writer.wakes(), self.journal.wakes()];
+        lanes.into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.now = self.now.max(now);
+        match &mut self.state {
+            State::Recovering(recovery) => recovery.lane_mut().wake(&mut self.ops, now),
+            State::Open | State::Leaving => {}
+            // A create or a write that had found no room is not wanted any more.
+            State::Deleting | State::Closed => return,
+        }
+        self.writer.lane_mut().wake(&mut self.ops, now);
+        self.journal.lane_mut().wake(&mut self.ops, now);
+        self.drive();
+    }
+
+    /// What is to be done, and what has happened, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.ops.poll()
+    }
+
+    fn recovery_completed(&mut self, result: Result<Done, DiskError>) -> Result<(), Stop> {
+        let State::Recovering(recovery) = &mut self.state else {
+            return Ok(());
+        };
+        let mut parts = Parts {
+            ops: &mut self.ops,
+            journal: &mut self.journal,
+            segments: &mut self.segments,
+            writer: &mut self.writer,
+            now: self.now,
+        };
+        recovery.completed(result, &mut parts)
+    }
+
+    fn writer_completed(&mut self, result: Result<Done, DiskError>) -> Result<(), Stop> {
+        let lane = self.writer.lane_mut();
+        if lane.completed(&mut self.ops, result, self.now)? == lane::Progress::Busy {
+            return Ok(());
+        }
+        match self.writer.finished(self.settings.fsync, self.now) {
+            Outcome::Nothing => {}
+            Outcome::Reported(up_to) => self.ops.tell(Event::Appended { up_to }),
+            Outcome::Note(segment) => self.journal.bounds.tail = segment.first,
+        }
+        Ok(())
+    }
+
+    fn journal_completed(&mut self, result: Result<Done, DiskError>) -> Result<(), Stop> {
+        let lane = self.journal.lane_mut();
+        if lane.completed(&mut self.ops, result, self.now)? == lane::Progress::Busy {
+            return Ok(());
+        }
+        let (saved, old) = self.journal.finished(self.settings.fsync, self.now);
+        self.litter.extend(old.map(File::Journal));
+        if let Some(up_to) = saved {
+            self.ops.tell(Event::Saved { up_to });
+        }
+        if let Some((segment, sealed)) = self.writer.noted(self.journal.safe_bounds.tail) {
+            self.segments.seal(sealed);
+            self.segments.push(segment);
+        }
+        let begin = self.journal.safe_bounds.begin;
+        let trimmed = self.segments.remove_below(begin);
+        let trimmed: Vec<_> = trimmed.map(|it| File::Segment(it.first)).collect();
+        if !trimmed.is_empty() {
+            self.litter.extend(trimmed);
+            self.ops.tell(Event::Trimmed { first: begin });
+        }
+        match core::mem::replace(&mut self.state, State::Open) {
+            State::Recovering(recovery) => self.recovered(*recovery),
+            other @ (State::Open | State::Leaving | State::Deleting | State::Closed) => {
+                self.state = other;
+            }
+        }
+        Ok(())
+    }
+
+    fn recovered(&mut self, recovery: Recovery) {
+        let (lost, torn_bytes, litter) = recovery.finish();
+        self.litter.extend(litter);
+        let groups = self.journal.groups();
+        let next = self.writer.next();
+        let recovered = Recovered {
+            epoch: self.journal.epoch(),
+            first: self.segments.first().map_or(next, |it| it.first),
+            next,
+            groups: groups
+                .map(|(name, _, progress)| (String::clone(name), progress))
+                .collect(),
+            producers: self.writer.producers.by_name().cloned().collect(),
+            lost,
+            torn_bytes,
+        };
+        self.ops.tell(Event::Recovered(recovered));
+    }
+
+    fn cleaner_completed(&mut self, result: Result<Done, DiskError>) -> Result<(), Stop> {
+        let finished = self.cleaner.completed(&mut self.ops, result, self.now)?;
+        if finished == lane::Progress::Finished && matches!(self.state, State::Deleting) {
+            self.close();
+            self.ops.tell(Event::Deleted);
+        }
+        Ok(())
+    }
+
+    fn reader_completed(&mut self, id: ReadId, result: Result<Done, DiskError>) {
+        let Some(mut reading) = self.readings.remove(&id) else {
+            return;
+        };
+        let step = reading.completed(result, &self.segments, self.writer.reported());
+        self.go_on(id, reading, step);
+    }
+
+    fn go_on(&mut self, id: ReadId, reading: Reading, step: Step) {
+        match step {
+            Step::Ask(operation) => {
+                self.ops.ask(Owner::Reader(id), operation);
+                self.readings.insert(id, reading);
+            }
+            Step::Answer(result) => self.answer(id, result),
+        }
+    }
+
+    fn answer(&mut self, id: ReadId, result: Result<Chunk, ReadError>) {
+        self.ops.tell(Event::Read { id, result });
+    }
+
+    /// Begins whatever can be begun.
+    fn drive(&mut self) {
+        match self.state {
+            State::Open => {
+                let epoch = self.journal.epoch();
+                self.writer.drive(
+                    &mut self.ops,
+                    &self.segments,
+                    &self.settings,
+                    epoch,
+                    self.now,
+                );
+                self.journal
+                    .drive(&mut self.ops, self.settings.fsync, self.now);
+                if self.cleaner.is_idle() && !self.litter.is_empty() {
+                    let files = core::mem::take(&mut self.litter);
+                    let row = files.into_iter().map(|file| Operation::Delete { file });
+                    self.cleaner.begin(&mut self.ops, row);
+                }
+            }
+            State::Leaving => self.leave(),
+            State::Recovering(_) | State::Deleting | State::Closed => {}
+        }
+        self.tell_room();
+    }
+
+    fn tell_room(&mut self) {
+        let recovery = match &self.state {
+            State::Recovering(recovery) => recovery.lane().is_full(),
+            State::Open => false,
+            State::Leaving | State::Deleting | State::Closed => return,
+        };
+        let lanes = [self.writer.lane(), self.journal.lane()];
+        let is_full = recovery || lanes.into_iter().any(Lane::is_full);
+        if is_full != self.is_full {
+            self.is_full = is_full;
+            let event = if is_full { Event::Full } else { Event::HasRoom };
+            self.ops.tell(event);
+        }
+    }
+
+    /// Deletes everything once nothing is in flight. First the journal gets a name that says so: from then on the
+    /// log is gone, and the rest is done again if need be.
+    fn leave(&mut self) {
+        let is_free = |lane: &Lane| lane.is_idle() || lane.wakes().is_some();
+        if !is_free(self.writer.lane()) || !is_free(self.journal.lane()) || !self.cleaner.is_idle()
+        {
+            return;
+        }
+        self.state = State::Deleting;
+        let number = self.journal.on_disk();
+        let (from, to) = (File::Journal(number), File::Deleted(number));
+        let mut files = core::mem::take(&mut self.litter);
+        files.extend(self.segments.iter().map(|it| File::Segment(it.first)));
+        files.extend(self.writer.rolling().map(|it| File::Segment(it.first)));
+        files.push(File::NewJournal(number + 1));
+        let row = [Operation::Rename { from, to }, Operation::SyncDir];
+        let row = row.into_iter().chain(recovery::deletion(files));
+        let row = row.chain(recovery::deletion([to].into()));
+        self.cleaner.begin(&mut self.ops, row);
+    }
+
+    fn stop(&mut self, stop: Stop) {
+        self.close();
+        self.ops.tell(Event::Stopped(stop));
+    }
+
+    /// Nothing is done any more, and whoever reads is told so.
+    fn close(&mut self) {
+        self.state = State::Closed;
+        self.ops.abandon();
+        for id in core::mem::take(&mut self.readings).into_keys() {
+            self.answer(id, Err(ReadError::Closed));
+        }
+    }
+}

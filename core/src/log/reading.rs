@@ -1,0 +1,285 @@
+//! Reading what is stored.
+
+use super::content::Content;
+use super::damage::{Damage, DamageKind};
+use super::disk::{DiskError, Done, File, Operation};
+use super::scan::{Found, Scan};
+use super::segment::Segments;
+use crate::wire::FrameBatch;
+use crate::wire::control::{Mark, Range};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Where to begin to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// At the first message kept.
+    First,
+    /// At the last message that was reported.
+    Last,
+    /// At this sequence, or at the first kept if that is behind it.
+    Sequence(u64),
+    /// At the first message that was published then or later, in milliseconds since 1970.
+    Time(u64),
+    /// Where another read has stopped.
+    At(Cursor),
+}
+
+/// Where a read has stopped. Of use to the log that it comes from, until that is opened again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    sequence: u64,
+    segment: u64,
+    offset: u64,
+}
+
+/// What was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// What is stored, in order and without a hole. What was asked for and lies before the first of it is not kept.
+    pub stored: Vec<Stored>,
+    /// Where it goes on.
+    pub next: Cursor,
+    /// Whether nothing follows that was reported by now.
+    pub is_end: bool,
+}
+
+/// What is stored in one piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Messages.
+    Run {
+        /// The sequence of the first.
+        first: u64,
+        /// When they were published, in milliseconds since 1970.
+        published: u64,
+        /// The messages. They share memory with all that was read with them.
+        batch: FrameBatch,
+        /// Who published them, and how far each had got with the last of them.
+        producers: Vec<Mark>,
+    },
+    /// Sequences that nothing is stored of: a power cut has taken them.
+    Gap(Range),
+}
+
+/// Why nothing was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// What stands there is not what was written. All else can be read.
+    Damaged(Damage),
+    /// The disk has not read it.
+    Disk(DiskError),
+    /// The log has stopped, is not open yet, or is being deleted.
+    Closed,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(damage) => damage.fmt(f),
+            Self::Disk(error) => error.fmt(f),
+            Self::Closed => f.write_str("the log is not open"),
+        }
+    }
+}
+
+impl core::error::Error for ReadError {}
+
+impl Cursor {
+    /// The sequence of the next message.
+    pub const fn sequence(self) -> u64 {
+        self.sequence
+    }
+}
+
+/// A read that is under way.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// What is below is passed over.
+    sequence: u64,
+    /// What was published before is passed over.
+    time: u64,
+    /// No more is gathered from so many bytes on.
+    limit: usize,
+    /// The sequence of the next record.
+    next: u64,
+    segment: u64,
+    scan: Scan,
+    stored: Vec<Stored>,
+    bytes: usize,
+}
+
+/// What comes next of a read.
+#[derive(Debug)]
+pub(super) enum Step {
+    Ask(Operation),
+    Answer(Result<Chunk, ReadError>),
+}
+
+impl Reading {
+    pub(super) fn new(from: From, limit: usize, segments: &Segments, reported: u64) -> Self {
+        let first = segments.first().map_or(reported + 1, |it| it.first);
+        let (sequence, time) = match from {
+            From::First => (first, 0),
+            From::Last => (reported, 0),
+            From::Sequence(sequence) => (sequence, 0),
+            From::Time(time) => (first, time),
+            From::At(cursor) => (cursor.sequence, 0),
+        };
+        let sequence = sequence.clamp(first, reported + 1);
+        let segment = if time > 0 {
+            segments.at(time)
+        } else {
+            segments.holding(sequence)
+        };
+        let segment = segment.map_or(first, |it| it.first);
+        let mut reading = Self {
+            sequence,
+            time,
+            limit,
+            next: segment,
+            segment,
+            scan: Scan::new(File::Segment(segment), 0),
+            stored: Vec::new(),
+            bytes: 0,
+        };
+        if let From::At(cursor) = from
+            && cursor.segment >= first
+            && segments.iter().any(|it| it.first == cursor.segment)
+        {
+            reading.next = cursor.sequence;
+            reading.segment = cursor.segment;
+            reading.scan = Scan::new(File::Segment(cursor.segment), cursor.offset);
+        }
+        reading
+    }
+
+    /// What was asked for is there, or is not.
+    pub(super) fn completed(
+        &mut self,
+        result: Result<Done, DiskError>,
+        segments: &Segments,
+        reported: u64,
+    ) -> Step {
+        match result {
+            Ok(Done::Read(bytes)) => self.scan.read(bytes),
+            Ok(_) => return Step::Answer(Err(ReadError::Disk(DiskError::Failed))),
+            Err(_) if segments.iter().all(|it| it.first != self.segment) => {
+                // It was deleted meanwhile.
+                let from = From::Sequence(self.sequence.max(self.next));
+                let time = self.time;
+                *self = Self::new(from, self.limit, segments, reported);
+                self.time = time;
+            }
+            Err(error) => return Step::Answer(Err(ReadError::Disk(error))),
+        }
+        self.advance(segments, reported)
+    }
+
+    pub(super) fn advance(&mut self, segments: &Segments, reported: u64) -> Step {
+        loop {
+            if self.next > reported {
+                return self.answer(true);
+            }
+            if self.bytes >= self.limit && !self.stored.is_empty() {
+                return self.answer(false);
+            }
+            match self.scan.next() {
+                Found::Read(operation) if self.stored.is_empty() => return Step::Ask(operation),
+                Found::Read(_) => return self.answer(false),
+                Found::Record(record, offset) => {
+                    let content = Content::of(&record);
+                    let Some(content) = content.filter(|it| self.belongs(it)) else {
+                        return self.damaged(offset, DamageKind::Misplaced);
+                    };
+                    self.take(content, record.producers);
+                }
+                Found::End => match segments.after(self.segment) {
+                    Some(segment) if segment.first == self.next => {
+                        self.segment = segment.first;
+                        self.scan = Scan::new(File::Segment(segment.first), 0);
+                    }
+                    _ => {
+                        let kind = DamageKind::EndsBefore(self.next);
+                        return self.damaged(self.scan.offset(), kind);
+                    }
+                },
+                Found::Damaged => {
+                    return self.damaged(self.scan.offset(), DamageKind::NotARecord);
+                }
+            }
+        }
+    }
+
+    /// Whether it is what has to come next.
+    fn belongs(&self, content: &Content) -> bool {
+        match content {
+            Content::Head(head) => head.first == self.segment,
+            Content::Producers => true,
+            Content::Run { first, .. } => *first == self.next,
+            Content::Gap(range) => range.from == self.next,
+        }
+    }
+
+    fn take(&mut self, content: Content, producers: Vec<Mark>) {
+        let Some(range) = content.range() else {
+            return;
+        };
+        self.next = range.to + 1;
+        if range.to < self.sequence {
+            return;
+        }
+        match content {
+            Content::Head(_) | Content::Producers => {}
+            Content::Run {
+                published,
+                mut batch,
+                first,
+            } => {
+                if published < self.time {
+                    return;
+                }
+                let passed = self.sequence.saturating_sub(first);
+                #[expect(clippy::cast_possible_truncation, reason = "fewer than it has")]
+                drop(batch.split_to(passed as usize));
+                self.bytes += batch.byte_len();
+                self.stored.push(Stored::Run {
+                    first: first + passed,
+                    published,
+                    batch: batch.pinning(self.scan.pinned()),
+                    producers,
+                });
+            }
+            // It has the time of what stands before it.
+            Content::Gap(_) if self.time > 0 && self.stored.is_empty() => {}
+            Content::Gap(range) => self.stored.push(Stored::Gap(Range {
+                from: range.from.max(self.sequence),
+                ..range
+            })),
+        }
+    }
+
+    fn answer(&mut self, is_end: bool) -> Step {
+        Step::Answer(Ok(Chunk {
+            stored: core::mem::take(&mut self.stored),
+            next: Cursor {
+                sequence: self.next,
+                segment: self.segment,
+                offset: self.scan.offset(),
+            },
+            is_end,
+        }))
+    }
+
+    /// What was gathered comes first.
+    fn damaged(&mut self, offset: u64, kind: DamageKind) -> Step {
+        if !self.stored.is_empty() {
+            return self.answer(false);
+        }
+        Step::Answer(Err(ReadError::Damaged(Damage {
+            file: self.scan.file(),
+            offset,
+            kind,
+        })))
+    }
+}

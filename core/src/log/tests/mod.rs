@@ -1,0 +1,21 @@
+//! The log on a disk that fails, against a model.
+
+mod crashes;
+mod directed;
+mod model;
+mod sim_disk;
+mod world;
+
+use super::{
+    Chunk, DiskError, Done, Event, File, From, Fsync, Log, OpId, Operation, Output, Progress,
+    ReadError, ReadId, Recovered, SaveId, Settings, Stop, Stored,
+};
+use crate::wire::control::Mark;
+
+/// The first sequence of something stored.
+fn first_of(stored: &Stored) -> u64 {
+    match stored {
+        Stored::Run { first, .. } => *first,
+        Stored::Gap(range) => range.from,
+    }
+}

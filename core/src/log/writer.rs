@@ -1,0 +1,368 @@
+//! What is appended, on its way into the last segment.
+//!
+//! Records wait until the lane is free. Then all that wait are written at once, and where the setting says so made safe
+//! by one sync: what is appended meanwhile goes with the next. A segment that has no room is cut to its size and made
+//! safe, and the next one is complete and safe, and the journal knows of it, before a message is written to it.
+
+use super::content::{self, FORMAT, Head};
+use super::disk::{File, Operation};
+use super::lane::Lane;
+use super::ops::{Ops, Owner};
+use super::producers::Producers;
+use super::segment::{Segment, Segments};
+use super::settings::{Fsync, Settings};
+use crate::time::Now;
+use crate::wire::FrameBatch;
+use crate::wire::control::{Mark, Range};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::{Bytes, BytesMut};
+
+/// The most records in one write: each has two pieces.
+const WRITE_RECORDS: usize = 512;
+
+/// A write takes no record more when it has this many bytes: 8 MiB.
+const WRITE_BYTES: u64 = 8 << 20;
+
+/// A record that is not written yet.
+#[derive(Debug)]
+struct Waiting {
+    first: u64,
+    last: u64,
+    published: u64,
+    pieces: [Bytes; 2],
+    producers: Vec<Mark>,
+}
+
+impl Waiting {
+    fn bytes(&self) -> u64 {
+        (self.pieces[0].len() + self.pieces[1].len()) as u64
+    }
+}
+
+/// Where the log ends, and what is about to be appended.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// The sequence of the next message.
+    next: u64,
+    /// When the last message was published.
+    published: u64,
+    waiting: VecDeque<Waiting>,
+    /// What was published last of what is in the segment.
+    written_published: u64,
+    /// The last sequence that is in the segment, that is safe, and that was reported.
+    written: u64,
+    safe: u64,
+    reported: u64,
+    /// Where the next record goes in the last segment.
+    offset: u64,
+    /// The size of the head of the last segment; 0 if there is none.
+    head: u64,
+    activity: Activity,
+    lane: Lane,
+    sync_due: Option<Now>,
+    /// Memory for the heads of records.
+    heads: BytesMut,
+    pub(super) producers: Producers,
+}
+
+/// What the lane is at.
+#[derive(Debug)]
+enum Activity {
+    Idle,
+    /// These records; with a sync behind them or without.
+    Writing {
+        records: Vec<Waiting>,
+        bytes: u64,
+        syncs: bool,
+    },
+    /// What was written is made safe.
+    Syncing,
+    /// A new segment with a head of this size.
+    Rolling(Segment, u64),
+    /// The same, while the journal takes note of it.
+    Noting(Segment, u64),
+}
+
+/// What a lane that has finished means for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nothing beyond the writer.
+    Nothing,
+    /// All up to here can be reported.
+    Reported(u64),
+    /// The journal is to take note of the new segment; then [`Writer::noted`] is called.
+    Note(Segment),
+}
+
+impl Writer {
+    pub(super) fn new(max_producers: usize) -> Self {
+        Self {
+            next: 1,
+            published: 0,
+            waiting: VecDeque::new(),
+            written_published: 0,
+            written: 0,
+            safe: 0,
+            reported: 0,
+            offset: 0,
+            head: 0,
+            activity: Activity::Idle,
+            lane: Lane::new(Owner::Writer),
+            sync_due: None,
+            heads: BytesMut::new(),
+            producers: Producers::new(max_producers),
+        }
+    }
+
+    /// The log was found to end here, all of it safe: behind `last`, at `offset` of the last segment.
+    pub(super) fn resume(&mut self, last: u64, published: u64, offset: u64, head: u64) {
+        self.next = last + 1;
+        (self.written, self.safe, self.reported) = (last, last, last);
+        (self.published, self.written_published) = (published, published);
+        (self.offset, self.head) = (offset, head);
+    }
+
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The size of the last segment.
+    pub(super) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) const fn reported(&self) -> u64 {
+        self.reported
+    }
+
+    pub(super) const fn safe(&self) -> u64 {
+        self.safe
+    }
+
+    pub(super) const fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    pub(super) fn lane_mut(&mut self) -> &mut Lane {
+        &mut self.lane
+    }
+
+    /// Takes in a batch; returns the sequence of its first message and when it counts as published.
+    pub(super) fn append(
+        &mut self,
+        batch: &FrameBatch,
+        published: u64,
+        producers: Vec<Mark>,
+    ) -> (u64, u64) {
+        let first = self.next;
+        self.published = self.published.max(published);
+        self.next += batch.messages() as u64;
+        let run = (first, self.published);
+        let head = content::head_of_run(&mut self.heads, run, batch, self.safe, producers.clone());
+        self.waiting.push_back(Waiting {
+            first,
+            last: self.next - 1,
+            published: self.published,
+            pieces: [head, batch.as_bytes().clone()],
+            producers,
+        });
+        run
+    }
+
+    /// Takes in that nothing is stored of what was numbered up to `last`.
+    pub(super) fn append_gap(&mut self, last: u64) -> Range {
+        let range = Range {
+            from: self.next,
+            to: last,
+        };
+        self.next = last + 1;
+        self.waiting.push_back(Waiting {
+            first: range.from,
+            last,
+            published: self.published,
+            pieces: [content::gap(range, self.safe), Bytes::new()],
+            producers: Vec::new(),
+        });
+        range
+    }
+
+    /// Begins what is to be done next, if nothing is being done.
+    pub(super) fn drive(
+        &mut self,
+        ops: &mut Ops,
+        segments: &Segments,
+        settings: &Settings,
+        epoch: u64,
+        now: Now,
+    ) {
+        if !matches!(self.activity, Activity::Idle) {
+            return;
+        }
+        let is_due = self.sync_due.is_some_and(|at| at <= now);
+        if let Some(segment) = segments.last().filter(|_| is_due) {
+            self.activity = Activity::Syncing;
+            let file = File::Segment(segment.first);
+            self.lane.begin(ops, [Operation::Sync { file }]);
+        } else if let Some(record) = self.waiting.front() {
+            let size = self.offset + record.bytes();
+            match segments.last() {
+                Some(segment) if size <= settings.segment_bytes || self.offset == self.head => {
+                    self.write(ops, segment, settings);
+                }
+                last => self.roll(ops, last, settings, epoch),
+            }
+        }
+    }
+
+    fn write(&mut self, ops: &mut Ops, segment: Segment, settings: &Settings) {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        let mut pieces = Vec::new();
+        while let Some(record) = self.waiting.front()
+            && (records.is_empty()
+                || (records.len() < WRITE_RECORDS
+                    && bytes < WRITE_BYTES
+                    && self.offset + bytes + record.bytes() <= settings.segment_bytes))
+            && let Some(record) = self.waiting.pop_front()
+        {
+            bytes += record.bytes();
+            let all = record.pieces.iter().filter(|piece| !piece.is_empty());
+            pieces.extend(all.cloned());
+            records.push(record);
+        }
+        let file = File::Segment(segment.first);
+        let syncs = settings.fsync == Fsync::Always;
+        self.activity = Activity::Writing {
+            records,
+            bytes,
+            syncs,
+        };
+        let write = Operation::Write {
+            file,
+            offset: self.offset,
+            pieces,
+        };
+        let sync = syncs.then_some(Operation::Sync { file });
+        self.lane.begin(ops, core::iter::once(write).chain(sync));
+    }
+
+    fn roll(&mut self, ops: &mut Ops, last: Option<Segment>, settings: &Settings, epoch: u64) {
+        let first = self.written + 1;
+        let head = Head {
+            format: FORMAT,
+            epoch,
+            first,
+            previous: last.map_or(0, |it| it.first),
+            published: self.written_published,
+        };
+        let producers = self.producers.oldest_first().cloned();
+        let head = content::head_of_segment(head, self.safe, producers);
+        let segment = Segment {
+            first,
+            published: self.written_published,
+            bytes: 0,
+        };
+        self.activity = Activity::Rolling(segment, head.len() as u64);
+        let seal = last.map(|last| {
+            let file = File::Segment(last.first);
+            let size = self.offset;
+            [Operation::Truncate { file, size }, Operation::Sync { file }]
+        });
+        let file = File::Segment(first);
+        let size = if settings.preallocate {
+            settings.segment_bytes
+        } else {
+            0
+        };
+        let create = [
+            Operation::Create { file, size },
+            Operation::Write {
+                file,
+                offset: 0,
+                pieces: [head].into(),
+            },
+            Operation::Sync { file },
+            Operation::SyncDir,
+        ];
+        let row = seal.into_iter().flatten().chain(create);
+        self.lane.begin(ops, row);
+    }
+
+    /// The lane has finished what it was at.
+    pub(super) fn finished(&mut self, fsync: Fsync, now: Now) -> Outcome {
+        match core::mem::replace(&mut self.activity, Activity::Idle) {
+            Activity::Idle | Activity::Noting(..) => Outcome::Nothing,
+            Activity::Writing {
+                records,
+                bytes,
+                syncs,
+            } => {
+                self.offset += bytes;
+                for record in records {
+                    debug_assert_eq!(record.first, self.written + 1);
+                    self.written = record.last;
+                    self.written_published = record.published;
+                    for mark in &record.producers {
+                        self.producers.mark(mark);
+                    }
+                }
+                if syncs {
+                    self.all_is_safe();
+                } else if let Fsync::Every(after) = fsync
+                    && self.sync_due.is_none()
+                {
+                    self.sync_due = Some(now + after);
+                }
+                self.reported = self.written;
+                Outcome::Reported(self.reported)
+            }
+            Activity::Syncing => {
+                self.all_is_safe();
+                Outcome::Nothing
+            }
+            Activity::Rolling(segment, head) => {
+                self.all_is_safe();
+                self.activity = Activity::Noting(segment, head);
+                Outcome::Note(segment)
+            }
+        }
+    }
+
+    fn all_is_safe(&mut self) {
+        self.safe = self.written;
+        self.sync_due = None;
+    }
+
+    /// The journal has taken note of the new segment. Returns it if there is one, and the size of the one before.
+    pub(super) fn noted(&mut self, tail: u64) -> Option<(Segment, u64)> {
+        let Activity::Noting(segment, head) = self.activity else {
+            return None;
+        };
+        if segment.first != tail {
+            return None;
+        }
+        self.activity = Activity::Idle;
+        let sealed = self.offset;
+        (self.offset, self.head) = (head, head);
+        Some((segment, sealed))
+    }
+
+    /// The segment that is being made, if one is.
+    pub(super) const fn rolling(&self) -> Option<Segment> {
+        match self.activity {
+            Activity::Rolling(segment, _) | Activity::Noting(segment, _) => Some(segment),
+            Activity::Idle | Activity::Writing { .. } | Activity::Syncing => None,
+        }
+    }
+
+    /// Whether nothing is being done, and nothing is in the middle of anything.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.activity, Activity::Idle)
+    }
+
+    /// When it is to be woken.
+    pub(super) fn wakes(&self) -> Option<Now> {
+        let due = self.sync_due.filter(|_| self.is_idle());
+        [due, self.lane.wakes()].into_iter().flatten().min()
+    }
+}
