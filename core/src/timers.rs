@@ -30,6 +30,8 @@ pub(crate) enum Timeout {
     GroupIdle(TopicId, GroupId),
     /// Nobody has used the topic for too long.
     TopicIdle(TopicId),
+    /// What is owed to producers that do not wait for room may have been owed for long enough.
+    Turn(TopicId),
 }
 
 /// All that is due, soonest first.
@@ -72,7 +74,8 @@ impl Timers {
             | Timeout::Retry(..)
             | Timeout::Age(..)
             | Timeout::GroupIdle(..)
-            | Timeout::TopicIdle(_) => None,
+            | Timeout::TopicIdle(_)
+            | Timeout::Turn(_) => None,
         })
     }
 

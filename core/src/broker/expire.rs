@@ -6,7 +6,7 @@ use crate::group::Group;
 use crate::id::{ConnId, TopicId};
 use crate::time::Now;
 use crate::timers::Timeout;
-use crate::topic::Blocker;
+use crate::topic::{Blocker, Topic};
 use alloc::format;
 use alloc::string::String;
 
@@ -40,6 +40,10 @@ impl Broker {
                     self.end_group(topic, group);
                 }
                 Timeout::TopicIdle(topic) => self.forget_idle_topic(topic),
+                Timeout::Turn(topic) => {
+                    self.with_topic(topic, Topic::turn_is_over);
+                    self.admit_parked(topic);
+                }
             }
         }
     }

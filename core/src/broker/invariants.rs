@@ -240,6 +240,8 @@ impl Broker {
         for (id, topic) in &self.topics {
             let idle = topic.idle_timer;
             expected.extend(idle.map(|due| (due, Timeout::TopicIdle(*id))));
+            let turn = topic.turns.timer();
+            expected.extend(turn.map(|due| (due, Timeout::Turn(*id))));
             for (group, it) in topic.groups() {
                 let idle = it.idle_timer;
                 expected.extend(idle.map(|due| (due, Timeout::GroupIdle(*id, *group))));

@@ -124,9 +124,10 @@ impl Broker {
     }
 
     fn forget_topic(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.remove(&id) else {
+        let Some(mut topic) = self.topics.remove(&id) else {
             return;
         };
+        topic.clear_turn_timer(&mut self.shared);
         self.shared.stats.topics -= 1;
         self.names.remove(topic.name());
         self.shared.facts.remove(&id);

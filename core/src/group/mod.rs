@@ -271,14 +271,16 @@ impl Group {
     }
 
     /// Takes in a batch. Idle members take their runs before room is looked at; what there is no
-    /// room for then is lost: the newest, unless a group of one's own is to lose the oldest.
+    /// room for beside `kept` is then lost: the newest, unless a group of one's own is to lose the oldest. Returns how
+    /// much.
     pub(crate) fn offer(
         &mut self,
         batch: FrameBatch,
         mark: Mark,
         overflow: Overflow,
+        kept: Count,
         books: &mut Books<'_>,
-    ) {
+    ) -> Count {
         let count = Count::of(&batch);
         self.backlog.push_back(batch, mark);
         books.shared.budget.take(count.bytes as usize);
@@ -289,12 +291,17 @@ impl Group {
             self.backlog.trim_oldest(held, budget.over())
         } else {
             let room = budget.room_without(self.backlog.newest_bytes());
-            self.backlog.trim(held, room)
+            let mut elsewhere = held;
+            elsewhere += kept;
+            self.backlog.trim(elsewhere, room)
         };
+        let mut lost = Count::ZERO;
         if let Some((count, reason)) = trimmed {
+            lost = count;
             self.drop_held(count, reason, books);
         }
         self.arm_age_timer(books.shared);
+        lost
     }
 
     /// A member's socket has taken these messages, which it does not settle.

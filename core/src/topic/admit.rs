@@ -4,14 +4,14 @@
 //! asked for confirms is offered when every group that outlives its members has. A producer whose
 //! batch has to wait is *blocked*: nothing more is read from it. Its batch is *parked*, behind
 //! those that were parked before it. What is first in the line has exactly one blocker, and is
-//! looked at again only when that has gained room. As long as it waits nothing is offered, so that
-//! the room of every other group can only grow: however many groups there are, each is looked at
-//! once for a message that waits for all of them.
+//! looked at again only when that has gained room. As long as it waits nothing is offered where all producers wait, so
+//! that the room of every other group can only grow: however many groups there are, each is looked at
+//! once for a message that waits for all of them. Where some do not wait, they take turns with it (`turns.rs`).
 
 use super::{Published, Topic};
 use crate::config::Overflow;
 use crate::error::DropReason;
-use crate::group::Group;
+use crate::group::{Group, Room};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::shared::Shared;
 use crate::stats::Count;
@@ -94,10 +94,11 @@ impl Topic {
         shared: &mut Shared,
     ) -> Published {
         while !batch.is_empty() {
-            match self.room(&batch, shared.budget.room()) {
-                Ok(fits) => self.offer(conn, batch.split_at(fits), shared),
-                Err(_) => return Published::Refused(Count::of(&batch)),
-            }
+            let Ok(room) = self.room(&batch, shared.budget.room()) else {
+                return Published::Refused(Count::of(&batch));
+            };
+            let fits = batch.prefix(room.messages, room.bytes);
+            self.offer(conn, batch.split_at(fits), Count::ZERO, shared);
         }
         Published::Offered
     }
@@ -110,9 +111,20 @@ impl Topic {
         mut batch: FrameBatch,
         shared: &mut Shared,
     ) -> Option<FrameBatch> {
+        self.turns.look_who_asks(shared.now);
         while !batch.is_empty() {
             match self.room(&batch, shared.budget.room()) {
-                Ok(fits) => self.offer(conn, batch.split_at(fits), shared),
+                Ok(room) => {
+                    let room = self.turns.share(room, shared.now);
+                    let fits = match batch.prefix(room.messages, room.bytes) {
+                        (0, _) => batch.prefix(1, usize::MAX),
+                        fits => fits,
+                    };
+                    let part = batch.split_at(fits);
+                    let (count, most) = (Count::of(&part), self.most_owed());
+                    self.offer(conn, part, Count::ZERO, shared);
+                    self.turns.note_let_in(count, most, shared.now);
+                }
                 Err(blocker) => {
                     self.block(&batch, blocker, shared);
                     return Some(batch);
@@ -134,16 +146,17 @@ impl Topic {
             shared.budget.queue(self.id, bytes, batch.byte_len());
         }
         self.parked.blocker = Some(blocker);
+        self.arm_turn_timer(shared);
     }
 
-    /// How much of the front of `batch` every bounding group has room for, and the budget, which has
-    /// `budget_room`, for all of them; one message at least. If none, what blocks it.
-    fn room(&self, batch: &FrameBatch, budget_room: usize) -> Result<(usize, usize), Blocker> {
+    /// The room that every bounding group has, and the budget, which has `budget_room`, for all of them; enough
+    /// for the first message of `batch`. If there is less, what blocks it.
+    fn room(&self, batch: &FrameBatch, budget_room: usize) -> Result<Room, Blocker> {
         let (_, first) = batch.prefix(1, usize::MAX);
         let (mut messages, mut bytes, mut groups) = (usize::MAX, usize::MAX, 0);
         for group in self.bounding_groups() {
-            let room = group.room();
-            if !has_room(group, first) {
+            let room = self.turns.room_in_line(group.room());
+            if !fits(room, first) {
                 return Err(Blocker::Group(group.id()));
             }
             messages = messages.min(room.messages);
@@ -157,7 +170,7 @@ impl Topic {
             }
             bytes = bytes.min(budget);
         }
-        Ok(batch.prefix(messages, bytes))
+        Ok(Room { messages, bytes })
     }
 
     /// The first bounding group, from `from` on, without room for a message of `bytes`.
@@ -166,7 +179,7 @@ impl Topic {
         let all = self.settings.overflow == Overflow::Block;
         let from = if all { from } else { GroupId::Shared };
         let mut groups = self.groups.range(from..).map(|(_, group)| group);
-        let full = groups.find(|it| (all || it.id().is_lasting()) && !has_room(it, bytes));
+        let full = groups.find(|it| (all || it.id().is_lasting()) && !self.has_room_in(it, bytes));
         full.map(|group| Blocker::Group(group.id()))
     }
 
@@ -188,7 +201,10 @@ impl Topic {
             .first_bytes()
             .and_then(|bytes| self.full_group(bytes, group))
         {
-            Some(next) => self.parked.blocker = Some(next),
+            Some(next) => {
+                self.parked.blocker = Some(next);
+                self.arm_turn_timer(shared);
+            }
             None => self.admit_parked(shared),
         }
     }
@@ -226,6 +242,7 @@ impl Topic {
         {
             shared.budget.unqueue(self.id);
             self.parked.blocker = Some(Blocker::Group(id));
+            self.arm_turn_timer(shared);
         }
     }
 
@@ -274,14 +291,19 @@ impl Topic {
     }
 
     /// The bytes of the first message that is parked.
-    fn first_bytes(&self) -> Option<usize> {
+    pub(super) fn first_bytes(&self) -> Option<usize> {
         let (_, batch) = self.parked.line.front()?;
         Some(batch.prefix(1, usize::MAX).1)
     }
 
     fn has_room_for_first(&self, group: &Group) -> bool {
         self.first_bytes()
-            .is_some_and(|bytes| has_room(group, bytes))
+            .is_some_and(|bytes| self.has_room_in(group, bytes))
+    }
+
+    /// Whether a group has room for a message of those that wait.
+    fn has_room_in(&self, group: &Group, bytes: usize) -> bool {
+        fits(self.turns.room_in_line(group.room()), bytes)
     }
 
     /// Checks that what is parked has a reason to be.
@@ -304,12 +326,15 @@ impl Topic {
                 .get(&group)
                 .is_none_or(|it| self.has_room_for_first(it));
             assert!(!has_room, "{conn} waits for {group}, which has room");
+            let group = self.groups.get(&group);
+            let is_owed = group.is_some_and(|it| fits(it.room(), batch.prefix(1, usize::MAX).1));
+            let is_watched = self.turns.timer().is_some();
+            assert!(!is_owed || is_watched, "{conn} waits for its turn for ever");
         }
         assert!(parked.blocker.is_some(), "nothing blocks {conn}");
     }
 }
 
-fn has_room(group: &Group, bytes: usize) -> bool {
-    let room = group.room();
+const fn fits(room: Room, bytes: usize) -> bool {
     room.messages > 0 && room.bytes >= bytes
 }

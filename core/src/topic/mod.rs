@@ -1,17 +1,20 @@
 //! A topic: gives each message its sequence and offers it to every group.
 //!
 //! The rest of this directory: `admit.rs` (what is parked because there is no room), `membership.rs` (groups come
-//! and go), `producers.rs` (who sends under a name), `refusals.rs` (what was refused of them).
+//! and go), `producers.rs` (who sends under a name), `refusals.rs` (what was refused of them),
+//! `turns.rs` (whose turn it is where room is short).
 
 mod admit;
 mod membership;
 mod producers;
 mod refusals;
+mod turns;
 
 pub(crate) use admit::{Blocker, Parked};
 pub(crate) use membership::SHARED_NAME;
 pub(crate) use producers::{Life, Producers};
 pub(crate) use refusals::Refusals;
+use turns::Turns;
 
 use crate::config::{DeliveryMode, Overflow};
 use crate::error::DropReason;
@@ -45,6 +48,8 @@ pub(crate) struct Topic {
     flow: Flow,
     /// What waits to be offered.
     parked: Parked,
+    /// Whether that has its turn, or what comes of producers that do not wait.
+    pub(crate) turns: Turns,
     /// The bytes that its groups hold: its part of the budget.
     backlog_bytes: usize,
     /// Who sends to it under a name.
@@ -85,6 +90,7 @@ impl Topic {
             next_sequence: 1,
             flow: Flow::default(),
             parked: Parked::default(),
+            turns: Turns::default(),
             backlog_bytes: 0,
             producers: Producers::default(),
             users: 0,
@@ -107,6 +113,7 @@ impl Topic {
     /// Works by other settings from now on; its mode is the same.
     pub(crate) fn change(&mut self, settings: TopicSettings, shared: &mut Shared) {
         self.settings = settings;
+        self.turns.reset();
         let (own, others) = (self.own_limits(), self.limits());
         for group in self.groups.values_mut() {
             let limits = if group.id().is_lasting() { others } else { own };
@@ -201,21 +208,30 @@ impl Topic {
             }
             (Overflow::Reject, true) => self.admit_or_refuse(conn, batch, shared),
             (Overflow::Drop | Overflow::DropOldest | Overflow::Reject, false) => {
-                self.offer(conn, batch, shared);
+                self.offer_in_turn(conn, batch, shared);
                 Published::Offered
             }
         }
     }
 
     /// Offers a batch to every group. Each takes what it has room for and loses the newest of the
-    /// rest, alone. Who sent it may be gone.
-    fn offer(&mut self, conn: ConnId, batch: FrameBatch, shared: &mut Shared) {
+    /// rest, alone. Those that outlive their members keep room for `kept` beside it. Who sent it may be gone.
+    /// Returns the most that one of those has lost.
+    fn offer(
+        &mut self,
+        conn: ConnId,
+        batch: FrameBatch,
+        kept: Count,
+        shared: &mut Shared,
+    ) -> Count {
         let count = Count::of(&batch);
         let sequence = self.receive(count, shared);
         let unrouted = self.groups.is_empty();
         shared.note_safe(conn, count.messages, unrouted);
+        let mut lost = Count::ZERO;
         if unrouted {
-            return self.lose(count, DropReason::NoConsumer, shared);
+            self.lose(count, DropReason::NoConsumer, shared);
+            return lost;
         }
         // Once, whatever the number of groups.
         let batch = batch.compact();
@@ -223,8 +239,14 @@ impl Topic {
         let (overflow, topic) = (self.settings.overflow, &mut self.flow);
         for group in self.groups.values_mut() {
             let mut books = Books { topic, shared };
-            group.offer(batch.clone(), mark.clone(), overflow, &mut books);
+            let is_lasting = group.id().is_lasting();
+            let kept = if is_lasting { kept } else { Count::ZERO };
+            let here = group.offer(batch.clone(), mark.clone(), overflow, kept, &mut books);
+            if is_lasting && here.messages > lost.messages {
+                lost = here;
+            }
         }
+        lost
     }
 
     /// Whether the groups that outlive their members have room for a message of so many bytes.
@@ -256,6 +278,7 @@ impl Topic {
                 dead.batch.clone(),
                 mark.clone(),
                 Overflow::Block,
+                Count::ZERO,
                 &mut books,
             );
         }

@@ -3,5 +3,6 @@
 mod decisions;
 mod examples;
 mod promises;
+mod sharing;
 mod tables;
 mod world;
