@@ -393,3 +393,55 @@ fn a_token_file_is_read_again_before_each_connection() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
 }
+
+/// The example key of RFC 8037, whose public half is in `examples/jwks.json`, in DER.
+const SIGNER: [u8; 48] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+    0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4,
+    0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
+];
+
+/// A JSON Web Token about a pod, which is good for so many seconds.
+fn pods_token(seconds: u64, audience: &str) -> String {
+    let now = jsonwebtoken::get_current_timestamp();
+    let claims = serde_json::json!({
+        "iss": "https://cluster",
+        "aud": [audience],
+        "sub": "system:serviceaccount:telemetry:collector",
+        "exp": now + seconds,
+    });
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
+    let key = jsonwebtoken::EncodingKey::from_ed_der(&SIGNER);
+    jsonwebtoken::encode(&header, &claims, &key).expect("it is signed")
+}
+
+#[test]
+fn a_pod_is_its_service_account_for_as_long_as_its_token_says() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let (tokens, keys) = (
+        format!("{examples}/tokens.toml"),
+        format!("{examples}/jwks.json"),
+    );
+    let broker = Broker::start(&[
+        ("AUTH_TOKENS_FILE", &tokens),
+        ("AUTH_JWKS_FILE", &keys),
+        ("AUTH_JWT_ISSUER", "https://cluster"),
+    ]);
+    let says = |token: &str| format!("PRODUCER topic=gpu.0 heartbeat=0 token={token}\n");
+    let told = answer(&broker, &says(&pods_token(3600, "somebody-else")));
+    assert!(told.starts_with("ERROR unauthorized "), "{told}");
+    let told = answer(&broker, &says(&pods_token(3600, "message-queue")));
+    assert!(told.starts_with("OK "), "{told}");
+    let mut stream = broker.connect_with(says(&pods_token(2, "message-queue")).as_bytes());
+    assert!(line(&mut stream).starts_with("OK "));
+    broker.wait_for_log(|it| it["principal"] == "telemetry" && it["role"] == "producer");
+    // GOAWAY, then, to who stays, ERROR.
+    let mut goaway = [0; 5];
+    stream.read_exact(&mut goaway).expect("it is told");
+    assert_eq!(goaway[4], 0x07);
+    let told = rest(&mut stream);
+    assert!(
+        told.contains("unauthorized the broker does not know who you are"),
+        "{told:?}"
+    );
+}

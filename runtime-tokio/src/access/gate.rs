@@ -1,12 +1,12 @@
 //! Where it is found out who a peer is.
 
 use super::failures::Failures;
-use super::policy::{Credential, Digest, Policy};
+use super::policy::{Credential, Policy};
 use super::tls::PeerCertificate;
 use message_queue_core::access::Principal;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Finds out who a peer is, under the policy of the moment. A clone is the same one.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +61,7 @@ impl Gate {
         certificate: Option<PeerCertificate>,
     ) -> Credential {
         match (token, certificate) {
-            (Some(token), _) => Credential::Token(Digest::of(token)),
+            (Some(token), _) => self.current().policy.credential(token, now_ms()),
             (None, Some(certificate)) => Credential::Certificate(certificate),
             (None, None) => Credential::Nothing,
         }
@@ -89,4 +89,15 @@ impl Gate {
         let current = self.0.current.read();
         current.unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The time of day, in milliseconds since 1970: what the time of a JSON Web Token is measured by.
+fn now_ms() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what others have signed is about the time of day"
+    )]
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    since.as_millis() as u64
 }

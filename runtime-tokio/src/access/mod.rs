@@ -6,8 +6,12 @@
 
 mod failures;
 mod gate;
+mod jwt;
 mod policy;
 pub mod tls;
 
 pub use gate::{Gate, Unauthorized};
-pub use policy::{ANONYMOUS, CertificateName, Credential, Digest, Policy, PolicyError};
+pub use jwt::{JwtClaims, JwtIssuer, KeysError};
+pub use policy::{
+    ANONYMOUS, CertificateName, Credential, Digest, Policy, PolicyError, SubjectPattern,
+};

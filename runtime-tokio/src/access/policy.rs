@@ -1,5 +1,6 @@
 //! Who has which rights.
 
+use super::jwt::{JwtClaims, JwtIssuer, is_jwt};
 use super::tls::PeerCertificate;
 use message_queue_core::access::{Principal, Rights};
 use message_queue_core::names::Name;
@@ -20,9 +21,17 @@ pub enum Credential {
     Nothing,
     /// A token.
     Token(Digest),
+    /// A JSON Web Token, which has been verified.
+    Jwt(JwtClaims),
+    /// A token that looked like a JSON Web Token and is not to be believed.
+    Forged,
     /// A certificate, which has been verified.
     Certificate(PeerCertificate),
 }
+
+/// Subjects of JSON Web Tokens: one, or all that begin with what stands before a last `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectPattern(String);
 
 /// A name in a certificate, compared exactly.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +48,8 @@ pub enum CertificateName {
 pub struct Policy {
     tokens: Vec<(Digest, Name, Rights)>,
     certificates: Vec<(CertificateName, Name, Rights)>,
+    subjects: Vec<(SubjectPattern, Name, Rights)>,
+    issuer: Option<JwtIssuer>,
     anonymous: Rights,
 }
 
@@ -100,6 +111,40 @@ impl Policy {
         Ok(())
     }
 
+    /// Takes JSON Web Tokens by this issuer.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: JwtIssuer) -> Self {
+        self.issuer = Some(issuer);
+        self
+    }
+
+    /// Whoever shows a JSON Web Token about such a subject is `name` and has these rights, for as long as the token says.
+    /// The first rule counts that matches; where none does, the token is as good as unknown.
+    ///
+    /// # Errors
+    /// See [`PolicyError`].
+    pub fn add_subject(
+        &mut self,
+        subject: SubjectPattern,
+        name: Name,
+        rights: Rights,
+    ) -> Result<(), PolicyError> {
+        check(&name)?;
+        self.subjects.push((subject, name, rights));
+        Ok(())
+    }
+
+    /// What a token is, at this moment in milliseconds since 1970.
+    pub(super) fn credential(&self, token: &str, now_ms: u64) -> Credential {
+        match &self.issuer {
+            Some(issuer) if is_jwt(token) => match issuer.verify(token, now_ms) {
+                Some(claims) => Credential::Jwt(claims),
+                None => Credential::Forged,
+            },
+            Some(_) | None => Credential::Token(Digest::of(token)),
+        }
+    }
+
     /// Who shows this; none: nobody that is known. The time that it takes does not tell how near a wrong token was.
     pub(super) fn principal(&self, credential: &Credential) -> Option<Principal> {
         let found = match credential {
@@ -108,6 +153,12 @@ impl Policy {
                 let (_, name, rights) = self.tokens.get(self.find(digest)?)?;
                 Some((name, rights))
             }
+            Credential::Jwt(claims) => {
+                let mut rules = self.subjects.iter();
+                let (_, name, rights) = rules.find(|(it, ..)| it.matches(&claims.subject))?;
+                Some((name, rights))
+            }
+            Credential::Forged => return None,
             Credential::Certificate(certificate) => {
                 let mut rules = self.certificates.iter();
                 let found = rules.find(|(name, ..)| name.is_in(certificate));
@@ -159,6 +210,20 @@ impl CertificateName {
             ]
             .into_iter()
             .any(|names| names.contains(name)),
+        }
+    }
+}
+
+impl SubjectPattern {
+    /// One subject, or with a `*` at its end all that begin so.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    fn matches(&self, subject: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(start) => subject.starts_with(start),
+            None => subject == self.0,
         }
     }
 }

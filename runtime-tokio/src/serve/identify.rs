@@ -3,8 +3,10 @@
 use super::driver::Driver;
 use super::peer::{Identity, Peer};
 use crate::access::{Credential, Gate, Policy, Unauthorized};
-use message_queue_core::Input;
+use message_queue_core::access::Principal;
+use message_queue_core::{Input, Now};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What another policy has changed for connections that stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,7 @@ impl Driver {
         });
         loop {
             let (principal, version) = gate.principal(&credential)?;
+            let principal = self.with_end(principal, &credential);
             peer.set_identity(Identity {
                 credential: credential.clone(),
                 principal: Some(principal.clone()),
@@ -42,6 +45,25 @@ impl Driver {
             if gate.version() == version {
                 return Ok(());
             }
+        }
+    }
+
+    /// A principal whose time is over when that of what it has shown is.
+    fn with_end(&self, principal: Principal, credential: &Credential) -> Principal {
+        let expires = match credential {
+            Credential::Jwt(claims) => {
+                let started = self.core().broker.config().started_ms;
+                let left = claims.expires_ms.saturating_sub(started);
+                Some(Now::at(Duration::from_millis(left)))
+            }
+            Credential::Nothing
+            | Credential::Token(_)
+            | Credential::Forged
+            | Credential::Certificate(_) => None,
+        };
+        Principal {
+            expires,
+            ..principal
         }
     }
 
@@ -56,8 +78,9 @@ impl Driver {
             let Some(before) = peer.identity() else {
                 continue;
             };
-            match gate.principal(&before.credential) {
-                Ok((principal, _)) if before.principal.as_ref() == Some(&principal) => {}
+            let principal = gate.principal(&before.credential);
+            match principal.map(|(it, _)| self.with_end(it, &before.credential)) {
+                Ok(principal) if before.principal.as_ref() == Some(&principal) => {}
                 Ok(_) => {
                     change.changed += 1;
                     // It is known: only a policy that follows at once could say otherwise, and then that is told.

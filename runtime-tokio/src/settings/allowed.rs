@@ -47,6 +47,8 @@ pub enum Allowed {
     File,
     /// The name of a topic that is no dead-letter topic.
     Topic,
+    /// Any text of printable ASCII without spaces.
+    Text,
     /// Directives of [`EnvFilter`].
     LogFilter,
 }
@@ -74,6 +76,10 @@ impl Allowed {
                 let name = TopicName::new(value).ok()?;
                 (!name.is_dead_letter()).then(|| value.to_owned())
             }
+            Self::Text => {
+                let printable = value.bytes().all(|it| it.is_ascii_graphic());
+                printable.then(|| value.to_owned())
+            }
             Self::LogFilter => EnvFilter::builder()
                 .parse(value)
                 .ok()
@@ -95,6 +101,7 @@ impl Allowed {
                 | Self::Directory
                 | Self::File
                 | Self::Topic
+                | Self::Text
                 | Self::LogFilter,
                 _,
             ) => canonical.to_owned(),
@@ -141,6 +148,7 @@ impl fmt::Display for Allowed {
             Self::Topic => f.write_str(
                 "a name of A-Z a-z 0-9 _ - . such as orders.eu, and not with .dead at the end",
             ),
+            Self::Text => f.write_str("printable ASCII without spaces"),
             Self::LogFilter => {
                 f.write_str("log directives such as debug or message_queue_tokio=debug,warn")
             }

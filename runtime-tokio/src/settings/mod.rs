@@ -135,7 +135,10 @@ impl Settings {
         let mut files = Vec::new();
         let topics = read(values.topics_file.as_deref(), topics::read, &mut files);
         let file = values.auth_tokens_file.as_deref();
-        let principals = read(file, principals::read, &mut files);
+        let mut principals = read(file, principals::read, &mut files);
+        let file = values.auth_jwks_file.as_deref();
+        let of_issuer = |path: &Path| values.issuer(path).map(Some);
+        principals.issuer = read(file, of_issuer, &mut files);
         let config = values.broker_config(topics.rules.clone());
         // A rule says nothing of use about a default that stands in for a bad value.
         let sound = |name: &str| problems.iter().all(|problem| problem.name != name);
@@ -280,11 +283,16 @@ impl Settings {
         Duration::from_millis(self.values.http_timeout_ms)
     }
 
-    /// `AUTH_TOKENS_FILE` and `AUTH_ANONYMOUS`: who may do what; none: everybody may do everything.
+    /// `AUTH_TOKENS_FILE`, `AUTH_JWKS_FILE` and `AUTH_ANONYMOUS`: who may do what; none: everybody may do everything.
     pub fn policy(&self) -> Option<Policy> {
-        let others_have_tokens = self.values.auth_tokens_file.is_some();
+        let others_have_tokens =
+            self.values.auth_tokens_file.is_some() || self.values.auth_jwks_file.is_some();
         let anonymous = self.values.auth_anonymous.rights(others_have_tokens)?;
-        Some(self.principals.policy.clone().with_anonymous(anonymous))
+        let policy = self.principals.policy.clone().with_anonymous(anonymous);
+        Some(match &self.principals.issuer {
+            Some(issuer) => policy.with_issuer(issuer.clone()),
+            None => policy,
+        })
     }
 
     /// `HTTP_AUTH`: what is shown over HTTP to those who are no admins.

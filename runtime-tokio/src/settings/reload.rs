@@ -19,7 +19,16 @@ const AT_RUN_TIME: [&str; 4] = [
 const TOPICS_FILE: &str = "TOPICS_FILE";
 
 /// The settings that say who may do what. That can change, unless nobody was asked before, or is to be asked any more.
-const OF_POLICY: [&str; 2] = ["AUTH_TOKENS_FILE", "AUTH_ANONYMOUS"];
+const OF_POLICY: [&str; 5] = [
+    "AUTH_TOKENS_FILE",
+    "AUTH_JWKS_FILE",
+    "AUTH_JWT_ISSUER",
+    "AUTH_JWT_AUDIENCE",
+    "AUTH_ANONYMOUS",
+];
+
+/// The files among them, which may say something else under the same name.
+const FILES_OF_POLICY: [&str; 2] = ["AUTH_TOKENS_FILE", "AUTH_JWKS_FILE"];
 
 /// What a second look at the settings has brought.
 #[derive(Debug)]
@@ -59,7 +68,9 @@ impl Settings {
         let differs = |old: &Effective, new: &Effective| {
             old.value != new.value
                 || (new.setting.name == TOPICS_FILE && topics_differ)
-                || (new.setting.name == OF_POLICY[0] && self.principals != new_principals)
+                || (FILES_OF_POLICY.contains(&new.setting.name)
+                    && !new.value.is_empty()
+                    && self.principals != new_principals)
         };
         let rules = new.topics.rules.clone();
         let takes_rules = match self.broker_config().with_rules(rules.clone()) {
@@ -94,6 +105,9 @@ impl Settings {
         let values = &mut reload.settings.values;
         if takes_policy {
             values.auth_tokens_file = new.values.auth_tokens_file;
+            values.auth_jwks_file = new.values.auth_jwks_file;
+            values.auth_jwt_issuer = new.values.auth_jwt_issuer;
+            values.auth_jwt_audience = new.values.auth_jwt_audience;
             values.auth_anonymous = new.values.auth_anonymous;
         }
         if takes_rules {

@@ -23,6 +23,7 @@ pub(super) fn broken(values: &Values, config: &Config) -> Vec<Broken> {
         places(config),
         room(config),
         admins(values),
+        issuer(values),
     ]
     .into_iter()
     .flatten()
@@ -87,6 +88,15 @@ fn room(config: &Config) -> Option<Broken> {
             ),
         })
     }
+}
+
+/// Whoever signs a token must be known by name: one key may sign for several.
+fn issuer(values: &Values) -> Option<Broken> {
+    (values.auth_jwks_file.is_some() && values.auth_jwt_issuer.is_none()).then(|| Broken {
+        name: "AUTH_JWT_ISSUER",
+        others: &["AUTH_JWKS_FILE"],
+        allowed: "the iss of the tokens that the keys of AUTH_JWKS_FILE sign".to_owned(),
+    })
 }
 
 /// Who is asked to be an admin must be able to be one.

@@ -91,10 +91,12 @@ fn every_allowed_value_fits_its_field() {
             Allowed::File => {
                 let file = match setting.name {
                     "AUTH_TOKENS_FILE" => "tokens.toml",
+                    "AUTH_JWKS_FILE" => "jwks.json",
                     _ => "topics.toml",
                 };
                 vec![format!("{}/../examples/{file}", env!("CARGO_MANIFEST_DIR"))]
             }
+            Allowed::Text => vec!["https://issuer:1/a?b=c#d".to_owned()],
             Allowed::LogFilter => vec!["debug,a::b=trace".to_owned()],
         };
         for value in values {
@@ -103,6 +105,9 @@ fn every_allowed_value_fits_its_field() {
             variables.retain(|(name, _)| *name != setting.name);
             if setting.name == "BROKER_BYTES" {
                 variables.push(("BACKLOG_BYTES", "1048580".to_owned()));
+            }
+            if setting.name == "AUTH_JWKS_FILE" {
+                variables.push(("AUTH_JWT_ISSUER", "https://issuer".to_owned()));
             }
             if setting.name == "HTTP_AUTH" {
                 let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/tokens.toml");

@@ -1,12 +1,14 @@
 //! The settings with their types.
 
+use super::file::{self, FileError, Problem};
+use crate::access::JwtIssuer;
 use crate::record::Payloads;
 use message_queue_core::access::Rights;
 use message_queue_core::names::TopicName;
 use message_queue_core::{Config, DeliveryMode, Overflow, TopicRule, TopicsConfig};
 use serde::Deserialize;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -42,6 +44,9 @@ pub(super) struct Values {
     pub(super) http_timeout_ms: u64,
     pub(super) metrics_topics: usize,
     pub(super) auth_tokens_file: Option<PathBuf>,
+    pub(super) auth_jwks_file: Option<PathBuf>,
+    pub(super) auth_jwt_issuer: Option<String>,
+    pub(super) auth_jwt_audience: String,
     pub(super) auth_anonymous: Anonymous,
     pub(super) http_auth: HttpAuth,
     pub(super) role_timeout_ms: u64,
@@ -67,6 +72,15 @@ pub(super) struct Values {
 }
 
 impl Values {
+    /// Who signs JSON Web Tokens, by the keys in a file.
+    pub(super) fn issuer(&self, path: &Path) -> Result<JwtIssuer, FileError> {
+        let issuer = self.auth_jwt_issuer.as_deref().unwrap_or_default();
+        file::read("AUTH_JWKS_FILE", path, |text| {
+            let issuer = JwtIssuer::new(text, issuer, &self.auth_jwt_audience);
+            issuer.map_err(|error| vec![Problem::at(text, 0..0, error.to_string())])
+        })
+    }
+
     /// What of it concerns the core, with the rules of the topics file.
     pub(super) fn broker_config(&self, rules: Vec<TopicRule>) -> Config {
         let unless_zero = |millis| Some(Duration::from_millis(millis)).filter(|it| !it.is_zero());

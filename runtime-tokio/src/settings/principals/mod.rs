@@ -1,14 +1,14 @@
 //! The file that `AUTH_TOKENS_FILE` names: who may do what.
 //!
 //! TOML with a table `[[token]]` for each principal that shows a token, and a table `[[certificate]]` for each that shows
-//! a certificate. `rights.rs` says what both may hold.
+//! a certificate, and a table `[[jwt]]` for each that shows a JSON Web Token. `rights.rs` says what all may hold.
 
 mod rights;
 #[cfg(test)]
 mod tests;
 
 use super::file::{self, FileError, Problem};
-use crate::access::{CertificateName, Digest, Policy, PolicyError};
+use crate::access::{CertificateName, Digest, JwtIssuer, Policy, PolicyError, SubjectPattern};
 use message_queue_core::access::Rights;
 use message_queue_core::names::Name;
 use serde::Deserialize;
@@ -20,7 +20,7 @@ use toml::{Spanned, Value};
 /// The setting that names the file.
 const SETTING: &str = "AUTH_TOKENS_FILE";
 
-/// What a table of a token may hold, and what one of a certificate.
+/// What a table of a token may hold, what one of a certificate, and what one of a JSON Web Token.
 const OF_TOKENS: [&str; 6] = ["name", "sha256", "token", "produce", "consume", "admin"];
 const OF_CERTIFICATES: [&str; 6] = [
     "name",
@@ -31,12 +31,16 @@ const OF_CERTIFICATES: [&str; 6] = [
     "admin",
 ];
 
+const OF_JWTS: [&str; 5] = ["name", "subject", "produce", "consume", "admin"];
+
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Principals {
     pub(super) policy: Policy,
     /// Principals whose token stands in the file as it is.
     pub(super) plain: Vec<Name>,
+    /// What `AUTH_JWKS_FILE` says.
+    pub(super) issuer: Option<JwtIssuer>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +50,8 @@ struct Document {
     token: Vec<Spanned<Table>>,
     #[serde(default)]
     certificate: Vec<Spanned<Table>>,
+    #[serde(default)]
+    jwt: Vec<Spanned<Table>>,
 }
 
 type Table = BTreeMap<Spanned<String>, Spanned<Value>>;
@@ -70,6 +76,9 @@ fn parse(text: &str) -> Result<Principals, Vec<Problem>> {
     }
     for table in document.certificate {
         reader.certificate(table);
+    }
+    for table in document.jwt {
+        reader.jwt(table);
     }
     if reader.problems.is_empty() {
         Ok(reader.principals)
@@ -167,6 +176,23 @@ impl Reader<'_> {
         };
         if let Some(of) = of {
             let added = self.principals.policy.add_certificate(of, name, rights);
+            self.added(&entry, added);
+        }
+    }
+
+    fn jwt(&mut self, table: Spanned<Table>) {
+        let mut entry = self.entry(table, "a JSON Web Token", &OF_JWTS);
+        let Some((name, rights)) = self.principal(&mut entry) else {
+            return;
+        };
+        let Some(value) = entry.take("subject") else {
+            let what = "a JSON Web Token needs a subject, such as subject = \
+                        \"system:serviceaccount:telemetry:collector\", or with a * at its end";
+            return self.problem(entry.span.start..entry.span.start, what);
+        };
+        if let Some(subject) = self.text(&value, "subject") {
+            let subject = SubjectPattern::new(subject);
+            let added = self.principals.policy.add_subject(subject, name, rights);
             self.added(&entry, added);
         }
     }

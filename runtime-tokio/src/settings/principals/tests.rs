@@ -44,6 +44,10 @@ fn a_principal_has_a_name_a_secret_and_rights() {
         common_name = "sensor-1"
         produce = ["sensors"]
 
+        [[jwt]]
+        name = "pod"
+        subject = "system:serviceaccount:a:*"
+
         [[certificate]]
         name = "spiffy"
         alternative_name = "spiffe://example.org/spiffy"
@@ -143,7 +147,7 @@ fn a_problem_is_told_with_its_line() {
         ),
         (
             "[[user]]\n",
-            "1:3: unknown field `user`, expected `token` or `certificate`".to_owned(),
+            "1:3: unknown field `user`, expected one of `token`, `certificate`, `jwt`".to_owned(),
         ),
     ] {
         assert_eq!(problems(text), [told]);
