@@ -24,7 +24,7 @@
 //! | `writer.rs`, `segment.rs`, `producers.rs` | appending: group commit, and one segment after the other |
 //! | `journal.rs`, `progress.rs` | groups, and where the log begins and ends |
 //! | `recovery/`, `retention.rs` | opening, and deleting what is not needed any more |
-//! | `reading.rs` | reading |
+//! | `reading.rs`, `index.rs`, `indexer.rs` | reading, and finding where to begin |
 //!
 //! # Use
 //! [`Log::open`], then whatever comes; after each call, [`Log::poll_output`] until it has nothing. Operations are
@@ -33,14 +33,17 @@
 //!
 //! # Memory
 //! The batches that were appended and are not written yet (whoever appends bounds them); one write in flight; 24 bytes a
-//! segment; a record for each group and twice the name of each producer; for each read, one chunk of 256 KiB, or one
-//! record if that is larger, and what it gathers. While it is opened: the journal's groups and three chunks.
+//! segment, and as much for each 64 KiB of the last; a record for each group and twice the name of each producer; for
+//! each read, one chunk of 256 KiB, or one record if that is larger, and what it gathers. While it is opened: the
+//! journal's groups and three chunks.
 
 mod checksum;
 mod content;
 mod damage;
 mod disk;
 mod event;
+mod index;
+mod indexer;
 mod journal;
 mod lane;
 mod ops;
@@ -61,7 +64,7 @@ pub use damage::{Damage, DamageKind, Stop};
 pub use disk::{DiskError, Done, File, OpId, Operation};
 pub use event::{Event, Output, ReadId, Recovered, SaveId};
 pub use progress::{Failed, Progress};
-pub use reading::{Chunk, Cursor, From, ReadError, Stored};
+pub use reading::{Chunk, Cursor, ReadError, ReadFrom, Stored};
 pub use record::MAX_CONTENT;
 pub use retention::Retention;
 pub use settings::{Fsync, Settings};
@@ -74,11 +77,12 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use indexer::Indexer;
 use journal::Journal;
 use lane::Lane;
 use ops::{Ops, Owner};
-use reading::{Reading, Step};
-use recovery::{Parts, Recovery};
+use reading::{Reading, Step, View};
+use recovery::{Parts, Recovery, files_of};
 use segment::Segments;
 use writer::{Outcome, Writer};
 
@@ -94,6 +98,7 @@ pub struct Log {
     segments: Segments,
     readings: BTreeMap<ReadId, Reading>,
     last_read: u64,
+    indexer: Indexer,
     cleaner: Lane,
     /// What the cleaner is to delete next.
     litter: Vec<File>,
@@ -162,6 +167,7 @@ impl Log {
             segments: Segments::default(),
             readings: BTreeMap::new(),
             last_read: 0,
+            indexer: Indexer::default(),
             cleaner: Lane::new(Owner::Cleaner),
             litter: Vec::new(),
             is_full: false,
@@ -224,16 +230,16 @@ impl Log {
 
     /// Reads what was reported as appended. [`Event::Read`] follows, with about `bytes` of messages: with one record
     /// more at most, and with fewer where less was read in one go. Any number of reads may be under way.
-    pub fn read(&mut self, from: From, bytes: usize) -> ReadId {
+    pub fn read(&mut self, from: ReadFrom, bytes: usize) -> ReadId {
         self.last_read += 1;
         let id = ReadId(self.last_read);
         if !matches!(self.state, State::Open) {
             self.answer(id, Err(ReadError::Closed));
             return id;
         }
-        let reported = self.writer.reported();
-        let mut reading = Reading::new(from, bytes, &self.segments, reported);
-        let step = reading.advance(&self.segments, reported);
+        let view = view(&self.journal, &self.segments, &self.writer);
+        let mut reading = Reading::new(from, bytes, view);
+        let step = reading.advance(view);
         self.go_on(id, reading, step);
         id
     }
@@ -278,6 +284,11 @@ impl Log {
             Owner::Writer => self.writer_completed(result),
             Owner::Journal => self.journal_completed(result),
             Owner::Cleaner => self.cleaner_completed(result),
+            Owner::Indexer => {
+                let epoch = self.journal.epoch();
+                self.indexer.completed(&mut self.ops, result, epoch);
+                Ok(())
+            }
             Owner::Reader(id) => {
                 self.reader_completed(id, result);
                 Ok(())
@@ -356,13 +367,18 @@ impl Log {
         if let Some(up_to) = saved {
             self.ops.tell(Event::Saved { up_to });
         }
-        if let Some((segment, sealed)) = self.writer.noted(self.journal.safe_bounds.tail) {
+        if let Some((segment, sealed, index)) = self.writer.noted(self.journal.safe_bounds.tail) {
             self.segments.seal(sealed);
+            if let Some(before) = self.segments.last() {
+                let epoch = self.journal.epoch();
+                self.indexer
+                    .sealed(&mut self.ops, epoch, before.first, &index);
+            }
             self.segments.push(segment);
         }
         let begin = self.journal.safe_bounds.begin;
         let trimmed = self.segments.remove_below(begin);
-        let trimmed: Vec<_> = trimmed.map(|it| File::Segment(it.first)).collect();
+        let trimmed: Vec<_> = trimmed.flat_map(|it| files_of(it.first)).collect();
         if !trimmed.is_empty() {
             self.litter.extend(trimmed);
             self.ops.tell(Event::Trimmed { first: begin });
@@ -408,7 +424,11 @@ impl Log {
         let Some(mut reading) = self.readings.remove(&id) else {
             return;
         };
-        let step = reading.completed(result, &self.segments, self.writer.reported());
+        let view = view(&self.journal, &self.segments, &self.writer);
+        let step = reading.completed(result, view);
+        if let Some(segment) = reading.unindexed() {
+            self.indexer.want(segment);
+        }
         self.go_on(id, reading, step);
     }
 
@@ -440,6 +460,7 @@ impl Log {
                 );
                 self.journal
                     .drive(&mut self.ops, self.settings.fsync, self.now);
+                self.indexer.drive(&mut self.ops);
                 if self.cleaner.is_idle() && !self.litter.is_empty() {
                     let files = core::mem::take(&mut self.litter);
                     let row = files.into_iter().map(|file| Operation::Delete { file });
@@ -471,7 +492,10 @@ impl Log {
     /// log is gone, and the rest is done again if need be.
     fn leave(&mut self) {
         let is_free = |lane: &Lane| lane.is_idle() || lane.wakes().is_some();
-        if !is_free(self.writer.lane()) || !is_free(self.journal.lane()) || !self.cleaner.is_idle()
+        if !is_free(self.writer.lane())
+            || !is_free(self.journal.lane())
+            || !self.cleaner.is_idle()
+            || !self.indexer.is_idle()
         {
             return;
         }
@@ -479,7 +503,7 @@ impl Log {
         let number = self.journal.on_disk();
         let (from, to) = (File::Journal(number), File::Deleted(number));
         let mut files = core::mem::take(&mut self.litter);
-        files.extend(self.segments.iter().map(|it| File::Segment(it.first)));
+        files.extend(self.segments.iter().flat_map(|it| files_of(it.first)));
         files.extend(self.writer.rolling().map(|it| File::Segment(it.first)));
         files.push(File::NewJournal(number + 1));
         let row = [Operation::Rename { from, to }, Operation::SyncDir];
@@ -500,5 +524,15 @@ impl Log {
         for id in core::mem::take(&mut self.readings).into_keys() {
             self.answer(id, Err(ReadError::Closed));
         }
+    }
+}
+
+/// What a read has to know of the log.
+const fn view<'a>(journal: &Journal, segments: &'a Segments, writer: &'a Writer) -> View<'a> {
+    View {
+        epoch: journal.epoch(),
+        segments,
+        reported: writer.reported(),
+        index: writer.index(),
     }
 }

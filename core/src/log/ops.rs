@@ -11,6 +11,7 @@ pub(super) enum Owner {
     Writer,
     Journal,
     Cleaner,
+    Indexer,
     Reader(ReadId),
 }
 

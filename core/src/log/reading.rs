@@ -3,6 +3,7 @@
 use super::content::Content;
 use super::damage::{Damage, DamageKind};
 use super::disk::{DiskError, Done, File, Operation};
+use super::index::{Entry, Index};
 use super::scan::{Found, Scan};
 use super::segment::Segments;
 use crate::wire::FrameBatch;
@@ -12,12 +13,12 @@ use core::fmt;
 
 /// Where to begin to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum ReadFrom {
     /// At the first message kept.
     First,
     /// At the last message that was reported.
     Last,
-    /// At this sequence, or at the first kept if that is behind it.
+    /// At this sequence; at the first kept if that is behind it, and at what was not reported yet if it is behind that.
     Sequence(u64),
     /// At the first message that was published then or later, in milliseconds since 1970.
     Time(u64),
@@ -105,8 +106,33 @@ pub(super) struct Reading {
     next: u64,
     segment: u64,
     scan: Scan,
+    way: Way,
     stored: Vec<Stored>,
     bytes: usize,
+    /// A segment that has no index, or a wrong one.
+    unindexed: Option<u64>,
+}
+
+/// How a read gets to where it begins in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// It reads the index.
+    Index,
+    /// It has jumped where the index says, and has read nothing there yet.
+    Jumped,
+    /// It walks.
+    Walking,
+}
+
+/// What is known of a log that is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a> {
+    pub(super) epoch: u64,
+    pub(super) segments: &'a Segments,
+    /// The last sequence that was reported.
+    pub(super) reported: u64,
+    /// The index of the last segment.
+    pub(super) index: &'a Index,
 }
 
 /// What comes next of a read.
@@ -117,14 +143,17 @@ pub(super) enum Step {
 }
 
 impl Reading {
-    pub(super) fn new(from: From, limit: usize, segments: &Segments, reported: u64) -> Self {
+    pub(super) fn new(from: ReadFrom, limit: usize, view: View<'_>) -> Self {
+        let View {
+            segments, reported, ..
+        } = view;
         let first = segments.first().map_or(reported + 1, |it| it.first);
         let (sequence, time) = match from {
-            From::First => (first, 0),
-            From::Last => (reported, 0),
-            From::Sequence(sequence) => (sequence, 0),
-            From::Time(time) => (first, time),
-            From::At(cursor) => (cursor.sequence, 0),
+            ReadFrom::First => (first, 0),
+            ReadFrom::Last => (reported, 0),
+            ReadFrom::Sequence(sequence) => (sequence, 0),
+            ReadFrom::Time(time) => (first, time),
+            ReadFrom::At(cursor) => (cursor.sequence, 0),
         };
         let sequence = sequence.clamp(first, reported + 1);
         let segment = if time > 0 {
@@ -140,75 +169,147 @@ impl Reading {
             next: segment,
             segment,
             scan: Scan::new(File::Segment(segment), 0),
+            way: Way::Walking,
             stored: Vec::new(),
             bytes: 0,
+            unindexed: None,
         };
-        if let From::At(cursor) = from
+        if let ReadFrom::At(cursor) = from
             && cursor.segment >= first
             && segments.iter().any(|it| it.first == cursor.segment)
         {
             reading.next = cursor.sequence;
             reading.segment = cursor.segment;
             reading.scan = Scan::new(File::Segment(cursor.segment), cursor.offset);
+        } else if segments.last().map(|it| it.first) == Some(segment) {
+            reading.jump(view.index);
+        } else if sequence > segment || time > 0 {
+            reading.way = Way::Index;
+            reading.scan = Scan::new(File::Index(segment), 0);
         }
         reading
     }
 
+    /// Goes where the index says.
+    fn jump(&mut self, index: &Index) {
+        let entry = if self.time > 0 {
+            index.before_time(self.time)
+        } else {
+            index.at_sequence(self.sequence)
+        };
+        match entry {
+            Some(Entry { first, offset, .. }) => {
+                self.way = Way::Jumped;
+                self.next = first;
+                self.scan = Scan::new(File::Segment(self.segment), offset);
+            }
+            None => self.walk(),
+        }
+    }
+
+    /// Begins at the beginning of the segment.
+    fn walk(&mut self) {
+        self.way = Way::Walking;
+        self.next = self.segment;
+        self.scan = Scan::new(File::Segment(self.segment), 0);
+    }
+
+    /// The index is missing, or it is wrong.
+    fn walk_without_index(&mut self) {
+        self.unindexed = Some(self.segment);
+        self.walk();
+    }
+
+    /// A segment for which an index is to be made.
+    pub(super) const fn unindexed(&mut self) -> Option<u64> {
+        self.unindexed.take()
+    }
+
     /// What was asked for is there, or is not.
-    pub(super) fn completed(
-        &mut self,
-        result: Result<Done, DiskError>,
-        segments: &Segments,
-        reported: u64,
-    ) -> Step {
+    pub(super) fn completed(&mut self, result: Result<Done, DiskError>, view: View<'_>) -> Step {
         match result {
             Ok(Done::Read(bytes)) => self.scan.read(bytes),
             Ok(_) => return Step::Answer(Err(ReadError::Disk(DiskError::Failed))),
-            Err(_) if segments.iter().all(|it| it.first != self.segment) => {
+            Err(_) if view.segments.iter().all(|it| it.first != self.segment) => {
                 // It was deleted meanwhile.
-                let from = From::Sequence(self.sequence.max(self.next));
+                let from = ReadFrom::Sequence(self.sequence.max(self.next));
                 let time = self.time;
-                *self = Self::new(from, self.limit, segments, reported);
+                *self = Self::new(from, self.limit, view);
                 self.time = time;
             }
+            Err(_) if self.way == Way::Index => self.walk_without_index(),
             Err(error) => return Step::Answer(Err(ReadError::Disk(error))),
         }
-        self.advance(segments, reported)
+        self.advance(view)
     }
 
-    pub(super) fn advance(&mut self, segments: &Segments, reported: u64) -> Step {
+    pub(super) fn advance(&mut self, view: View<'_>) -> Step {
         loop {
-            if self.next > reported {
+            if self.way != Way::Index && self.next > view.reported {
                 return self.answer(true);
             }
             if self.bytes >= self.limit && !self.stored.is_empty() {
                 return self.answer(false);
             }
-            match self.scan.next() {
+            let found = match self.scan.next() {
                 Found::Read(operation) if self.stored.is_empty() => return Step::Ask(operation),
                 Found::Read(_) => return self.answer(false),
-                Found::Record(record, offset) => {
-                    let content = Content::of(&record);
-                    let Some(content) = content.filter(|it| self.belongs(it)) else {
-                        return self.damaged(offset, DamageKind::Misplaced);
-                    };
-                    self.take(content, record.producers);
-                }
-                Found::End => match segments.after(self.segment) {
-                    Some(segment) if segment.first == self.next => {
-                        self.segment = segment.first;
-                        self.scan = Scan::new(File::Segment(segment.first), 0);
-                    }
-                    _ => {
-                        let kind = DamageKind::EndsBefore(self.next);
-                        return self.damaged(self.scan.offset(), kind);
-                    }
-                },
-                Found::Damaged => {
-                    return self.damaged(self.scan.offset(), DamageKind::NotARecord);
+                found @ (Found::Record(..) | Found::End | Found::Damaged) => found,
+            };
+            if self.way == Way::Index {
+                self.look_up(found, view.epoch);
+            } else if let Err(damage) = self.walk_on(found, view.segments) {
+                if self.way == Way::Jumped {
+                    self.walk_without_index();
+                } else if self.stored.is_empty() {
+                    return Step::Answer(Err(ReadError::Damaged(damage)));
+                } else {
+                    // What was gathered comes first.
+                    return self.answer(false);
                 }
             }
         }
+    }
+
+    /// The index was read.
+    fn look_up(&mut self, found: Found, epoch: u64) {
+        let index = match found {
+            Found::Record(record, _) => Index::decode(&record, epoch, self.segment),
+            Found::Read(_) | Found::End | Found::Damaged => None,
+        };
+        match index {
+            Some(index) => self.jump(&index),
+            None => self.walk_without_index(),
+        }
+    }
+
+    /// This is what comes next in the segment.
+    fn walk_on(&mut self, found: Found, segments: &Segments) -> Result<(), Damage> {
+        let damage = |offset, kind| {
+            let file = File::Segment(self.segment);
+            Err(Damage { file, offset, kind })
+        };
+        match found {
+            Found::Record(record, offset) => {
+                let content = Content::of(&record);
+                let Some(content) = content.filter(|it| self.belongs(it)) else {
+                    return damage(offset, DamageKind::Misplaced);
+                };
+                self.way = Way::Walking;
+                self.take(content, record.producers);
+            }
+            Found::End => match segments.after(self.segment) {
+                Some(segment) if segment.first == self.next => {
+                    self.segment = segment.first;
+                    self.walk();
+                }
+                _ => return damage(self.scan.offset(), DamageKind::EndsBefore(self.next)),
+            },
+            Found::Read(_) | Found::Damaged => {
+                return damage(self.scan.offset(), DamageKind::NotARecord);
+            }
+        }
+        Ok(())
     }
 
     /// Whether it is what has to come next.
@@ -269,17 +370,5 @@ impl Reading {
             },
             is_end,
         }))
-    }
-
-    /// What was gathered comes first.
-    fn damaged(&mut self, offset: u64, kind: DamageKind) -> Step {
-        if !self.stored.is_empty() {
-            return self.answer(false);
-        }
-        Step::Answer(Err(ReadError::Damaged(Damage {
-            file: self.scan.file(),
-            offset,
-            kind,
-        })))
     }
 }

@@ -6,6 +6,7 @@
 
 use super::content::{self, FORMAT, Head};
 use super::disk::{File, Operation};
+use super::index::{Entry, Index};
 use super::lane::Lane;
 use super::ops::{Ops, Owner};
 use super::producers::Producers;
@@ -61,6 +62,8 @@ pub(super) struct Writer {
     activity: Activity,
     lane: Lane,
     sync_due: Option<Now>,
+    /// Of the last segment.
+    index: Index,
     /// Memory for the heads of records.
     heads: BytesMut,
     pub(super) producers: Producers,
@@ -82,6 +85,18 @@ enum Activity {
     Rolling(Segment, u64),
     /// The same, while the journal takes note of it.
     Noting(Segment, u64),
+}
+
+/// Where a log ends.
+#[derive(Debug)]
+pub(super) struct End {
+    /// The last sequence, and when it was published.
+    pub(super) last: u64,
+    pub(super) published: u64,
+    /// The size of the last segment, and of what stands before its messages.
+    pub(super) offset: u64,
+    pub(super) head: u64,
+    pub(super) index: Index,
 }
 
 /// What a lane that has finished means for the log.
@@ -110,17 +125,20 @@ impl Writer {
             activity: Activity::Idle,
             lane: Lane::new(Owner::Writer),
             sync_due: None,
+            index: Index::default(),
             heads: BytesMut::new(),
             producers: Producers::new(max_producers),
         }
     }
 
-    /// The log was found to end here, all of it safe: behind `last`, at `offset` of the last segment.
-    pub(super) fn resume(&mut self, last: u64, published: u64, offset: u64, head: u64) {
+    /// The log was found to end here, all of it safe.
+    pub(super) fn resume(&mut self, end: End) {
+        let last = end.last;
         self.next = last + 1;
         (self.written, self.safe, self.reported) = (last, last, last);
-        (self.published, self.written_published) = (published, published);
-        (self.offset, self.head) = (offset, head);
+        (self.published, self.written_published) = (end.published, end.published);
+        (self.offset, self.head) = (end.offset, end.head);
+        self.index = end.index;
     }
 
     pub(super) const fn next(&self) -> u64 {
@@ -134,6 +152,11 @@ impl Writer {
 
     pub(super) const fn reported(&self) -> u64 {
         self.reported
+    }
+
+    /// The index of the last segment.
+    pub(super) const fn index(&self) -> &Index {
+        &self.index
     }
 
     pub(super) const fn safe(&self) -> u64 {
@@ -297,9 +320,16 @@ impl Writer {
                 bytes,
                 syncs,
             } => {
+                let mut offset = self.offset;
                 self.offset += bytes;
                 for record in records {
                     debug_assert_eq!(record.first, self.written + 1);
+                    self.index.note(Entry {
+                        first: record.first,
+                        published: record.published,
+                        offset,
+                    });
+                    offset += record.bytes();
                     self.written = record.last;
                     self.written_published = record.published;
                     for mark in &record.producers {
@@ -333,8 +363,9 @@ impl Writer {
         self.sync_due = None;
     }
 
-    /// The journal has taken note of the new segment. Returns it if there is one, and the size of the one before.
-    pub(super) fn noted(&mut self, tail: u64) -> Option<(Segment, u64)> {
+    /// The journal has taken note of the new segment. Returns it if there is one, and the size and the index of the
+    /// one before.
+    pub(super) fn noted(&mut self, tail: u64) -> Option<(Segment, u64, Index)> {
         let Activity::Noting(segment, head) = self.activity else {
             return None;
         };
@@ -344,7 +375,7 @@ impl Writer {
         self.activity = Activity::Idle;
         let sealed = self.offset;
         (self.offset, self.head) = (head, head);
-        Some((segment, sealed))
+        Some((segment, sealed, core::mem::take(&mut self.index)))
     }
 
     /// The segment that is being made, if one is.

@@ -15,7 +15,7 @@ use super::ops::{Ops, Owner};
 use super::record::{self, Next};
 use super::scan::{CHUNK, Found, Scan, Search, Verdict};
 use super::segment::{Segment, Segments};
-use super::writer::Writer;
+use super::writer::{End, Writer};
 use crate::time::Now;
 use crate::wire::control::Range;
 use alloc::collections::BTreeMap;
@@ -31,8 +31,8 @@ const HEAD: usize = 256;
 pub(super) struct Recovery {
     step: Step,
     lane: Lane,
-    /// The journals, those that are not complete, and the indexes that there are.
     journals: Vec<u64>,
+    /// What is not needed.
     leftovers: Vec<File>,
     /// Where the segments begin, and their sizes.
     segments: Vec<u64>,
@@ -165,7 +165,9 @@ impl Recovery {
             match *file {
                 File::Journal(number) => self.journals.push(number),
                 File::Segment(first) => self.segments.push(first),
-                File::NewJournal(_) | File::Index(_) => self.leftovers.push(*file),
+                File::NewJournal(_) => self.leftovers.push(*file),
+                File::Index(segment) if self.sizes.contains_key(&segment) => {}
+                File::Index(_) => self.leftovers.push(*file),
                 File::Deleted(_) => deleted.push(*file),
             }
         }
@@ -235,8 +237,9 @@ impl Recovery {
         // What was to be deleted, and may have been.
         let whole = self.segments.iter().skip(1);
         let below = whole.take_while(|first| **first <= begin).count();
-        let trimmed = self.segments.drain(..below).map(File::Segment);
-        self.leftovers.extend(trimmed);
+        for first in self.segments.drain(..below) {
+            self.leftovers.extend(files_of(first));
+        }
         let missing = match (self.segments.first(), self.segments.last()) {
             (Some(first), _) if *first > begin => Some(begin),
             (_, Some(last)) if *last < tail => Some(tail),
@@ -410,18 +413,21 @@ impl Recovery {
         self.step = Step::Sealing(tail);
     }
 
-    fn sealed(&mut self, tail: Option<Tail>, parts: &mut Parts<'_>) -> Result<(), Stop> {
-        let last = match &tail {
+    fn sealed(&mut self, mut tail: Option<Tail>, parts: &mut Parts<'_>) -> Result<(), Stop> {
+        let last = match &mut tail {
             Some(tail) => {
                 parts.segments.push(Segment {
                     first: tail.first,
                     published: tail.head.map_or(0, |it| it.published),
                     bytes: 0,
                 });
-                let (published, offset) = (tail.published, tail.end);
-                parts
-                    .writer
-                    .resume(tail.last, published, offset, tail.head_end);
+                parts.writer.resume(End {
+                    last: tail.last,
+                    published: tail.published,
+                    offset: tail.end,
+                    head: tail.head_end,
+                    index: core::mem::take(&mut tail.index),
+                });
                 tail.last
             }
             None => 0,
@@ -460,6 +466,11 @@ impl Recovery {
 
 fn stop(file: File, offset: u64, kind: DamageKind) -> Result<(), Stop> {
     Err(Stop::Damaged(Damage { file, offset, kind }))
+}
+
+/// All files of the segment that begins at `first`.
+pub(super) const fn files_of(first: u64) -> [File; 2] {
+    [File::Segment(first), File::Index(first)]
 }
 
 /// Deletes these files for good.

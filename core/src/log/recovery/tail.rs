@@ -2,12 +2,9 @@
 
 use crate::log::content::{Content, FORMAT, Head};
 use crate::log::damage::DamageKind;
+use crate::log::index::{Entry, Index};
 use crate::log::producers::Producers;
 use crate::log::record::Record;
-use alloc::vec::Vec;
-
-/// Where to begin to write again is known to so many bytes.
-const STEP: u64 = 64 << 10;
 
 /// What the last segment has said so far.
 #[derive(Debug)]
@@ -28,12 +25,11 @@ pub(super) struct Tail {
     /// The end of its records.
     pub(super) end: u64,
     pub(super) has_messages: bool,
-    /// Some records, each a step behind the last: the sequence it begins at and where it stands.
-    steps: Vec<(u64, u64)>,
+    pub(super) index: Index,
 }
 
 impl Tail {
-    pub(super) const fn new(first: u64, epoch: u64, previous: Option<u64>) -> Self {
+    pub(super) fn new(first: u64, epoch: u64, previous: Option<u64>) -> Self {
         Self {
             first,
             epoch,
@@ -45,7 +41,7 @@ impl Tail {
             safe: 0,
             end: 0,
             has_messages: false,
-            steps: Vec::new(),
+            index: Index::default(),
         }
     }
 
@@ -67,14 +63,19 @@ impl Tail {
             if range.from != self.last + 1 {
                 return Err(DamageKind::Misplaced);
             }
-            if self.steps.last().is_none_or(|(_, at)| offset - at >= STEP) {
-                self.steps.push((range.from, offset));
-            }
             self.last = range.to;
             self.has_messages = true;
         }
-        if let Content::Run { published, .. } = content {
+        if let Content::Run {
+            first, published, ..
+        } = content
+        {
             self.published = published;
+            self.index.note(Entry {
+                first,
+                published,
+                offset,
+            });
         }
         for mark in &record.producers {
             producers.mark(mark);
@@ -102,9 +103,8 @@ impl Tail {
         if self.safe >= self.last {
             return None;
         }
-        let steps = self.steps.iter().rev();
-        let mut below = steps.skip_while(|(first, _)| *first > self.safe + 1);
-        Some(below.next().map_or(0, |(_, offset)| *offset))
+        let at = self.index.at_sequence(self.safe + 1);
+        Some(at.map_or(0, |it| it.offset))
     }
 }
 

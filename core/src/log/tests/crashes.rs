@@ -1,8 +1,8 @@
 //! Histories in which the power goes, at every place and in every way.
 
 use super::sim_disk::Rng;
-use super::world::{World, settings};
-use super::{Fsync, Settings};
+use super::world::{Process, World, settings};
+use super::{Fsync, ReadFrom, Settings, first_of};
 use alloc::vec::Vec;
 use core::time::Duration;
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ const POLICIES: [Fsync; 3] = [
 ];
 
 /// What is done in a history, between operations of the disk.
-fn act(world: &mut World, process: &mut super::world::Process) {
+fn act(world: &mut World, process: &mut Process) {
     match world.rng.below(8) {
         0..=3 => {
             let messages = 1 + world.rng.below(4);
@@ -27,9 +27,34 @@ fn act(world: &mut World, process: &mut super::world::Process) {
         5 => {
             world.wait(process);
         }
+        6 if world.rng.one_in(2) => look(world, process),
         _ => {
             world.step(process);
         }
+    }
+}
+
+/// Reads from somewhere.
+fn look(world: &mut World, process: &mut Process) {
+    let sequence = world.rng.below(world.model.last() as usize + 2) as u64;
+    let from = match world.rng.below(3) {
+        0 => ReadFrom::Last,
+        1 => ReadFrom::Sequence(sequence),
+        _ => ReadFrom::Time(1_000_000 + world.rng.below(400) as u64),
+    };
+    let bytes = world.rng.below(1000);
+    let appended = world.model.appended;
+    let Ok(chunk) = world.read(process, from, bytes) else {
+        assert!(process.stopped.is_some());
+        return;
+    };
+    if let Some(first) = chunk.stored.first() {
+        let first = first_of(first);
+        if from == ReadFrom::Sequence(sequence) {
+            assert!(first >= sequence.min(appended + 1));
+            assert!(first <= sequence.max(world.model.trimmed).max(1));
+        }
+        world.model.check_read(first, &chunk.stored);
     }
 }
 

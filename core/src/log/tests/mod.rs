@@ -7,8 +7,8 @@ mod sim_disk;
 mod world;
 
 use super::{
-    Chunk, DiskError, Done, Event, File, From, Fsync, Log, OpId, Operation, Output, Progress,
-    ReadError, ReadId, Recovered, SaveId, Settings, Stop, Stored,
+    Chunk, DiskError, Done, Event, File, Fsync, Log, OpId, Operation, Output, Progress, ReadError,
+    ReadFrom, ReadId, Recovered, SaveId, Settings, Stop, Stored,
 };
 use crate::wire::control::Mark;
 

@@ -3,7 +3,7 @@
 use super::model::Model;
 use super::sim_disk::{Rng, SimDisk};
 use super::{
-    Chunk, Event, From, Fsync, Log, Mark, OpId, Operation, Output, Progress, ReadError, ReadId,
+    Chunk, Event, Fsync, Log, Mark, OpId, Operation, Output, Progress, ReadError, ReadFrom, ReadId,
     Recovered, Settings, Stop,
 };
 use crate::log::{Failed, Refused, Retention};
@@ -259,7 +259,7 @@ impl World {
     pub(super) fn read(
         &mut self,
         process: &mut Process,
-        from: From,
+        from: ReadFrom,
         bytes: usize,
     ) -> Result<Chunk, ReadError> {
         let id = process.log.read(from, bytes);
@@ -272,7 +272,7 @@ impl World {
 
     /// Reads everything and compares it.
     pub(super) fn check(&mut self, process: &mut Process) {
-        let mut from = From::First;
+        let mut from = ReadFrom::First;
         let mut next = None;
         loop {
             let chunk = self.read(process, from, 300).expect("it can be read");
@@ -284,7 +284,7 @@ impl World {
             if chunk.is_end {
                 break;
             }
-            from = From::At(chunk.next);
+            from = ReadFrom::At(chunk.next);
         }
         assert_eq!(
             next,
