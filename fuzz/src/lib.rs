@@ -1,12 +1,13 @@
 //! What the fuzz targets share: the decoder beside the specification, as the core's own tests
-//! have it, and the broker beside the model, as `tests` has them. They are taken in by path: the
-//! targets need the core and nothing else.
+//! have it, the broker beside the model, as `tests` has them, and the disk that the tests of the log
+//! have. They are taken in by path: the targets need the core and nothing else.
 
 extern crate alloc;
 
 use message_queue_core::ProtocolError;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, FirstBytes, Role, SpareBuffers};
 
+pub mod log;
 #[path = "../../tests/src/model/mod.rs"]
 pub mod model;
 #[path = "../../tests/src/script/mod.rs"]
