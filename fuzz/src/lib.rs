@@ -13,6 +13,7 @@ pub mod model;
 #[path = "../../tests/src/script/mod.rs"]
 pub mod script;
 pub mod short;
+pub mod version_2;
 
 #[path = "../../core/src/wire/decoder/tests/reference.rs"]
 mod reference;
