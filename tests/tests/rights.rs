@@ -314,7 +314,10 @@ fn no_token_is_ever_shown() {
     for file in fs::read_dir(recording.path()).expect("a recording") {
         let mut recorded = fs::read(file.expect("a file").path()).expect("a file");
         // The rest of a file is kept free for what may come.
-        let end = recorded.iter().rposition(|it| *it != 0).map_or(0, |it| it + 1);
+        let end = recorded
+            .iter()
+            .rposition(|it| *it != 0)
+            .map_or(0, |it| it + 1);
         recorded.truncate(end);
         bytes += recorded.len();
         let found = recorded
