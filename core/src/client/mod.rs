@@ -53,8 +53,9 @@ impl From<BadAnswer> for Ended {
 }
 
 /// Codes after which the same client would be refused again, or must not come back by itself.
-const FINAL: [&str; 14] = [
+const FINAL: [&str; 15] = [
     "unknown_role",
+    "tls_required",
     "unsupported_version",
     "unknown_option",
     "bad_option",

@@ -1,5 +1,6 @@
 //! Which broker, and what to do while it is not there: what the clients share.
 
+use super::tls_args::TlsArgs;
 use super::token_args::TokenArgs;
 use crate::settings::broker_address_in_dotenv;
 
@@ -25,6 +26,9 @@ pub(crate) struct AddressArgs {
         value_parser = parse_address
     )]
     pub(crate) addr: String,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 /// The flags of `produce` and `consume`.

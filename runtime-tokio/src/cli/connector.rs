@@ -2,7 +2,7 @@
 
 use super::broker_args::BrokerArgs;
 use super::progress::Notices;
-use crate::client::{Backoff, ConnectError};
+use crate::client::{Backoff, ClientTls, ConnectError};
 use std::fmt::Display;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Connector<'a> {
     broker: &'a BrokerArgs,
+    tls: Option<ClientTls>,
     notices: Notices,
     backoff: Backoff,
     /// When the last connection was made, if it has not been given up.
@@ -25,11 +26,19 @@ impl<'a> Connector<'a> {
     pub(crate) fn new(broker: &'a BrokerArgs, notices: Notices) -> Self {
         Self {
             broker,
+            tls: None,
             notices,
             backoff: Backoff::new(),
             connected: None,
             unannounced: io::stderr().is_terminal(),
         }
+    }
+
+    /// Over TLS, if it is told how.
+    #[must_use]
+    pub(crate) fn over(mut self, tls: Option<ClientTls>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Where the broker is.
@@ -56,10 +65,10 @@ impl<'a> Connector<'a> {
     /// Connects by means of `attempt`; with `--retry` until it succeeds.
     pub(crate) async fn connect<C>(
         &mut self,
-        attempt: impl AsyncFn(&str) -> Result<C, ConnectError>,
+        attempt: impl AsyncFn(&str, Option<&ClientTls>) -> Result<C, ConnectError>,
     ) -> Result<C, ConnectError> {
         loop {
-            match attempt(&self.broker.address.addr).await {
+            match attempt(&self.broker.address.addr, self.tls.as_ref()).await {
                 Ok(client) => {
                     self.connected = Some(Instant::now());
                     return Ok(client);
@@ -119,5 +128,5 @@ fn was_reset(error: &ConnectError) -> bool {
 /// What it may mean that a connection ends as soon as it was made. In wire version 1 a broker does
 /// not say why it refuses a client.
 pub(crate) const REFUSAL_HINT: &str = "the broker may have refused this client, because its places \
-     are taken (MAX_CONNECTIONS, MAX_CONSUMERS), because it is shutting down, or because it wants to know who you are \
-     (--token-file); its log names the reason";
+     are taken (MAX_CONNECTIONS, MAX_CONSUMERS), because it is shutting down, because it wants to know who you are \
+     (--token-file), or because its port speaks TLS (--tls); its log names the reason";

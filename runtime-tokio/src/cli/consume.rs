@@ -150,9 +150,10 @@ impl ConsumeArgs {
 async fn consume(args: &ConsumeArgs, sink: Sink) -> Result<Exit, ConsumeError> {
     let mut stop = Stop::listen()?;
     let progress = Progress::bar(sink.is_regular_file());
-    let mut connector = Connector::new(&args.broker, progress.notices());
+    let mut connector =
+        Connector::new(&args.broker, progress.notices()).over(args.broker.address.tls.client()?);
     let consumer = tokio::select! {
-        consumer = connector.connect(Consumer::connect) => {
+        consumer = connector.connect(Consumer::connect_with) => {
             consumer.map_err(|source| ConsumeError::Connect { source })?
         }
         exit = stop.requested() => return Ok(exit),

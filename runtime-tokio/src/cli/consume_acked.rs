@@ -119,6 +119,9 @@ pub(super) async fn consume(args: &ConsumeArgs, sink: Sink) -> Result<Exit, AckE
             progress.notices(),
             &args.broker.address.addr,
         ));
+    if let Some(tls) = args.broker.address.tls.client()? {
+        builder = builder.tls(tls);
+    }
     if let Some(topic) = &args.acks.topic {
         builder = builder.topic(topic);
     }

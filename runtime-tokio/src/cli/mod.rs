@@ -31,6 +31,7 @@ pub mod serve;
 mod sink;
 mod table;
 mod terminal;
+mod tls_args;
 pub mod token;
 mod token_args;
 pub mod topics;

@@ -151,7 +151,8 @@ fn publish(args: &ProduceArgs, source: Source) -> ExitCode {
 async fn produce(args: &ProduceArgs, source: Source) -> Result<Exit, ProduceError> {
     let mut stop = Stop::listen()?;
     let progress = Progress::start(source.size());
-    let connector = Connector::new(&args.broker, progress.notices());
+    let connector =
+        Connector::new(&args.broker, progress.notices()).over(args.broker.address.tls.client()?);
     let mut sender = Sender::new(connector, progress, args.rate);
     let outcome = send_and_finish(args, &mut sender, source, &mut stop).await;
     sender.clear_progress();

@@ -94,6 +94,9 @@ pub(super) async fn produce(
         .token(broker.token.token())
         .retry(watch::retry(broker))
         .on_change(watch::changes(progress.notices(), &broker.address.addr));
+    if let Some(tls) = broker.address.tls.client()? {
+        builder = builder.tls(tls);
+    }
     if let Some(topic) = &args.topic {
         builder = builder.topic(topic);
     }

@@ -88,7 +88,7 @@ impl<'a> Receiver<'a> {
             }
             let connecting = async {
                 self.connector.lost(&text(&end), refused).await;
-                self.connector.connect(Consumer::connect).await
+                self.connector.connect(Consumer::connect_with).await
             };
             let consumer = tokio::select! {
                 consumer = connecting => consumer,

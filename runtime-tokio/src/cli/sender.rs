@@ -148,7 +148,7 @@ impl<'a> Sender<'a> {
 
     /// A new connection, unless it was lost at once.
     async fn new_connection(&mut self) -> Result<Option<Producer>, ProduceError> {
-        let attempt = self.connector.connect(Producer::connect).await;
+        let attempt = self.connector.connect(Producer::connect_with).await;
         let mut producer = attempt.map_err(|source| ProduceError::Connect { source })?;
         self.counted = 0;
         // A broker that refuses a client does so at once: then nothing is lost.

@@ -1,7 +1,8 @@
 //! `message-queue serve`: from the settings to a broker that listens.
 
+use crate::access::tls::{FileError, ServerTls};
 use crate::operate::logging::{self, LoggingError};
-use crate::operate::process;
+use crate::operate::process::{self, Listeners};
 use crate::operate::signals::Signals;
 use crate::record::{self, Recorder};
 use crate::serve::net::{self, SocketOptions};
@@ -11,6 +12,7 @@ use message_queue_core::names::TopicName;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -54,6 +56,9 @@ enum StartError {
     /// The flight recorder could not begin.
     #[error(transparent)]
     Recording(#[from] record::StartError),
+    /// The certificate for TLS, or its key, cannot be used.
+    #[error(transparent)]
+    Tls(#[from] FileError),
     /// A port could not be taken.
     #[error("{name}: cannot listen on {address}: {source}")]
     Listen {
@@ -148,12 +153,28 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
         Some(options) => Some(Recorder::start(options, config.clone())?),
         None => None,
     };
+    let tls = match settings.tls_files() {
+        Some(files) => Some(Arc::new(ServerTls::load(files)?)),
+        None => None,
+    };
     let options = settings.socket_options();
-    let clients = listen("TCP_PORT", settings.tcp_address(), options)?;
-    let options = settings.http_socket_options();
-    let operators = listen("HTTP_PORT", settings.http_address(), options)?;
+    let of_clients = |name, address: Option<SocketAddr>| {
+        address
+            .map(|address| listen(name, address, options))
+            .transpose()
+    };
+    let listeners = Listeners {
+        tcp: of_clients("TCP_PORT", settings.tcp_address())?,
+        tls_port: of_clients("TLS_PORT", settings.tls_address())?,
+        http: listen(
+            "HTTP_PORT",
+            settings.http_address(),
+            settings.http_socket_options(),
+        )?,
+        tls,
+    };
     runtime.block_on(process::run(
-        settings, config, signals, &log, clients, operators, recorder,
+        settings, config, signals, &log, listeners, recorder,
     ));
     if log.lost_lines() > 0 {
         tracing::warn!(
@@ -231,7 +252,7 @@ mod tests {
             assert_eq!(out, "");
             assert_eq!(
                 err,
-                "TCP_PORT: \"x\" is not allowed: use a whole number from 0 to 65535\n\
+                "TCP_PORT: \"x\" is not allowed: use a whole number from 0 to 65535, or off\n\
                  MAX_CONSUMERS: \"0\" is not allowed: use a whole number from 1 to 1000000\n"
             );
         }

@@ -1,6 +1,7 @@
 //! From an address to a stream.
 
 use super::error::ConnectError;
+use crate::access::tls::{ClientTls, Socket};
 use crate::serve::net::{CLIENT_KEEPALIVE, keep_alive};
 use socket2::SockRef;
 use std::future::Future;
@@ -9,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// How long a connection to one address may take to come about, and how long a name may take to
 /// become addresses.
@@ -18,12 +19,36 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one address of a name is tried before the next is tried beside it (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
 
+/// What leads to a broker: plain, or TLS.
+pub type Stream = Socket<TcpStream>;
+
 /// Connects to `address`, a `host:port`.
-pub(super) async fn connect(address: &str) -> Result<TcpStream, ConnectError> {
-    connect_any(address).await.map_err(|source| ConnectError {
+pub(super) async fn connect(
+    address: &str,
+    tls: Option<&ClientTls>,
+) -> Result<Stream, ConnectError> {
+    let connecting = async {
+        let stream = connect_any(address).await?;
+        over(tls, address, stream).await
+    };
+    connecting.await.map_err(|source| ConnectError {
         address: address.to_owned(),
         source,
     })
+}
+
+/// Speaks TLS over `stream` if it is told how, in the time that a connection may take to come about.
+async fn over(tls: Option<&ClientTls>, address: &str, stream: TcpStream) -> io::Result<Stream> {
+    let Some(tls) = tls else {
+        return Ok(Socket::Plain(stream));
+    };
+    match timeout(CONNECT_TIMEOUT, tls.connect(address, stream)).await {
+        Ok(shaken) => Ok(Socket::Tls(Box::new(shaken?))),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "no end of the TLS handshake (is it the broker's TLS_PORT?)",
+        )),
+    }
 }
 
 /// Connects to the first address of `address` (`host:port`) that answers.

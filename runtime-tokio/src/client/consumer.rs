@@ -1,12 +1,12 @@
 //! The reading client.
 
-use super::connect::connect;
+use super::connect::{Stream, connect};
 use super::error::{ConnectError, ReceiveError};
+use crate::access::tls::ClientTls;
 use bytes::Bytes;
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, FrameBatch, Role};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// Receives messages.
 ///
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 /// # Memory
 /// At most two reads of 1 MiB, or the largest message and one read.
 #[derive(Debug)]
-pub struct Consumer<S = TcpStream> {
+pub struct Consumer<S = Stream> {
     stream: S,
     address: String,
     decoder: Decoder,
@@ -24,7 +24,7 @@ pub struct Consumer<S = TcpStream> {
     rest: Option<FrameBatch>,
 }
 
-impl Consumer<TcpStream> {
+impl Consumer<Stream> {
     /// Connects to the broker at `address` (`host:port`) as a consumer.
     ///
     /// The broker does not say when it has registered a consumer: a message that is published as
@@ -33,7 +33,18 @@ impl Consumer<TcpStream> {
     /// # Errors
     /// No connection, within [`CONNECT_TIMEOUT`](super::CONNECT_TIMEOUT).
     pub async fn connect(address: &str) -> Result<Self, ConnectError> {
-        let stream = connect(address).await?;
+        Self::connect_with(address, None).await
+    }
+
+    /// The same, over TLS if it is told how.
+    ///
+    /// # Errors
+    /// No connection, or no TLS, within [`CONNECT_TIMEOUT`](super::CONNECT_TIMEOUT) each.
+    pub async fn connect_with(
+        address: &str,
+        tls: Option<&ClientTls>,
+    ) -> Result<Self, ConnectError> {
+        let stream = connect(address, tls).await?;
         Self::over(stream, address)
             .await
             .map_err(|source| ConnectError {

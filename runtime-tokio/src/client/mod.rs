@@ -4,6 +4,8 @@
 //! again by themselves. These here speak wire version 1 (PROTOCOL.md). It answers nothing, so a client learns of no
 //! loss: a message that was handed over can still be dropped for want of room, or with the broker itself.
 //!
+//! Over [TLS](ClientTls) both kinds work as they do without.
+//!
 //! Both of these work over any stream that tokio can read and write, so also inside a simulation; over TCP
 //! they [`connect`](Producer::connect) by themselves.
 //!
@@ -48,8 +50,9 @@ mod consumer;
 mod error;
 mod producer;
 
+pub use crate::access::tls::{ClientTls, ClientTlsError};
 pub use backoff::Backoff;
-pub use connect::CONNECT_TIMEOUT;
+pub use connect::{CONNECT_TIMEOUT, Stream};
 #[cfg(feature = "cli")]
 pub(crate) use connect::{connect_any, connect_first};
 pub use consumer::Consumer;

@@ -1,14 +1,14 @@
 //! The writing client.
 
-use super::connect::connect;
+use super::connect::{Stream, connect};
 use super::error::{ConnectError, SendError};
+use crate::access::tls::ClientTls;
 use message_queue_core::wire::{Encoder, FrameBatch, Role};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 
 /// How many bytes of frames a producer gathers before it writes them.
 pub const BATCH_BYTES: usize = 128 * 1024;
@@ -25,7 +25,7 @@ pub const BATCH_BYTES: usize = 128 * 1024;
 /// # Memory
 /// Two batches: one being written and one being gathered.
 #[derive(Debug)]
-pub struct Producer<S = TcpStream> {
+pub struct Producer<S = Stream> {
     stream: S,
     address: String,
     /// What is being written; comes before `pending`.
@@ -53,13 +53,24 @@ impl InFlight {
     }
 }
 
-impl Producer<TcpStream> {
+impl Producer<Stream> {
     /// Connects to the broker at `address` (`host:port`) as a producer.
     ///
     /// # Errors
     /// No connection, within [`CONNECT_TIMEOUT`](super::CONNECT_TIMEOUT).
     pub async fn connect(address: &str) -> Result<Self, ConnectError> {
-        let stream = connect(address).await?;
+        Self::connect_with(address, None).await
+    }
+
+    /// The same, over TLS if it is told how.
+    ///
+    /// # Errors
+    /// No connection, or no TLS, within [`CONNECT_TIMEOUT`](super::CONNECT_TIMEOUT) each.
+    pub async fn connect_with(
+        address: &str,
+        tls: Option<&ClientTls>,
+    ) -> Result<Self, ConnectError> {
+        let stream = connect(address, tls).await?;
         Self::over(stream, address)
             .await
             .map_err(|source| ConnectError {

@@ -28,8 +28,10 @@ pub(crate) struct Descriptors {
 impl Descriptors {
     /// Allows the process all that the system lets it have, and shares it out: as many as are
     /// `wanted` if they are enough.
-    pub(crate) fn allot(connections: usize, http: usize) -> Self {
-        let available = raise_limit();
+    ///
+    /// So many `handshakes` of TLS, on all ports together, have descriptors of their own.
+    pub(crate) fn allot(connections: usize, http: usize, handshakes: usize) -> Self {
+        let available = raise_limit().saturating_sub(handshakes);
         let allotted = Self::of(available, connections, http);
         if allotted.connections < connections {
             warn!(

@@ -20,13 +20,16 @@ mod process;
 mod recording;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod topics;
 
 pub(crate) use format::Format;
+pub(crate) use tls::TlsMetrics;
 pub(crate) use topics::MOST_LABELLED;
 
 use super::http::HttpStats;
 use crate::Snapshot;
+use crate::access::tls::Handshakes;
 use crate::record::RecordingStatus;
 use broker::BrokerCollector;
 use http::HttpCollector;
@@ -48,6 +51,7 @@ pub(crate) struct Metrics {
     topics: usize,
     http: Option<Arc<HttpStats>>,
     recording: Option<RecordingStatus>,
+    tls: Option<TlsMetrics>,
 }
 
 impl Metrics {
@@ -70,6 +74,18 @@ impl Metrics {
     pub(crate) fn with_recording(mut self, status: RecordingStatus) -> Self {
         self.recording = Some(status);
         self
+    }
+
+    /// The metrics of TLS too.
+    #[must_use]
+    pub(crate) fn with_tls(mut self, tls: TlsMetrics) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Where the handshakes of a port are counted: of HTTP, or of clients. None without TLS.
+    pub(crate) fn handshakes(&self, http: bool) -> Option<Arc<Handshakes>> {
+        Some(self.tls.as_ref()?.handshakes(http))
     }
 
     /// One scrape, in this format: the figures of the broker in `snapshot`, which has this age, and
@@ -106,6 +122,9 @@ impl Metrics {
         }
         if let Some(recording) = &self.recording {
             ours.register_collector(Box::new(recording.clone()));
+        }
+        if let Some(tls) = &self.tls {
+            ours.register_collector(Box::new(tls.clone()));
         }
         let mut text = String::new();
         text::encode(&mut text, &all)?;

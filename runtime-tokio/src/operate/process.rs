@@ -1,4 +1,4 @@
-//! The broker as a process: clients on one port, operators on another, and signals.
+//! The broker as a process: clients on one or two ports, operators on another, and signals.
 
 use super::descriptors::Descriptors;
 use super::http::HttpStats;
@@ -6,11 +6,12 @@ use super::http::guard::Guard;
 use super::http::thread::HttpThread;
 use super::http::view::View;
 use super::logging::Log;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, TlsMetrics};
 use super::signals::{self, Signals};
 use super::systemd;
 use crate::Server;
 use crate::access::Gate;
+use crate::access::tls::{Ports, ServerTls, TlsOptions, TlsPort};
 use crate::record::Recorder;
 use crate::settings::Settings;
 use message_queue_core::{Config, Stats};
@@ -20,17 +21,38 @@ use tokio::net::TcpListener;
 use tracing::field::display;
 use tracing::{error, info, warn};
 
+/// What the process listens on.
+pub(crate) struct Listeners {
+    /// `TCP_PORT`, unless it is off.
+    pub(crate) tcp: Option<TcpListener>,
+    /// `TLS_PORT`, unless it is off.
+    pub(crate) tls_port: Option<TcpListener>,
+    /// `HTTP_PORT`.
+    pub(crate) http: TcpListener,
+    /// The certificate, if any of them speaks TLS.
+    pub(crate) tls: Option<Arc<ServerTls>>,
+}
+
+impl Listeners {
+    /// The most handshakes under way, on all ports together.
+    fn most_handshakes(&self, settings: &Settings) -> usize {
+        let ports = usize::from(self.tls_port.is_some()) + usize::from(settings.has_http_tls());
+        ports * settings.tls_max_handshakes()
+    }
+}
+
 /// Serves until a signal has brought the orderly end about.
 pub(crate) async fn run(
     settings: &Settings,
     mut config: Config,
     signals: Signals,
     log: &Log,
-    clients: TcpListener,
-    operators: TcpListener,
+    listeners: Listeners,
     recorder: Option<Recorder>,
 ) {
-    let descriptors = Descriptors::allot(config.max_connections, settings.max_http_connections());
+    let most_http = settings.max_http_connections();
+    let handshakes = listeners.most_handshakes(settings);
+    let descriptors = Descriptors::allot(config.max_connections, most_http, handshakes);
     config.max_connections = descriptors.connections;
     let mut server = Server::new(config, settings.decoder_config())
         .with_frame_timeout(settings.frame_timeout())
@@ -44,12 +66,40 @@ pub(crate) async fn run(
     let mut metrics = Metrics::default()
         .with_topics(settings.metrics_topics())
         .with_http(Arc::clone(&http));
+    if let Some(tls) = &listeners.tls {
+        metrics = metrics.with_tls(TlsMetrics::new(Arc::clone(tls)));
+    }
     if let Some(recorder) = recorder {
         metrics = metrics.with_recording(recorder.status());
         server = server.observed_by(recorder);
     }
 
-    announce(settings, &clients, &operators);
+    announce(settings, &listeners);
+    let Listeners {
+        tcp,
+        tls_port,
+        http: operators,
+        tls,
+    } = listeners;
+    let of_port = |http: bool| {
+        let (tls, handshakes) = (tls.clone()?, metrics.handshakes(http)?);
+        Some(TlsOptions {
+            config: Arc::new(move || {
+                if http {
+                    tls.open_config()
+                } else {
+                    tls.config()
+                }
+            }),
+            timeout: settings.tls_handshake_timeout(),
+            most: settings.tls_max_handshakes(),
+            handshakes,
+        })
+    };
+    let tls_port = tls_port.zip(of_port(false));
+    let clients = Ports::new(tcp, tls_port.map(|(it, options)| TlsPort::new(it, options)));
+    let http_tls = of_port(true).filter(|_| settings.has_http_tls());
+    let watching_certificate = tls.clone().map(|tls| tokio::spawn(tls.watch()));
     let heartbeats = Arc::<AtomicU64>::default();
     let has_watchdog = systemd::has_watchdog();
     server = server.with_heartbeat({
@@ -64,7 +114,8 @@ pub(crate) async fn run(
     let serving_http = operators.into_std().and_then(|it| {
         let view = View::new(broker.clone(), heartbeats);
         let guard = Guard::new(gate, settings.http_auth());
-        HttpThread::start(it, settings.http_timeout(), view, guard, http, metrics)
+        let timeout = settings.http_timeout();
+        HttpThread::start(it, http_tls, timeout, view, guard, http, metrics)
     });
     if let Err(error) = &serving_http {
         error!(%error, "HTTP is not served");
@@ -74,23 +125,29 @@ pub(crate) async fn run(
         settings.clone(),
         log.filter(),
         broker,
+        tls,
     ));
 
     systemd::ready();
     let stats = server.serve(clients).await;
     following_signals.abort();
+    if let Some(watching) = watching_certificate {
+        watching.abort();
+    }
     drop(serving_http);
     sum_up(&stats);
 }
 
 /// Tells the addresses and what was set in one event. Whoever sees it can connect, and can end the
 /// broker in an orderly way.
-fn announce(settings: &Settings, clients: &TcpListener, operators: &TcpListener) {
-    let address = |listener: &TcpListener| listener.local_addr().ok().map(display);
+fn announce(settings: &Settings, listeners: &Listeners) {
+    let address =
+        |listener: Option<&TcpListener>| listener.and_then(|it| it.local_addr().ok()).map(display);
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        tcp_address = address(clients),
-        http_address = address(operators),
+        tcp_address = address(listeners.tcp.as_ref()),
+        tls_address = address(listeners.tls_port.as_ref()),
+        http_address = address(Some(&listeners.http)),
         settings = settings
             .differences()
             .as_deref()

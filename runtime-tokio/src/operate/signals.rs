@@ -6,6 +6,7 @@
 use super::logging::FilterHandle;
 use super::systemd;
 use crate::access::Policy;
+use crate::access::tls::ServerTls;
 use crate::settings::{Reload, Settings};
 use crate::{Handle, PolicyChange};
 use message_queue_core::TopicRule;
@@ -16,9 +17,11 @@ use signal_hook::iterator::Signals as Iterator;
 use signal_hook::low_level::signal_name;
 use std::ffi::c_int;
 use std::io;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
@@ -92,11 +95,18 @@ pub(crate) async fn follow(
     mut settings: Settings,
     log: FilterHandle,
     broker: Handle,
+    tls: Option<Arc<ServerTls>>,
 ) {
     let name = loop {
         match signals.next().await {
             signal @ (SIGTERM | SIGINT) => break name(signal),
-            SIGHUP => reload(&mut settings, &log, &broker).await,
+            SIGHUP => {
+                reload(&mut settings, &log, &broker).await;
+                if let Some(tls) = tls.clone() {
+                    // A panic there was told by whoever panicked.
+                    let _ = spawn_blocking(move || tls.reload_and_tell()).await;
+                }
+            }
             signal => ignore(signal),
         }
     };

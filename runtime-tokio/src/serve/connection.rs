@@ -146,7 +146,8 @@ impl<L: Listener> Connection<L> {
                 return Poll::Ready(reason);
             }
             if status.overdue {
-                let write_now = |slices: &[IoSlice<'_>]| L::write_now(&self.stream.lock(), slices);
+                let write_now =
+                    |slices: &[IoSlice<'_>]| L::write_now(&mut self.stream.lock(), slices);
                 self.driver.flush_overdue(&self.peer, write_now);
                 continue;
             }

@@ -36,7 +36,7 @@ pub trait Listener: Send + 'static {
     ///
     /// # Errors
     /// Whatever the network says; that there is no room above all.
-    fn write_now(_stream: &Self::Stream, _slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write_now(_stream: &mut Self::Stream, _slices: &[IoSlice<'_>]) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
@@ -171,8 +171,8 @@ impl Listener for TcpListener {
         let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
     }
 
-    fn write_now(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        SockRef::from(stream).send_vectored(slices)
+    fn write_now(stream: &mut TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        SockRef::from(&*stream).send_vectored(slices)
     }
 
     fn unread(stream: &mut TcpStream) -> Option<Unread> {

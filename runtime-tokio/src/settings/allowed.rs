@@ -7,6 +7,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
+/// The word for a port that is not there.
+pub(super) const OFF: &str = "off";
+
 /// The values that a setting may have. Displayed, it completes the sentence "use ...".
 #[derive(Debug)]
 pub enum Allowed {
@@ -37,6 +40,11 @@ pub enum Allowed {
         /// Whether 0 is allowed too, whatever `min` says.
         or_zero: bool,
     },
+    /// The number of a port; 0 stands for any free one.
+    Port {
+        /// Whether it may be `off` as well: no port at all.
+        or_off: bool,
+    },
     /// One of these words, in any letter case.
     OneOf(&'static [&'static str]),
     /// An IPv4 or IPv6 address.
@@ -66,6 +74,8 @@ impl Allowed {
                 within(parse_size(value).ok()?, *min, *max, *or_zero)
             }
             Self::Time { min, max, or_zero } => within(millis(value)?, *min, *max, *or_zero),
+            Self::Port { or_off: true } if value.eq_ignore_ascii_case(OFF) => Some(OFF.to_owned()),
+            Self::Port { .. } => Some(value.parse::<u16>().ok()?.to_string()),
             Self::OneOf(words) => {
                 let word = words.iter().find(|word| word.eq_ignore_ascii_case(value))?;
                 Some((*word).to_owned())
@@ -96,6 +106,7 @@ impl Allowed {
                 Self::Size { .. }
                 | Self::Time { .. }
                 | Self::Number { .. }
+                | Self::Port { .. }
                 | Self::OneOf(_)
                 | Self::IpAddress
                 | Self::Directory
@@ -140,6 +151,10 @@ impl fmt::Display for Allowed {
                     format_time(Duration::from_millis(*max)),
                 );
                 write!(f, "{zero}a time from {min} to {max}")
+            }
+            Self::Port { or_off } => {
+                let off = if *or_off { ", or off" } else { "" };
+                write!(f, "a whole number from 0 to {}{off}", u16::MAX)
             }
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Self::IpAddress => f.write_str("an IP address such as ::, 0.0.0.0 or 127.0.0.1"),
@@ -212,6 +227,18 @@ mod tests {
         }
         assert_eq!(time(true).canonical("0s").as_deref(), Some("0"));
         assert_eq!(time(true).shown("1500"), "1s500ms");
+    }
+
+    #[test]
+    fn a_port_may_be_off_where_it_may() {
+        let port = |or_off| Allowed::Port { or_off };
+        for (given, kept) in [("0", "0"), ("65535", "65535"), ("Off", "off")] {
+            assert_eq!(port(true).canonical(given).as_deref(), Some(kept));
+        }
+        for wrong in ["", "65536", "-1", "none", "9080x"] {
+            assert_eq!(port(true).canonical(wrong), None, "{wrong}");
+        }
+        assert_eq!(port(false).canonical("off"), None);
     }
 
     #[test]

@@ -48,8 +48,14 @@ fn the_charts_schema_allows_what_we_allow() {
             found.remove("pattern");
         }
         let expected = match setting.allowed {
-            Allowed::Number { max, .. } if name.ends_with("_PORT") => {
-                json!({ "type": "integer", "minimum": POD_PORT, "maximum": max })
+            Allowed::Port { or_off } => {
+                let port = json!({ "type": "integer", "minimum": POD_PORT, "maximum": u16::MAX });
+                // The chart's Service leads to TCP_PORT, so there it is on.
+                if or_off && name != "TCP_PORT" {
+                    json!({ "anyOf": [{ "const": "off" }, port] })
+                } else {
+                    port
+                }
             }
             Allowed::Size {
                 min,

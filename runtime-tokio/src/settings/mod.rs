@@ -44,6 +44,7 @@ pub use units::{TimeUnit, format_size, format_time, parse_seconds, parse_size, p
 pub use values::{HttpAuth, LogFormat, LogLevel};
 
 use crate::access::Policy;
+use crate::access::tls::ServerFiles;
 use crate::record;
 use crate::serve::net::SocketOptions;
 use dotenv::{BROKER_ADDR, DotEnv};
@@ -58,7 +59,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 use unknown::Unknown;
-use values::Values;
+use values::{Port, Switch, Values};
 
 /// The settings in force. Bounds, defaults and costs: `docs/SETTINGS.md`, from [`SETTINGS`].
 ///
@@ -241,9 +242,48 @@ impl Settings {
         Duration::from_millis(self.values.frame_timeout_ms)
     }
 
-    /// `TCP_PORT` on `BIND_ADDRESS`: where producers and consumers connect.
-    pub fn tcp_address(&self) -> SocketAddr {
-        SocketAddr::new(self.values.bind_address, self.values.tcp_port)
+    /// `TCP_PORT` on `BIND_ADDRESS`: where producers and consumers connect without TLS. None if it is off.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.address(self.values.tcp_port)
+    }
+
+    /// `TLS_PORT` on `BIND_ADDRESS`: where they connect with TLS. None if it is off; there is always one of
+    /// the two.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.address(self.values.tls_port)
+    }
+
+    fn address(&self, port: Port) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.values.bind_address, port.0?))
+    }
+
+    /// `TLS_CERT_FILE`, `TLS_KEY_FILE`, `TLS_CLIENT_CA_FILE` and `TLS_CLIENT_AUTH`: where the certificate
+    /// is. None if no port speaks TLS.
+    pub fn tls_files(&self) -> Option<ServerFiles> {
+        if self.values.tls_port.0.is_none() && !self.has_http_tls() {
+            return None;
+        }
+        Some(ServerFiles {
+            cert: self.values.tls_cert_file.clone()?,
+            key: self.values.tls_key_file.clone()?,
+            client_ca: self.values.tls_client_ca_file.clone(),
+            client_auth: self.values.tls_client_auth,
+        })
+    }
+
+    /// `TLS_HANDSHAKE_TIMEOUT_MS`: time in which a handshake must be done.
+    pub fn tls_handshake_timeout(&self) -> Duration {
+        Duration::from_millis(self.values.tls_handshake_timeout_ms)
+    }
+
+    /// `TLS_MAX_HANDSHAKES`: the most handshakes under way on a port, at least 1.
+    pub fn tls_max_handshakes(&self) -> usize {
+        self.values.tls_max_handshakes
+    }
+
+    /// `HTTP_TLS`: whether `HTTP_PORT` speaks TLS.
+    pub fn has_http_tls(&self) -> bool {
+        self.values.http_tls == Switch::On
     }
 
     /// `HTTP_PORT` on `BIND_ADDRESS`: where health, metrics and consumers are served.

@@ -1,5 +1,7 @@
 //! What no single setting can break: rules between settings.
 
+mod tls;
+
 use super::units::{format_size, format_time};
 use super::values::{HttpAuth, Values};
 use message_queue_core::wire::MAX_FRAME;
@@ -26,12 +28,14 @@ pub(super) fn broken(values: &Values, config: &Config) -> Vec<Broken> {
         issuer(values),
     ]
     .into_iter()
+    .chain(tls::broken(values))
     .flatten()
     .collect()
 }
 
 fn two_ports(values: &Values) -> Option<Broken> {
-    (values.http_port == values.tcp_port && values.http_port != 0).then(|| Broken {
+    let taken = Some(values.http_port).filter(|port| *port != 0);
+    (taken.is_some() && taken == values.tcp_port.0).then(|| Broken {
         name: "HTTP_PORT",
         others: &["TCP_PORT"],
         allowed: "a port other than TCP_PORT, or 0 for any free port".to_owned(),
@@ -112,6 +116,7 @@ fn admins(values: &Values) -> Option<Broken> {
 pub(super) fn warnings(values: &Values) -> Vec<String> {
     [shared_room(values), cut_short(values)]
         .into_iter()
+        .chain(tls::warnings(values))
         .flatten()
         .collect()
 }

@@ -33,7 +33,12 @@ fn in_file<const N: usize>(variables: [(&str, &str); N]) -> DotEnv {
 #[test]
 fn nothing_given_means_the_defaults() {
     let settings = settings([]);
-    assert_eq!(settings.tcp_address(), (Ipv6Addr::UNSPECIFIED, 9080).into());
+    assert_eq!(
+        settings.tcp_address(),
+        Some((Ipv6Addr::UNSPECIFIED, 9080).into())
+    );
+    assert_eq!(settings.tls_address(), None);
+    assert_eq!(settings.tls_files(), None);
     assert_eq!(
         settings.http_address(),
         (Ipv6Addr::UNSPECIFIED, 8080).into()
@@ -84,6 +89,12 @@ fn every_allowed_value_fits_its_field() {
             Allowed::Number { min, max, .. }
             | Allowed::Size { min, max, .. }
             | Allowed::Time { min, max, .. } => vec![min.to_string(), max.to_string()],
+            Allowed::Port { or_off } => {
+                let mut values = vec!["0".to_owned(), "65535".to_owned()];
+                // One of both must be there.
+                values.extend((*or_off && setting.name != "TCP_PORT").then(|| "off".to_owned()));
+                values
+            }
             Allowed::OneOf(words) => words.iter().map(|word| (*word).to_owned()).collect(),
             Allowed::IpAddress => vec!["::1".to_owned(), "127.0.0.1".to_owned()],
             Allowed::Directory => vec!["/var/lib/message queue".to_owned()],
@@ -112,6 +123,11 @@ fn every_allowed_value_fits_its_field() {
             if setting.name == "HTTP_AUTH" {
                 let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/tokens.toml");
                 variables.push(("AUTH_TOKENS_FILE", file.to_owned()));
+            }
+            if setting.name.starts_with("TLS_") || setting.name == "HTTP_TLS" {
+                let files = ["TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE"];
+                let others = files.iter().filter(|name| **name != setting.name);
+                variables.extend(others.map(|name| (*name, "file.pem".to_owned())));
             }
             variables.push((setting.name, value.clone()));
             let settings = Settings::from_variables(variables).unwrap();
@@ -200,7 +216,7 @@ fn spaces_and_letter_case_do_not_matter_and_empty_means_the_default() {
         ("KEEPALIVE_MS", " 1m "),
         ("TCP_USER_TIMEOUT_MS", "0"),
     ]);
-    assert_eq!(settings.tcp_address().port(), 1234);
+    assert_eq!(settings.tcp_address().unwrap().port(), 1234);
     assert_eq!(settings.http_address().port(), 8080);
     assert_eq!(settings.broker_config().max_consumers, 10);
     assert_eq!(settings.broker_config().delivery, DeliveryMode::Queue);
@@ -221,11 +237,11 @@ fn spaces_and_letter_case_do_not_matter_and_empty_means_the_default() {
 fn a_bad_value_is_one_line_that_names_what_is_allowed() {
     assert_eq!(
         error([("TCP_PORT", "abc")]),
-        r#"TCP_PORT: "abc" is not allowed: use a whole number from 0 to 65535"#
+        r#"TCP_PORT: "abc" is not allowed: use a whole number from 0 to 65535, or off"#
     );
     assert_eq!(
         error([("TCP_PORT", "65536")]),
-        r#"TCP_PORT: "65536" is not allowed: use a whole number from 0 to 65535"#
+        r#"TCP_PORT: "65536" is not allowed: use a whole number from 0 to 65535, or off"#
     );
     assert_eq!(
         error([("MAX_CONSUMERS", "-1")]),
@@ -294,7 +310,7 @@ fn a_value_that_is_not_text_is_told_not_panicked_over() {
     let variables = [("TCP_PORT", OsString::from_vec(b"90\xff80".to_vec()))];
     assert_eq!(
         Settings::from_variables(variables).unwrap_err().to_string(),
-        "TCP_PORT: \"90\\xFF80\" is not allowed: use a whole number from 0 to 65535; \
+        "TCP_PORT: \"90\\xFF80\" is not allowed: use a whole number from 0 to 65535, or off; \
          this value is not valid UTF-8"
     );
     let unrelated = [("OTHER", OsString::from_vec(b"\xff".to_vec()))];
@@ -305,7 +321,7 @@ fn a_value_that_is_not_text_is_told_not_panicked_over() {
 fn what_kubernetes_injects_is_traced_to_its_service() {
     assert_eq!(
         error([("TCP_PORT", "tcp://10.0.0.1:80")]),
-        "TCP_PORT: \"tcp://10.0.0.1:80\" is not allowed: use a whole number from 0 to 65535; \
+        "TCP_PORT: \"tcp://10.0.0.1:80\" is not allowed: use a whole number from 0 to 65535, or off; \
          Kubernetes sets this value for a Service named tcp in the same namespace: \
          set enableServiceLinks: false on the pod, or rename the Service"
     );
@@ -321,7 +337,7 @@ fn variables_of_others_are_not_our_business() {
         ("HTTPS_PORT", "abc"),
         ("PATH", "/bin"),
     ]);
-    assert_eq!(settings.tcp_address().port(), 9080);
+    assert_eq!(settings.tcp_address().unwrap().port(), 9080);
     assert_eq!(settings.warnings(), [""; 0]);
 }
 
@@ -368,7 +384,7 @@ fn the_environment_wins_over_the_file_even_where_it_is_empty() {
         .map(|(name, value)| (name.to_owned(), value.into()))
         .into();
     let settings = Settings::from_sources(&environment, &dotenv).unwrap();
-    assert_eq!(settings.tcp_address().port(), 9080);
+    assert_eq!(settings.tcp_address().unwrap().port(), 9080);
     assert_eq!(settings.http_address().port(), 4);
     assert_eq!(settings.broker_config().max_consumers, 3);
     let origins: Vec<_> = ["TCP_PORT", "HTTP_PORT", "MAX_CONSUMERS", "QUEUE_CAPACITY"]
@@ -399,6 +415,6 @@ fn a_bad_value_in_the_file_is_told_as_such() {
         Settings::from_sources(&BTreeMap::new(), &dotenv)
             .unwrap_err()
             .to_string(),
-        r#"TCP_PORT: "abc" (from .env) is not allowed: use a whole number from 0 to 65535"#
+        r#"TCP_PORT: "abc" (from .env) is not allowed: use a whole number from 0 to 65535, or off"#
     );
 }

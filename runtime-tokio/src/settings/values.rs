@@ -1,13 +1,16 @@
 //! The settings with their types.
 
+use super::allowed::OFF;
 use super::file::{self, FileError, Problem};
 use crate::access::JwtIssuer;
+use crate::access::tls::ClientAuth;
 use crate::record::Payloads;
 use message_queue_core::access::Rights;
 use message_queue_core::names::TopicName;
 use message_queue_core::{Config, DeliveryMode, Overflow, TopicRule, TopicsConfig};
 use serde::Deserialize;
 use std::net::IpAddr;
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
@@ -18,9 +21,18 @@ use tracing_subscriber::filter::LevelFilter;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Values {
-    pub(super) tcp_port: u16,
+    pub(super) tcp_port: Port,
     pub(super) http_port: u16,
     pub(super) bind_address: IpAddr,
+    pub(super) tls_port: Port,
+    pub(super) tls_cert_file: Option<PathBuf>,
+    pub(super) tls_key_file: Option<PathBuf>,
+    pub(super) tls_client_ca_file: Option<PathBuf>,
+    #[serde(with = "ClientAuthWord")]
+    pub(super) tls_client_auth: ClientAuth,
+    pub(super) tls_handshake_timeout_ms: u64,
+    pub(super) tls_max_handshakes: usize,
+    pub(super) http_tls: Switch,
     #[serde(with = "DeliveryModeWord")]
     pub(super) delivery_mode: DeliveryMode,
     #[serde(with = "OverflowWord")]
@@ -163,6 +175,31 @@ pub enum HttpAuth {
     Metrics,
     /// Nothing.
     All,
+}
+
+/// A port, or none.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub(super) struct Port(pub(super) Option<u16>);
+
+impl TryFrom<String> for Port {
+    type Error = ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, ParseIntError> {
+        if text == OFF {
+            return Ok(Self(None));
+        }
+        text.parse().map(|port| Self(Some(port)))
+    }
+}
+
+/// The words for [`ClientAuth`].
+#[derive(Deserialize)]
+#[serde(remote = "ClientAuth", rename_all = "lowercase")]
+enum ClientAuthWord {
+    Off,
+    Optional,
+    Required,
 }
 
 /// The words for [`DeliveryMode`]: the core knows nothing of serde.

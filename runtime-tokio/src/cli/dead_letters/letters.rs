@@ -45,6 +45,10 @@ impl Letters {
             .prefetch(1)
             .prefetch_bytes(bytes)
             .retry(Retry::Never);
+        let consumer = match which.address.tls.client()? {
+            Some(tls) => consumer.tls(tls),
+            None => consumer,
+        };
         let mut consumer = consumer.connect(&which.address.addr).await?;
         let found = consumer.lag().await;
         let found = found

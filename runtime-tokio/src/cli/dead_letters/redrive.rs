@@ -39,6 +39,10 @@ pub(super) async fn redrive(args: &RedriveArgs) -> Result<Exit, DeadLettersError
         let producer = Producer::builder().topic(args.which.dead());
         let producer = producer.label("dead-letters").retry(Retry::Never);
         let producer = producer.token(args.which.token.token());
+        let producer = match args.which.address.tls.client()? {
+            Some(tls) => producer.tls(tls),
+            None => producer,
+        };
         let producer = producer.connect(&args.which.address.addr).await?;
         Ok::<_, DeadLettersError>((letters, producer))
     };

@@ -9,7 +9,8 @@
 
 use super::error::Gone;
 use super::token::Token;
-use crate::client::connect::connect;
+use crate::access::tls::ClientTls;
+use crate::client::connect::{Stream, connect};
 use crate::client::{Backoff, ConnectError};
 use bytes::{Buf, Bytes, BytesMut};
 use message_queue_core::Now;
@@ -23,7 +24,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::io::poll_read_buf;
@@ -216,6 +216,7 @@ impl<S> Shared<S> {
 pub(super) struct Link<S> {
     pub(super) shared: Arc<Shared<S>>,
     pub(super) address: Arc<str>,
+    tls: Option<ClientTls>,
     pub(super) retry: Retry,
     pub(super) on_change: OnChange,
     backoff: Backoff,
@@ -236,12 +237,19 @@ impl<S: State> Link<S> {
             shared,
             token,
             address: address.into(),
+            tls: None,
             retry,
             on_change,
             backoff: Backoff::new(),
             started: Instant::now(),
             was_accepted: false,
         }
+    }
+
+    /// Over TLS, if it is told how.
+    pub(super) fn over(mut self, tls: Option<ClientTls>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Keeps a connection until the end of the client.
@@ -288,7 +296,8 @@ impl<S: State> Link<S> {
             Err(error) => return (Gone::Token(error.into()), Duration::ZERO),
         }
         let address = Arc::clone(&self.address);
-        let mut connecting = pin!(connect(&address));
+        let tls = self.tls.clone();
+        let mut connecting = pin!(connect(&address, tls.as_ref()));
         let stream = loop {
             if self.shared.lock().is_closing() {
                 return (Gone::Closed, Duration::ZERO);
@@ -310,7 +319,7 @@ impl<S: State> Link<S> {
     }
 
     /// Carries bytes both ways until the connection ends.
-    async fn carry(&mut self, stream: TcpStream) -> (Gone, Duration) {
+    async fn carry(&mut self, stream: Stream) -> (Gone, Duration) {
         let (mut read, mut write) = tokio::io::split(stream);
         let mut out = Outgoing::default();
         let mut stage = Stage::Open;

@@ -3,6 +3,7 @@
 use super::error::{BadOption, StartError};
 use super::link::{Change, Link, OnChange, Retry, Shared, State};
 use super::token::Token;
+use crate::access::tls::ClientTls;
 use message_queue_core::names::Name;
 use message_queue_core::wire::handshake::{Accepted, Common, MAX_HEARTBEAT};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ pub(super) struct Starting {
     pub(super) label: Option<String>,
     pub(super) token: Token,
     pub(super) heartbeat: Option<u16>,
+    pub(super) tls: Option<ClientTls>,
     pub(super) retry: Retry,
     pub(super) on_change: Option<OnChange>,
 }
@@ -37,6 +39,12 @@ macro_rules! common {
         /// the connection; 0: never. Default: 15.
         pub const fn heartbeat(mut self, seconds: u16) -> Self {
             self.starting.heartbeat = Some(seconds);
+            self
+        }
+
+        /// Speaks TLS with the broker.
+        pub fn tls(mut self, tls: $crate::client::ClientTls) -> Self {
+            self.starting.tls = Some(tls);
             self
         }
 
@@ -100,7 +108,8 @@ impl Starting {
             self.token,
             self.retry,
             Box::new(watched),
-        );
+        )
+        .over(self.tls);
         let task = AbortOnDrop(Some(tokio::spawn(link.run()).abort_handle()));
         let accepted = shared.wait_for(|state| {
             let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();

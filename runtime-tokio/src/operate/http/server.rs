@@ -7,6 +7,7 @@
 use super::orders::Operator;
 use super::stats::{Closed, HttpStats};
 use crate::serve::accept::Acceptor;
+use crate::serve::net::Listener;
 use axum::Router;
 use axum::extract::Request;
 use hyper::body::Incoming;
@@ -19,7 +20,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_io_timeout::TimeoutStream;
@@ -64,7 +65,7 @@ impl HttpServer {
         }
     }
 
-    pub(super) async fn serve(mut self, listener: TcpListener) {
+    pub(super) async fn serve(mut self, listener: impl Listener) {
         let failures = Arc::clone(&self.stats.accept_failures);
         // One more than there are places: whoever makes room has to be told, and then gone.
         let mut acceptor = Acceptor::new("http", listener, self.stats.limit + 1, failures);
@@ -127,7 +128,7 @@ impl HttpServer {
         true
     }
 
-    fn admit(&mut self, stream: TcpStream, operator: Operator) {
+    fn admit(&mut self, stream: impl AsyncRead + AsyncWrite + Send + 'static, operator: Operator) {
         let id = self.next;
         self.next += 1;
         let started = self.started;

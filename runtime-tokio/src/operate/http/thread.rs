@@ -4,6 +4,7 @@ use super::guard::Guard;
 use super::server::HttpServer;
 use super::view::View;
 use super::{HttpStats, router};
+use crate::access::tls::{Ports, TlsOptions, TlsPort};
 use crate::operate::metrics::Metrics;
 use std::io;
 use std::net::TcpListener;
@@ -22,12 +23,13 @@ pub(crate) struct HttpThread {
 }
 
 impl HttpThread {
-    /// Serves what there is to see in `view` on `listener`, which does not block.
+    /// Serves what there is to see in `view` on `listener`, which does not block, and speaks TLS if it is told how.
     ///
     /// # Errors
     /// If the system gives no thread, or no runtime.
     pub(crate) fn start(
         listener: TcpListener,
+        tls: Option<TlsOptions>,
         timeout: Duration,
         view: View,
         guard: Guard,
@@ -38,7 +40,11 @@ impl HttpThread {
         let listener = {
             // Sockets belong to the runtime in which they are made.
             let _in_runtime = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            match tls {
+                Some(options) => Ports::new(None, Some(TlsPort::new(listener, options))),
+                None => Ports::new(Some(listener), None),
+            }
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = async move {

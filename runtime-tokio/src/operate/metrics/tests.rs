@@ -1,4 +1,5 @@
 use super::*;
+use crate::access::tls::testing::Certificates;
 use crate::serve::survey::TopicStatus;
 use message_queue_core::names::{Pattern, TopicName};
 use message_queue_core::wire::handshake::{ProducerOptions, RoleOptions};
@@ -313,7 +314,8 @@ fn the_table_in_the_documents_is_complete() {
     let metrics = Metrics::default()
         .with_topics(1)
         .with_http(Arc::new(HttpStats::new(1)))
-        .with_recording(RecordingStatus::default());
+        .with_recording(RecordingStatus::default())
+        .with_tls(TlsMetrics::new(Arc::new(Certificates::new().server())));
     let snapshot = crate::Server::new(Config::default(), Default::default())
         .handle()
         .snapshot();

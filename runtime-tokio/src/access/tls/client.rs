@@ -1,0 +1,148 @@
+//! TLS for clients: whom they trust, and as whom they come.
+
+use super::files::{self, FileError, Named, Problem};
+use super::stream::TlsStream;
+use super::{PROVIDER, explain};
+use rustls::pki_types::ServerName;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// How a client speaks TLS. A clone is cheap.
+///
+/// By default it trusts the authorities that the system trusts, expects a certificate for the host that it connects
+/// to, and shows none of its own.
+#[derive(Clone)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    name: Option<ServerName<'static>>,
+}
+
+/// A client cannot speak TLS as it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientTlsError {
+    /// A file is no good.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A certificate was named without its key, or the other way round.
+    #[error("{given} was given without {missing}: a certificate and its key belong together")]
+    Half {
+        /// What there is.
+        given: &'static str,
+        /// What there is not.
+        missing: &'static str,
+    },
+    /// The name is none that a certificate could have.
+    #[error("--server-name: {0:?} is neither a DNS name nor an address")]
+    Name(String),
+    /// The system trusts nobody.
+    #[error("this system has no list of trusted authorities; name the broker's with --ca")]
+    NoRoots,
+    /// What was asked for does not fit together.
+    #[error("TLS: {0}")]
+    Config(#[from] rustls::Error),
+}
+
+impl ClientTls {
+    /// TLS with the authorities in the file `ca` (PEM), or those of the system; with the certificate in the file
+    /// `cert` and its key in the file `key`, or none; and with a certificate of the server's for `server_name`, or
+    /// for the host that is connected to. An empty path or name counts as none.
+    ///
+    /// # Errors
+    /// What is wrong with a file or with the name. The file is named by the flag of the command line.
+    pub fn new(
+        ca: Option<&Path>,
+        cert: Option<&Path>,
+        key: Option<&Path>,
+        server_name: Option<&str>,
+    ) -> Result<Self, ClientTlsError> {
+        let roots = match files::given(ca) {
+            Some(path) => {
+                let file = Named::new("--ca", path);
+                files::authorities(&file, &file.read()?)?
+            }
+            None => system_roots()?,
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
+            .with_protocol_versions(&[&TLS13, &TLS12])?
+            .with_root_certificates(roots);
+        let half = |given, missing| ClientTlsError::Half { given, missing };
+        let config = match (files::given(cert), files::given(key)) {
+            (Some(cert), Some(key)) => {
+                let (cert, key) = (Named::new("--cert", cert), Named::new("--key", key));
+                let own = files::own(&cert, &cert.read()?, &key, &key.read()?)?;
+                builder
+                    .with_client_auth_cert(own.chain, own.key)
+                    .map_err(|error| key.error(Problem::BadKey(error)))?
+            }
+            (None, None) => builder.with_no_client_auth(),
+            (Some(_), None) => return Err(half("--cert", "--key")),
+            (None, Some(_)) => return Err(half("--key", "--cert")),
+        };
+        let name = match server_name.filter(|name| !name.is_empty()) {
+            Some(name) => {
+                let parsed = ServerName::try_from(name.to_owned());
+                Some(parsed.map_err(|_| ClientTlsError::Name(name.to_owned()))?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            config: Arc::new(config),
+            name,
+        })
+    }
+
+    /// Shakes hands with the broker at `address` (`host:port`) over `stream`.
+    ///
+    /// # Errors
+    /// Why one side does not want to speak to the other, in words that say what to do.
+    pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        address: &str,
+        stream: S,
+    ) -> io::Result<TlsStream<S>> {
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => host(address)?,
+        };
+        let session =
+            ClientConnection::new(Arc::clone(&self.config), name).map_err(explain::broken)?;
+        let mut stream = TlsStream::new(stream, Connection::from(session));
+        stream.handshake(&[]).await.map_err(explain::failed)?;
+        Ok(stream)
+    }
+}
+
+/// The host of `host:port`.
+fn host(address: &str) -> io::Result<ServerName<'static>> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    ServerName::try_from(bare.unwrap_or(host).to_owned()).map_err(|_| {
+        let text = format!("{host:?} is no name that a certificate could have");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })
+}
+
+/// The authorities that the system trusts.
+fn system_roots() -> Result<RootCertStore, ClientTlsError> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    // Some systems have a few that nobody can read.
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(ClientTlsError::NoRoots);
+    }
+    Ok(roots)
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,146 @@
+//! What became of handshakes: counted, and told to the log without a line for each.
+
+use super::explain;
+use super::stream::HandshakeError;
+use rustls::{CertificateError, Error};
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+/// Failures have a line in the log this often at most.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a handshake has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The client's first bytes are not TLS.
+    NotTls,
+    /// The client was gone before the end of it.
+    Gone,
+    /// It was not done within its time.
+    Timeout,
+    /// Another one needed its place.
+    Displaced,
+    /// A certificate was asked for, and the client has none.
+    NoCertificate,
+    /// The client's certificate is not accepted.
+    BadCertificate,
+    /// The client does not accept the broker's certificate, or breaks off for another reason.
+    RefusedByClient,
+    /// Both have no version or cipher in common.
+    Incompatible,
+    /// What the client sent breaks the rules of TLS.
+    Protocol,
+}
+
+impl Failure {
+    /// All of them, in the order in which they are counted.
+    pub const ALL: [Self; 9] = [
+        Self::NotTls,
+        Self::Gone,
+        Self::Timeout,
+        Self::Displaced,
+        Self::NoCertificate,
+        Self::BadCertificate,
+        Self::RefusedByClient,
+        Self::Incompatible,
+        Self::Protocol,
+    ];
+
+    /// Its name, for metrics and the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotTls => "not_tls",
+            Self::Gone => "gone",
+            Self::Timeout => "timeout",
+            Self::Displaced => "displaced",
+            Self::NoCertificate => "no_certificate",
+            Self::BadCertificate => "bad_certificate",
+            Self::RefusedByClient => "refused_by_client",
+            Self::Incompatible => "incompatible",
+            Self::Protocol => "protocol",
+        }
+    }
+
+    /// Why this handshake of a server has failed, and in words.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "whatever else rustls may find breaks the rules of TLS"
+    )]
+    pub(super) fn of(error: &HandshakeError) -> (Self, String) {
+        let error = match error {
+            HandshakeError::Network(error) => return (Self::Gone, error.to_string()),
+            HandshakeError::Ended => return (Self::Gone, "the client ended it".to_owned()),
+            HandshakeError::Refused(error) => error,
+        };
+        let failure = match error {
+            Error::NoCertificatesPresented => Self::NoCertificate,
+            Error::InvalidCertificate(CertificateError::BadEncoding) => Self::Protocol,
+            Error::InvalidCertificate(_) => Self::BadCertificate,
+            Error::AlertReceived(_) => Self::RefusedByClient,
+            Error::PeerIncompatible(_) => Self::Incompatible,
+            _ => Self::Protocol,
+        };
+        (failure, explain::words(error))
+    }
+}
+
+/// Handshakes of one port: counters, and what the log is yet to be told.
+#[derive(Debug, Default)]
+pub struct Handshakes {
+    completed: AtomicU64,
+    failed: [AtomicU64; Failure::ALL.len()],
+    untold: Mutex<Untold>,
+}
+
+#[derive(Debug, Default)]
+struct Untold {
+    /// When the log was last told of a failure.
+    told: Option<Instant>,
+    /// How many it was not told of since.
+    failures: u64,
+}
+
+impl Handshakes {
+    /// How many were completed.
+    pub fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Relaxed)
+    }
+
+    /// How many failed, by cause.
+    pub fn failed(&self) -> impl Iterator<Item = (Failure, u64)> {
+        let counts = self.failed.iter().map(|it| it.load(Ordering::Relaxed));
+        Failure::ALL.into_iter().zip(counts)
+    }
+
+    pub(super) fn note_completed(&self) {
+        self.completed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_failed(&self, failure: Failure, peer: SocketAddr, why: &dyn Display) {
+        for (cause, count) in Failure::ALL.iter().zip(&self.failed) {
+            if *cause == failure {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        // Whoever only looks whether the port is open, as probes do, is gone at once.
+        if failure == Failure::Gone {
+            debug!(%peer, cause = failure.as_str(), detail = %why, "TLS handshake failed");
+            return;
+        }
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if untold.told.is_some_and(|told| now < told + LOG_EVERY) {
+            untold.failures += 1;
+            return;
+        }
+        untold.told = Some(now);
+        let others = std::mem::take(&mut untold.failures);
+        drop(untold);
+        warn!(%peer, cause = failure.as_str(), detail = %why, others, "TLS handshake failed");
+    }
+}
