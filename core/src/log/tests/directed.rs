@@ -471,6 +471,48 @@ fn a_byte_that_has_changed_is_found_out_or_was_not_known_to_be_safe() {
     assert!(stopped > 500 && torn == 0, "{stopped} {torn}");
 }
 
+/// Appends a message of 500 bytes that nobody has published.
+fn append_plain(world: &mut World, process: &mut Process, byte: u8) {
+    let body = Bytes::from(vec![byte; 500]);
+    let batch = FrameBatch::encode([&body]).expect("small");
+    let appending = process.log.append(&batch, 2_000_000, Vec::new());
+    let published = appending.expect("it is open").published;
+    world.model.append(published, vec![body], Vec::new());
+    world.poll(process);
+}
+
+/// What is written anew is as long as what was torn: what stood behind that must not be taken for what follows.
+#[test]
+fn nothing_of_a_torn_tail_comes_back_behind_what_is_written_in_its_place() {
+    let mut world = World::new(1, settings(Fsync::Always));
+    let mut process = world.open();
+    append_plain(&mut world, &mut process, b'a');
+    world.run(&mut process);
+    for byte in *b"bcd" {
+        append_plain(&mut world, &mut process, byte);
+    }
+    world.run(&mut process);
+    drop(process);
+    // The first of the three was not written whole, so none of them was reported.
+    world.model.appended = 1;
+    let mut files = world.disk.files();
+    let data = files.get_mut(&File::Segment(1)).expect("it is there");
+    let torn = data
+        .iter()
+        .position(|byte| *byte == b'b')
+        .expect("it is there");
+    data[torn..torn + 100].fill(0);
+    world.disk = SimDisk::with(files);
+    let mut process = world.open();
+    assert_eq!(world.model.last(), 1);
+    append_plain(&mut world, &mut process, b'x');
+    world.run(&mut process);
+    world.kill(process);
+    let mut process = world.open();
+    assert_eq!(world.model.last(), 2);
+    world.check(&mut process);
+}
+
 #[test]
 fn what_a_power_cut_has_taken_is_a_gap() {
     let mut world = World::new(1, settings(Fsync::Never));
