@@ -4,15 +4,15 @@
 
 use super::run;
 use crate::client::acked::{Token, TokenError};
-use crate::client::{connect_any, connect_first};
+use crate::client::{ClientTls, ClientTlsError, Stream, connect_any, connect_first, over};
 use crate::settings::{Settings, SettingsError, format_time, parse_seconds};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
@@ -22,6 +22,14 @@ pub(crate) struct HttpArgs {
     /// Where it serves HTTP [default: HTTP_PORT of this environment, on this machine]
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pub(crate) addr: Option<String>,
+
+    /// Speak HTTPS with --addr, where HTTP_TLS is on
+    #[arg(long, requires = "addr")]
+    tls: bool,
+
+    /// With --tls: trust the authorities in this PEM file, not those of the system
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    ca: Option<PathBuf>,
 
     /// Time one answer may take, such as 3 (seconds) or 500ms; at most 1h
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = answer_time)]
@@ -37,6 +45,9 @@ pub(crate) enum HttpError {
     /// The token cannot be read.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// What is needed for TLS is no good.
+    #[error(transparent)]
+    Tls(#[from] ClientTlsError),
     /// The broker chose its port itself.
     #[error("HTTP_PORT is 0, so the port is not known: name it with --addr")]
     NoPort,
@@ -79,7 +90,7 @@ impl HttpError {
     /// The end of a command that has no answer: 2 where the settings do not tell whom to ask.
     pub(crate) fn exit(&self) -> ExitCode {
         match self {
-            Self::Settings(_) | Self::NoPort => run::bad_usage(self),
+            Self::Settings(_) | Self::Tls(_) | Self::NoPort => run::bad_usage(self),
             Self::Runtime(_)
             | Self::Token(_)
             | Self::Connect { .. }
@@ -118,14 +129,31 @@ pub(crate) enum Target {
     Named(String),
     /// The broker of this machine: the addresses that may reach it, of which there is at least one.
     Own(Vec<SocketAddr>),
+    /// `--addr`, by HTTPS.
+    NamedTls(String, ClientTls),
+    /// The broker of this machine, whose certificate is known.
+    OwnTls(Vec<SocketAddr>, ClientTls),
 }
 
 impl Target {
     /// Finds out whom to ask.
     pub(crate) fn find(args: &HttpArgs) -> Result<Self, HttpError> {
-        Ok(match &args.addr {
-            Some(addr) => Self::Named(addr.clone()),
-            None => Self::Own(reachable(Settings::load()?.http_address())?),
+        if let Some(addr) = &args.addr {
+            let addr = addr.clone();
+            return Ok(if args.tls {
+                let tls = ClientTls::new(args.ca.as_deref(), None, None, None)?;
+                Self::NamedTls(addr, tls)
+            } else {
+                Self::Named(addr)
+            });
+        }
+        let settings = Settings::load()?;
+        let addrs = reachable(settings.http_address())?;
+        Ok(match settings.tls_files() {
+            Some(files) if settings.has_http_tls() => {
+                Self::OwnTls(addrs, ClientTls::with_only(&files.cert)?)
+            }
+            Some(_) | None => Self::Own(addrs),
         })
     }
 
@@ -138,7 +166,11 @@ impl Target {
         most: u64,
         time: Duration,
     ) -> Result<Answer, HttpError> {
-        let url = format!("http://{self}{path}");
+        let scheme = match self {
+            Self::Named(_) | Self::Own(_) => "http",
+            Self::NamedTls(..) | Self::OwnTls(..) => "https",
+        };
+        let url = format!("{scheme}://{self}{path}");
         match timeout(time, self.exchange(method, path, token, most, &url)).await {
             Ok(answer) => answer,
             Err(_) => Err(HttpError::Late { url, time }),
@@ -180,19 +212,24 @@ impl Target {
         Ok(Answer { url, status, body })
     }
 
-    async fn connect(&self) -> io::Result<TcpStream> {
-        match self {
-            Self::Named(addr) => connect_any(addr).await,
-            Self::Own(addrs) => connect_first(addrs.clone()).await,
-        }
+    async fn connect(&self) -> io::Result<Stream> {
+        let (tls, stream) = match self {
+            Self::Named(addr) => (None, connect_any(addr).await?),
+            Self::NamedTls(addr, tls) => (Some(tls), connect_any(addr).await?),
+            Self::Own(addrs) => (None, connect_first(addrs.clone()).await?),
+            Self::OwnTls(addrs, tls) => (Some(tls), connect_first(addrs.clone()).await?),
+        };
+        over(tls, &self.to_string(), stream).await
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Named(addr) => f.write_str(addr),
-            Self::Own(addrs) => addrs.first().map_or(Ok(()), |addr| addr.fmt(f)),
+            Self::Named(addr) | Self::NamedTls(addr, _) => f.write_str(addr),
+            Self::Own(addrs) | Self::OwnTls(addrs, _) => {
+                addrs.first().map_or(Ok(()), |addr| addr.fmt(f))
+            }
         }
     }
 }

@@ -38,7 +38,11 @@ pub(super) async fn connect(
 }
 
 /// Speaks TLS over `stream` if it is told how, in the time that a connection may take to come about.
-async fn over(tls: Option<&ClientTls>, address: &str, stream: TcpStream) -> io::Result<Stream> {
+pub(crate) async fn over(
+    tls: Option<&ClientTls>,
+    address: &str,
+    stream: TcpStream,
+) -> io::Result<Stream> {
     let Some(tls) = tls else {
         return Ok(Socket::Plain(stream));
     };

@@ -54,7 +54,7 @@ pub use crate::access::tls::{ClientTls, ClientTlsError};
 pub use backoff::Backoff;
 pub use connect::{CONNECT_TIMEOUT, Stream};
 #[cfg(feature = "cli")]
-pub(crate) use connect::{connect_any, connect_first};
+pub(crate) use connect::{connect_any, connect_first, over};
 pub use consumer::Consumer;
 pub use error::{ConnectError, ReceiveError, SendError};
 pub use producer::{BATCH_BYTES, Producer};

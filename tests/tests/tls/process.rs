@@ -350,3 +350,28 @@ fn a_broker_without_a_plain_port_serves_all_the_same() {
     assert!(line.contains("\"tls_address\":\"127.0.0.1:"), "{line}");
     assert!(!line.contains("tcp_address"), "{line}");
 }
+
+#[test]
+fn operators_are_answered_by_https() {
+    let authority = prepared();
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port().to_string()
+    };
+    let mut settings = settings(&authority).to_vec();
+    settings.push(("TLS_PORT", "off".to_owned()));
+    settings.push(("HTTP_TLS", "on".to_owned()));
+    settings.push(("HTTP_PORT", port.clone()));
+    let broker = start(&settings);
+    // Whoever is on the same machine knows the certificate.
+    let output = run(&["health"], &settings);
+    assert!(output.status.success(), "{output:?}");
+    let address = format!("localhost:{port}");
+    let ca = authority.path("ca.pem");
+    let asked = ["topics", "--addr", &address, "--tls", "--ca", text(&ca)];
+    let output = process::run(asked, &[]);
+    assert!(output.status.success(), "{output:?}");
+    let output = process::run(["health", "--addr", &address], &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    drop(broker);
+}

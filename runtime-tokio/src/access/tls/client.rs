@@ -1,6 +1,7 @@
 //! TLS for clients: whom they trust, and as whom they come.
 
 use super::files::{self, FileError, Named, Problem};
+use super::pinned::Pinned;
 use super::stream::TlsStream;
 use super::{PROVIDER, explain};
 use rustls::pki_types::ServerName;
@@ -93,6 +94,28 @@ impl ClientTls {
         Ok(Self {
             config: Arc::new(config),
             name,
+        })
+    }
+
+    /// TLS with whoever has the key of the first certificate in the file `cert`, which is `TLS_CERT_FILE` of a broker on
+    /// this machine. Names and dates do not matter.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn with_only(cert: &Path) -> Result<Self, ClientTlsError> {
+        let file = Named::new("TLS_CERT_FILE", cert);
+        let verifier = Pinned {
+            certificate: files::first(&file)?,
+            provider: Arc::clone(&PROVIDER),
+        };
+        let config = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
+            .with_protocol_versions(&[&TLS13, &TLS12])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        Ok(Self {
+            config: Arc::new(config),
+            name: None,
         })
     }
 

@@ -133,6 +133,13 @@ pub(super) fn own(
     })
 }
 
+/// The first certificate in a file.
+pub(super) fn first(file: &Named) -> Result<CertificateDer<'static>, FileError> {
+    let chain = chain(&file.read()?).map_err(|problem| file.error(problem))?;
+    let first = chain.into_iter().next();
+    first.ok_or_else(|| file.error(Problem::NoCertificate))
+}
+
 /// The authorities in a file, of which these are the contents.
 pub(super) fn authorities(file: &Named, contents: &[u8]) -> Result<RootCertStore, FileError> {
     let mut roots = RootCertStore::empty();

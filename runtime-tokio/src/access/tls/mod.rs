@@ -4,7 +4,7 @@
 //! files.rs ─▶ server.rs (the certificate in force, read again when its files change)
 //!                 │
 //! listener ─▶ ports.rs (plain and TLS at once; handshakes.rs counts) ─▶ socket.rs ─▶ stream.rs ─▶ the driver
-//! client.rs (whom a client trusts, and as whom it comes) ─▶ socket.rs
+//! client.rs, pinned.rs (whom a client trusts, and as whom it comes) ─▶ socket.rs
 //! ```
 //!
 //! `certificate.rs` has the names in a client's certificate, `explain.rs` the words for what goes wrong. The
@@ -15,6 +15,7 @@ mod client;
 mod explain;
 mod files;
 mod handshakes;
+mod pinned;
 mod ports;
 mod server;
 mod socket;
