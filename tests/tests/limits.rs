@@ -368,3 +368,24 @@ fn a_consumer_that_stalls_too_long_is_disconnected() {
         .expect("it ran")
         .expect("everything was sent");
 }
+
+#[test]
+fn one_address_has_so_many_connections_and_the_others_notice_nothing() {
+    let broker = Broker::start(&[("MAX_CONNECTIONS_PER_ADDRESS", "2")]);
+    let (one, _two) = (broker.producer(), broker.consumer());
+    for _ in 0..3 {
+        let mut refused = broker.connect();
+        // It is reset, before or after it has said something.
+        let _ = refused.write_all(b"PRODUCER\n");
+        assert!(refused.read(&mut [0]).is_err(), "it was let in");
+    }
+    broker.wait_for_metric("message_queue_address_refusals_total", 3.0);
+    broker.wait_for_log(|it| {
+        it["message"] == "refused: too many connections from one address"
+            && it["last"] == "127.0.0.1"
+    });
+    assert_eq!(broker.metric("message_queue_connections", ""), 2.0);
+    drop(one);
+    broker.wait_for_metric("message_queue_connections", 1.0);
+    broker.producer();
+}

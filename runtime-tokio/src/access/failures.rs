@@ -57,7 +57,7 @@ impl Failures {
 }
 
 /// What counts as one address.
-fn network(addr: IpAddr) -> IpAddr {
+pub(super) fn network(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) => {
             let [a, b, c, d, ..] = addr.segments();

@@ -7,11 +7,14 @@
 mod failures;
 mod gate;
 mod jwt;
+mod limits;
 mod policy;
 pub mod tls;
 
 pub use gate::{Gate, Unauthorized};
 pub use jwt::{JwtClaims, JwtIssuer, KeysError};
+pub use limits::AddressLimits;
+pub(crate) use limits::{Addresses, Place, Refusals};
 pub use policy::{
     ANONYMOUS, CertificateName, Credential, Digest, Policy, PolicyError, SubjectPattern,
 };

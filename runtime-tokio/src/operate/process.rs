@@ -56,7 +56,8 @@ pub(crate) async fn run(
     config.max_connections = descriptors.connections;
     let mut server = Server::new(config, settings.decoder_config())
         .with_frame_timeout(settings.frame_timeout())
-        .with_max_sockets(descriptors.sockets);
+        .with_max_sockets(descriptors.sockets)
+        .with_address_limits(settings.address_limits());
     let gate = settings.policy().map(Gate::new);
     if let Some(gate) = &gate {
         server = server.guarded_by(gate.clone());

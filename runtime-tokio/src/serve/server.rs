@@ -11,7 +11,7 @@ use super::orders::{Order, OrderError, Orders};
 use super::stream::Stream;
 use super::survey::{ConsumerStatus, ProducerStatus, TopicStatus};
 use super::survey::{Detail, Findings, Survey};
-use crate::access::{Gate, Policy};
+use crate::access::{AddressLimits, Addresses, Gate, Place, Policy, Refusals};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::DecoderConfig;
 use message_queue_core::{Config, ConnId, Count, Stats, TopicChange, TopicRule};
@@ -55,6 +55,7 @@ pub struct Server {
     frame_timeout: Duration,
     /// The most sockets open at a time.
     max_sockets: usize,
+    limits: AddressLimits,
     heartbeat: Heartbeat,
     orders: mpsc::Receiver<Order>,
 }
@@ -69,6 +70,7 @@ pub struct Handle {
     orders: Orders,
     ready: Arc<AtomicBool>,
     accept_failures: Arc<AtomicU64>,
+    address_refusals: Refusals,
 }
 
 /// The counters and gauges, and each connection.
@@ -93,6 +95,8 @@ pub struct Snapshot {
     pub draining: bool,
     /// Times that the system could not give a new connection.
     pub accept_failures: u64,
+    /// Connections that were refused because their address had too many.
+    pub address_refusals: u64,
     /// The counters.
     pub stats: Stats,
     /// What is in all backlogs: waiting, and not in flight.
@@ -126,10 +130,12 @@ impl Server {
                 orders: given,
                 ready: Arc::default(),
                 accept_failures: Arc::default(),
+                address_refusals: Refusals::default(),
             },
             decoder,
             frame_timeout: FRAME_TIMEOUT,
             max_sockets: usize::MAX,
+            limits: AddressLimits::default(),
             heartbeat: Heartbeat(Box::new(|| ())),
             orders,
         }
@@ -169,6 +175,13 @@ impl Server {
         self
     }
 
+    /// Lets one address take no more than that. A connection too many is reset before anything of it is read.
+    #[must_use]
+    pub const fn with_address_limits(mut self, limits: AddressLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Has the loop that serves call `beat` once a second, each time after it has had the core to
     /// itself: who does not hear of it any more knows that the broker hangs. `beat` must not wait.
     #[must_use]
@@ -188,12 +201,14 @@ impl Server {
             decoder,
             frame_timeout,
             max_sockets,
+            limits,
             mut heartbeat,
             mut orders,
         } = self;
         let driver = &handle.driver;
         let failures = Arc::clone(&handle.accept_failures);
         let mut acceptor = Acceptor::new("tcp", listener, max_sockets, failures);
+        let mut addresses = Addresses::new(limits, handle.address_refusals.clone());
         let mut connections = JoinSet::new();
         let mut deadlines = Deadlines::default();
         let mut every_second = interval(Duration::from_secs(1));
@@ -214,20 +229,28 @@ impl Server {
                         yield_now().await;
                     }
                 }
-                Some(ended) = connections.join_next() => check(ended),
+                Some(ended) = connections.join_next() => addresses.release(check(ended)),
                 Some(order) = orders.recv() => order.carry_out(driver),
                 _ = every_second.tick() => {
                     driver.log_summary();
                     acceptor.log_failures();
+                    addresses.tidy();
                     heartbeat.0();
                 }
                 () = sleep_until_some(alarm) => deadlines.come(alarm, driver),
                 (stream, addr) = acceptor.accept(open) => {
+                    let Some(place) = addresses.admit(addr.ip()) else {
+                        L::reset(&stream);
+                        continue;
+                    };
                     let stream = Stream::new(stream);
                     let (peer, late) = driver.open(addr, stream.clone());
                     let driver = Arc::clone(driver);
                     let connection = Connection::<L>::new(driver, peer, stream, decoder, late, frame_timeout);
-                    connections.spawn(connection.run());
+                    connections.spawn(async move {
+                        connection.run().await;
+                        place
+                    });
                 }
             }
         }
@@ -349,6 +372,7 @@ impl Handle {
             ready: self.is_ready(),
             draining: self.driver.is_draining(),
             accept_failures: self.accept_failures.load(Ordering::Relaxed),
+            address_refusals: self.address_refusals.count(),
             stats: findings.stats.clone(),
             backlog: findings.backlog,
             fullest_backlog: findings.fullest_backlog,
@@ -382,11 +406,11 @@ async fn sleep_until_some(alarm: Option<Instant>) {
     }
 }
 
-/// A task that panicked takes the broker with it: its state may be wrong.
-fn check(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && let Ok(panic) = error.try_into_panic()
-    {
-        resume_unwind(panic);
+/// The place that a connection had. A task that panicked takes the broker with it: its state may be wrong.
+fn check(ended: Result<Place, JoinError>) -> Place {
+    match ended.map_err(JoinError::try_into_panic) {
+        Ok(place) => place,
+        Err(Ok(panic)) => resume_unwind(panic),
+        Err(Err(_)) => unreachable!("nobody aborts the task of a connection"),
     }
 }

@@ -43,8 +43,8 @@ pub use table::{SETTINGS, Setting};
 pub use units::{TimeUnit, format_size, format_time, parse_seconds, parse_size, parse_time};
 pub use values::{HttpAuth, LogFormat, LogLevel};
 
-use crate::access::Policy;
 use crate::access::tls::ServerFiles;
+use crate::access::{AddressLimits, Policy};
 use crate::record;
 use crate::serve::net::SocketOptions;
 use dotenv::{BROKER_ADDR, DotEnv};
@@ -310,6 +310,14 @@ impl Settings {
             keepalive: time(self.values.keepalive_ms),
             user_timeout: time(self.values.tcp_user_timeout_ms),
             ..SocketOptions::default()
+        }
+    }
+
+    /// `MAX_CONNECTIONS_PER_ADDRESS` and `CONNECTION_RATE_PER_ADDRESS`: how much one address may take.
+    pub fn address_limits(&self) -> AddressLimits {
+        AddressLimits {
+            connections: Some(self.values.max_connections_per_address).filter(|it| *it > 0),
+            rate: Some(self.values.connection_rate_per_address).filter(|it| *it > 0),
         }
     }
 

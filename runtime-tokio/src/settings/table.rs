@@ -214,6 +214,24 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
     },
     Setting {
+        name: "MAX_CONNECTIONS_PER_ADDRESS",
+        default: "0",
+        allowed: COUNT,
+        help: "Connections at a time from one address, or one IPv6 network of 64 bits; 0: no limit.",
+        memory: Some(
+            "With one of the two limits by address: 64 bytes for each address that has a connection.",
+        ),
+        secret: false,
+    },
+    Setting {
+        name: "CONNECTION_RATE_PER_ADDRESS",
+        default: "0",
+        allowed: COUNT,
+        help: "New connections a second from one address, at once or spread; 0: no limit.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
         name: "CONSUMER_CHANNEL_BUFFER_SIZE",
         default: "10000",
         allowed: MESSAGES,

@@ -39,6 +39,8 @@ pub(super) struct Values {
     pub(super) overflow: Overflow,
     pub(super) max_consumers: usize,
     pub(super) max_connections: usize,
+    pub(super) max_connections_per_address: usize,
+    pub(super) connection_rate_per_address: u32,
     pub(super) consumer_channel_buffer_size: usize,
     pub(super) queue_capacity: usize,
     pub(super) backlog_bytes: usize,

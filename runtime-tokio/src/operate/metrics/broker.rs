@@ -206,6 +206,11 @@ fn connections(exposition: &mut Exposition<'_>, snapshot: &Snapshot) -> fmt::Res
             "Times that the system could not give a new connection, for want of descriptors above all",
             snapshot.accept_failures,
         ),
+        (
+            "address_refusals",
+            "Connections refused because their address had too many (MAX_CONNECTIONS_PER_ADDRESS, CONNECTION_RATE_PER_ADDRESS)",
+            snapshot.address_refusals,
+        ),
     ] {
         exposition.counter(name, help, count)?;
     }
