@@ -7,19 +7,35 @@ use crate::error::CloseReason;
 use crate::id::{ConnId, TopicId};
 use crate::names::{Name, TopicFilter, TopicName};
 use crate::session::State;
+use crate::time::Now;
 use crate::timers::Timeout;
 use crate::topic::SHARED_NAME;
 use alloc::boxed::Box;
 
 impl Broker {
     /// The runtime has found out who a peer is, or that it has other rights now.
-    pub(super) fn identify(&mut self, conn: ConnId, principal: Principal) {
+    pub(super) fn identify(&mut self, conn: ConnId, mut principal: Principal) {
         self.clear_expiry(conn);
+        let over = self.time_is_over(conn);
+        if over.is_some() {
+            // Whoever was told to go is handed nothing more, so more time would only keep it from its end.
+            principal.expires = over;
+        }
         self.shared.session(conn).access = Some(Box::new(Access::new(principal)));
-        if let Err(reason) = self.may_go_on(conn) {
-            return self.turn_away(conn, reason);
+        match self.may_go_on(conn) {
+            Err(CloseReason::Unauthorized) if over.is_some() => self.ask_to_finish(conn, GRACE),
+            Err(reason) => return self.turn_away(conn, reason),
+            Ok(()) => {}
         }
         self.arm_expiry(conn);
+    }
+
+    /// When the time of a peer of version 2 was over, if it is.
+    fn time_is_over(&self, conn: ConnId) -> Option<Now> {
+        let session = &self.shared.sessions[&conn];
+        let access = session.access.as_ref()?;
+        let is_over = session.version2.is_some() && access.is_over(self.shared.now);
+        access.principal.expires.filter(|_| is_over)
     }
 
     /// Ends a connection whose peer is not who it would have to be.
@@ -131,14 +147,13 @@ impl Broker {
         let Some(access) = &session.access else {
             return Ok(());
         };
+        if !allows(&access.principal) {
+            return Err(CloseReason::Forbidden);
+        }
         if access.is_over(self.shared.now) {
             return Err(CloseReason::Unauthorized);
         }
-        if allows(&access.principal) {
-            Ok(())
-        } else {
-            Err(CloseReason::Forbidden)
-        }
+        Ok(())
     }
 
     fn is_queue(&self, topic: &TopicName) -> bool {

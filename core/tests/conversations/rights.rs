@@ -214,6 +214,47 @@ fn when_its_time_is_over_a_peer_is_asked_to_finish_and_then_closed() {
 }
 
 #[test]
+fn more_time_after_the_end_is_for_the_next_connection() {
+    let mut kit = jobs(|_| {});
+    let mut who = consumer("a", "jobs", None);
+    who.expires = Some(Now::START + SECOND);
+    let line = "CONSUMER topic=jobs group=workers ack=1 share=one heartbeat=0";
+    let old = kit.connect_as(Some(&who), line);
+    let next = kit.connect(line);
+    kit.told(old);
+    kit.told(next);
+    kit.pass(SECOND);
+    assert_eq!(told(&mut kit, old), "GOAWAY 5000 ms left");
+    who.expires = None;
+    kit.input(old, Input::Identified(who.clone()));
+    let sender = kit.connect("PRODUCER topic=jobs");
+    kit.send(sender, &["m"]);
+    kit.pass(SECOND * 4);
+    assert_eq!(told(&mut kit, old), "");
+    // Nobody waits for ever for one that was told to go and does not.
+    kit.pass(SECOND);
+    assert_eq!(
+        told(&mut kit, old),
+        "ERROR unauthorized | closed: unauthorized"
+    );
+    assert!(told(&mut kit, next).ends_with(" | m"));
+}
+
+#[test]
+fn rights_that_are_taken_away_in_the_grace_are_gone_at_once() {
+    let mut kit = jobs(|_| {});
+    let mut who = producer("a", "jobs");
+    who.expires = Some(Now::START + SECOND);
+    let conn = kit.connect_as(Some(&who), "PRODUCER topic=jobs heartbeat=0");
+    kit.told(conn);
+    kit.pass(SECOND);
+    assert_eq!(told(&mut kit, conn), "GOAWAY 5000 ms left");
+    who.rights.produce.clear();
+    kit.input(conn, Input::Identified(who));
+    assert_eq!(told(&mut kit, conn), "ERROR forbidden | closed: forbidden");
+}
+
+#[test]
 fn another_end_of_its_time_takes_the_place_of_the_first() {
     let mut kit = jobs(|_| {});
     let mut who = consumer("a", "jobs", None);
