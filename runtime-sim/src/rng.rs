@@ -14,6 +14,8 @@ pub enum Concern {
     Faults,
     /// How the network behaves when nothing is wrong.
     Network,
+    /// Who may do what, and when that changes.
+    Rights,
 }
 
 /// A stream of random numbers (SplitMix64).

@@ -5,10 +5,10 @@
     reason = "most events are not remarkable"
 )]
 
-use message_queue_core::CloseReason;
 use message_queue_core::wire::control::Control;
+use message_queue_core::{CloseReason, ConnId};
 use message_queue_sim::guarantees::{Event, Plan, check, run};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn three_hundred_seeds_keep_every_promise_and_see_everything() {
@@ -21,8 +21,13 @@ fn three_hundred_seeds_keep_every_promise_and_see_everything() {
             "message-queue-sim replay {seed} --scenario guarantees: {}",
             broken.map_or_else(String::new, |it| it.to_string())
         );
+        let mut accepted = BTreeSet::new();
         for record in &history.records {
-            if let Some(what) = remarkable(&record.event) {
+            if let Event::Accepted { conn, .. } = &record.event {
+                accepted.insert(*conn);
+            }
+            let what = remarkable(&record.event).or_else(|| turned_away(&record.event, &accepted));
+            if let Some(what) = what {
                 *seen.entry(what).or_default() += 1;
             }
         }
@@ -39,6 +44,10 @@ fn three_hundred_seeds_keep_every_promise_and_see_everything() {
         "a producer resumed",
         "a refusal",
         "somebody told to go",
+        "somebody without a right",
+        "somebody who has lost a right",
+        "somebody unknown, or whose time is over",
+        "messages that may not be sent",
     ];
     assert_eq!(seen.keys().count(), all.len(), "{seen:?}");
 }
@@ -60,6 +69,22 @@ fn remarkable(event: &Event) -> Option<&'static str> {
     }
 }
 
+fn turned_away(event: &Event, accepted: &BTreeSet<ConnId>) -> Option<&'static str> {
+    match event {
+        Event::Closed { conn, reason } if *reason == CloseReason::Forbidden => {
+            Some(if accepted.contains(conn) {
+                "somebody who has lost a right"
+            } else {
+                "somebody without a right"
+            })
+        }
+        Event::Closed { reason, .. } if *reason == CloseReason::Unauthorized => {
+            Some("somebody unknown, or whose time is over")
+        }
+        _ => None,
+    }
+}
+
 fn told(control: &Control) -> Option<&'static str> {
     match control {
         Control::Gap(..) => Some("a message lost and told"),
@@ -67,6 +92,9 @@ fn told(control: &Control) -> Option<&'static str> {
         Control::Origin(_) => Some("a dead letter"),
         Control::Run { attempt, .. } if *attempt > 1 => Some("a later attempt"),
         Control::Blocked { blocked: true, .. } => Some("a producer blocked"),
+        Control::Refused(_, reason) if reason.code == "forbidden" => {
+            Some("messages that may not be sent")
+        }
         Control::Refused(..) => Some("a refusal"),
         Control::GoAway { .. } => Some("somebody told to go"),
         _ => None,

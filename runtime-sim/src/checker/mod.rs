@@ -107,6 +107,9 @@ pub enum Invariant {
     Liveness,
     /// Who was told to go is handed nothing more.
     GoAway,
+    /// Nothing is handed to, or taken from, whoever has no right to that; nobody is refused who has one; whoever may
+    /// not go on is gone.
+    Rights,
     /// The clients see nothing that no client should see.
     Clients,
 }

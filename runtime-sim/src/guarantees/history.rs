@@ -1,6 +1,7 @@
 //! What happened in a run: all that the checker sees.
 
 use super::plan::{Consumer, Settings};
+use super::rights::Rights;
 use crate::history::hash_of;
 use crate::plan::Micros;
 use message_queue_core::wire::control::{Control, Range};
@@ -97,6 +98,22 @@ pub enum Event {
         text: String,
     },
 
+    /// The broker is told who a client is, and what it may do; or that it may do something else now.
+    Identified {
+        /// The connection.
+        conn: ConnId,
+        /// The client's principal.
+        principal: String,
+        /// What it may do.
+        rights: Rights,
+        /// When that ends; none: never.
+        until: Option<Micros>,
+    },
+    /// The broker is told that a client is nobody it knows.
+    Disowned {
+        /// The connection.
+        conn: ConnId,
+    },
     /// The broker read something.
     Read {
         /// The connection.
@@ -291,6 +308,16 @@ impl fmt::Display for Event {
             }
             Self::Forgot { client } => write!(f, "client {client} forgets everything"),
             Self::Complaint { client, text } => write!(f, "client {client} COMPLAINS: {text}"),
+            Self::Identified {
+                conn,
+                principal,
+                rights,
+                until,
+            } => {
+                write!(f, "runtime: {conn} is {principal}: {rights}")?;
+                until.map_or(Ok(()), |until| write!(f, ", until {until} us"))
+            }
+            Self::Disowned { conn } => write!(f, "runtime: {conn} is nobody known"),
             Self::Read { conn } => write!(f, "  {conn} ─▶ some bytes"),
             Self::Published { conn, bodies } => write!(f, "  {conn} ─▶ {}", List(bodies)),
             Self::Heard { conn, control } => write!(f, "  {conn} ─▶ {}", Frame(control)),

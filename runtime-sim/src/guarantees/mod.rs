@@ -15,11 +15,13 @@
 mod checker;
 mod history;
 mod plan;
+mod rights;
 mod world;
 
 pub use checker::check;
 pub use history::{Asked, Event, History, Record};
 pub use plan::{Act, Client, Consumer, Deed, Ending, Plan, Producer, Settings, WhichGroup};
+pub use rights::Rights;
 
 use crate::checker::{Invariant, Violation};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,5 +1,6 @@
 //! What will happen in a run: settings, clients and acts, all of it listed.
 
+use super::rights::{NOWHERE, Rights, VAULT};
 use crate::plan::{OverflowName, PlanError, read_json, within};
 use crate::rng::{Concern, Rng};
 use message_queue_core::Overflow;
@@ -27,6 +28,9 @@ pub struct Plan {
     pub settings: Settings,
     /// Who takes part. A client's place in this list is its number.
     pub clients: Vec<Client>,
+    /// What each client may do at first. Empty: the broker does not ask who they are.
+    #[serde(default)]
+    pub rights: Vec<Rights>,
     /// What happens, in order.
     pub acts: Vec<Act>,
 }
@@ -168,6 +172,12 @@ pub enum Deed {
     NewLife,
     /// The operator ends a group.
     DeleteGroup,
+    /// A client's rights change, and when they end.
+    ChangeRights,
+    /// A client is known no more.
+    Disown,
+    /// A producer without a name says that what follows is for a topic that it has no right to, or for its own again.
+    SwitchTopic,
 }
 
 impl Plan {
@@ -175,11 +185,16 @@ impl Plan {
     pub fn of_seed(seed: u64) -> Self {
         let shape = Shape::draw(&mut Rng::stream(seed, Concern::Network));
         let settings = settings(&mut Rng::stream(seed, Concern::Settings), shape);
-        let clients = clients(&mut Rng::stream(seed, Concern::Clients), shape);
-        let acts = acts(
+        let mut clients = clients(&mut Rng::stream(seed, Concern::Clients), shape);
+        let mut acts = acts(
             &mut Rng::stream(seed, Concern::Faults),
             shape,
             clients.len(),
+        );
+        let rights = rights(
+            &mut Rng::stream(seed, Concern::Rights),
+            &mut clients,
+            &mut acts,
         );
         Self {
             seed,
@@ -190,6 +205,7 @@ impl Plan {
             },
             settings,
             clients,
+            rights,
             acts,
         }
     }
@@ -354,6 +370,31 @@ fn acts(rng: &mut Rng, shape: Shape, clients: usize) -> Vec<Act> {
     acts
 }
 
+/// In some runs the broker asks who its clients are. Then a stranger takes part too, and some acts are about rights.
+fn rights(rng: &mut Rng, clients: &mut Vec<Client>, acts: &mut [Act]) -> Vec<Rights> {
+    if !rng.chance(25) {
+        return Vec::new();
+    }
+    let stranger = clients.len();
+    let nobodys = rng.pick(&[VAULT, NOWHERE]).to_owned();
+    clients.push(Client::Consumer(consumer(rng, nobodys, WhichGroup::Own)));
+    for act in acts {
+        if !rng.chance(7) {
+            continue;
+        }
+        let (client, deed) = match rng.within(0..=9) {
+            0..4 => (act.client, Deed::ChangeRights),
+            4 => (act.client, Deed::Disown),
+            5..8 => (act.client, Deed::SwitchTopic),
+            8 => (stranger, Deed::Connect),
+            _ => (stranger, Deed::Exchange),
+        };
+        (act.client, act.deed) = (client, deed);
+    }
+    let drawn = clients.iter().map(|client| Rights::draw(rng, client));
+    drawn.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,7 +426,15 @@ mod tests {
         let plans: Vec<Plan> = (0..100).map(Plan::of_seed).collect();
         let deeds = plans.iter().flat_map(|plan| &plan.acts).map(|act| act.deed);
         let deeds: Vec<Deed> = deeds.collect();
-        for deed in [Deed::Vanish, Deed::NewLife, Deed::DeleteGroup, Deed::Credit] {
+        for deed in [
+            Deed::Vanish,
+            Deed::NewLife,
+            Deed::DeleteGroup,
+            Deed::Credit,
+            Deed::ChangeRights,
+            Deed::Disown,
+            Deed::SwitchTopic,
+        ] {
             assert!(deeds.contains(&deed), "{deed:?}");
         }
         let draining = plans

@@ -62,6 +62,10 @@ pub fn bugs() -> Vec<Bug> {
             Scenario::Guarantees,
             include_str!("../../planted/guarantees.toml"),
         ),
+        (
+            Scenario::Guarantees,
+            include_str!("../../planted/rights.toml"),
+        ),
     ];
     let mut bugs = Vec::new();
     for (scenario, text) in lists {

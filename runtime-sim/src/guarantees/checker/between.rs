@@ -15,6 +15,7 @@ impl Checker<'_> {
         self.memory_is_bounded();
         self.producers_know_why();
         self.the_silent_are_gone();
+        self.nobody_goes_on_without_a_right();
     }
 
     /// While a message waits and its time has come, nobody is free who could be handed it.

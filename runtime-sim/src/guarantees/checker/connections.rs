@@ -37,7 +37,9 @@ impl Checker<'_> {
         state.is_accepted = true;
         state.heard = at;
         state.settled = at;
-        match state.asked.clone() {
+        let asked = state.asked.clone();
+        self.accepted_with_a_right(conn);
+        match asked {
             Asked::ToSend { topic, life } => {
                 if let Some((name, session)) = life {
                     self.begins_life(conn, (topic, name), session, answer);
@@ -70,7 +72,11 @@ impl Checker<'_> {
 
     pub(super) fn heard(&mut self, conn: ConnId, control: &Control) {
         match self.state.conn(conn).asked {
-            Asked::ToSend { .. } => {}
+            Asked::ToSend { .. } => {
+                if let Control::Topic(topic) = control {
+                    self.heard_topic(conn, topic);
+                }
+            }
             Asked::ToReceive { .. } => self.heard_consumer(conn, control),
         }
     }
@@ -85,6 +91,7 @@ impl Checker<'_> {
     pub(super) fn closed(&mut self, conn: ConnId, reason: CloseReason) {
         let (at, heartbeat) = (self.at, self.state.heartbeat());
         let (is_deleting, is_draining) = (self.state.is_deleting, self.state.drain_began.is_some());
+        let is_turned_away = self.is_turned_away(conn, reason);
         let state = self.state.conn(conn);
         let was_closed = state.closed.replace(reason).is_some();
         let has_ended = state.has_ended;
@@ -107,9 +114,8 @@ impl Checker<'_> {
             | CloseReason::TooManyTopics
             | CloseReason::TooManyGroups
             | CloseReason::GroupMismatch
-            | CloseReason::NoHistory
-            | CloseReason::Unauthorized
-            | CloseReason::Forbidden => false,
+            | CloseReason::NoHistory => false,
+            CloseReason::Unauthorized | CloseReason::Forbidden => is_turned_away,
         };
         self.must(fits && !was_closed, Invariant::CloseReason, || {
             format!("{conn} is closed for {reason}, which does not fit")

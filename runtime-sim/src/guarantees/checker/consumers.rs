@@ -30,6 +30,7 @@ impl Checker<'_> {
         let held_bytes = state.held_bytes + bytes;
         let alone = self.holds_one_alone(conn);
 
+        self.handed_with_a_right(conn, body);
         self.must(!not_told, Invariant::Revoked, || {
             format!("{conn} was not told what was taken from it")
         });

@@ -2,14 +2,15 @@
 //!
 //! The checker is a second, plain account of the same facts: every message of every group, one by one, and every
 //! connection (`state.rs`). It goes through the history once. `consumers.rs` follows what is handed out and
-//! settled, `producers.rs` what is published and confirmed, `connections.rs` who comes and goes; `between.rs` is
-//! what must hold whenever the broker has done what there was to do, and `end.rs` what must be true in the end.
+//! settled, `producers.rs` what is published and confirmed, `connections.rs` who comes and goes, `rights.rs` who may do
+//! what; `between.rs` is what must hold whenever the broker has done what there was to do, and `end.rs` what must be true in the end.
 
 mod between;
 mod connections;
 mod consumers;
 mod end;
 mod producers;
+mod rights;
 mod state;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 use super::history::{Event, History};
 use crate::checker::{Invariant, Violation};
 use crate::plan::Micros;
+use rights::Who;
 use state::State;
 
 /// Every promise that the history breaks, the first of each kind, in the order of time.
@@ -82,6 +84,20 @@ impl Checker<'_> {
             Event::Complaint { client, text } => {
                 self.broken(Invariant::Clients, || format!("client {client}: {text}"));
             }
+            Event::Identified {
+                conn,
+                principal,
+                rights,
+                until,
+            } => {
+                let who = Who {
+                    principal: principal.clone(),
+                    rights: rights.clone(),
+                    until: *until,
+                };
+                self.identified(*conn, who);
+            }
+            Event::Disowned { conn } => self.state.conn(*conn).standing.is_disowned = true,
             Event::Read { conn } => self.read(*conn),
             Event::Published { conn, bodies } => {
                 self.read(*conn);

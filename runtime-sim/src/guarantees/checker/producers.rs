@@ -73,6 +73,7 @@ impl Checker<'_> {
         for life in self.state.lives.values_mut().filter(|it| it.conn == conn) {
             life.received = received;
         }
+        self.sent_with_a_right(conn, messages);
     }
 
     /// A producer has come under a name.
@@ -86,6 +87,7 @@ impl Checker<'_> {
         let (Some(accepted), Some(resumed)) = (answer.accepted, answer.resumed) else {
             return self.broken(Invariant::ExactlyOnce, || format!("{conn} is told nothing"));
         };
+        let owner = self.owner_of_name(conn, &key);
         let before = self.state.lives.get(&key);
         if let Some(before) = before
             && let Some(first) = self.state.conns.get(&before.conn)
@@ -120,6 +122,7 @@ impl Checker<'_> {
             format!("{conn}: {confirmed} confirmed, {received} received, {accepted} accepted")
         });
         let life = Life {
+            owner,
             session,
             conn,
             confirmed: accepted,
@@ -133,6 +136,7 @@ impl Checker<'_> {
     pub(super) fn told_producer(&mut self, conn: ConnId, control: &Control) {
         match control {
             Control::Confirmed { position, unrouted } => {
+                self.confirmed_with_a_right(conn, *position);
                 let state = self.state.conn(conn);
                 let (before, received) = (state.confirmed, state.received);
                 state.confirmed = *position;
@@ -153,15 +157,15 @@ impl Checker<'_> {
                     format!("{conn} is blocked, and is told {text:?}")
                 });
             }
+            Control::GoAway { .. } => self.state.conn(conn).is_going_away = true,
+            Control::Refused(range, reason) => self.told_refused(conn, *range, reason),
             Control::Topic(_)
             | Control::Ping(_)
             | Control::Pong(..)
             | Control::Flush(_)
             | Control::Flushed(_)
             | Control::Error(_)
-            | Control::GoAway { .. }
             | Control::Bye
-            | Control::Refused(..)
             | Control::Run { .. }
             | Control::Gap(..)
             | Control::Origin(_)

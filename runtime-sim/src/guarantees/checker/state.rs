@@ -1,5 +1,6 @@
 //! What the checker knows: of each message in each group, of each connection, of each producer's name.
 
+use super::rights::Standing;
 use crate::guarantees::history::Asked;
 use crate::guarantees::plan::Settings;
 use crate::plan::{MILLISECOND, Micros, SECOND};
@@ -30,6 +31,8 @@ pub(super) struct State<'a> {
     pub(super) given_up: BTreeMap<(Key, u64), GivenUp>,
     /// Confirmed messages that no member of the declared group was handed yet, by topic.
     pub(super) safe_and_waiting: BTreeMap<String, BTreeSet<String>>,
+    /// Whether the broker asks who its clients are.
+    pub(super) asks_who: bool,
     /// Whether an operator's deletion is under way.
     pub(super) is_deleting: bool,
     pub(super) drain_began: Option<Micros>,
@@ -99,6 +102,8 @@ pub(super) struct GivenUp {
 
 /// The last life of a producer's name.
 pub(super) struct Life {
+    /// The principal that took the name first.
+    pub(super) owner: Option<String>,
     pub(super) session: String,
     pub(super) conn: ConnId,
     /// The highest position that was confirmed.
@@ -129,6 +134,7 @@ pub(super) struct Conn {
     pub(super) resumed: Option<Micros>,
     pub(super) was_told_blocked: bool,
     pub(super) is_going_away: bool,
+    pub(super) standing: Standing,
 
     /// The topic of the messages that follow.
     pub(super) topic: String,
@@ -163,6 +169,7 @@ impl<'a> State<'a> {
             lives: BTreeMap::new(),
             given_up: BTreeMap::new(),
             safe_and_waiting: BTreeMap::new(),
+            asks_who: false,
             is_deleting: false,
             drain_began: None,
             shut_down: 0,
@@ -249,6 +256,7 @@ impl Conn {
             resumed: None,
             was_told_blocked: false,
             is_going_away: false,
+            standing: Standing::new(),
             topic,
             run: None,
             origin: None,

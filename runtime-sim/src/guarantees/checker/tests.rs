@@ -9,10 +9,11 @@ use super::check;
 use crate::checker::Invariant;
 use crate::guarantees::history::{Asked, Event, Record};
 use crate::guarantees::plan::Plan;
+use crate::guarantees::rights::Rights;
 use crate::guarantees::run;
 use message_queue_core::wire::control::{Control, Outcome};
 use message_queue_core::{CloseReason, DropReason};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Changes the first event that `change` has something to change in. Returns what is broken then.
 fn changed(mut change: impl FnMut(&mut Event) -> bool) -> BTreeSet<Invariant> {
@@ -303,4 +304,144 @@ fn something_that_is_left_over() {
         _ => false,
     });
     assert_eq!(broken, BTreeSet::from([Invariant::Drained]));
+}
+
+#[test]
+fn a_client_that_has_no_right_to_what_it_does() {
+    // Nobody has a right to anything: whoever is accepted all the same should not be.
+    let broken = tampered(|records| {
+        let mut found = false;
+        for record in records {
+            if let Event::Identified { rights, .. } = &mut record.event {
+                *rights = Rights::default();
+                found = true;
+            }
+        }
+        found
+    });
+    assert!(broken.contains(&Invariant::Rights), "{broken:?}");
+    // Rights are taken away, and whoever has used them is there.
+    let mut before = BTreeSet::new();
+    let broken = changed(|event| match event {
+        Event::Accepted { conn, .. } => {
+            before.insert(*conn);
+            false
+        }
+        Event::Identified { conn, rights, .. } if before.contains(conn) => {
+            let changes = *rights != Rights::default();
+            *rights = Rights::default();
+            changes
+        }
+        _ => false,
+    });
+    assert!(broken.contains(&Invariant::Rights), "{broken:?}");
+}
+
+#[test]
+fn a_client_that_is_turned_away_though_it_has_a_right() {
+    let broken = tampered(|records| {
+        let forbidden = |event: &Event| matches!(event, Event::Closed { reason, .. } if *reason == CloseReason::Forbidden);
+        let found = records.iter().any(|record| forbidden(&record.event));
+        for record in records {
+            if let Event::Identified { rights, .. } = &mut record.event {
+                *rights = Rights::all();
+            }
+        }
+        found
+    });
+    assert!(broken.contains(&Invariant::CloseReason), "{broken:?}");
+    let broken = changed(|event| match event {
+        Event::Closed { reason, .. } if *reason == CloseReason::Forbidden => {
+            *reason = CloseReason::Unauthorized;
+            true
+        }
+        _ => false,
+    });
+    assert!(broken.contains(&Invariant::CloseReason), "{broken:?}");
+}
+
+#[test]
+fn messages_that_nobody_may_send_and_that_are_taken() {
+    let forbidden = |event: &Event| matches!(told(event), Some(Control::Refused(_, reason)) if reason.code == "forbidden");
+    let broken = without(forbidden);
+    assert!(broken.contains(&Invariant::Rights), "{broken:?}");
+    // For another reason.
+    let broken = changed(|event| match event {
+        Event::Told {
+            control: Control::Refused(_, reason),
+            ..
+        } if reason.code == "forbidden" => {
+            "full".clone_into(&mut reason.code);
+            true
+        }
+        _ => false,
+    });
+    assert!(broken.contains(&Invariant::Rights), "{broken:?}");
+}
+
+#[test]
+fn a_name_that_two_principals_have() {
+    // A named producer is accepted, and then comes as somebody else.
+    let (mut named, mut accepted) = (BTreeMap::new(), BTreeSet::new());
+    let somebody_else = |event: &mut Event| match event {
+        Event::Connected {
+            conn,
+            asked:
+                Asked::ToSend {
+                    topic,
+                    life: Some((name, _)),
+                },
+            ..
+        } => {
+            named.insert(*conn, (topic.clone(), name.clone()));
+            false
+        }
+        Event::Accepted { conn, .. } => {
+            accepted.extend(named.get(conn).cloned());
+            false
+        }
+        Event::Identified {
+            conn,
+            principal,
+            rights,
+            until: None,
+        } if principal != "thief" && *rights == Rights::all() => {
+            let is_taken = named.get(conn).is_some_and(|it| accepted.contains(it));
+            if is_taken {
+                "thief".clone_into(principal);
+            }
+            is_taken
+        }
+        _ => false,
+    };
+    let broken = changed(somebody_else);
+    assert!(broken.contains(&Invariant::Rights), "{broken:?}");
+}
+
+#[test]
+fn a_connection_that_goes_on_after_its_time() {
+    let unauthorized = |event: &Event| matches!(event, Event::Closed { reason, .. } if *reason == CloseReason::Unauthorized);
+    let broken = without(unauthorized);
+    assert!(broken.contains(&Invariant::Rights), "{broken:?}");
+    // Its time is over, and it was not told.
+    let broken = tampered(|records| {
+        let mut over = BTreeSet::new();
+        let place = records.iter().position(|record| match &record.event {
+            Event::Identified {
+                conn,
+                until: Some(_),
+                ..
+            } => {
+                over.insert(*conn);
+                false
+            }
+            Event::Told {
+                conn,
+                control: Control::GoAway { .. },
+            } => over.contains(conn),
+            _ => false,
+        });
+        place.map(|place| records.remove(place)).is_some()
+    });
+    assert!(broken.contains(&Invariant::Rights), "{broken:?}");
 }

@@ -23,6 +23,8 @@ pub(super) struct Link {
     pub(super) written: u64,
     /// What the broker has written, taken apart for the history.
     pub(super) told: FrameReader,
+    /// The principal that the broker takes the client for.
+    pub(super) known_as: Option<String>,
     pub(super) closed: Option<CloseReason>,
     /// The client has ended its side.
     pub(super) is_ending: bool,
@@ -45,6 +47,7 @@ impl Link {
             write: None,
             written: 0,
             told: FrameReader::new(way, 1 << 16),
+            known_as: None,
             closed: None,
             is_ending: false,
             end_was_read: false,

@@ -3,9 +3,11 @@
 mod host;
 mod link;
 mod peers;
+mod rights;
 
 use super::history::{Event, History, Record};
 use super::plan::{Act, Client, Deed, Ending, Plan, Settings, TOPICS, WhichGroup, consumer};
+use super::rights::VAULT;
 use crate::plan::{MILLISECOND, Micros};
 use crate::rng::Rng;
 use link::Link;
@@ -40,7 +42,8 @@ pub(super) struct World<'a> {
     history: History,
 }
 
-fn config(settings: &Settings) -> Config {
+/// `asks`: whether the broker asks who its clients are.
+fn config(settings: &Settings, asks: bool) -> Config {
     let pattern = |text: &str| Pattern::new(text).expect("a good pattern");
     let ack_timeout = Duration::from_millis(settings.ack_timeout_ms);
     let jobs = TopicRule {
@@ -58,6 +61,8 @@ fn config(settings: &Settings) -> Config {
         ..TopicRule::new(pattern(&format!("{name}.dead")))
     });
     let declared = TOPICS.map(|name| TopicRule::new(pattern(name)));
+    let vault = asks.then(|| TopicRule::new(pattern(VAULT)));
+    let rules = [jobs].into_iter().chain(dead).chain(declared).chain(vault);
     Config {
         delivery: DeliveryMode::Broadcast,
         max_consumers: 200,
@@ -66,7 +71,9 @@ fn config(settings: &Settings) -> Config {
         min_consumer_rate: 0,
         role_timeout: Duration::from_secs(3600),
         topics: TopicsConfig {
-            rules: [jobs].into_iter().chain(dead).chain(declared).collect(),
+            rules: rules.collect(),
+            // Whether a topic is there makes a difference, then.
+            creation: !asks,
             ..TopicsConfig::default()
         },
         started_ms: 1_000_000,
@@ -81,11 +88,11 @@ impl<'a> World<'a> {
         Self {
             plan,
             rng: Rng::new(plan.seed),
-            broker: Broker::new(config(&plan.settings)),
+            broker: Broker::new(config(&plan.settings, !plan.rights.is_empty())),
             now: Now::START,
             next_conn: 1,
             peers: peers
-                .map(|(at, client)| Peer::new(at, client, heartbeat))
+                .map(|(at, client)| Peer::new(at, client, heartbeat, plan.rights.get(at)))
                 .collect(),
             links: BTreeMap::new(),
             is_over: false,
@@ -192,6 +199,9 @@ impl<'a> World<'a> {
             Deed::Leave => self.leave(at),
             Deed::NewLife => self.new_life(at),
             Deed::DeleteGroup => self.delete_group(),
+            Deed::ChangeRights => self.change_rights(at),
+            Deed::Disown => self.disown(at),
+            Deed::SwitchTopic => self.switch_topic(at),
         }
     }
 
@@ -265,8 +275,9 @@ impl<'a> World<'a> {
             ..consumer
         });
         let at = self.peers.len();
-        self.peers
-            .push(Peer::new(at, &client, self.plan.settings.heartbeat));
+        let heartbeat = self.plan.settings.heartbeat;
+        // What the plan does not know of is somebody whom the broker need not ask.
+        self.peers.push(Peer::new(at, &client, heartbeat, None));
     }
 
     /// Everything goes well from now on: all that was sent comes to its end.
@@ -283,6 +294,7 @@ impl<'a> World<'a> {
         for conn in given_up {
             self.broker_loses(conn);
         }
+        self.restore_rights();
         let share_one = self
             .plan
             .clients

@@ -4,6 +4,7 @@ use super::World;
 use super::link::Link;
 use crate::guarantees::history::{Asked, Event};
 use crate::guarantees::plan::{Client, Consumer, Producer, WhichGroup};
+use crate::guarantees::rights::Rights;
 use message_queue_core::client::{
     ConsumerClient, ConsumerEvent, Delivery, Ended, ProducerClient, ProducerEvent, Window,
 };
@@ -27,6 +28,10 @@ pub(super) struct Peer {
     pub(super) machine: Machine,
     /// The connection that the client knows of.
     pub(super) link: Option<ConnId>,
+    /// What it may do, if the broker asks.
+    pub(super) rights: Option<Rights>,
+    /// Whether the broker has accepted it before, and so its name is its own.
+    pub(super) has_been_there: bool,
 }
 
 pub(super) enum Machine {
@@ -92,7 +97,7 @@ impl Consumer {
 }
 
 impl Peer {
-    pub(super) fn new(at: usize, client: &Client, heartbeat: u16) -> Self {
+    pub(super) fn new(at: usize, client: &Client, heartbeat: u16, rights: Option<&Rights>) -> Self {
         let machine = match client {
             Client::Producer(plan) => Machine::Producer {
                 client: producer_client(at, plan, 0, heartbeat),
@@ -123,6 +128,8 @@ impl Peer {
         Self {
             machine,
             link: None,
+            rights: rights.cloned(),
+            has_been_there: false,
         }
     }
 
@@ -137,7 +144,7 @@ impl Peer {
 
 impl World<'_> {
     pub(super) fn connect(&mut self, at: usize) {
-        if self.peers[at].link.is_some() {
+        if self.peers[at].link.is_some() || (self.is_over && self.is_stranger(at)) {
             return;
         }
         let conn = ConnId(self.next_conn);
@@ -176,6 +183,7 @@ impl World<'_> {
         self.links
             .insert(conn, Link::new(conn, at, way, read_bytes));
         self.input(conn, Input::Opened);
+        self.is_found_out(at, conn);
     }
 
     /// An application gives its producer messages.
@@ -283,6 +291,7 @@ impl World<'_> {
     pub(super) fn events(&mut self, at: usize) {
         let mut said = Vec::new();
         let mut ended = None;
+        let mut is_there = false;
         match &mut self.peers[at].machine {
             Machine::Producer { client, sent, .. } => {
                 while let Some(event) = client.poll_event() {
@@ -300,9 +309,8 @@ impl World<'_> {
                             text: format!("{messages} confirmed messages are lost"),
                         }),
                         ProducerEvent::Ended(why) => ended = Some(why),
-                        ProducerEvent::Connected(_)
-                        | ProducerEvent::Blocked(..)
-                        | ProducerEvent::GoAway { .. } => {}
+                        ProducerEvent::Connected(_) => is_there = true,
+                        ProducerEvent::Blocked(..) | ProducerEvent::GoAway { .. } => {}
                     }
                 }
             }
@@ -320,6 +328,7 @@ impl World<'_> {
                 }
             }
         }
+        self.peers[at].has_been_there |= is_there;
         for event in said {
             self.record(event);
         }
@@ -330,7 +339,7 @@ impl World<'_> {
 
     /// A client has ended its connection by itself.
     fn client_gave_up(&mut self, at: usize, ended: &Ended) {
-        if !ended.may_try_again() {
+        if !ended.may_try_again() && !self.may_be_turned_away(at, ended) {
             let text = ended.to_string();
             self.record(Event::Complaint { client: at, text });
         }
