@@ -389,3 +389,37 @@ fn one_address_has_so_many_connections_and_the_others_notice_nothing() {
     broker.wait_for_metric("message_queue_connections", 1.0);
     broker.producer();
 }
+
+#[test]
+fn behind_a_trusted_proxy_a_connection_is_its_clients() {
+    let broker = Broker::start(&[
+        ("PROXY_PROTOCOL", "on"),
+        ("PROXY_TRUSTED", "127.0.0.0/8,::1"),
+        ("MAX_CONNECTIONS_PER_ADDRESS", "1"),
+    ]);
+    let of = |client: &str| format!("PROXY TCP4 {client} 198.51.100.1 5000 9080\r\nPRODUCER\n");
+    let _one = broker.connect_with(of("192.0.2.1").as_bytes());
+    broker.wait_for_log(|it| it["message"] == "registered" && it["peer"] == "192.0.2.1:5000");
+    // The limit by address is that of the client, not that of the proxy.
+    let _other = broker.connect_with(of("192.0.2.2").as_bytes());
+    broker.wait_for_log(|it| it["message"] == "registered" && it["peer"] == "192.0.2.2:5000");
+    let mut again = broker.connect_with(of("192.0.2.1").as_bytes());
+    assert!(again.read(&mut [0]).is_err(), "it was let in");
+    // A connection that does not say whose it is, is nobody's.
+    let mut silent = broker.connect_with(b"PRODUCER\n\0\0\0\0");
+    assert!(silent.read(&mut [0]).is_err(), "it was let in");
+    broker.wait_for_log(|it| it["detail"] == "it does not begin with a PROXY header");
+}
+
+#[test]
+fn a_proxy_that_is_not_trusted_is_named_for_what_it_is() {
+    let settings = [("PROXY_PROTOCOL", "on"), ("PROXY_TRUSTED", "192.0.2.0/24")];
+    for settings in [&settings[..], &[]] {
+        let broker = Broker::start(settings);
+        let _proxied = broker.connect_with(b"PROXY TCP4 192.0.2.1 198.51.100.1 5000 9080\r\n");
+        broker.wait_for_log(|it| {
+            let detail = it["detail"].as_str().unwrap_or_default();
+            it["reason"] == "unknown_role" && detail.contains("PROXY")
+        });
+    }
+}

@@ -9,6 +9,7 @@ mod gate;
 mod jwt;
 mod limits;
 mod policy;
+mod proxy;
 pub mod tls;
 
 pub use gate::{Gate, Unauthorized};
@@ -18,3 +19,4 @@ pub(crate) use limits::{Addresses, Place, Refusals};
 pub use policy::{
     ANONYMOUS, CertificateName, Credential, Digest, Policy, PolicyError, SubjectPattern,
 };
+pub use proxy::{Proxied, ProxyOptions};

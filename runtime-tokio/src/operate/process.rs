@@ -10,8 +10,8 @@ use super::metrics::{Metrics, TlsMetrics};
 use super::signals::{self, Signals};
 use super::systemd;
 use crate::Server;
-use crate::access::Gate;
 use crate::access::tls::{Ports, ServerTls, TlsOptions, TlsPort};
+use crate::access::{Gate, Proxied};
 use crate::record::Recorder;
 use crate::settings::Settings;
 use message_queue_core::{Config, Stats};
@@ -97,8 +97,10 @@ pub(crate) async fn run(
             handshakes,
         })
     };
-    let tls_port = tls_port.zip(of_port(false));
-    let clients = Ports::new(tcp, tls_port.map(|(it, options)| TlsPort::new(it, options)));
+    let proxied = |listener| Proxied::new(listener, settings.proxy());
+    let tls_port = tls_port.map(proxied).zip(of_port(false));
+    let tls_port = tls_port.map(|(it, options)| TlsPort::new(it, options));
+    let clients = Ports::new(tcp.map(proxied), tls_port);
     let http_tls = of_port(true).filter(|_| settings.has_http_tls());
     let watching_certificate = tls.clone().map(|tls| tokio::spawn(tls.watch()));
     let heartbeats = Arc::<AtomicU64>::default();

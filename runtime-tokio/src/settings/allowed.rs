@@ -1,6 +1,7 @@
 //! Which values a setting may have.
 
 use super::units::{TimeUnit, format_size, format_time, parse_size, parse_time};
+use ipnet::IpNet;
 use message_queue_core::names::TopicName;
 use std::fmt;
 use std::net::IpAddr;
@@ -55,6 +56,8 @@ pub enum Allowed {
     File,
     /// The name of a topic that is no dead-letter topic.
     Topic,
+    /// Networks and addresses, with commas between.
+    Networks,
     /// Any text of printable ASCII without spaces.
     Text,
     /// Directives of [`EnvFilter`].
@@ -86,6 +89,11 @@ impl Allowed {
                 let name = TopicName::new(value).ok()?;
                 (!name.is_dead_letter()).then(|| value.to_owned())
             }
+            Self::Networks => {
+                let networks = networks(value)?.into_iter();
+                let networks: Vec<_> = networks.map(|it| it.to_string()).collect();
+                Some(networks.join(","))
+            }
             Self::Text => {
                 let printable = value.bytes().all(|it| it.is_ascii_graphic());
                 printable.then(|| value.to_owned())
@@ -112,11 +120,27 @@ impl Allowed {
                 | Self::Directory
                 | Self::File
                 | Self::Topic
+                | Self::Networks
                 | Self::Text
                 | Self::LogFilter,
                 _,
             ) => canonical.to_owned(),
         }
+    }
+}
+
+/// A list of networks; an address is a network of one. An empty one has none.
+pub(super) fn networks(value: &str) -> Option<Vec<IpNet>> {
+    let network = |text: &str| {
+        let text = text.trim();
+        let network = text
+            .parse()
+            .or_else(|_| text.parse().map(|it: IpAddr| it.into()));
+        network.ok().map(|it: IpNet| it.trunc())
+    };
+    match value {
+        "" => Some(Vec::new()),
+        value => value.split(',').map(network).collect(),
     }
 }
 
@@ -163,6 +187,9 @@ impl fmt::Display for Allowed {
             Self::Topic => f.write_str(
                 "a name of A-Z a-z 0-9 _ - . such as orders.eu, and not with .dead at the end",
             ),
+            Self::Networks => {
+                f.write_str("networks and addresses such as 10.0.0.0/8,192.0.2.1,2001:db8::/32")
+            }
             Self::Text => f.write_str("printable ASCII without spaces"),
             Self::LogFilter => {
                 f.write_str("log directives such as debug or message_queue_tokio=debug,warn")

@@ -81,6 +81,7 @@ fn the_charts_schema_allows_what_we_allow() {
             | Allowed::Directory
             | Allowed::File
             | Allowed::Topic
+            | Allowed::Networks
             | Allowed::Text
             | Allowed::LogFilter => {
                 json!({ "type": "string" })

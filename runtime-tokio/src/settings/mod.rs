@@ -44,7 +44,7 @@ pub use units::{TimeUnit, format_size, format_time, parse_seconds, parse_size, p
 pub use values::{HttpAuth, LogFormat, LogLevel};
 
 use crate::access::tls::ServerFiles;
-use crate::access::{AddressLimits, Policy};
+use crate::access::{AddressLimits, Policy, ProxyOptions};
 use crate::record;
 use crate::serve::net::SocketOptions;
 use dotenv::{BROKER_ADDR, DotEnv};
@@ -319,6 +319,19 @@ impl Settings {
             connections: Some(self.values.max_connections_per_address).filter(|it| *it > 0),
             rate: Some(self.values.connection_rate_per_address).filter(|it| *it > 0),
         }
+    }
+
+    /// `PROXY_PROTOCOL` and `PROXY_TRUSTED`: who may say whose connection it passes on, and within `ROLE_TIMEOUT_MS`;
+    /// none: nobody.
+    pub fn proxy(&self) -> Option<ProxyOptions> {
+        if self.values.proxy_protocol == Switch::Off {
+            return None;
+        }
+        let trusted = self.values.proxy_trusted.as_deref();
+        Some(ProxyOptions {
+            trusted: allowed::networks(trusted.unwrap_or_default())?,
+            timeout: Duration::from_millis(self.values.role_timeout_ms),
+        })
     }
 
     /// `MAX_HTTP_CONNECTIONS`: the most HTTP connections at a time, at least 1.

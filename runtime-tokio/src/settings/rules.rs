@@ -3,7 +3,7 @@
 mod tls;
 
 use super::units::{format_size, format_time};
-use super::values::{HttpAuth, Values};
+use super::values::{HttpAuth, Switch, Values};
 use message_queue_core::wire::MAX_FRAME;
 use message_queue_core::{Config, DeliveryMode};
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub(super) fn broken(values: &Values, config: &Config) -> Vec<Broken> {
         room(config),
         admins(values),
         issuer(values),
+        proxies(values),
     ]
     .into_iter()
     .chain(tls::broken(values))
@@ -100,6 +101,17 @@ fn issuer(values: &Values) -> Option<Broken> {
         name: "AUTH_JWT_ISSUER",
         others: &["AUTH_JWKS_FILE"],
         allowed: "the iss of the tokens that the keys of AUTH_JWKS_FILE sign".to_owned(),
+    })
+}
+
+/// Whoever says whose connection it passes on must be trusted.
+fn proxies(values: &Values) -> Option<Broken> {
+    (values.proxy_protocol == Switch::On && values.proxy_trusted.is_none()).then(|| Broken {
+        name: "PROXY_TRUSTED",
+        others: &["PROXY_PROTOCOL"],
+        allowed: "the networks that load balancers connect from, such as 10.0.0.0/8: anybody else could say that \
+                  a connection is somebody else's"
+            .to_owned(),
     })
 }
 

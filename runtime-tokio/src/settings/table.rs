@@ -232,6 +232,22 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
     },
     Setting {
+        name: "PROXY_PROTOCOL",
+        default: "off",
+        allowed: Allowed::OneOf(&["off", "on"]),
+        help: "on: connections from PROXY_TRUSTED begin with a PROXY header that says whose they are.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "PROXY_TRUSTED",
+        default: "",
+        allowed: Allowed::Networks,
+        help: "Where load balancers connect from that speak the PROXY protocol, with commas between.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
         name: "CONSUMER_CHANNEL_BUFFER_SIZE",
         default: "10000",
         allowed: MESSAGES,

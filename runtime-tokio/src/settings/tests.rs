@@ -107,6 +107,7 @@ fn every_allowed_value_fits_its_field() {
                 };
                 vec![format!("{}/../examples/{file}", env!("CARGO_MANIFEST_DIR"))]
             }
+            Allowed::Networks => vec!["10.0.0.0/8,192.0.2.1/32,2001:db8::/32".to_owned()],
             Allowed::Text => vec!["https://issuer:1/a?b=c#d".to_owned()],
             Allowed::LogFilter => vec!["debug,a::b=trace".to_owned()],
         };
@@ -116,6 +117,9 @@ fn every_allowed_value_fits_its_field() {
             variables.retain(|(name, _)| *name != setting.name);
             if setting.name == "BROKER_BYTES" {
                 variables.push(("BACKLOG_BYTES", "1048580".to_owned()));
+            }
+            if setting.name == "PROXY_PROTOCOL" {
+                variables.push(("PROXY_TRUSTED", "::1".to_owned()));
             }
             if setting.name == "AUTH_JWKS_FILE" {
                 variables.push(("AUTH_JWT_ISSUER", "https://issuer".to_owned()));

@@ -41,6 +41,8 @@ pub(super) struct Values {
     pub(super) max_connections: usize,
     pub(super) max_connections_per_address: usize,
     pub(super) connection_rate_per_address: u32,
+    pub(super) proxy_protocol: Switch,
+    pub(super) proxy_trusted: Option<String>,
     pub(super) consumer_channel_buffer_size: usize,
     pub(super) queue_capacity: usize,
     pub(super) backlog_bytes: usize,
