@@ -7,6 +7,7 @@
 //! Bytes that are missing count as zero, and all bytes mean something.
 
 use bytes::BytesMut;
+use message_queue_core::access::{ConsumeRight, GroupPattern, Principal, Rights};
 use message_queue_core::names::{Name, Pattern, TopicName};
 use message_queue_core::wire::control::{Control, Link, Outcome, Range};
 use message_queue_core::wire::handshake::Answer;
@@ -19,6 +20,9 @@ use std::time::Duration;
 
 /// How many connections there are at a time: a step names one of these places.
 const PLACES: usize = 8;
+
+/// How long a peer has to finish whose time is over.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The most steps; a longer run shows no more and is slow.
 const MAX_STEPS: usize = 300;
@@ -51,6 +55,19 @@ const ROLES: [&str; 24] = [
     "CONSUMER",
 ];
 
+const OVERFLOWS: [Overflow; 4] = [
+    Overflow::Block,
+    Overflow::Drop,
+    Overflow::DropOldest,
+    Overflow::Reject,
+];
+
+/// Rights are to what one of these matches, ...
+const PATTERNS: [&str; 6] = ["a", "*", ">", "b.*", "a.dead", "default"];
+
+/// ... and to groups of one of these.
+const GROUPS: [Option<&str>; 4] = [None, Some("g"), Some("*"), Some("q*")];
+
 const TOPICS: [&str; 4] = ["a", "b.c", "default", "a.dead"];
 
 /// A broker whose peers do what `bytes` say. Checks after each input that what always holds does, that each peer of
@@ -69,18 +86,13 @@ pub fn play(bytes: &[u8]) {
     }
 }
 
-fn config(settings: u8) -> Config {
-    let overflows = [
-        Overflow::Block,
-        Overflow::Drop,
-        Overflow::DropOldest,
-        Overflow::Reject,
-    ];
+/// The rules of topics.
+fn rules(settings: u8) -> Vec<TopicRule> {
     let rule = |topics: &str| TopicRule::new(Pattern::new(topics).expect("a pattern"));
     let jobs = TopicRule {
         groups: Name::new("g").ok().map(|name| vec![name]),
         capacity: Some(1 + usize::from(settings >> 2 & 3) * 3),
-        overflow: Some(overflows[usize::from(settings & 3)]),
+        overflow: Some(OVERFLOWS[usize::from(settings & 3)]),
         ack_timeout: (settings & 16 != 0).then_some(Duration::from_millis(700)),
         max_age: (settings & 32 != 0).then_some(Duration::from_millis(900)),
         max_failures: Some(3),
@@ -90,16 +102,20 @@ fn config(settings: u8) -> Config {
         capacity: Some(1),
         ..rule("a.dead")
     };
+    vec![jobs, dead]
+}
+
+fn config(settings: u8) -> Config {
     let mut config = Config {
         delivery: DeliveryMode::Queue,
-        overflow: overflows[usize::from(settings & 3)],
+        overflow: OVERFLOWS[usize::from(settings & 3)],
         queue_capacity: 4,
         consumer_backlog: 2,
         max_connections: PLACES,
         max_consumers: PLACES - 1,
         write_bytes: if settings & 64 != 0 { 1 } else { 1 << 16 },
         topics: TopicsConfig {
-            rules: vec![jobs, dead],
+            rules: rules(settings),
             creation: settings & 128 == 0,
             max_topics: 4,
             max_groups: 5,
@@ -115,10 +131,36 @@ fn config(settings: u8) -> Config {
     config
 }
 
+/// Who somebody is, in 7 bits.
+fn principal(who: u8, now: Now) -> Principal {
+    let pattern = |place: u8| {
+        let text = PATTERNS[usize::from(place) % PATTERNS.len()];
+        Pattern::new(text).expect("a pattern")
+    };
+    let group = |text| vec![GroupPattern::new(text).expect("a pattern")];
+    let groups = GROUPS[usize::from(who / 36) % GROUPS.len()];
+    let consume = ConsumeRight {
+        topics: pattern(who / 6),
+        groups: groups.map(group),
+    };
+    let expires = now + Duration::from_millis(u64::from(who) * 20);
+    Principal {
+        name: Name::new(["x", "y"][usize::from(who % 2)]).expect("a name"),
+        rights: Rights {
+            produce: vec![pattern(who)],
+            consume: vec![consume],
+            admin: (who % 5 == 0).then(|| pattern(who)).into_iter().collect(),
+        },
+        expires: (who % 4 == 0).then_some(expires),
+    }
+}
+
 struct World {
     broker: Broker,
     now: Now,
     places: [ConnId; PLACES],
+    /// Who comes at each place, if the broker is told.
+    known: [Option<u8>; PLACES],
     opened: u64,
     connections: BTreeMap<ConnId, Connection>,
     letter: u8,
@@ -133,6 +175,8 @@ struct Connection {
     /// The bytes of the write in flight that its socket has not taken, and those that it has taken in all.
     in_flight: Vec<u8>,
     written: u64,
+    /// When its peer's time is over.
+    until: Option<Now>,
     /// What its peer reads, if it speaks version 2.
     reader: Option<FrameReader>,
     /// The position of the last message that the broker was given, and of the last that it has confirmed.
@@ -146,6 +190,7 @@ impl World {
             broker: Broker::new(config),
             now: Now::START,
             places: [ConnId(0); PLACES],
+            known: [None; PLACES],
             opened: 0,
             connections: BTreeMap::new(),
             letter: 0,
@@ -187,7 +232,16 @@ impl World {
             20..=23 => self.take(conn, usize::MAX),
             24 => self.take(conn, 1 + usize::from(much)),
             25 => self.end(conn),
-            26 => self.input(conn, Input::PeerReset),
+            26 if much & 7 == 6 => {
+                self.known[usize::from(what & 7)] = None;
+                self.input(conn, Input::Unauthorized);
+            }
+            26 if much & 1 == 0 => self.input(conn, Input::PeerReset),
+            26 => {
+                self.known[usize::from(what & 7)] = Some(much >> 1);
+                self.identify(conn, much >> 1);
+            }
+            27 if much & 7 == 6 => self.set_rules(much),
             27 if much & 1 == 0 => self.input(conn, Input::EndedByOperator),
             27 => self.input(conn, Input::Heard),
             28 => self.delete_group(much),
@@ -197,6 +251,25 @@ impl World {
                 self.outputs();
             }
             _ => self.be_silent(conn),
+        }
+    }
+
+    /// The runtime has found out who a peer is, or that it has other rights now.
+    fn identify(&mut self, conn: ConnId, who: u8) {
+        let principal = principal(who, self.now);
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return;
+        };
+        let over = connection.until.filter(|until| *until <= self.now);
+        connection.until = over.or(principal.expires);
+        self.input(conn, Input::Identified(principal));
+    }
+
+    /// Other rules for topics that are there, if the broker can have them.
+    fn set_rules(&mut self, much: u8) {
+        let changed = self.broker.set_rules(rules(much), self.now);
+        if changed.is_ok() {
+            self.outputs();
         }
     }
 
@@ -219,12 +292,16 @@ impl World {
             is_closed: false,
             in_flight: Vec::new(),
             written: 0,
+            until: None,
             reader: line.contains(' ').then(|| FrameReader::new(link, 1 << 16)),
             sent: 0,
             confirmed: 0,
         };
         self.connections.insert(conn, connection);
         self.feed(conn, Input::Opened);
+        if let Some(who) = self.known[place] {
+            self.identify(conn, who);
+        }
         self.send(conn, line.as_bytes());
         // Some role lines are read late: their end comes with whatever is sent next.
         let late = usize::from(much) >= 10 * ROLES.len();
@@ -339,6 +416,13 @@ impl World {
             self.outputs();
         }
         self.now = until;
+        for (conn, connection) in &self.connections {
+            let is_late = connection.until.is_some_and(|it| it + GRACE < self.now);
+            assert!(
+                !is_late || connection.is_closed,
+                "{conn} is there after its time"
+            );
+        }
     }
 
     /// The socket of a connection takes so many bytes of what is in flight.
