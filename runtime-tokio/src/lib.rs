@@ -6,7 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `serve/` | the path of a byte: sockets, connections, and the core behind a lock. [`Server`] runs a broker; its [`Handle`] observes it and shuts it down |
-//! | [`access`] | who is at the other end of a connection: TLS and certificates |
+//! | [`access`] | who is at the other end of a connection: TLS, tokens, and what one address may take |
 //! | [`client`] | the client library: producers and consumers |
 //! | [`record`] | the flight recorder, which records every input and output of the core |
 //! | `operate/` | what an operator sees: log, metrics, HTTP port, signals, systemd |

@@ -14,12 +14,16 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use message_queue_core::access::Rights;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::sleep;
 
 /// What is answered to all: whether the broker lives, and takes work.
 const PROBES: [&str; 2] = ["/healthz", "/ready"];
 
 const METRICS: &str = "/metrics";
+
+/// The longest that whoever shows a wrong token waits. While it does it holds one of few places.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
 /// The headers by which a request shows that it was not made where it comes from: a web page has a
 /// browser send it, or a proxy passes it on.
@@ -98,7 +102,7 @@ impl Guard {
             Ok((principal, _)) if token.is_some() => Ok(Caller::Known(Arc::new(principal.rights))),
             Ok(_) | Err(_) => {
                 if let Some(operator) = operator {
-                    sleep(gate.note_failure(operator.0.ip())).await;
+                    sleep(gate.note_failure(operator.0.ip()).min(LONGEST_WAIT)).await;
                 }
                 Err(Denied::UnknownToken)
             }
