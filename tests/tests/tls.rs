@@ -8,6 +8,10 @@ mod bad_certificates;
 mod both_versions;
 #[path = "tls/handshakes.rs"]
 mod handshakes;
+#[path = "tls/init.rs"]
+mod init;
+#[path = "tls/principals.rs"]
+mod principals;
 #[path = "tls/process.rs"]
 mod process;
 #[path = "tls/world.rs"]

@@ -31,6 +31,7 @@ pub mod serve;
 mod sink;
 mod table;
 mod terminal;
+pub mod tls;
 mod tls_args;
 pub mod token;
 mod token_args;
@@ -66,6 +67,7 @@ Examples:
   message-queue dead-letters list orders            what groups gave up, and why; or redrive, or purge it
   message-queue token new collector --produce 'gpu.>'
                                                     a secret for a client, and what it may do
+  message-queue tls init certificates               certificates to try TLS out, and the commands that use them
   message-queue bench --consumers 4 --relay         how close to the limit the broker is here";
 
 /// A message broker in one binary, and its clients
@@ -99,6 +101,7 @@ enum Command {
     Health(health::HealthArgs),
     Bench(bench::BenchArgs),
     Token(token::TokenArgs),
+    Tls(tls::TlsArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     BenchRelay(bench::BenchRelayArgs),
@@ -118,6 +121,7 @@ impl Cli {
             Some(Command::Health(args)) => health::run(args),
             Some(Command::Bench(args)) => bench::run(args),
             Some(Command::Token(args)) => token::run(args),
+            Some(Command::Tls(args)) => tls::run(args),
             Some(Command::Completions(args)) => completions::run(args),
             Some(Command::BenchRelay(args)) => bench::run_relay(args),
         }

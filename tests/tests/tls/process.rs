@@ -10,7 +10,7 @@ use std::process::{Output, Stdio};
 const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 
 /// The settings for TLS with `server.pem` and `server.key` of an authority.
-fn settings(authority: &Authority) -> [(&'static str, String); 3] {
+pub(crate) fn settings(authority: &Authority) -> [(&'static str, String); 3] {
     let file = |name| text(&authority.path(name)).to_owned();
     [
         ("TLS_PORT", "0".to_owned()),
@@ -36,14 +36,14 @@ fn start(settings: &[(&'static str, String)]) -> Broker {
 }
 
 /// An authority with a good certificate for the broker.
-fn prepared() -> Authority {
+pub(crate) fn prepared() -> Authority {
     let authority = Authority::new();
     authority.keep("server", &authority.issue(&authority::server()));
     authority
 }
 
 /// Where the broker speaks TLS, by a name that is in its certificate.
-fn tls_address(broker: &Broker) -> String {
+pub(crate) fn tls_address(broker: &Broker) -> String {
     let listening = broker.wait_for_log(|line| line["message"] == "listening");
     let address = listening["tls_address"].as_str().expect("an address");
     address.replace("127.0.0.1", "localhost")
