@@ -31,8 +31,8 @@ class Connection:
 
     writer = None
 
-    async def open(self, host, port, role, options):
-        self.buffer, (self.reader, self.writer) = bytearray(), await asyncio.open_connection(host, port)
+    async def open(self, host, port, tls, role, options):
+        self.buffer, (self.reader, self.writer) = bytearray(), await asyncio.open_connection(host, port, ssl=tls)
         pairs = ((key, quote(str(value), safe="!$&()*+,-./:;<=>?@[]^_{|}~")) for key, value in options.items())
         self.write("".join([f"{role} v=2", *(f" {key}={value}" for key, value in pairs), "\n"]).encode())
         line = (await asyncio.wait_for(self.reader.readuntil(b"\n"), 30)).decode().rstrip("\r\n")
@@ -94,8 +94,8 @@ class Connection:
 class Client:
     """What producer and consumer share: a task that keeps up a connection, however often it ends."""
 
-    def __init__(self, host, port, on_event=None, **options):
-        self.host, self.port, self.on_event = host, port, on_event or (lambda name, *details: None)
+    def __init__(self, host, port, on_event=None, tls=None, **options):
+        self.host, self.port, self.tls, self.on_event = host, port, tls, on_event or (lambda name, *details: None)
         self.options = {key: value for key, value in options.items() if value is not None}
         self.connection = self.failure = None
         self.going_away = self.leaving = False
@@ -127,7 +127,7 @@ class Client:
         while not self.failure:
             connection, wait = Connection(), min(0.1 * 2 ** tries, 30) * random.uniform(0.5, 1)
             try:
-                await connection.open(self.host, self.port, self.role, self.options)
+                await connection.open(self.host, self.port, self.tls, self.role, self.options)
                 tries, self.going_away = -1, False
                 await self.begin(connection)
                 self.connection = connection
@@ -230,8 +230,8 @@ class Producer(Client):
     async def leave(self):
         await self.flush()
         self.leaving = True
-        if self.connection:
-            self.connection.writer.write_eof()
+        if writer := self.connection and self.connection.writer:
+            writer.write_eof() if writer.can_write_eof() else writer.close()  # TLS has no half of an end
             await asyncio.wait([self.task], timeout=5)
 
 

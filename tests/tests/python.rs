@@ -1,6 +1,6 @@
 //! The client in `examples/python`, which was written from PROTOCOL.md alone, against the real binary.
 
-use message_queue_tests::process::Broker;
+use message_queue_tests::process::{self, Broker};
 use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 
@@ -69,8 +69,8 @@ fn the_examples_of_its_readme_run() {
         .iter()
         .filter_map(|it| it.split("```").next())
         .collect();
-    let [send, once, work] = examples[..] else {
-        panic!("not three examples: {}", examples.len());
+    let [send, once, work, _tls] = examples[..] else {
+        panic!("not four examples: {}", examples.len());
     };
     let broker = Broker::start(&[("DELIVERY_MODE", "queue"), ("QUEUE_CAPACITY", "20000")]);
     let port = broker.tcp().port().to_string();
@@ -118,6 +118,52 @@ asyncio.run(prepare())
         "try:\n    asyncio.run(main())\nexcept Enough:\n    assert done == [b'first', b'last'], done\nelse:\n    raise AssertionError",
     );
     python(&["-c", &here(&program)]);
+}
+
+/// The example of its README with TLS, and a consumer beside the producer.
+#[test]
+fn it_speaks_tls() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| {
+        let path = directory.path().join(name);
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let made = process::run(["tls", "init", &path("")], &[]);
+    assert!(made.status.success(), "{made:?}");
+    let broker = Broker::start(&[
+        ("DELIVERY_MODE", "queue"),
+        ("TLS_PORT", "0"),
+        ("TLS_CERT_FILE", &path("server.pem")),
+        ("TLS_KEY_FILE", &path("server.key")),
+        ("TLS_CLIENT_AUTH", "required"),
+        ("TLS_CLIENT_CA_FILE", &path("ca.pem")),
+    ]);
+    let listening = broker.wait_for_log(|line| line["message"] == "listening");
+    let address = listening["tls_address"].as_str().expect("an address");
+    let (_, port) = address.rsplit_once(':').expect("a port");
+    let readme = std::fs::read_to_string(format!("{DIRECTORY}/README.md")).expect("there");
+    let (_, example) = readme
+        .split_once("```python\nimport asyncio, ssl\n")
+        .expect("TLS");
+    let (send, _) = example.split_once("```").expect("an end");
+    let send = format!("import asyncio, ssl\n{send}");
+    let here = |program: &str| {
+        program
+            .replace("certificates/", &path(""))
+            .replace("9443", port)
+    };
+    python(&["-c", &here(&send)]);
+    let take = send
+        .replace("import Producer", "import Consumer")
+        .replace("Producer(", "Consumer(")
+        .replace("as producer", "as consumer")
+        .replace(
+            "await producer.send(b\"hello\")",
+            "message = await consumer.__aiter__().__anext__()
+        assert message.body == b'hello', message
+        assert consumer.settle(message)",
+        );
+    python(&["-c", &here(&take)]);
 }
 
 /// An example that stands inside of an `async def`, as a program.
