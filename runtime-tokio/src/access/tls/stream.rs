@@ -15,7 +15,7 @@
 //! stream, which then comes without the mark of an orderly end.
 
 use super::explain;
-use rustls::{Connection, SupportedCipherSuite};
+use rustls::{CipherSuite, Connection, SupportedCipherSuite};
 use std::future::poll_fn;
 use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::pin::Pin;
@@ -29,8 +29,8 @@ pub(super) const FILL: usize = 64 << 10;
 /// The plaintext of a full record (RFC 8446, section 5.1).
 const RECORD: usize = 16 << 10;
 
-/// The least that encryption adds to a record, over all versions and ciphers: a header of 5 bytes and a tag of 16.
-const LEAST_OVERHEAD: usize = 21;
+/// What encryption adds to a record in any case: a header of 5 bytes and a tag of 16.
+const OVERHEAD: usize = 21;
 
 /// The keys of TLS 1.2 are used up after so many records (with AES-GCM 2^24: RFC 8446, section 5.5), and it
 /// cannot take new ones: rustls would end the stream there, and drop what is written after. So a connection fails
@@ -52,6 +52,8 @@ pub struct TlsStream<S> {
     sent: usize,
     /// What of that the writes have been told, in plaintext.
     told: usize,
+    /// What encryption adds to a record.
+    overhead: usize,
     /// Records with plaintext that were sent, and the most that may be.
     records: u64,
     most_records: u64,
@@ -70,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             untold: 0,
             sent: 0,
             told: 0,
+            overhead: OVERHEAD,
             records: 0,
             most_records: u64::MAX,
             failed: None,
@@ -93,9 +96,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             }
         }
         poll_fn(|cx| self.poll_handshake(cx)).await?;
-        if let Some(SupportedCipherSuite::Tls12(suite)) = self.session.negotiated_cipher_suite() {
-            let most = suite.common.confidentiality_limit;
-            self.most_records = most.saturating_sub(SPARED_RECORDS);
+        match self.session.negotiated_cipher_suite() {
+            Some(SupportedCipherSuite::Tls12(suite)) => {
+                let most = suite.common.confidentiality_limit;
+                self.most_records = most.saturating_sub(SPARED_RECORDS);
+                // AES-GCM says a part of its nonce in each record (RFC 5288, section 3), ChaCha20 does not.
+                if !is_chacha20(suite.common.suite) {
+                    self.overhead += 8;
+                }
+            }
+            // The true type of what is in the record (RFC 8446, section 5.2).
+            Some(SupportedCipherSuite::Tls13(_)) | None => self.overhead += 1,
         }
         Ok(())
     }
@@ -216,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     fn tell(&mut self) -> usize {
         let all = self.told + self.untold;
         let taken = if self.session.wants_write() {
-            let whole = self.sent / (RECORD + LEAST_OVERHEAD) * RECORD;
+            let whole = self.sent / (RECORD + self.overhead) * RECORD;
             // The last byte is told when nothing is left.
             whole.min(all.saturating_sub(1))
         } else {
@@ -283,6 +294,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+const fn is_chacha20(suite: CipherSuite) -> bool {
+    use CipherSuite as It;
+    matches!(
+        suite,
+        It::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+            | It::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+    )
 }
 
 /// Why no hands were shaken.

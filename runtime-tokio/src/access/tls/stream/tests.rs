@@ -2,8 +2,12 @@
 
 use super::super::testing::Certificates;
 use super::*;
-use rustls::ServerConnection;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
 use std::pin::pin;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 type Stream = TlsStream<DuplexStream>;
@@ -18,6 +22,33 @@ async fn connected(room: usize) -> (Stream, Stream) {
     let (shaken, client) = tokio::join!(server.handshake(&[]), tls.connect("localhost:1", client));
     shaken.unwrap();
     (server, client.unwrap())
+}
+
+/// The same, where the client speaks by one suite only.
+async fn connected_by(room: usize, suite: SupportedCipherSuite) -> (Stream, Stream) {
+    let certificates = Certificates::new();
+    let (server, client) = duplex(room);
+    let session = ServerConnection::new(certificates.server().config()).unwrap();
+    let mut server = TlsStream::new(server, Connection::from(session));
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(certificates.path("ca.pem")).unwrap();
+    roots.add(ca).unwrap();
+    let provider = CryptoProvider {
+        cipher_suites: vec![suite],
+        ..ring::default_provider()
+    };
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[suite.version()])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let session = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut client = TlsStream::new(client, Connection::from(session));
+    let (server_has, client_has) = tokio::join!(server.handshake(&[]), client.handshake(&[]));
+    server_has.unwrap();
+    client_has.unwrap();
+    (server, client)
 }
 
 /// Polls a write of `bytes` once.
@@ -79,6 +110,36 @@ async fn a_write_is_told_what_its_peer_can_read_and_no_more() {
         assert_eq!(received.len(), written, "room for {room}");
         assert!(received == sent[..written]);
     }
+}
+
+#[tokio::test]
+async fn whatever_the_version_and_the_cipher_a_write_is_told_whole_records_and_no_more() {
+    let suites = ring::default_provider().cipher_suites.into_iter();
+    let suites = suites.filter(|it| {
+        // The certificate is of an elliptic curve.
+        let name = format!("{:?}", it.suite());
+        name.starts_with("TLS13") || name.contains("ECDSA")
+    });
+    let mut tried = 0;
+    for suite in suites {
+        for records in [1, 4] {
+            // Around the end of a record, whatever is added to it.
+            for spare in (0..=40).step_by(4).chain([21, 22, 29]) {
+                let room = records * RECORD + spare;
+                let (mut server, mut client) = connected_by(room, suite).await;
+                let sent = pattern(100_000);
+                let mut written = 0;
+                while let Some(bytes) = try_write(&mut server, &sent[written..]).await {
+                    written += bytes;
+                }
+                let mut received = Vec::new();
+                read_what_is_there(&mut client, &mut received).await;
+                assert_eq!(received.len(), written, "{suite:?}, room for {room}");
+                tried += 1;
+            }
+        }
+    }
+    assert_eq!(tried, 6 * 2 * 14);
 }
 
 #[tokio::test]
