@@ -149,9 +149,13 @@ fn principal(who: u8, now: Now) -> Principal {
         rights: Rights {
             produce: vec![pattern(who)],
             consume: vec![consume],
-            admin: (who % 5 == 0).then(|| pattern(who)).into_iter().collect(),
+            admin: who
+                .is_multiple_of(5)
+                .then(|| pattern(who))
+                .into_iter()
+                .collect(),
         },
-        expires: (who % 4 == 0).then_some(expires),
+        expires: who.is_multiple_of(4).then_some(expires),
     }
 }
 

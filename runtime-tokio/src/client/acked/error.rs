@@ -6,6 +6,7 @@ use message_queue_core::client::Ended;
 use message_queue_core::names::NameError;
 use message_queue_core::wire::MessageTooLarge;
 use message_queue_core::wire::control::Reason;
+use std::io;
 use std::sync::Arc;
 
 /// What was asked for is not allowed: the caller's fault.
@@ -40,13 +41,15 @@ pub enum Gone {
     Token(Arc<TokenError>),
     /// It ended before the broker had answered.
     #[error(
-        "the broker at {address} did not accept the connection: {ended}{}", hint(.ended)
+        "the broker at {address} did not accept the connection: {}", why(.ended, .cause.as_deref())
     )]
     Unanswered {
         /// Where the broker is.
         address: Arc<str>,
         /// How it ended.
         ended: Ended,
+        /// What the broker has said of that, in TLS: that it wants a certificate, for instance.
+        cause: Option<Arc<io::Error>>,
     },
     /// It ended.
     #[error("the connection to the broker at {address} is lost: {ended}")]
@@ -59,6 +62,14 @@ pub enum Gone {
     /// This side has closed it.
     #[error("this client is closed")]
     Closed,
+}
+
+/// How it ended, and what that may mean.
+fn why(ended: &Ended, cause: Option<&io::Error>) -> String {
+    match cause {
+        Some(cause) => cause.to_string(),
+        None => format!("{ended}{}", hint(ended)),
+    }
 }
 
 /// What else it may mean that a connection ends without an answer.

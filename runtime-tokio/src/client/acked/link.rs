@@ -23,9 +23,9 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::io::poll_read_buf;
 
 /// How many bytes wait to be written before no more are asked for.
@@ -325,6 +325,7 @@ impl<S: State> Link<S> {
         let mut stage = Stage::Open;
         let mut wait = Duration::ZERO;
         let mut answered = false;
+        let mut cause = None;
         let now = self.now();
         self.shared.lock().client().connected(now);
         let ended = loop {
@@ -357,6 +358,11 @@ impl<S: State> Link<S> {
             tokio::select! {
                 () = shared.work.notified() => {}
                 carried = poll_fn(|cx| poll_carry(cx, &mut read, &mut write, &mut out, &shared)) => {
+                    if let Err(error) = &carried
+                        && let Some(said) = last_word(&mut read, error).await
+                    {
+                        cause = Some(Arc::new(said));
+                    }
                     let now = self.now();
                     let mut state = shared.lock();
                     match carried {
@@ -379,7 +385,11 @@ impl<S: State> Link<S> {
         let gone = if answered {
             Gone::Lost { address, ended }
         } else {
-            Gone::Unanswered { address, ended }
+            Gone::Unanswered {
+                address,
+                ended,
+                cause,
+            }
         };
         (gone, wait)
     }
@@ -402,6 +412,16 @@ impl<S: State> Link<S> {
         let due = state.client().poll_timeout();
         (news, due.map(|due| self.started + due.since_start()))
     }
+}
+
+/// What the other side has said of why it broke off, if it has: TLS does, and a write may fail before that is read.
+async fn last_word(read: &mut (impl AsyncRead + Unpin), error: &io::Error) -> Option<io::Error> {
+    if error.kind() == io::ErrorKind::InvalidData {
+        return Some(io::Error::new(error.kind(), error.to_string()));
+    }
+    let read = timeout(GRACE, read.read_u8()).await;
+    let said = read.ok()?.err()?;
+    (said.kind() == io::ErrorKind::InvalidData).then_some(said)
 }
 
 /// How far this side's stream is.
