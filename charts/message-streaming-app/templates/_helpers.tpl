@@ -101,7 +101,7 @@ ipFamilies: {{ toJson . }}
 {{- .Values.producer.fileContent | default (.Files.Get "files/telemetry.csv") -}}
 {{- end -}}
 
-{{/* The broker's volumes, as JSON: one for the flight recorder where it is on, and the user's. */}}
+{{/* The broker's volumes, as JSON: one for the flight recorder where it is on, the user's, and those of Secrets. */}}
 {{- define "app.volumes" -}}
 {{- $volumes := .Values.extraVolumes -}}
 {{- if .Values.settings.RECORD_DIR -}}
@@ -111,6 +111,11 @@ ipFamilies: {{ toJson . }}
 {{- end -}}
 {{- $volumes = prepend $volumes (merge (dict "name" "recording") $source) -}}
 {{- end -}}
+{{- range $name, $secret := .Values.secrets -}}
+{{- if $secret -}}
+{{- $volumes = append $volumes (dict "name" $name "secret" (dict "secretName" $secret "defaultMode" 288)) -}}
+{{- end -}}
+{{- end -}}
 {{- toJson $volumes -}}
 {{- end -}}
 
@@ -119,7 +124,24 @@ ipFamilies: {{ toJson . }}
 {{- with .Values.settings.RECORD_DIR -}}
 {{- $mounts = prepend $mounts (dict "name" "recording" "mountPath" .) -}}
 {{- end -}}
+{{- range $name, $secret := .Values.secrets -}}
+{{- if $secret -}}
+{{- $mounts = append $mounts (dict "name" $name "mountPath" (printf "/etc/message-queue/%s" $name) "readOnly" true) -}}
+{{- end -}}
+{{- end -}}
 {{- toJson $mounts -}}
+{{- end -}}
+
+{{/* Whether the broker listens for TLS: then its port, otherwise nothing. */}}
+{{- define "app.tlsPort" -}}
+{{- if ne (toString .Values.settings.TLS_PORT) "off" -}}
+{{- int64 .Values.settings.TLS_PORT -}}
+{{- end -}}
+{{- end -}}
+
+{{/* By what probes and Prometheus ask. */}}
+{{- define "app.httpScheme" -}}
+{{- eq .Values.settings.HTTP_TLS "on" | ternary "https" "http" -}}
 {{- end -}}
 
 {{/* host:port at which clients inside the cluster reach the broker. */}}

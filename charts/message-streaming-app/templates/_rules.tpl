@@ -83,7 +83,7 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- end -}}
 {{- $volumes := list -}}
 {{- range .Values.extraVolumes -}}
-{{- if or (has .name $volumes) (eq .name "recording") -}}
+{{- if or (has .name $volumes) (eq .name "recording") (get $.Values.secrets .name) -}}
 {{- fail (printf "extraVolumes holds a second volume named %s: use another name" .name) -}}
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
@@ -94,6 +94,13 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- end -}}
 {{- if eq (trimSuffix "/" .mountPath) (default "/" $s.RECORD_DIR) -}}
 {{- fail (printf "extraVolumeMounts mounts %s at settings.RECORD_DIR, %s, where recordings are: use another path, or recording.existingClaim" .name $s.RECORD_DIR) -}}
+{{- end -}}
+{{- end -}}
+
+{{- range $setting, $secret := dict "TLS_CERT_FILE" "tls" "TLS_KEY_FILE" "tls" "TLS_CLIENT_CA_FILE" "tls" "AUTH_TOKENS_FILE" "auth" "AUTH_JWKS_FILE" "auth" -}}
+{{- $place := printf "/etc/message-queue/%s" $secret -}}
+{{- if and (hasPrefix (printf "%s/" $place) (get $s $setting)) (not (get $.Values.secrets $secret)) -}}
+{{- fail (printf "settings.%s is in %s, where secrets.%s would be, but that names no Secret" $setting $place $secret) -}}
 {{- end -}}
 {{- end -}}
 
