@@ -16,8 +16,8 @@ pub(super) fn broken(values: &Values) -> [Option<Broken>; 5] {
 }
 
 /// What is allowed but does nothing.
-pub(super) fn warnings(values: &Values) -> [Option<String>; 2] {
-    [unused(values), unasked(values)]
+pub(super) fn warnings(values: &Values) -> [Option<String>; 3] {
+    [unused(values), unasked(values), readable(values)]
 }
 
 fn speaks_tls(values: &Values) -> bool {
@@ -95,6 +95,16 @@ fn unasked(values: &Values) -> Option<String> {
     let asks = values.tls_client_auth != ClientAuth::Off;
     (values.tls_client_ca_file.is_some() && !asks).then(|| {
         "TLS_CLIENT_AUTH is off, so nobody is asked for a certificate of TLS_CLIENT_CA_FILE"
+            .to_owned()
+    })
+}
+
+/// A token that goes over a plain connection is no secret to those on its way.
+fn readable(values: &Values) -> Option<String> {
+    let has_tokens = values.auth_tokens_file.is_some() || values.auth_jwks_file.is_some();
+    let is_plain = values.tls_port.0.is_none() && !values.bind_address.is_loopback();
+    (has_tokens && is_plain).then(|| {
+        "TLS_PORT is off, so clients' tokens can be read by whoever is on the network between"
             .to_owned()
     })
 }
@@ -192,5 +202,23 @@ mod tests {
             unasked.warnings(),
             ["TLS_CLIENT_AUTH is off, so nobody is asked for a certificate of TLS_CLIENT_CA_FILE"]
         );
+    }
+
+    #[test]
+    fn tokens_that_can_be_read_on_their_way_are_warned_of() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/tokens.toml");
+        let warned = |bind| {
+            let both = [("AUTH_TOKENS_FILE", file), ("BIND_ADDRESS", bind)];
+            !settings(both).warnings().is_empty()
+        };
+        assert!(warned("::") && warned("192.0.2.1"));
+        assert!(!warned("127.0.0.1") && !warned("::1"));
+        let tls = [
+            ("AUTH_TOKENS_FILE", file),
+            ("TLS_PORT", "9443"),
+            ("TLS_CERT_FILE", "a"),
+            ("TLS_KEY_FILE", "b"),
+        ];
+        assert_eq!(settings(tls).warnings(), [""; 0]);
     }
 }
