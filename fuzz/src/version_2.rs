@@ -181,6 +181,8 @@ struct Connection {
     written: u64,
     /// When its peer's time is over.
     until: Option<Now>,
+    /// Whether it has taken up its role: only then can it be told to go.
+    is_registered: bool,
     /// What its peer reads, if it speaks version 2.
     reader: Option<FrameReader>,
     /// The position of the last message that the broker was given, and of the last that it has confirmed.
@@ -264,7 +266,11 @@ impl World {
         let Some(connection) = self.connections.get_mut(&conn) else {
             return;
         };
-        let over = connection.until.filter(|until| *until <= self.now);
+        // More time after it was told to go is for its next connection.
+        let may_be_told = connection.is_registered && connection.reader.is_some();
+        let over = connection
+            .until
+            .filter(|until| may_be_told && *until <= self.now);
         connection.until = over.or(principal.expires);
         self.input(conn, Input::Identified(principal));
     }
@@ -297,6 +303,7 @@ impl World {
             in_flight: Vec::new(),
             written: 0,
             until: None,
+            is_registered: false,
             reader: line.contains(' ').then(|| FrameReader::new(link, 1 << 16)),
             sent: 0,
             confirmed: 0,
@@ -468,7 +475,12 @@ impl World {
                     self.set_paused(conn, false);
                     resumed.push(conn);
                 }
-                Output::Farewell { .. } | Output::Registered { .. } | Output::Dropped { .. } => {}
+                Output::Registered { conn, .. } => {
+                    if let Some(connection) = self.connections.get_mut(&conn) {
+                        connection.is_registered = true;
+                    }
+                }
+                Output::Farewell { .. } | Output::Dropped { .. } => {}
             }
         }
         for conn in sealed {
