@@ -112,7 +112,7 @@ impl<L: Listener> TlsPort<L> {
         }
         let options = self.options.clone();
         let task = self.tasks.spawn(async move {
-            let shaking = shake(stream, addr, &options);
+            let shaking = shake::<L>(stream, addr, &options);
             match timeout(options.timeout, shaking).await {
                 Ok(Some(stream)) => {
                     options.handshakes.note_completed();
@@ -145,11 +145,11 @@ fn outcome<T>(ended: Result<Option<T>, JoinError>) -> Option<T> {
 }
 
 /// Shakes hands over a new connection.
-async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
+async fn shake<L: Listener>(
+    mut stream: L::Stream,
     addr: SocketAddr,
     options: &TlsOptions,
-) -> Option<TlsStream<S>> {
+) -> Option<TlsStream<L::Stream>> {
     let mut first = [0; FIRST_READ];
     let first = match stream.read(&mut first).await {
         Ok(bytes) => &first[..bytes],
@@ -163,7 +163,10 @@ async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
         options
             .handshakes
             .note_failed(Failure::NotTls, addr, &first);
-        tell_plain(stream, first).await;
+        if !tell_plain(&mut stream, first).await {
+            // Whoever is told nothing must not take the end for success.
+            L::reset(&stream);
+        }
         return None;
     }
     match shake_over(stream, first, options).await {
@@ -198,8 +201,9 @@ async fn shake_over<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Tells a client that does not speak TLS to do so, if there is a language that it understands.
-async fn tell_plain<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, first: FirstBytes) {
+/// Tells a client that does not speak TLS to do so, if there is a language that it understands. Returns whether it was
+/// told.
+async fn tell_plain<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, first: FirstBytes) -> bool {
     let text: &[u8] = match first.signature() {
         Some(Signature::Options) => b"ERROR tls_required this port speaks TLS only\n",
         Some(Signature::Http) => {
@@ -209,11 +213,13 @@ async fn tell_plain<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, first: Fir
         Some(
             Signature::Proxy | Signature::Tls | Signature::Ssh | Signature::Amqp | Signature::Mqtt,
         )
-        | None => return,
+        | None => return false,
     };
-    if stream.write_all(text).await.is_ok() {
-        linger(&mut stream).await;
+    let is_told = stream.write_all(text).await.is_ok();
+    if is_told {
+        linger(stream).await;
     }
+    is_told
 }
 
 /// Ends a stream whose peer was told why. What is unread when a connection is closed would turn its end into a
