@@ -10,6 +10,7 @@ mod jwt;
 mod limits;
 mod policy;
 mod proxy;
+mod seldom;
 pub mod tls;
 
 pub use gate::{Gate, Unauthorized};

@@ -3,6 +3,7 @@
 //! Whoever says so must be trusted to: only connections that come from the load balancers begin with such a header, and
 //! they must.
 
+use super::seldom::Seldom;
 use super::tls::PeerCertificate;
 use crate::serve::net::{Listener, Unread};
 use ipnet::IpNet;
@@ -13,7 +14,7 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::warn;
 
 /// The most connections whose header is awaited. The kernel keeps further ones waiting.
@@ -34,9 +35,6 @@ const LONGEST_1: usize = 107;
 /// The longest header of version 2 that is read, in bytes. What it may hold beside addresses is not looked at.
 const LONGEST_2: usize = 4096;
 
-/// The log is told of bad headers this often at most.
-const LOG_EVERY: Duration = Duration::from_secs(1);
-
 /// Who may say whose connection it passes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyOptions {
@@ -53,9 +51,7 @@ pub struct Proxied<L: Listener> {
     /// None: no connection begins with a header.
     options: Option<ProxyOptions>,
     reading: JoinSet<Result<(L::Stream, SocketAddr), Bad>>,
-    /// Bad headers that are not in the log yet.
-    unlogged: u64,
-    logged: Option<Instant>,
+    lines: Seldom,
 }
 
 /// A connection from a load balancer that does not say whose it is.
@@ -72,19 +68,15 @@ impl<L: Listener> Proxied<L> {
             listener,
             options,
             reading: JoinSet::new(),
-            unlogged: 0,
-            logged: None,
+            lines: Seldom::default(),
         }
     }
 
     fn log(&mut self, bad: &Bad) {
-        self.unlogged += 1;
-        let now = Instant::now();
-        if self.logged.is_some_and(|logged| now < logged + LOG_EVERY) {
+        let Some(others) = self.lines.one_more() else {
             return;
-        }
-        self.logged = Some(now);
-        let connections = std::mem::take(&mut self.unlogged);
+        };
+        let connections = others + 1;
         warn!(
             peer = %bad.from, detail = bad.why, connections,
             "closed: a trusted proxy did not say whose connection it is (PROXY_PROTOCOL)"

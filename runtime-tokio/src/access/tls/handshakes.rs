@@ -2,17 +2,13 @@
 
 use super::explain;
 use super::stream::HandshakeError;
+use crate::access::seldom::Seldom;
 use rustls::{CertificateError, Error};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-use tokio::time::Instant;
 use tracing::{debug, warn};
-
-/// Failures have a line in the log this often at most.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a handshake has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,15 +90,7 @@ impl Failure {
 pub struct Handshakes {
     completed: AtomicU64,
     failed: [AtomicU64; Failure::ALL.len()],
-    untold: Mutex<Untold>,
-}
-
-#[derive(Debug, Default)]
-struct Untold {
-    /// When the log was last told of a failure.
-    told: Option<Instant>,
-    /// How many it was not told of since.
-    failures: u64,
+    lines: Mutex<Seldom>,
 }
 
 impl Handshakes {
@@ -132,15 +120,11 @@ impl Handshakes {
             debug!(%peer, cause = failure.as_str(), detail = %why, "TLS handshake failed");
             return;
         }
-        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if untold.told.is_some_and(|told| now < told + LOG_EVERY) {
-            untold.failures += 1;
+        let lines = self.lines.lock();
+        let others = lines.unwrap_or_else(PoisonError::into_inner).one_more();
+        let Some(others) = others else {
             return;
-        }
-        untold.told = Some(now);
-        let others = std::mem::take(&mut untold.failures);
-        drop(untold);
+        };
         warn!(%peer, cause = failure.as_str(), detail = %why, others, "TLS handshake failed");
     }
 }
