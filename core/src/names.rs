@@ -98,15 +98,17 @@ impl TopicName {
 
     /// Whether it is the name of a dead-letter topic: its last token is `dead`, and not its only one.
     pub fn is_dead_letter(&self) -> bool {
-        self.0
-            .rsplit_once('.')
-            .is_some_and(|(_, last)| last == DEAD)
+        self.source_name().is_some()
     }
 
     /// The topic whose dead letters it holds, if it is the name of a dead-letter topic.
     pub fn source(&self) -> Option<Self> {
+        self.source_name().map(|it| Self(it.into()))
+    }
+
+    fn source_name(&self) -> Option<&str> {
         let (source, last) = self.0.rsplit_once('.')?;
-        (last == DEAD).then(|| Self(source.into()))
+        (last == DEAD).then_some(source)
     }
 }
 

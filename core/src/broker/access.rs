@@ -58,13 +58,16 @@ impl Broker {
         topics: &TopicFilter,
         group: Option<&Name>,
     ) -> Result<(), CloseReason> {
-        // In a queue whoever names no group joins the shared one, which has a name.
-        let shared = match topics {
-            TopicFilter::Topic(topic) if self.is_queue(topic) => Name::new(SHARED_NAME).ok(),
-            TopicFilter::Topic(_) | TopicFilter::Pattern(_) => None,
-        };
-        let group = group.or(shared.as_ref());
-        self.check_right(conn, |it| it.rights.may_consume(topics, group))
+        self.check_right(conn, |it| {
+            // In a queue whoever names no group joins the shared one, which has a name.
+            let shared = match topics {
+                TopicFilter::Topic(topic) if group.is_none() && self.is_queue(topic) => {
+                    Name::new(SHARED_NAME).ok()
+                }
+                TopicFilter::Topic(_) | TopicFilter::Pattern(_) => None,
+            };
+            it.rights.may_consume(topics, group.or(shared.as_ref()))
+        })
     }
 
     /// Whether a connection may become a member of the default group of a topic, or of one that it names.

@@ -198,17 +198,16 @@ impl Broker {
         self.may_consume(conn, &filter, options.group.as_ref())
             .map_err(|reason| self.no_right(conn, reason, &filter))?;
         self.admit_consumer()?;
-        let (topics, pattern) = match &options.topic {
-            None => (Vec::from([self.default_topic]), None),
-            Some(TopicFilter::Topic(name)) => {
+        let (topics, pattern) = match filter {
+            TopicFilter::Topic(name) => {
                 let topic = self
-                    .topic_for(name)
-                    .map_err(|reason| no_topic(reason, name))?;
+                    .topic_for(&name)
+                    .map_err(|reason| no_topic(reason, &name))?;
                 (Vec::from([topic]), None)
             }
-            Some(TopicFilter::Pattern(pattern)) => {
+            TopicFilter::Pattern(pattern) => {
                 let matching = self.names.iter().filter(|(name, _)| pattern.matches(name));
-                (matching.map(|(_, id)| *id).collect(), Some(pattern.clone()))
+                (matching.map(|(_, id)| *id).collect(), Some(pattern))
             }
         };
         for topic in &topics {

@@ -100,8 +100,8 @@ enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     Health(health::HealthArgs),
     Bench(bench::BenchArgs),
-    Token(token::TokenArgs),
-    Tls(tls::TlsArgs),
+    Token(token::TokenCommand),
+    Tls(tls::TlsCommand),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     BenchRelay(bench::BenchRelayArgs),

@@ -43,7 +43,7 @@ const KEY_MODE: u32 = 0o600;
 
 /// Make certificates, to try TLS out
 #[derive(Debug, clap::Args)]
-pub struct TlsArgs {
+pub struct TlsCommand {
     #[command(subcommand)]
     command: Command,
 }
@@ -78,7 +78,7 @@ struct InitArgs {
 }
 
 /// Does what the command says. Exit codes: 0, or 1 where a file is there already or cannot be written.
-pub fn run(args: &TlsArgs) -> ExitCode {
+pub fn run(args: &TlsCommand) -> ExitCode {
     let Command::Init(args) = &args.command;
     match init(args) {
         Ok(()) => Exit::Done.into(),

@@ -1,6 +1,5 @@
 //! `message-queue token new`: a secret for a client, and what the broker is to know of it.
 
-use super::delivery_args;
 use super::exit::Exit;
 use super::{run, say};
 use crate::access::{ANONYMOUS, Digest};
@@ -29,7 +28,7 @@ const PREFIX: &str = "mq_";
 
 /// Make tokens, by which clients show who they are
 #[derive(Debug, clap::Args)]
-pub struct TokenArgs {
+pub struct TokenCommand {
     #[command(subcommand)]
     command: Command,
 }
@@ -68,7 +67,7 @@ struct NewArgs {
 }
 
 /// Does what the command says. Exit codes: 0, or 1 where there is no randomness or nowhere to print.
-pub fn run(args: &TokenArgs) -> ExitCode {
+pub fn run(args: &TokenCommand) -> ExitCode {
     let Command::New(args) = &args.command;
     match new(args) {
         Ok(()) => Exit::Done.into(),
@@ -128,7 +127,6 @@ fn principal_name(text: &str) -> Result<Name, String> {
     if text == ANONYMOUS {
         return Err("it is kept for clients that do not say who they are".to_owned());
     }
-    delivery_args::group_name(text)?;
     Name::new(text).map_err(|error| error.to_string())
 }
 

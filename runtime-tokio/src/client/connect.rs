@@ -37,6 +37,19 @@ pub(super) async fn connect(
     })
 }
 
+/// The same, and what `take_up` makes of the stream: a client in its role.
+pub(super) async fn connect_as<C>(
+    address: &str,
+    tls: Option<&ClientTls>,
+    take_up: impl AsyncFnOnce(Stream) -> io::Result<C>,
+) -> Result<C, ConnectError> {
+    let stream = connect(address, tls).await?;
+    take_up(stream).await.map_err(|source| ConnectError {
+        address: address.to_owned(),
+        source,
+    })
+}
+
 /// Speaks TLS over `stream` if it is told how, in the time that a connection may take to come about.
 pub(crate) async fn over(
     tls: Option<&ClientTls>,

@@ -1,6 +1,6 @@
 //! The reading client.
 
-use super::connect::{Stream, connect};
+use super::connect::{Stream, connect_as};
 use super::error::{ConnectError, ReceiveError};
 use crate::access::tls::ClientTls;
 use bytes::Bytes;
@@ -44,13 +44,10 @@ impl Consumer<Stream> {
         address: &str,
         tls: Option<&ClientTls>,
     ) -> Result<Self, ConnectError> {
-        let stream = connect(address, tls).await?;
-        Self::over(stream, address)
-            .await
-            .map_err(|source| ConnectError {
-                address: address.to_owned(),
-                source,
-            })
+        connect_as(address, tls, async |stream| {
+            Self::over(stream, address).await
+        })
+        .await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The writing client.
 
-use super::connect::{Stream, connect};
+use super::connect::{Stream, connect_as};
 use super::error::{ConnectError, SendError};
 use crate::access::tls::ClientTls;
 use message_queue_core::wire::{Encoder, FrameBatch, Role};
@@ -70,13 +70,10 @@ impl Producer<Stream> {
         address: &str,
         tls: Option<&ClientTls>,
     ) -> Result<Self, ConnectError> {
-        let stream = connect(address, tls).await?;
-        Self::over(stream, address)
-            .await
-            .map_err(|source| ConnectError {
-                address: address.to_owned(),
-                source,
-            })
+        connect_as(address, tls, async |stream| {
+            Self::over(stream, address).await
+        })
+        .await
     }
 }
 

@@ -125,7 +125,9 @@ impl Peer {
 
     /// Whom the core takes it for, where the broker asks.
     pub(crate) fn principal(&self) -> Option<Name> {
-        Some(self.identity()?.principal?.name)
+        let identity = self.identity.lock();
+        let identity = identity.unwrap_or_else(PoisonError::into_inner);
+        Some(identity.as_ref()?.principal.as_ref()?.name.clone())
     }
 
     /// Notes who it is.

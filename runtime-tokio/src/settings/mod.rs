@@ -70,7 +70,7 @@ pub struct Settings {
     values: Values,
     /// What `TOPICS_FILE` says.
     topics: topics::Rules,
-    /// What `AUTH_TOKENS_FILE` says.
+    /// What `AUTH_TOKENS_FILE` and `AUTH_JWKS_FILE` say.
     principals: principals::Principals,
     effective: Vec<Effective>,
     unknown: Unknown,
@@ -138,8 +138,10 @@ impl Settings {
         let file = values.auth_tokens_file.as_deref();
         let mut principals = read(file, principals::read, &mut files);
         let file = values.auth_jwks_file.as_deref();
-        let of_issuer = |path: &Path| values.issuer(path).map(Some);
-        principals.issuer = read(file, of_issuer, &mut files);
+        let issuer = read(file, |path| values.issuer(path).map(Some), &mut files);
+        if let Some(issuer) = issuer {
+            principals.policy = principals.policy.with_issuer(issuer);
+        }
         let config = values.broker_config(topics.rules.clone());
         // A rule says nothing of use about a default that stands in for a bad value.
         let sound = |name: &str| problems.iter().all(|problem| problem.name != name);
@@ -346,14 +348,9 @@ impl Settings {
 
     /// `AUTH_TOKENS_FILE`, `AUTH_JWKS_FILE` and `AUTH_ANONYMOUS`: who may do what; none: everybody may do everything.
     pub fn policy(&self) -> Option<Policy> {
-        let others_have_tokens =
-            self.values.auth_tokens_file.is_some() || self.values.auth_jwks_file.is_some();
+        let others_have_tokens = self.values.has_tokens();
         let anonymous = self.values.auth_anonymous.rights(others_have_tokens)?;
-        let policy = self.principals.policy.clone().with_anonymous(anonymous);
-        Some(match &self.principals.issuer {
-            Some(issuer) => policy.with_issuer(issuer.clone()),
-            None => policy,
-        })
+        Some(self.principals.policy.clone().with_anonymous(anonymous))
     }
 
     /// `HTTP_AUTH`: what is shown over HTTP to those who are no admins.

@@ -88,6 +88,11 @@ pub(super) struct Values {
 }
 
 impl Values {
+    /// Whether there are clients that show tokens.
+    pub(super) fn has_tokens(&self) -> bool {
+        self.auth_tokens_file.is_some() || self.auth_jwks_file.is_some()
+    }
+
     /// Who signs JSON Web Tokens, by the keys in a file.
     pub(super) fn issuer(&self, path: &Path) -> Result<JwtIssuer, FileError> {
         let issuer = self.auth_jwt_issuer.as_deref().unwrap_or_default();

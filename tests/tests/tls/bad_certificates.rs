@@ -24,16 +24,18 @@ fn not_yet_valid(params: CertificateParams) -> CertificateParams {
     with(params, |it| it.not_before = date_time_ymd(2200, 1, 1))
 }
 
+/// A broker with this certificate, and this authority for its clients.
+async fn with_pair(authority: Authority, pair: Pair) -> World {
+    let wanted = Wanted {
+        pair: Some(pair),
+        ..Wanted::default()
+    };
+    World::start_with(authority, wanted).await
+}
+
 /// What a client of this authority says of a broker with this certificate.
 async fn refusal(authority: Authority, pair: Pair) -> String {
-    let world = World::start_with(
-        authority,
-        Wanted {
-            pair: Some(pair),
-            ..Wanted::default()
-        },
-    )
-    .await;
+    let world = with_pair(authority, pair).await;
     let tls = world.client();
     let error = Producer::connect_with(&world.tls, Some(&tls)).await;
     let error = error.expect_err("it is no good").to_string();
@@ -95,14 +97,7 @@ async fn a_client_says_what_is_wrong_with_a_brokers_certificate() {
 async fn a_chain_leads_to_the_authority() {
     let authority = Authority::new();
     let pair = authority.issue_by_another(&authority::server());
-    let world = World::start_with(
-        authority,
-        Wanted {
-            pair: Some(pair),
-            ..Wanted::default()
-        },
-    )
-    .await;
+    let world = with_pair(authority, pair).await;
     let tls = world.client();
     let producer = Producer::connect_with(&world.tls, Some(&tls)).await;
     producer.unwrap().finish().await.unwrap();

@@ -97,16 +97,17 @@ impl Guard {
             let (scheme, token) = it.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        let credential = gate.credential(token, None);
-        match gate.principal(&credential) {
-            Ok((principal, _)) if token.is_some() => Ok(Caller::Known(Arc::new(principal.rights))),
-            Ok(_) | Err(_) => {
-                if let Some(operator) = operator {
-                    sleep(gate.note_failure(operator.0.ip()).min(LONGEST_WAIT)).await;
-                }
-                Err(Denied::UnknownToken)
-            }
+        let principal = token.and_then(|token| {
+            let credential = gate.credential(Some(token), None);
+            gate.principal(&credential).ok()
+        });
+        if let Some((principal, _)) = principal {
+            return Ok(Caller::Known(Arc::new(principal.rights)));
         }
+        if let Some(operator) = operator {
+            sleep(gate.note_failure(operator.0.ip()).min(LONGEST_WAIT)).await;
+        }
+        Err(Denied::UnknownToken)
     }
 
     /// Whether what stands at a path is shown to somebody.

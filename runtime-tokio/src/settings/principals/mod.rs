@@ -8,7 +8,7 @@ mod rights;
 mod tests;
 
 use super::file::{self, FileError, Problem};
-use crate::access::{CertificateName, Digest, JwtIssuer, Policy, PolicyError, SubjectPattern};
+use crate::access::{CertificateName, Digest, Policy, PolicyError, SubjectPattern};
 use message_queue_core::access::Rights;
 use message_queue_core::names::Name;
 use serde::Deserialize;
@@ -39,8 +39,6 @@ pub(super) struct Principals {
     pub(super) policy: Policy,
     /// Principals whose token stands in the file as it is.
     pub(super) plain: Vec<Name>,
-    /// What `AUTH_JWKS_FILE` says.
-    pub(super) issuer: Option<JwtIssuer>,
 }
 
 #[derive(Deserialize)]

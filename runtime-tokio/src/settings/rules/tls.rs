@@ -101,9 +101,8 @@ fn unasked(values: &Values) -> Option<String> {
 
 /// A token that goes over a plain connection is no secret to those on its way.
 fn readable(values: &Values) -> Option<String> {
-    let has_tokens = values.auth_tokens_file.is_some() || values.auth_jwks_file.is_some();
     let is_plain = values.tls_port.0.is_none() && !values.bind_address.is_loopback();
-    (has_tokens && is_plain).then(|| {
+    (values.has_tokens() && is_plain).then(|| {
         "TLS_PORT is off, so clients' tokens can be read by whoever is on the network between"
             .to_owned()
     })
