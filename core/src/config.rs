@@ -1,5 +1,6 @@
 //! What can be set, and what the bounds cost.
 
+use crate::store::{Storage, StoreSettings};
 use crate::topic_settings::{TopicRule, TopicsConfig};
 use crate::wire::MAX_FRAME;
 use alloc::string::String;
@@ -87,6 +88,10 @@ pub struct Config {
     pub write_bytes: usize,
     /// The topics.
     pub topics: TopicsConfig,
+    /// Where the messages of topics are kept. Default: in memory.
+    pub storage: Storage,
+    /// How stored topics are kept.
+    pub store: StoreSettings,
     /// What the broker says it is, in answers to role lines of version 2. Default: `message-queue` and the
     /// version of this crate.
     pub server: String,
@@ -111,6 +116,8 @@ impl Default for Config {
             min_consumer_rate: 1 << 10,
             write_bytes: 1 << 20,
             topics: TopicsConfig::default(),
+            storage: Storage::default(),
+            store: StoreSettings::default(),
             server: concat!("message-queue/", env!("CARGO_PKG_VERSION")).into(),
             started_ms: 0,
         }

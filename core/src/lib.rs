@@ -23,6 +23,7 @@
 //! | `budget.rs`, `ledger.rs` | the bytes of all topics; one place where a message is added to all its sums |
 //! | `unsettled/` | for version 2: what a consumer was sent and has not settled |
 //! | [`access`] | who may do what |
+//! | [`store`] | what the broker asks of whatever keeps its stored topics, and is answered |
 //! | [`log`] | the log of a stored topic, as a state machine of its own |
 //! | [`client`], [`names`] | for version 2: producers and consumers as state machines, and the names they give |
 //!
@@ -64,6 +65,7 @@ pub mod planted;
 mod session;
 mod shared;
 mod stats;
+pub mod store;
 mod time;
 mod timers;
 mod topic;
@@ -79,6 +81,7 @@ pub use config::{Config, ConfigError, DeliveryMode, Overflow};
 pub use error::{CloseReason, DropReason, ProtocolError};
 pub use id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
 pub use stats::{Count, Flow, Stats};
+pub use store::{Storage, StoreSettings, StoredTopic};
 pub use time::Now;
 pub use topic_settings::{NeedsRestart, TopicRule, TopicSettings, TopicsConfig};
 pub use wire::Write;

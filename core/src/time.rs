@@ -4,7 +4,8 @@ use core::fmt;
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-/// A moment, measured as the time since the broker started.
+/// A moment, measured as the time since an origin that the runtime chooses: when the broker started, say. With stored
+/// topics it is 1970, so that messages of earlier lives have a moment, too.
 ///
 /// The core has no clock. The runtime reads its own (real or simulated) and hands the reading to
 /// every call that needs one. It must never run backwards; that is checked.
@@ -13,7 +14,7 @@ use core::time::Duration;
 pub struct Now(Duration);
 
 impl Now {
-    /// The moment at which the broker started.
+    /// The origin.
     pub const START: Self = Self(Duration::ZERO);
 
     /// The moment `since_start` after the broker started.

@@ -1,7 +1,9 @@
 //! What can be set for topics: how many there may be, and how each of them works.
 
 use crate::config::{Config, ConfigError, DeliveryMode, Overflow};
+use crate::log::Fsync;
 use crate::names::{Name, Pattern, TopicName};
+use crate::store::{Storage, StoreSettings};
 use crate::wire::MAX_FRAME;
 use alloc::vec::Vec;
 use core::fmt;
@@ -64,6 +66,18 @@ pub struct TopicRule {
     pub dead_letter: Option<bool>,
     /// See [`TopicSettings::max_age`]; zero: never.
     pub max_age: Option<Duration>,
+    /// Where its messages are kept.
+    pub storage: Option<Storage>,
+    /// See [`StoreSettings::fsync`].
+    pub fsync: Option<Fsync>,
+    /// See [`StoreSettings::segment_bytes`].
+    pub segment_bytes: Option<u64>,
+    /// See [`StoreSettings::retention`]; zero: never.
+    pub retention: Option<Duration>,
+    /// See [`StoreSettings::retention_bytes`]; 0: no limit.
+    pub retention_bytes: Option<u64>,
+    /// See [`StoreSettings::retention_settled`].
+    pub retention_settled: Option<bool>,
 }
 
 /// How one topic works.
@@ -94,6 +108,10 @@ pub struct TopicSettings {
     /// A message that has waited in a group's backlog since it was published so long ago is lost and counted; none:
     /// never. Default: none. What is with a consumer, delayed or given up does not expire there.
     pub max_age: Option<Duration>,
+    /// Where its messages are kept. Default: in memory.
+    pub storage: Storage,
+    /// How, where they are stored.
+    pub store: StoreSettings,
 }
 
 /// Why new rules for topics are not for a broker that runs.
@@ -135,6 +153,24 @@ impl TopicSettings {
             ("backoff_max_ms", self.backoff_max != other.backoff_max),
             ("dead_letter", self.dead_letter != other.dead_letter),
             ("max_age_ms", self.max_age != other.max_age),
+            ("storage", self.storage != other.storage),
+            ("fsync", self.store.fsync != other.store.fsync),
+            (
+                "segment_bytes",
+                self.store.segment_bytes != other.store.segment_bytes,
+            ),
+            (
+                "retention_ms",
+                self.store.retention != other.store.retention,
+            ),
+            (
+                "retention_bytes",
+                self.store.retention_bytes != other.store.retention_bytes,
+            ),
+            (
+                "retention_settled",
+                self.store.retention_settled != other.store.retention_settled,
+            ),
         ];
         let differ = keys.into_iter().filter(|(_, differs)| *differs);
         differ.map(|(key, _)| key).collect()
@@ -190,6 +226,12 @@ impl TopicRule {
             backoff_max: None,
             dead_letter: None,
             max_age: None,
+            storage: None,
+            fsync: None,
+            segment_bytes: None,
+            retention: None,
+            retention_bytes: None,
+            retention_settled: None,
         }
     }
 
@@ -236,6 +278,42 @@ impl Config {
                 .unwrap_or(Duration::from_secs(1)),
             dead_letter: !dead && self.value(name, |rule| rule.dead_letter).unwrap_or(true),
             max_age: max_age.filter(|it| !it.is_zero()),
+            storage: self.storage_of(name),
+            store: self.store_settings(name),
+        }
+    }
+
+    /// Where the messages of a topic of this name are kept. A dead-letter topic is kept where its source is, unless a
+    /// rule says something else.
+    fn storage_of(&self, name: &TopicName) -> Storage {
+        let of = |name| self.value(name, |rule| rule.storage);
+        let source = name.source();
+        of(name)
+            .or_else(|| of(source.as_ref()?))
+            .unwrap_or(self.storage)
+    }
+
+    /// How a topic of this name is kept, if it is stored.
+    fn store_settings(&self, name: &TopicName) -> StoreSettings {
+        let default = &self.store;
+        let retention = self.value(name, |rule| rule.retention);
+        let retention_bytes = self.value(name, |rule| rule.retention_bytes);
+        StoreSettings {
+            fsync: self
+                .value(name, |rule| rule.fsync)
+                .unwrap_or(default.fsync),
+            segment_bytes: self
+                .value(name, |rule| rule.segment_bytes)
+                .unwrap_or(default.segment_bytes),
+            retention: retention
+                .or(default.retention)
+                .filter(|it| !it.is_zero()),
+            retention_bytes: retention_bytes
+                .or(default.retention_bytes)
+                .filter(|it| *it > 0),
+            retention_settled: self
+                .value(name, |rule| rule.retention_settled)
+                .unwrap_or(default.retention_settled),
         }
     }
 

@@ -35,12 +35,14 @@ use crate::id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
 use crate::names::{Name, TopicName};
 use crate::shared::Shared;
 use crate::stats::{Count, Stats};
+use crate::store::{Answer, Request, StoredTopic};
 use crate::time::Now;
 use crate::topic::Topic;
 use crate::wire::control::Control;
 use crate::wire::handshake::{BadOption, RoleOptions};
 use crate::wire::{Decoded, FrameBatch, Role, Write};
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// What happened on a connection. See [`Broker::handle_input`].
@@ -178,6 +180,13 @@ pub enum Output<W = Write> {
         /// How many.
         count: Count,
     },
+    /// A stored topic wants something of its store: see [`store`](crate::store).
+    Store {
+        /// The topic.
+        topic: TopicId,
+        /// What it wants.
+        request: Request,
+    },
 }
 
 impl<W> Output<W> {
@@ -206,6 +215,7 @@ impl<W> Output<W> {
                 reason,
                 count,
             },
+            Self::Store { topic, request } => Output::Store { topic, request },
         }
     }
 }
@@ -260,6 +270,14 @@ impl Broker {
     /// # Panics
     /// If the settings do not keep their bounds ([`Config::check`]).
     pub fn new(config: Config) -> Self {
+        Self::with_stored(config, Vec::new(), Now::START)
+    }
+
+    /// A broker without connections, with the topics that were found in its store.
+    ///
+    /// # Panics
+    /// If the settings do not keep their bounds ([`Config::check`]).
+    pub fn with_stored(config: Config, stored: Vec<StoredTopic>, now: Now) -> Self {
         if let Err(error) = config.check() {
             panic!("{error}");
         }
@@ -270,6 +288,8 @@ impl Broker {
             next_topic: DEFAULT_TOPIC.0,
             shared: Shared::new(config),
         };
+        broker.shared.now = now;
+        broker.restore(stored);
         let default = broker.shared.config.topics.default_topic.clone();
         broker.make_topic(default);
         // A rule that names one topic declares it: it is there from the start, with its groups.
@@ -326,6 +346,17 @@ impl Broker {
             Input::Partial { bytes } => self.hold_partial(conn, bytes),
             Input::FrameStalled => self.close(conn, CloseReason::FrameTimeout),
         }
+        self.proceed_with_drain();
+        self.tell();
+    }
+
+    /// Takes note of what a topic's store has done.
+    ///
+    /// # Panics
+    /// If time ran backwards, or the store answered what it was not asked.
+    pub fn handle_answer(&mut self, topic: TopicId, answer: Answer, now: Now) {
+        self.advance_to(now);
+        self.answered(topic, answer);
         self.proceed_with_drain();
         self.tell();
     }

@@ -6,6 +6,7 @@ use bytes::{BufMut, BytesMut};
 
 /// How far a group has got with a topic's messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Progress {
     /// It has no business any more with what is up to this sequence.
     pub settled_up_to: u64,
@@ -17,6 +18,7 @@ pub struct Progress {
 
 /// A message that has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Failed {
     /// Its sequence.
     pub sequence: u64,

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 /// When what was appended is made safe, and so when it is reported as appended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Fsync {
     /// Before it is reported. What is appended while a sync is in flight goes with the next one.
     #[default]
