@@ -299,15 +299,11 @@ impl Config {
         let retention = self.value(name, |rule| rule.retention);
         let retention_bytes = self.value(name, |rule| rule.retention_bytes);
         StoreSettings {
-            fsync: self
-                .value(name, |rule| rule.fsync)
-                .unwrap_or(default.fsync),
+            fsync: self.value(name, |rule| rule.fsync).unwrap_or(default.fsync),
             segment_bytes: self
                 .value(name, |rule| rule.segment_bytes)
                 .unwrap_or(default.segment_bytes),
-            retention: retention
-                .or(default.retention)
-                .filter(|it| !it.is_zero()),
+            retention: retention.or(default.retention).filter(|it| !it.is_zero()),
             retention_bytes: retention_bytes
                 .or(default.retention_bytes)
                 .filter(|it| *it > 0),

@@ -481,6 +481,7 @@ impl World {
                     }
                 }
                 Output::Farewell { .. } | Output::Dropped { .. } => {}
+                Output::Store { .. } => unreachable!("no topic is stored here"),
             }
         }
         for conn in sealed {

@@ -19,6 +19,7 @@ mod lifecycle;
 mod operate;
 mod rules;
 mod settle;
+mod stored;
 mod topics;
 #[cfg(test)]
 mod two_topics;
@@ -289,7 +290,7 @@ impl Broker {
             shared: Shared::new(config),
         };
         broker.shared.now = now;
-        broker.restore(stored);
+        broker.take_in_stored(stored);
         let default = broker.shared.config.topics.default_topic.clone();
         broker.make_topic(default);
         // A rule that names one topic declares it: it is there from the start, with its groups.

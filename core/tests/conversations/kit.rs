@@ -193,6 +193,7 @@ impl Kit {
                     self.decode(conn);
                 }
                 Output::Registered { .. } | Output::Dropped { .. } => {}
+                Output::Store { .. } => unreachable!("no topic is stored here"),
             }
         }
         self.broker.check_invariants();

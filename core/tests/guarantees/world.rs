@@ -649,6 +649,7 @@ impl World {
                     }
                 }
                 Output::Registered { .. } => {}
+                Output::Store { .. } => unreachable!("no topic is stored here"),
                 Output::Dropped {
                     reason: DropReason::Expired,
                     count,

@@ -329,6 +329,7 @@ impl Host {
                 reason,
                 count,
             }),
+            Output::Store { .. } => unreachable!("no topic is stored here"),
         }
     }
 

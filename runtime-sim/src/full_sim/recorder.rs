@@ -363,6 +363,7 @@ impl State {
                     count: *count,
                 });
             }
+            Output::Store { .. } => unreachable!("no topic is stored here"),
         }
     }
 }

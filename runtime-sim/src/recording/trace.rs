@@ -109,7 +109,8 @@ impl<'a> Trace<'a> {
             | Output::Farewell { .. }
             | Output::Close { .. }
             | Output::Resume { .. }
-            | Output::Registered { .. } => {}
+            | Output::Registered { .. }
+            | Output::Store { .. } => {}
         }
         writeln!(self.out)
     }
@@ -164,6 +165,7 @@ pub(super) fn told(output: &Output<Digest>) -> String {
                 (None, _) => format!("drop {amount}{topic}: {reason}"),
             }
         }
+        Output::Store { topic, request } => format!("store of {topic}: {request:?}"),
     }
 }
 

@@ -155,7 +155,8 @@ fn batches(step: &Step<Write>) -> impl Iterator<Item = &FrameBatch> {
         | Output::Pause { .. }
         | Output::Resume { .. }
         | Output::Registered { .. }
-        | Output::Dropped { .. } => None,
+        | Output::Dropped { .. }
+        | Output::Store { .. } => None,
     });
     let written = written.flatten();
     read.chain(written)

@@ -96,7 +96,8 @@ pub(super) fn of_step(step: &Step<Write>, payloads: Payloads) -> u64 {
         | Output::Pause { .. }
         | Output::Resume { .. }
         | Output::Registered { .. }
-        | Output::Dropped { .. } => 0,
+        | Output::Dropped { .. }
+        | Output::Store { .. } => 0,
     });
     items as u64 * ITEM + calls.sum::<u64>() + outputs.sum::<u64>()
 }

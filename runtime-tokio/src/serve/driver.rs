@@ -519,6 +519,7 @@ impl Core {
                     let loser = Loser { topic, group, name };
                     actions.dropped.push((loser, reason, count));
                 }
+                Output::Store { .. } => unreachable!("no topic is stored yet"),
             }
         }
         if let Some(observer) = &mut self.observer {

@@ -172,6 +172,7 @@ impl BrokerTask {
                 Output::Pause { conn } => self.set_paused(conn, true),
                 Output::Resume { conn } => self.set_paused(conn, false),
                 Output::Registered { .. } | Output::Dropped { .. } => {}
+                Output::Store { .. } => unreachable!("no topic is stored here"),
             }
         }
     }

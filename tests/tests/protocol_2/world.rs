@@ -256,6 +256,7 @@ impl World {
                     self.decode(conn);
                 }
                 Output::Registered { .. } | Output::Dropped { .. } => {}
+                Output::Store { .. } => unreachable!("no topic is stored here"),
             }
         }
     }

@@ -121,6 +121,7 @@ impl World<'_> {
                     reason,
                     messages: count.messages,
                 }),
+                Output::Store { .. } => unreachable!("no topic is stored here"),
             }
         }
         self.end_step();
