@@ -49,9 +49,12 @@ impl Broker {
             if let Some(confirms) = session.producer().and_then(|it| it.confirms) {
                 let parked = parked.contains_key(conn);
                 assert!(confirms.safe <= confirms.received, "{conn}");
+                let line = &session.producer().expect("it confirms").line;
+                line.check();
+                let is_stored = line.storing() > 0;
                 let all_safe = confirms.safe == confirms.received;
                 assert!(
-                    all_safe || parked || session.is_closing(),
+                    all_safe || parked || session.is_closing() || is_stored,
                     "{conn} is not confirmed"
                 );
             }
