@@ -481,12 +481,15 @@ impl Shared {
         let Some(confirms) = producer.confirms.as_mut() else {
             return;
         };
-        confirms.safe += producer.line.pass(messages);
+        let counts = producer.line.pass(messages);
+        confirms.safe += counts;
         if unrouted {
             confirms.unrouted += messages;
         }
         let confirmed = (confirms.safe, confirms.unrouted);
-        if let Some(version2) = self.signal(conn) {
+        if counts > 0
+            && let Some(version2) = self.signal(conn)
+        {
             version2.signals.confirmed = Some(confirmed);
         }
     }
@@ -534,7 +537,7 @@ impl Shared {
         let mut confirmed = None;
         if let Some(confirms) = producer.confirms.as_mut() {
             confirms.safe += counts;
-            confirmed = Some((confirms.safe, confirms.unrouted));
+            confirmed = (counts > 0).then_some((confirms.safe, confirms.unrouted));
         }
         let flushed = producer.flushed();
         let has_stored_all = producer.line.storing() == 0;

@@ -72,7 +72,9 @@ impl Broker {
         self.shared.stats.refused += count;
         if let Some(version2) = self.shared.signal(conn) {
             version2.signals.refuse(range, reason.into());
-            version2.signals.confirmed = Some(confirmed);
+            if counts > 0 {
+                version2.signals.confirmed = Some(confirmed);
+            }
             if version2.signals.refused.len() >= MAX_REFUSALS {
                 self.shared.hold_back(conn);
             }

@@ -168,8 +168,9 @@ impl Broker {
         };
         let finished = match &mut drain.phase {
             DrainPhase::Receiving => {
-                for topic in self.topics.values_mut() {
-                    topic.close_windows(&mut self.shared);
+                let topics: Vec<TopicId> = self.topics.keys().copied().collect();
+                for topic in topics {
+                    self.with_topic(topic, Topic::close_windows);
                 }
                 let Some(drain) = &mut self.shared.drain else {
                     return;

@@ -376,7 +376,8 @@ impl Group {
     /// Messages that a member held are given up, and wait for room in the dead-letter topic.
     pub(crate) fn give_up(&mut self, waiting: Waiting, reason: String, shared: &mut Shared) {
         self.release(Count::of(&waiting.batch), shared);
-        self.note_failed(&waiting, Failure::GIVEN_UP, shared);
+        let failure = Failure::given_up(waiting.mark.failures);
+        self.note_failed(&waiting, failure, shared);
         self.retry.give_up(waiting, reason);
     }
 

@@ -5,9 +5,6 @@ use crate::wire::control::Range;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-/// What [`Failure::count`] is of a message that is given up and waits for its dead-letter topic.
-const GIVEN_UP: u32 = u32::MAX;
-
 /// Which messages a group has no business with any more, and which have failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -20,25 +17,31 @@ pub(crate) struct Settled {
     failed: BTreeMap<u64, Failure>,
 }
 
+/// The end of time.
+const NEVER: u64 = u64::MAX;
+
 /// How a message has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Failure {
     /// How often.
     pub(crate) count: u32,
-    /// Before this it is not to be handed out, in milliseconds since 1970.
+    /// Before this it is not to be handed out, in milliseconds since 1970; [`NEVER`] if it is given up, and waits for its
+    /// dead-letter topic.
     pub(crate) not_before_ms: u64,
 }
 
 impl Failure {
-    /// Of a message that is given up.
-    pub(crate) const GIVEN_UP: Self = Self {
-        count: GIVEN_UP,
-        not_before_ms: 0,
-    };
+    /// Of a message that is given up, and has failed so often.
+    pub(crate) const fn given_up(count: u32) -> Self {
+        Self {
+            count,
+            not_before_ms: NEVER,
+        }
+    }
 
     pub(crate) const fn is_given_up(self) -> bool {
-        self.count == GIVEN_UP
+        self.not_before_ms == NEVER
     }
 }
 

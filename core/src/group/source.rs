@@ -362,13 +362,12 @@ impl Group {
         self.move_place(mark.sequence + count.messages);
         books.shared.budget.take(count.bytes as usize);
         self.post(Entry::Offered(count), books);
+        (mark.failures, mark.attempts) = (failure.count, failure.count);
         let batch = batch.compact();
+        let waiting = Waiting { batch, mark };
         if failure.is_given_up() {
-            let waiting = Waiting { batch, mark };
             return self.retry.give_up(waiting, "given_up".into());
         }
-        (mark.failures, mark.attempts) = (failure.count, failure.count);
-        let waiting = Waiting { batch, mark };
         let due = books.shared.moment(failure.not_before_ms);
         if due > books.shared.now {
             self.retry.delay(waiting, due);
@@ -490,6 +489,10 @@ impl Group {
             && let Some(range) = Range::new(first, first + messages - 1)
         {
             settled.add(range);
+            if let Place::At(place) = &mut source.place {
+                // A window that is closed begins where the next life of the broker will.
+                *place = settled.next().max(*place);
+            }
             source.is_dirty = true;
             shared.dirty.push((self.topic, self.id));
         }
