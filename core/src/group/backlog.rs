@@ -343,6 +343,11 @@ impl Backlog {
         (!dropped.is_zero()).then_some((dropped, reason))
     }
 
+    /// The sequence of the first message that was never handed out.
+    pub(crate) fn first_fresh(&self) -> Option<u64> {
+        self.fresh.front().map(|it| it.mark.sequence)
+    }
+
     /// The bytes of the last batch that was never handed out.
     pub(crate) fn newest_bytes(&self) -> usize {
         self.fresh.back().map_or(0, |it| it.batch.byte_len())

@@ -87,6 +87,14 @@ impl Settled {
         self.up_to + 1
     }
 
+    /// The sequence after the last message of which something is known.
+    pub(crate) fn end(&self) -> u64 {
+        let settled = self.above.values().next_back();
+        let failed = self.failed.keys().next_back();
+        let last = settled.into_iter().chain(failed).max();
+        last.map_or(self.up_to, |it| *it) + 1
+    }
+
     /// Settles a range.
     pub(crate) fn add(&mut self, range: Range) {
         let (mut from, mut to) = (range.from.max(self.up_to + 1), range.to);

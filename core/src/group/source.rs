@@ -27,6 +27,8 @@ pub(crate) struct Source {
     place: Place,
     /// The last message of the topic that was appended.
     appended: u64,
+    /// All before this sequence was handed out once, and is so again when it is fetched once more.
+    handed_out: u64,
     /// How far the group has got; none for a group of one's own, of which nothing is saved.
     settled: Option<Settled>,
     /// What it is doing about what it has not had.
@@ -80,6 +82,7 @@ impl Source {
         Self {
             place,
             appended,
+            handed_out: 0,
             settled: id.is_lasting().then(|| Settled::up_to(begins)),
             fetch: Fetch::None,
             saving: None,
@@ -93,6 +96,7 @@ impl Source {
         Self {
             place: Place::At(settled.next()),
             appended,
+            handed_out: settled.end(),
             settled: Some(settled),
             fetch: Fetch::None,
             saving: None,
@@ -332,7 +336,13 @@ impl Group {
             if part.0 == 0 {
                 return false;
             }
+            let handed_out = self.source().map_or(0, |it| it.handed_out);
+            let part = match usize::try_from(handed_out.saturating_sub(next)) {
+                Ok(again) if again > 0 => batch.prefix(again.min(part.0), part.1),
+                Ok(_) | Err(_) => part,
+            };
             let mark = Mark {
+                attempts: u32::from(next < handed_out),
                 origin: origin.clone(),
                 ..Mark::new(next, books.shared.moment(published))
             };
@@ -362,7 +372,7 @@ impl Group {
         self.move_place(mark.sequence + count.messages);
         books.shared.budget.take(count.bytes as usize);
         self.post(Entry::Offered(count), books);
-        (mark.failures, mark.attempts) = (failure.count, failure.count);
+        (mark.failures, mark.attempts) = (failure.count, failure.count.max(1));
         let batch = batch.compact();
         let waiting = Waiting { batch, mark };
         if failure.is_given_up() {
@@ -453,6 +463,8 @@ impl Group {
         };
         let next = settled.next();
         if let Place::At(place) = &mut source.place {
+            let fresh = self.backlog.first_fresh().unwrap_or(*place);
+            source.handed_out = source.handed_out.max(fresh);
             *place = next.min(*place);
         }
         if source.fetch == Fetch::Asked {

@@ -114,6 +114,11 @@ impl Model {
         })
     }
 
+    /// What is safe and kept, in order.
+    pub fn safe(&self) -> impl Iterator<Item = &Run> {
+        self.safe.iter().map(|(run, _)| run)
+    }
+
     /// Appends the first `pieces` of what is to be, which are then safe. None if there is nothing.
     pub fn append(&mut self, pieces: usize) -> Option<Answer> {
         let pieces = pieces.min(self.appends.len());

@@ -285,7 +285,7 @@ fn confirms_of_several_topics_come_in_order() {
     kit.store_all("one");
     assert_eq!(
         told(&mut kit, producer),
-        ["CONFIRMED 4, 0 unrouted", "FLUSHED 3"]
+        ["CONFIRMED 4, 1 unrouted", "FLUSHED 3"]
     );
 }
 
