@@ -174,8 +174,8 @@ impl Ledger {
         new
     }
 
-    /// The broker begins anew, with this.
-    pub(crate) fn power_cut(&mut self, found: &[StoredTopic]) {
+    /// The broker begins anew, with this. These dead letters are safe.
+    pub(crate) fn power_cut(&mut self, found: &[StoredTopic], dead: &BTreeSet<(GroupKey, u64)>) {
         let topics = found.iter().map(|it| (it.name.as_str(), it));
         let topics: BTreeMap<&str, &StoredTopic> = topics.collect();
         for (topic, sequence) in self.sequences.keys() {
@@ -196,7 +196,9 @@ impl Ledger {
             };
             for (sequence, state) in group.iter_mut() {
                 if is_settled(*sequence) {
-                    let was_settled = !matches!(state, State::Waiting | State::Held(..));
+                    let is_dead = dead.contains(&(key.clone(), *sequence));
+                    let is_with_nobody = !matches!(state, State::Waiting | State::Held(..));
+                    let was_settled = is_dead || is_with_nobody;
                     assert!(
                         was_settled,
                         "{key:?} {sequence}: {state:?} counts as settled"

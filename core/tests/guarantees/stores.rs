@@ -126,7 +126,10 @@ impl World {
             .iter_mut()
             .map(|it| it.crash(self.rng.below(3), self.rng.below(3)))
             .collect();
-        self.ledger.power_cut(&found);
+        let dead = stores.iter().flat_map(Model::safe);
+        let dead = dead.filter_map(|run| run.origin.as_ref());
+        let dead = dead.map(|it| ((it.topic.clone(), it.group.clone()), it.sequence));
+        self.ledger.power_cut(&found, &dead.collect());
         let config = self.broker.config().clone();
         self.broker = Broker::with_stored(config, found, self.now);
         for store in stores {

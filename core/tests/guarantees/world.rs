@@ -239,6 +239,13 @@ impl World {
         for _ in 0..self.shape.steps {
             self.step();
         }
+        // What was ended before everything goes well is nobody's fault.
+        for at in 0..self.peers.len() {
+            let link = self.peers[at].link.as_ref();
+            if link.is_some_and(|link| link.closed.is_some()) {
+                self.forget_link(at);
+            }
+        }
         self.is_over = true;
         self.finish();
         let stats = self.broker.stats();
