@@ -74,28 +74,27 @@ impl Broker {
 
     /// A topic's store has done something.
     pub(super) fn answered(&mut self, id: TopicId, answer: Answer) {
-        let consequences = match answer {
+        let mut consequences = Vec::new();
+        match answer {
             Answer::Appended { up_to } => {
-                self.with_topic(id, |topic, shared| topic.appended(up_to, shared))
+                consequences = self.with_topic(id, |topic, shared| topic.appended(up_to, shared));
             }
             Answer::Fetched { group, runs, next } => {
                 self.shared.asking -= 1;
                 self.shared.budget.answer();
-                let (consequences, has_given_up) =
+                let has_given_up =
                     self.with_topic(id, |topic, shared| topic.fetched(group, runs, next, shared));
                 if has_given_up {
                     self.bury(id, group);
                 }
-                consequences
             }
             Answer::GroupSaved { up_to } => {
-                self.with_topic(id, |topic, shared| topic.group_saved(up_to, shared))
+                self.with_topic(id, |topic, shared| topic.group_saved(up_to, shared));
             }
             Answer::Trimmed { first } => {
                 self.with_topic(id, |topic, _| topic.trimmed(first));
-                return;
             }
-        };
+        }
         for consequence in consequences {
             match consequence {
                 Consequence::Reached(reached) => {

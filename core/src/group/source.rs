@@ -47,7 +47,7 @@ pub(crate) struct Source {
 pub(crate) enum Place {
     /// At this sequence.
     At(u64),
-    /// The store has to say which sequence that is. Nothing is confirmed in the topic until it has.
+    /// The store has to say which sequence that is. Nothing is appended to the topic until it has.
     Sought(FetchFrom),
 }
 

@@ -31,15 +31,13 @@ pub(crate) struct Stored {
     count: Count,
     /// The sequence of the first message kept.
     first: u64,
-    /// The last message that was appended, and counts as that.
+    /// The last message that was appended.
     appended: u64,
-    /// The last that the store has reported. More than counts while a group that is new is not saved: what it is to
-    /// have is not confirmed before it is sure to get it.
-    reported: u64,
     /// How many changes of groups the store was asked to save, and how many it has saved.
     changes: u64,
     saved: u64,
-    /// The last change that makes a group.
+    /// The last change that makes a group. Nothing is appended before it is saved: what a group is to have is stored
+    /// only when the group is sure to be found again.
     made: u64,
     /// How many new groups have yet to be told where they begin.
     unplaced: usize,
@@ -110,7 +108,6 @@ impl Stored {
             count: Count::ZERO,
             first,
             appended: next - 1,
-            reported: next - 1,
             changes: 0,
             saved: 0,
             made: 0,
@@ -137,7 +134,7 @@ impl Stored {
 
     /// How many bytes more may wait to be appended.
     fn room(&self, bytes: usize) -> usize {
-        if self.appending.len() >= MAX_APPENDING {
+        if self.appending.len() >= MAX_APPENDING || !self.groups_are_safe() {
             return 0;
         }
         bytes.saturating_sub(self.count.bytes as usize)
@@ -167,10 +164,7 @@ impl Stored {
             count += Count::of(&it.batch);
         }
         assert_eq!((self.count, next), (count, sequence));
-        assert!(self.appended <= self.reported && self.reported < next);
         assert!(self.made <= self.changes && self.saved <= self.changes);
-        let waits = self.reported > self.appended;
-        assert!(!waits || !self.groups_are_safe(), "what is safe waits");
     }
 }
 
@@ -221,6 +215,7 @@ impl Topic {
     ) -> Published {
         // Of who has a name it is remembered how far it has got, and not what of that was refused.
         let is_refused = confirms
+            && self.stored().is_some_and(Stored::groups_are_safe)
             && self.settings.overflow == Overflow::Reject
             && !shared.has_producer_name(conn);
         if is_refused {
@@ -294,29 +289,19 @@ impl Topic {
         }
     }
 
-    /// The store has appended all up to this sequence.
+    /// The store has appended all up to this sequence: its producers are told, and it is offered.
     ///
     /// # Panics
     /// If it was not asked to.
     pub(crate) fn appended(&mut self, up_to: u64, shared: &mut Shared) -> Vec<Consequence> {
-        let next = self.next_sequence;
-        let stored = self.stored.as_mut().expect("the topic is stored");
-        assert!(up_to < next, "more was appended than was to be");
-        stored.reported = stored.reported.max(up_to);
-        self.offer_appended(shared)
-    }
-
-    /// What was appended counts, if all groups are sure to be found again: its producers are told, and it is offered.
-    fn offer_appended(&mut self, shared: &mut Shared) -> Vec<Consequence> {
+        assert!(
+            up_to < self.next_sequence,
+            "more was appended than was to be"
+        );
         let mut consequences = Vec::new();
         loop {
             let stored = self.stored.as_mut().expect("the topic is stored");
-            if !stored.groups_are_safe() {
-                return consequences;
-            }
-            let reported = stored.reported;
-            let is_there =
-                |it: &mut Appending| it.first + it.batch.messages() as u64 - 1 <= reported;
+            let is_there = |it: &mut Appending| it.first + it.batch.messages() as u64 - 1 <= up_to;
             let Some(appended) = stored.appending.pop_front_if(is_there) else {
                 return consequences;
             };
@@ -359,17 +344,17 @@ impl Topic {
         self.groups.get_mut(&id)?.ask(write_bytes)
     }
 
-    /// What a group has asked for has come. Returns what follows, and whether the group has given up some of it in
-    /// another life of the broker.
+    /// What a group has asked for has come. Returns whether the group has given up some of it in another life of the
+    /// broker.
     pub(crate) fn fetched(
         &mut self,
         id: GroupId,
         runs: Vec<Run>,
         next: u64,
         shared: &mut Shared,
-    ) -> (Vec<Consequence>, bool) {
+    ) -> bool {
         if !self.groups.contains_key(&id) {
-            return (Vec::new(), false);
+            return false;
         }
         let taken = self.with_group(id, shared, |group, books| {
             group.take_fetched(runs, next, books)
@@ -379,8 +364,7 @@ impl Topic {
             stored.unplaced -= 1;
             self.make_safe(id, shared);
         }
-        let has_given_up = taken.has_given_up;
-        (self.offer_appended(shared), has_given_up)
+        taken.has_given_up
     }
 
     /// The sequence of the first message that may come to the members of a group: one that is missing behind it will
@@ -423,7 +407,7 @@ impl Topic {
         Some(Source::new(id, place, stored.appended))
     }
 
-    /// A group is new: nothing is confirmed until it is sure to be found again.
+    /// A group is new: nothing is appended until it is sure to be found again.
     pub(super) fn make_safe(&mut self, id: GroupId, shared: &mut Shared) {
         let is_lasting = id.is_lasting();
         let source = self.groups.get(&id).and_then(|it| it.source());
@@ -523,7 +507,7 @@ impl Topic {
     ///
     /// # Panics
     /// If it was not asked to.
-    pub(crate) fn group_saved(&mut self, up_to: u64, shared: &mut Shared) -> Vec<Consequence> {
+    pub(crate) fn group_saved(&mut self, up_to: u64, shared: &mut Shared) {
         let stored = self.stored.as_mut().expect("the topic is stored");
         assert!(up_to <= stored.changes, "a change that was not asked for");
         stored.saved = stored.saved.max(up_to);
@@ -536,7 +520,6 @@ impl Topic {
                 self.save_group(id, shared);
             }
         }
-        self.offer_appended(shared)
     }
 
     fn pop_flush(&mut self, up_to: u64) -> Option<(u64, ConnId, u64)> {
