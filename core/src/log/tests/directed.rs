@@ -134,12 +134,13 @@ fn a_dead_letter_is_found_with_where_it_came_from() {
         vec![Bytes::from("poison")],
         Vec::new(),
     );
+    world.poll(&mut process);
     world.run(&mut process);
-    for _ in 0..2 {
+    for life in 0..2 {
         let chunk = world.read(&mut process, ReadFrom::First, 1);
         let stored = chunk.expect("it is there").stored;
         let [Stored::Run { batch, origin, .. }] = &stored[..] else {
-            panic!("{stored:?}");
+            panic!("life {life}: {stored:?}");
         };
         assert_eq!(batch, &letter);
         assert_eq!(origin.as_deref(), Some(&from));
