@@ -9,14 +9,18 @@
 
 mod disk;
 mod folder;
+mod opened;
 mod opening;
 mod pool;
 mod status;
 mod thread;
 mod topic;
 
-pub(crate) use disk::{Reserve, free_bytes};
-pub(crate) use folder::{DataDir, FolderError};
-pub(crate) use opening::{OpenError, OpenLog, open_all};
+#[cfg(feature = "cli")]
+pub(crate) use disk::free_bytes;
+pub use opened::{NotOpened, Opened};
+pub(crate) use opened::{StoreEvent, StoreEvents};
 pub(crate) use status::StoreStatus;
-pub(crate) use thread::{Beginning, Listener, SettingsOf, Store};
+#[cfg(feature = "cli")]
+pub(crate) use status::{BOUNDS, Latency};
+pub(crate) use thread::Store;

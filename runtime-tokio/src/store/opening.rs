@@ -49,7 +49,9 @@ pub(crate) enum OpenError {
 }
 
 fn said(detail: &Option<String>) -> String {
-    detail.as_ref().map_or_else(String::new, |it| format!(" ({it})"))
+    detail
+        .as_ref()
+        .map_or_else(String::new, |it| format!(" ({it})"))
 }
 
 /// How a log is kept.
@@ -96,7 +98,10 @@ pub(crate) fn open_all(
             let mut told = lock(&told);
             if told.elapsed() >= TELL_EVERY {
                 *told = Instant::now();
-                info!(opened = opened.len(), all, "opening the logs of stored topics");
+                info!(
+                    opened = opened.len(),
+                    all, "opening the logs of stored topics"
+                );
             }
         }
     };
@@ -123,13 +128,14 @@ fn open(
     settings: Settings,
 ) -> Result<(OpenLog, StoredTopic), OpenError> {
     // A log that is there has its own epoch.
-    let (log, recovered) = run(Log::open(name.as_str(), 1, settings, Now::START), &*disk)
-        .map_err(|(stop, detail)| OpenError::Log {
+    let (log, recovered) = run(Log::open(name.as_str(), 1, settings, Now::START), &*disk).map_err(
+        |(stop, detail)| OpenError::Log {
             topic: name.clone(),
             folder: folder.into(),
             stop,
             detail,
-        })?;
+        },
+    )?;
     if let Some(lost) = recovered.lost {
         warn!(
             topic = %name,

@@ -1,6 +1,6 @@
 //! What operators see of the store.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The upper bounds of the buckets of latencies, in microseconds.
@@ -24,8 +24,6 @@ pub(crate) struct StoreStatus {
     pub(crate) full: AtomicUsize,
     /// How long opening all logs took.
     pub(crate) opening: AtomicU64,
-    /// Whether they are open.
-    pub(crate) is_open: AtomicBool,
 }
 
 /// A histogram of times.

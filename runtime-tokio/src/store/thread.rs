@@ -21,6 +21,9 @@ use tracing::error;
 /// How often it is looked what does not have to be kept any more.
 const TRIM_EVERY: Duration = Duration::from_secs(1);
 
+/// How long it is waited at the end for what was asked for. What a disk has not done by then was not confirmed.
+const REST: Duration = Duration::from_secs(5);
+
 /// The most that the thread is told before it asks disks for something and answers.
 const MOST_AT_ONCE: usize = 256;
 
@@ -92,7 +95,7 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Waits until all is done that was asked for.
+    /// Waits until all is done that was asked for, for 5 s at most.
     fn drop(&mut self) {
         let _ = self.messages.send(Message::End);
         if let Some(thread) = self.thread.take() {
@@ -116,7 +119,8 @@ struct Worker {
     /// What the system said when an operation failed last.
     detail: String,
     trims: Instant,
-    is_ending: bool,
+    /// Once nothing more is asked for: until when it is waited for the rest.
+    ends: Option<Instant>,
 }
 
 impl Worker {
@@ -150,7 +154,7 @@ impl Worker {
             touched,
             detail: String::new(),
             trims: Instant::now() + TRIM_EVERY,
-            is_ending: false,
+            ends: None,
         }
     }
 
@@ -165,11 +169,14 @@ impl Worker {
                 self.listener.failed();
                 return;
             }
-            if self.is_ending && self.topics.values().all(Topic::is_at_rest) {
+            if let Some(ends) = self.ends
+                && (ends <= Instant::now() || self.topics.values().all(Topic::is_at_rest))
+            {
                 return;
             }
             let due = self.topics.values().filter_map(|it| it.due(self.started));
-            let due = due.min().map_or(self.trims, |due| due.min(self.trims));
+            let due = due.chain(self.ends).min();
+            let due = due.map_or(self.trims, |due| due.min(self.trims));
             match told.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(message) => {
                     self.take(message);
@@ -194,7 +201,7 @@ impl Worker {
                 }
             }
             Message::Completion(completion) => self.completed(completion),
-            Message::End => self.is_ending = true,
+            Message::End => self.ends = Some(Instant::now() + REST),
         }
     }
 

@@ -142,7 +142,9 @@ impl Topic {
                 self.appending.push_back((last, Instant::now()));
                 self.status.appended.fetch_add(1, Ordering::Relaxed);
                 let bytes = batch.byte_len() as u64;
-                self.status.appended_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.status
+                    .appended_bytes
+                    .fetch_add(bytes, Ordering::Relaxed);
             }
             Request::Fetch { group, from, bytes } => self.fetch(Fetch { group, from, bytes }),
             Request::SaveGroup {
