@@ -4,10 +4,12 @@
 //! `--print-config TOPIC` and `docs/SETTINGS.md`.
 
 use super::super::allowed::Allowed;
-use super::super::table::{BACKLOG, MESSAGES};
+use super::super::table::{BACKLOG, FSYNC, MESSAGES, RETENTION, RETENTION_SIZE, SEGMENT, STORAGE};
 use super::super::units::{format_size, format_time};
+use super::super::values::FsyncValue;
+use message_queue_core::log::Fsync;
 use message_queue_core::names::Name;
-use message_queue_core::{DeliveryMode, Overflow, TopicRule, TopicSettings};
+use message_queue_core::{DeliveryMode, Overflow, Storage, TopicRule, TopicSettings};
 use std::fmt;
 use std::time::Duration;
 
@@ -211,6 +213,81 @@ pub(in super::super) static KEYS: &[Key] = &[
         shown: |topic| time(topic.max_age.unwrap_or_default()),
         of_dead_letters: true,
     },
+    Key {
+        name: "storage",
+        form: Form::One(STORAGE),
+        help: "Where messages are kept; `disk` needs `DATA_DIR`. A dead-letter topic is kept where its source is, \
+               unless a rule for it says otherwise.",
+        otherwise: Otherwise::Setting("STORAGE"),
+        set: |rule, value| {
+            rule.storage = Some(match value {
+                "disk" => Storage::Disk,
+                _ => Storage::Memory,
+            });
+        },
+        is_in: |rule| rule.storage.is_some(),
+        shown: |topic| {
+            text(match topic.storage {
+                Storage::Memory => "memory",
+                Storage::Disk => "disk",
+            })
+        },
+        of_dead_letters: true,
+    },
+    Key {
+        name: "fsync",
+        form: Form::One(FSYNC),
+        help: "When stored messages are synced: before they are confirmed, after so long, or never.",
+        otherwise: Otherwise::Setting("FSYNC"),
+        set: |rule, value| rule.fsync = value.parse().ok().map(|FsyncValue(fsync)| fsync),
+        is_in: |rule| rule.fsync.is_some(),
+        shown: |topic| match topic.store.fsync {
+            Fsync::Always => text("always"),
+            Fsync::Every(after) => time(after),
+            Fsync::Never => text("never"),
+        },
+        of_dead_letters: true,
+    },
+    Key {
+        name: "segment_bytes",
+        form: Form::One(SEGMENT),
+        help: "Size of a segment: recovery reads one, and retention deletes whole ones.",
+        otherwise: Otherwise::Setting("SEGMENT_BYTES"),
+        set: |rule, value| rule.segment_bytes = value.parse().ok(),
+        is_in: |rule| rule.segment_bytes.is_some(),
+        shown: |topic| text(&format_size(topic.store.segment_bytes)),
+        of_dead_letters: true,
+    },
+    Key {
+        name: "retention_ms",
+        form: Form::One(RETENTION),
+        help: "Age at which stored messages are deleted, by whole segments; 0: never.",
+        otherwise: Otherwise::Setting("RETENTION_MS"),
+        set: |rule, value| rule.retention = millis(value),
+        is_in: |rule| rule.retention.is_some(),
+        shown: |topic| time(topic.store.retention.unwrap_or_default()),
+        of_dead_letters: true,
+    },
+    Key {
+        name: "retention_bytes",
+        form: Form::One(RETENTION_SIZE),
+        help: "Bytes beyond which the oldest segments are deleted; 0: no limit.",
+        otherwise: Otherwise::Setting("RETENTION_BYTES"),
+        set: |rule, value| rule.retention_bytes = value.parse().ok(),
+        is_in: |rule| rule.retention_bytes.is_some(),
+        shown: |topic| size(topic.store.retention_bytes.unwrap_or_default()),
+        of_dead_letters: true,
+    },
+    Key {
+        name: "retention_settled",
+        form: Form::Switch,
+        help: "Whether segments are deleted that every lasting group has settled whole.",
+        otherwise: Otherwise::Setting("RETENTION_SETTLED"),
+        set: |rule, value| rule.retention_settled = value.parse().ok(),
+        is_in: |rule| rule.retention_settled.is_some(),
+        shown: |topic| topic.store.retention_settled.to_string(),
+        of_dead_letters: true,
+    },
 ];
 
 fn millis(value: &str) -> Option<Duration> {
@@ -218,7 +295,16 @@ fn millis(value: &str) -> Option<Duration> {
 }
 
 fn time(time: Duration) -> String {
-    match format_time(time).as_str() {
+    unless_zero(&format_time(time))
+}
+
+fn size(bytes: u64) -> String {
+    unless_zero(&format_size(bytes))
+}
+
+/// As a string of TOML; a zero is a number.
+fn unless_zero(shown: &str) -> String {
+    match shown {
         "0" => "0".to_owned(),
         shown => text(shown),
     }
