@@ -80,7 +80,7 @@ impl EncodeMetric for Histogram<'_> {
         let bounds = bounds.map(|it| it.as_secs_f64()).chain([f64::MAX]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let all = counts.iter().sum();
-        encoder.encode_histogram::<()>(sum, all, &buckets, None)
+        encoder.encode_histogram::<[(&str, &str); 0]>(sum, all, &buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {
