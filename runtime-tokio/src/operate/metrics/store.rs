@@ -77,7 +77,7 @@ impl EncodeMetric for Histogram<'_> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let (counts, sum) = self.0.read();
         let bounds = BOUNDS.iter().map(|micros| Duration::from_micros(*micros));
-        let bounds = bounds.map(|it| it.as_secs_f64()).chain([f64::MAX]);
+        let bounds = bounds.map(|it| it.as_secs_f64()).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let all = counts.iter().sum();
         encoder.encode_histogram::<[(&str, &str); 0]>(sum, all, &buckets, None)
