@@ -95,6 +95,11 @@ fn sizes(bytes: &[u8]) -> Option<(usize, usize)> {
     (is_check && length <= MAX_CONTENT).then_some((frame, frame + length))
 }
 
+/// The size that the record at the front says it has, if there is a CHECK frame.
+pub(super) fn announced(bytes: &[u8]) -> Option<usize> {
+    sizes(bytes).map(|(_, size)| size)
+}
+
 /// What stands at the front of `bytes`.
 pub(super) fn next(bytes: &Bytes) -> Next {
     if bytes.iter().take(LENGTH_END).all(|byte| *byte == 0) {
