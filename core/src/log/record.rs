@@ -133,6 +133,13 @@ pub(super) fn next(bytes: &Bytes) -> Next {
     }
 }
 
+/// Whether there is nothing but zeros. Segments hold many that were written in advance.
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut blocks = bytes.chunks(ZEROS.len());
+    blocks.all(|it| *it == ZEROS[..it.len()])
+}
+
 /// Where a record may begin in `bytes`, at `from` or behind it, that says that `number` was safe. Its sum is not
 /// looked at. Found if it begins at least [`MIN_CHECK`] bytes before the end.
 pub(super) fn find_witness(bytes: &[u8], from: usize, number: u64) -> Option<usize> {
@@ -205,6 +212,21 @@ mod tests {
         }
         assert_eq!(next(&Bytes::new()), Next::Nothing);
         assert_eq!(next(&Bytes::from_static(&[0; 64])), Next::Nothing);
+    }
+
+    #[test]
+    fn zeros_are_told_from_anything_else() {
+        for size in [0, 1, 4096, 10_000] {
+            let mut bytes = vec![0; size];
+            assert!(is_zero(&bytes));
+            for at in [0, 4095, 4096, 9_999] {
+                if at < size {
+                    bytes[at] = 1;
+                    assert!(!is_zero(&bytes), "{at} of {size}");
+                    bytes[at] = 0;
+                }
+            }
+        }
     }
 
     #[test]

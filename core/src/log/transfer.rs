@@ -197,7 +197,7 @@ impl Import {
                 Next::Nothing if is_end => return Ok(Imported::End),
                 // Room in a segment that is not used yet. Nothing may stand behind it.
                 Next::Nothing if self.is_last || self.bytes.len() >= record::MIN_CHECK => {
-                    if self.bytes.iter().any(|byte| *byte != 0) {
+                    if !record::is_zero(&self.bytes) {
                         return Err(self.bad(BadImportKind::NoCheck));
                     }
                     self.is_over = true;

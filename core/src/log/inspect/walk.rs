@@ -141,6 +141,7 @@ struct Hunt {
     chunk: Bytes,
     chunk_at: u64,
     is_last: bool,
+    is_zero: bool,
     has_read: bool,
     /// What may be a record.
     suspect: Option<Scan>,
@@ -163,6 +164,7 @@ impl Hunt {
             chunk: Bytes::new(),
             chunk_at: begin,
             is_last: false,
+            is_zero: false,
             has_read: false,
             suspect: None,
             end: begin,
@@ -174,7 +176,10 @@ impl Hunt {
             suspect.read(bytes);
             return;
         }
-        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+        self.is_zero = record::is_zero(&bytes);
+        if !self.is_zero
+            && let Some(last) = bytes.iter().rposition(|byte| *byte != 0)
+        {
             self.end = self.end.max(self.at + last as u64 + 1);
         }
         self.is_last = bytes.len() < CHUNK;
@@ -214,7 +219,9 @@ impl Hunt {
             }
             #[expect(clippy::cast_possible_truncation, reason = "within the chunk")]
             let from = (self.at - self.chunk_at) as usize;
-            if let Some(found) = record::find_witness(&self.chunk, from, 0) {
+            if !self.is_zero
+                && let Some(found) = record::find_witness(&self.chunk, from, 0)
+            {
                 let found = self.chunk_at + found as u64;
                 self.suspect = Some(Scan::new(file, found));
                 self.at = found + 1;
