@@ -186,7 +186,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
 }
 
 /// The time of day at which the broker starts.
-fn milliseconds_since_1970() -> u64 {
+pub(super) fn milliseconds_since_1970() -> u64 {
     #[expect(
         clippy::disallowed_methods,
         reason = "an input of the core, like any other: read once, before the broker is made"
