@@ -1,7 +1,7 @@
 //! The bytes that all topics and connections have in common.
 
 use crate::config::Config;
-use crate::id::{ConnId, TopicId};
+use crate::id::{ConnId, GroupId, TopicId};
 use crate::partial::PartialFrames;
 use crate::wire::MAX_FRAME;
 use alloc::collections::VecDeque;
@@ -37,15 +37,27 @@ pub(crate) struct Budget {
     pinned: usize,
     /// The most of that for one of them.
     most_for_one: usize,
-    /// The topics that wait for bytes, first come first.
+    /// What is kept free for what groups have asked their stores for.
+    asked: usize,
+    /// Who waits for bytes, first come first.
     line: VecDeque<Wait>,
 }
 
-/// What a topic waits for.
+/// Who waits for bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Waiter {
+    /// A topic, with what is parked in it.
+    Topic(TopicId),
+    /// A group that wants to ask its topic's store for more.
+    Group(TopicId, GroupId),
+}
+
+/// What somebody waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Wait {
-    topic: TopicId,
+    who: Waiter,
     /// The room that there must be.
     bytes: usize,
     /// What is parked of the batch that waits. It does not stand in its own way.
@@ -66,6 +78,7 @@ impl Budget {
             partial: PartialFrames::default(),
             pinned: 0,
             most_for_one: PINNED_WRITES * config.write_bytes,
+            asked: 0,
             line: VecDeque::new(),
         }
     }
@@ -167,7 +180,7 @@ impl Budget {
 
     fn room_for(&self, in_backlogs: usize, parked: usize) -> usize {
         self.most(parked)
-            .saturating_sub(self.backlogs - in_backlogs + self.in_flight)
+            .saturating_sub(self.backlogs - in_backlogs + self.in_flight + self.asked)
     }
 
     /// How much more is in backlogs and in flight than there is room for.
@@ -184,27 +197,56 @@ impl Budget {
     /// Puts a topic in the line: it can go on when there is room for `bytes`. Of the batch that
     /// waits, `own` bytes are parked.
     pub(crate) fn queue(&mut self, topic: TopicId, bytes: usize, own: usize) {
-        self.line.push_back(Wait { topic, bytes, own });
+        self.line.push_back(Wait {
+            who: Waiter::Topic(topic),
+            bytes,
+            own,
+        });
     }
 
-    /// The topic that was first in the line, now that there is room for what it waits for; it has
-    /// left the line.
-    pub(crate) fn next_with_room(&mut self) -> Option<TopicId> {
+    /// Puts a group in the line: it can ask its topic's store for more when there is room for a largest frame.
+    pub(crate) fn queue_group(&mut self, topic: TopicId, group: GroupId) {
+        self.line.push_back(Wait {
+            who: Waiter::Group(topic, group),
+            bytes: MAX_FRAME,
+            own: 0,
+        });
+    }
+
+    /// A group asks its topic's store for more: room is kept for one largest frame. Returns whether there is so much.
+    pub(crate) fn ask(&mut self) -> bool {
+        let has_room = self.room() >= MAX_FRAME;
+        if has_room {
+            self.asked += MAX_FRAME;
+        }
+        has_room
+    }
+
+    /// What a group has asked for has come.
+    pub(crate) const fn answer(&mut self) {
+        self.asked -= MAX_FRAME;
+    }
+
+    /// Who was first in the line, now that there is room for what it waits for; it has left the line.
+    pub(crate) fn next_with_room(&mut self) -> Option<Waiter> {
         let first = self.line.front()?;
         if first.bytes > self.room_for_parked(first.own) {
             return None;
         }
-        self.line.pop_front().map(|first| first.topic)
+        self.line.pop_front().map(|first| first.who)
     }
 
     /// Takes a topic out of the line: what it waits for may be another.
     pub(crate) fn unqueue(&mut self, topic: TopicId) {
-        self.line.retain(|wait| wait.topic != topic);
+        self.line.retain(|wait| wait.who != Waiter::Topic(topic));
     }
 
     /// The topics that wait, first come first.
     pub(crate) fn line(&self) -> impl Iterator<Item = TopicId> {
-        self.line.iter().map(|wait| wait.topic)
+        self.line.iter().filter_map(|wait| match wait.who {
+            Waiter::Topic(topic) => Some(topic),
+            Waiter::Group(..) => None,
+        })
     }
 
     /// The connection whose partial frame has to go: the largest, where they hold more than their
@@ -240,8 +282,8 @@ mod tests {
         budget.queue(TopicId(2), 1, 0);
         assert_eq!(budget.next_with_room(), None);
         budget.give_back(3);
-        assert_eq!(budget.next_with_room(), Some(TopicId(1)));
-        assert_eq!(budget.next_with_room(), Some(TopicId(2)));
+        assert_eq!(budget.next_with_room(), Some(Waiter::Topic(TopicId(1))));
+        assert_eq!(budget.next_with_room(), Some(Waiter::Topic(TopicId(2))));
         assert_eq!(budget.next_with_room(), None);
     }
 

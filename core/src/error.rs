@@ -404,6 +404,8 @@ pub enum DropReason {
     Refused,
     /// It had waited in its group's backlog for as long as its topic allows (`max_age_ms`).
     Expired,
+    /// Its topic is stored and does not keep it any more (`retention_ms`, `retention_bytes`), or has lost it.
+    NotKept,
 }
 
 impl DropReason {
@@ -411,7 +413,7 @@ impl DropReason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BacklogMessages,
         Self::BacklogBytes,
         Self::BrokerBytes,
@@ -423,6 +425,7 @@ impl DropReason {
         Self::GroupEnded,
         Self::Refused,
         Self::Expired,
+        Self::NotKept,
     ];
 
     /// A small number for this reason, below [`COUNT`](Self::COUNT).
@@ -444,6 +447,7 @@ impl DropReason {
             Self::GroupEnded => "group_ended",
             Self::Refused => "refused",
             Self::Expired => "expired",
+            Self::NotKept => "not_kept",
         }
     }
 }

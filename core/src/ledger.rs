@@ -14,6 +14,8 @@ pub(crate) enum Entry {
     Lost(Count, DropReason),
     /// They waited, and have moved to the dead-letter topic.
     Buried(Count),
+    /// They waited, and are left in the store, to be offered again.
+    Kept(Count),
 }
 
 /// Posts an entry to every sum that it belongs to: of the group, of the topic, of the broker.
@@ -24,6 +26,7 @@ pub(crate) fn post<const SUMS: usize>(entry: Entry, sums: [&mut Flow; SUMS]) {
             Entry::Delivered(count) => sum.deliver(count),
             Entry::Lost(count, reason) => sum.lose(count, reason),
             Entry::Buried(count) => sum.bury(count),
+            Entry::Kept(count) => sum.keep(count),
         }
     }
 }

@@ -75,7 +75,7 @@ pub mod wire;
 
 pub use broker::{
     Blocked, Broker, Checkpoint, ConnectionView, ConsumerView, GroupView, Input, Output,
-    TopicChange, TopicReport, TopicView,
+    StoredView, TopicChange, TopicReport, TopicView,
 };
 pub use config::{Config, ConfigError, DeliveryMode, Overflow};
 pub use error::{CloseReason, DropReason, ProtocolError};

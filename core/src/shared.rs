@@ -11,8 +11,11 @@ use crate::ledger::{Entry, post};
 use crate::names::{Name, TopicName};
 use crate::session::{BLOCKED_AFTER, Consumer, HandedOut, Held, Session, Source, Version2};
 use crate::stats::{Count, Stats};
+use crate::store::Request;
 use crate::time::Now;
 use crate::timers::{Timeout, Timers};
+use crate::topic::Reached;
+use crate::wire::handshake::RoleOptions;
 use crate::wire::{Piece, Write};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec;
@@ -43,6 +46,18 @@ pub(crate) struct Shared {
     pub(crate) idle_names: BTreeSet<(Now, TopicId, Name)>,
     /// How many messages the topics were given that are forgotten.
     pub(crate) forgotten: u64,
+    /// How many bytes of an epoch are those of the broker's start.
+    pub(crate) first_epoch: u64,
+    /// Groups that want something of their topics' stores, first come first.
+    pub(crate) to_fetch: VecDeque<(TopicId, GroupId)>,
+    /// How many groups have asked and are not answered.
+    pub(crate) asking: usize,
+    /// Groups that have got further, to be saved at the end of this step.
+    pub(crate) dirty: Vec<(TopicId, GroupId)>,
+    /// Role lines of producers whose name has something that is not stored yet.
+    pub(crate) waiting_roles: Vec<(ConnId, RoleOptions)>,
+    /// Producers of which all is stored, and that are to be let go.
+    pub(crate) stored_all: Vec<ConnId>,
     /// Connections that there may be something to tell, at the end of this step.
     #[cfg_attr(feature = "serde", serde(skip))]
     to_tell: Vec<ConnId>,
@@ -55,6 +70,15 @@ pub(crate) struct Shared {
     pub(crate) drain: Option<Drain>,
     /// The latest moment that was passed in.
     pub(crate) now: Now,
+}
+
+/// How messages are handed out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HandOut {
+    /// One message that goes alone.
+    pub(crate) alone: bool,
+    /// Somebody is to know which of them are settled.
+    pub(crate) is_tracked: bool,
 }
 
 /// What of a topic has to be known elsewhere.
@@ -100,6 +124,12 @@ impl Shared {
             next_group: 1,
             idle_names: BTreeSet::new(),
             forgotten: 0,
+            first_epoch: 0,
+            to_fetch: VecDeque::new(),
+            asking: 0,
+            dirty: Vec::new(),
+            waiting_roles: Vec::new(),
+            stored_all: Vec::new(),
             to_tell: Vec::new(),
             budget: Budget::new(&config),
             timers: Timers::default(),
@@ -118,10 +148,12 @@ impl Shared {
         }
     }
 
-    /// Whether anybody may still send, or something is parked.
+    /// Whether anybody may still send, or something is parked or being stored.
     pub(crate) const fn is_receiving(&self) -> bool {
         let stats = &self.stats;
-        stats.connections > stats.consumers + self.late || !stats.parked.is_zero()
+        stats.connections > stats.consumers + self.late
+            || !stats.parked.is_zero()
+            || !stats.storing.is_zero()
     }
 
     /// The session of a connection that is known to be there.
@@ -165,8 +197,9 @@ impl Shared {
         topic: TopicId,
         group: GroupId,
         mut taken: Vec<Waiting>,
-        alone: bool,
+        how: HandOut,
     ) -> bool {
+        let HandOut { alone, is_tracked } = how;
         let (now, started_ms) = (self.now, self.config.started_ms);
         for waiting in &mut taken {
             if waiting.mark.attempts > 0 {
@@ -211,6 +244,7 @@ impl Shared {
                         topic,
                         group,
                         mark,
+                        is_tracked,
                         since: now,
                     };
                     let most = self.budget.most_pinned(acks.pinned);
@@ -225,6 +259,7 @@ impl Shared {
             group,
             marks,
             waiting_since: since.unwrap_or(now),
+            is_tracked,
         };
         session.outbox.start(write.clone(), Some(messages), now);
         // Most writes are done before the timer of one before them goes off.
@@ -442,16 +477,115 @@ impl Shared {
     /// Messages of a producer were offered; or it is told so, if there was no group.
     pub(crate) fn note_safe(&mut self, conn: ConnId, messages: u64, unrouted: bool) {
         let producer = self.sessions.get_mut(&conn).and_then(Session::producer_mut);
-        let Some(confirms) = producer.and_then(|it| it.confirms.as_mut()) else {
+        let Some(producer) = producer else { return };
+        let Some(confirms) = producer.confirms.as_mut() else {
             return;
         };
-        confirms.safe += messages;
+        let counts = producer.line.pass(messages);
+        confirms.safe += counts;
         if unrouted {
             confirms.unrouted += messages;
         }
         let confirmed = (confirms.safe, confirms.unrouted);
-        if let Some(version2) = self.signal(conn) {
+        if counts > 0
+            && let Some(version2) = self.signal(conn)
+        {
             version2.signals.confirmed = Some(confirmed);
+        }
+    }
+
+    /// Asks a topic's store for something.
+    pub(crate) fn ask(&mut self, topic: TopicId, request: Request) {
+        self.outputs.push_back(Output::Store { topic, request });
+    }
+
+    /// A topic is to store messages of a producer. Returns how far it gets with them, if it has a name.
+    pub(crate) fn note_storing(
+        &mut self,
+        conn: ConnId,
+        topic: TopicId,
+        messages: u64,
+    ) -> Option<Reached> {
+        let producer = self.sessions.get_mut(&conn)?.producer_mut()?;
+        producer.line.store(topic, messages);
+        let (name, confirms) = (producer.name.clone()?, producer.confirms?);
+        Some(Reached {
+            home: producer.home,
+            name,
+            session: producer.session.clone(),
+            position: confirms.safe + producer.line.joined() - producer.line.left(),
+        })
+    }
+
+    /// Whether what a producer sends is remembered under a name.
+    pub(crate) fn has_producer_name(&self, conn: ConnId) -> bool {
+        let producer = self.sessions.get(&conn).and_then(Session::producer);
+        producer.is_some_and(|it| it.name.is_some())
+    }
+
+    /// A topic has stored messages of a producer, which is told. Returns whether its connection knows how far it has got:
+    /// it is there, and was not closed yet.
+    pub(crate) fn note_stored(&mut self, conn: ConnId, topic: TopicId, messages: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(&conn) else {
+            return false;
+        };
+        let is_closing = session.is_closing();
+        let Some(producer) = session.producer_mut() else {
+            return false;
+        };
+        let counts = producer.line.stored(topic, messages);
+        let mut confirmed = None;
+        if let Some(confirms) = producer.confirms.as_mut() {
+            confirms.safe += counts;
+            confirmed = (counts > 0).then_some((confirms.safe, confirms.unrouted));
+        }
+        let flushed = producer.flushed();
+        let has_stored_all = producer.line.storing() == 0;
+        let goes_on = has_stored_all && mem::take(&mut producer.awaits_store) && producer.is_read();
+        if has_stored_all && producer.ends.is_some() {
+            self.stored_all.push(conn);
+        }
+        if is_closing {
+            return false;
+        }
+        if goes_on {
+            self.outputs.push_back(Output::Resume { conn });
+            self.read_state_changed(conn, false);
+        }
+        if let Some(version2) = self.signal(conn) {
+            version2.signals.confirmed = confirmed.or(version2.signals.confirmed);
+            version2.signals.flushed = flushed.or(version2.signals.flushed);
+        }
+        true
+    }
+
+    /// A producer with a name sends to another topic: first all is to be safe that it sent before.
+    pub(crate) fn await_store(&mut self, conn: ConnId) {
+        if let Some(producer) = self.session(conn).producer_mut()
+            && producer.is_read()
+        {
+            producer.awaits_store = true;
+            self.outputs.push_back(Output::Pause { conn });
+            self.read_state_changed(conn, true);
+        }
+    }
+
+    /// A topic has saved what a consumer had settled there when it sent this FLUSH.
+    pub(crate) fn note_flushed(&mut self, conn: ConnId, number: u64) {
+        let consumer = self.sessions.get_mut(&conn).and_then(Session::consumer_mut);
+        let Some(consumer) = consumer else { return };
+        let mut flushes = consumer.flushes.iter_mut();
+        if let Some((_, topics)) = flushes.find(|(it, topics)| *it == number && *topics > 0) {
+            *topics -= 1;
+        }
+        let mut flushed = None;
+        while let Some((number, _)) = consumer.flushes.pop_front_if(|(_, topics)| *topics == 0) {
+            flushed = Some(number);
+        }
+        if let Some(number) = flushed
+            && let Some(version2) = self.signal(conn)
+        {
+            version2.signals.flushed = Some(number);
         }
     }
 

@@ -48,7 +48,7 @@ impl SubAssign for Count {
     }
 }
 
-/// What became of the messages offered: `offered = delivered + waiting + dead + dropped`, always.
+/// What became of the messages offered: `offered = delivered + waiting + dead + kept + dropped`, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Flow {
@@ -60,6 +60,8 @@ pub struct Flow {
     pub waiting: Count,
     /// Given up, and moved to the dead-letter topic.
     pub dead: Count,
+    /// Of a stored topic: left in the store when nobody was there to take them. They are offered again.
+    pub kept: Count,
     /// Not delivered and never to be, by [`DropReason::index`].
     pub dropped: [Count; DropReason::COUNT],
 }
@@ -79,6 +81,7 @@ impl Flow {
         let mut sum = self.dropped_in_all();
         sum += self.delivered;
         sum += self.dead;
+        sum += self.kept;
         sum += self.waiting;
         sum == self.offered
     }
@@ -96,6 +99,11 @@ impl Flow {
     pub(crate) fn bury(&mut self, count: Count) {
         self.waiting -= count;
         self.dead += count;
+    }
+
+    pub(crate) fn keep(&mut self, count: Count) {
+        self.waiting -= count;
+        self.kept += count;
     }
 
     pub(crate) fn lose(&mut self, count: Count, reason: DropReason) {
@@ -146,6 +154,8 @@ pub struct Stats {
     pub consumers_registered: u64,
     /// Messages parked by producers that wait for room.
     pub parked: Count,
+    /// Messages that stores were asked to append and have not. They have been received, and not offered yet.
+    pub storing: Count,
     /// Messages that producers were told are refused. They are in no other sum.
     pub refused: Count,
     /// Messages handed out again, after they had come back.

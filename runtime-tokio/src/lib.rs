@@ -31,6 +31,7 @@ pub mod record;
 mod serve;
 #[cfg(feature = "cli")]
 pub mod settings;
+mod store;
 
 #[cfg(feature = "cli")]
 pub use operate::logging;

@@ -2,6 +2,7 @@
 
 use super::Broker;
 use crate::error::{CloseReason, NotTaken, ProtocolError};
+use crate::group::Source;
 use crate::id::ConnId;
 use crate::names::TopicName;
 use crate::wire::control::{BadFrame, Control, Lag};
@@ -36,7 +37,9 @@ impl Broker {
             }
             Control::Pong(..) => {}
             Control::Flush(number) => {
-                if let Some(version2) = self.shared.signal(conn) {
+                if self.is_flushed(conn, number)
+                    && let Some(version2) = self.shared.signal(conn)
+                {
                     version2.signals.flushed = Some(number);
                 }
             }
@@ -79,6 +82,7 @@ impl Broker {
             return self.break_protocol(conn, BadFrame::WrongWay(TOPIC));
         };
         let (home, before) = (producer.home, producer.topic.ok());
+        let has_to_wait = producer.name.is_some() && producer.line.storing() > 0;
         // Whoever may not send there does not learn whether it is there.
         let topic = match self.may_produce(conn, &name) {
             Ok(()) => self.topic_for(&name),
@@ -93,6 +97,9 @@ impl Broker {
         if let Some(producer) = self.shared.session(conn).producer_mut() {
             producer.topic = topic;
         }
+        if has_to_wait && topic.ok() != before {
+            self.shared.await_store(conn);
+        }
     }
 
     /// What waits for a consumer's groups.
@@ -101,7 +108,7 @@ impl Broker {
         let (mut messages, mut since) = (0, None);
         for membership in &consumer.memberships {
             let group = &self.topics[&membership.topic].groups()[&membership.group];
-            messages += group.flow().waiting.messages;
+            messages += group.flow().waiting.messages + group.source().map_or(0, Source::behind);
             since = match (since, group.waiting_since()) {
                 (Some(one), Some(other)) => Some(core::cmp::min(one, other)),
                 (one, other) => one.or(other),

@@ -1,6 +1,7 @@
 //! What connections bring goes to their topics, and what waits there goes to who can take it.
 
 use super::Broker;
+use crate::budget::Waiter;
 use crate::error::{CloseReason, NotTaken};
 use crate::id::{ConnId, TopicId};
 use crate::session::MAX_REFUSALS;
@@ -8,14 +9,16 @@ use crate::shared::Shared;
 use crate::stats::Count;
 use crate::topic::{Published, Topic};
 use crate::wire::FrameBatch;
-use crate::wire::control::Range;
+use crate::wire::control::{BadFrame, Range};
 use alloc::collections::VecDeque;
 
 impl Broker {
     /// A producer sent this.
     pub(super) fn publish(&mut self, conn: ConnId, batch: FrameBatch) {
-        let producer = self.shared.session(conn).producer_mut();
-        let producer = producer.expect("only producers send messages");
+        let Some(producer) = self.shared.session(conn).producer_mut() else {
+            // It has a name and did not wait for the answer to its role line.
+            return self.break_protocol(conn, BadFrame::TooEarly);
+        };
         assert!(
             producer.is_read(),
             "{conn} was read from while it was blocked"
@@ -52,7 +55,9 @@ impl Broker {
     /// The last messages that a producer sent are not taken in: it is told, or they are counted as lost.
     fn refuse_messages(&mut self, conn: ConnId, count: Count, reason: NotTaken) {
         let producer = self.shared.session(conn).producer_mut();
-        let Some(confirms) = producer.and_then(|it| it.confirms.as_mut()) else {
+        let Some((confirms, line)) =
+            producer.and_then(|it| Some((it.confirms.as_mut()?, &mut it.line)))
+        else {
             self.shared.lose_unrouted(count);
             return;
         };
@@ -60,13 +65,16 @@ impl Broker {
             from: confirms.received + 1 - count.messages,
             to: confirms.received,
         };
-        confirms.safe = confirms.received;
+        let counts = line.pass(count.messages);
+        confirms.safe += counts;
         let confirmed = (confirms.safe, confirms.unrouted);
         self.remember_refused(conn, range, reason);
         self.shared.stats.refused += count;
         if let Some(version2) = self.shared.signal(conn) {
             version2.signals.refuse(range, reason.into());
-            version2.signals.confirmed = Some(confirmed);
+            if counts > 0 {
+                version2.signals.confirmed = Some(confirmed);
+            }
             if version2.signals.refused.len() >= MAX_REFUSALS {
                 self.shared.hold_back(conn);
             }
@@ -97,7 +105,10 @@ impl Broker {
         if let Some((of, group, count)) = delivered.messages {
             topic = Some(of);
             self.with_topic(of, |it, shared| {
-                it.with_group(group, shared, |group, books| group.delivered(count, books));
+                let ranges = &delivered.ranges;
+                it.with_group(group, shared, |group, books| {
+                    group.delivered(count, ranges, books);
+                });
             });
         }
         if is_version2 {
@@ -151,8 +162,11 @@ impl Broker {
     /// there are not, whoever holds the largest partial frame is let go.
     pub(super) fn settle_budget(&mut self) {
         loop {
-            if let Some(topic) = self.shared.budget.next_with_room() {
-                self.with_topic(topic, Topic::retry_with_budget);
+            if let Some(waiter) = self.shared.budget.next_with_room() {
+                match waiter {
+                    Waiter::Topic(topic) => self.with_topic(topic, Topic::retry_with_budget),
+                    Waiter::Group(topic, group) => self.shared.to_fetch.push_front((topic, group)),
+                }
             } else if let Some(conn) = self.shared.budget.partial_in_the_way() {
                 self.begin_to_close(conn, CloseReason::BrokerBytes);
             } else {
@@ -161,8 +175,10 @@ impl Broker {
         }
     }
 
-    /// Tells connections what they are yet to be told.
+    /// Ends a step: asks stores for what groups want and have to be saved, and tells connections what they are yet to
+    /// be told.
     pub(super) fn tell(&mut self) {
+        self.ask_stores();
         while let Some(conn) = self.shared.next_to_tell() {
             self.shared.flush_signals(conn);
         }

@@ -50,12 +50,14 @@ impl Broker {
         self.shared.drain.is_some()
     }
 
-    /// Whether the orderly end is over: nobody is connected and nothing waits.
+    /// Whether the orderly end is over: nobody is connected, nothing waits, and all is stored, unless time ran out for
+    /// that.
     pub fn is_drained(&self) -> bool {
         self.is_draining()
             && self.shared.sessions.is_empty()
             && self.shared.stats.parked.is_zero()
             && self.shared.stats.flow.waiting.is_zero()
+            && (self.shared.drain_has_ended() || self.has_stored_all())
     }
 
     /// Whether a consumer that comes now is let in (if there is a place for it). Always, but while
@@ -76,6 +78,9 @@ impl Broker {
 
     /// The peer ended its side of the stream.
     pub(super) fn peer_closed(&mut self, conn: ConnId) {
+        if self.ends_when_stored(conn, CloseReason::PeerClosed) {
+            return;
+        }
         match self.shared.session(conn).producer() {
             // It is told first what became of all that it sent.
             Some(producer) if producer.confirms.is_some() => {
@@ -92,7 +97,10 @@ impl Broker {
         );
         let session = self.shared.session(conn);
         // One that came late has sent nothing that could be lost, and may yet become a consumer.
-        if session.consumer().is_none() && !session.is_late() {
+        if session.consumer().is_none()
+            && !session.is_late()
+            && !self.ends_when_stored(conn, CloseReason::Drained)
+        {
             self.finish(conn, CloseReason::Drained);
         }
     }
@@ -160,6 +168,13 @@ impl Broker {
         };
         let finished = match &mut drain.phase {
             DrainPhase::Receiving => {
+                let topics: Vec<TopicId> = self.topics.keys().copied().collect();
+                for topic in topics {
+                    self.with_topic(topic, Topic::close_windows);
+                }
+                let Some(drain) = &mut self.shared.drain else {
+                    return;
+                };
                 let topics = self.topics.values();
                 let finished = topics.flat_map(Topic::finished_groups).collect();
                 drain.phase = DrainPhase::Delivering {

@@ -149,6 +149,9 @@ impl Broker {
                     name.unwrap_or_default()
                 )
             }
+            Some(Blocker::Store) => {
+                format!("topic {}: its store is slow, or full", topic.name())
+            }
             Some(Blocker::Budget { .. }) => {
                 format!(
                     "topic {}: the broker holds as many bytes as it may (BROKER_BYTES)",

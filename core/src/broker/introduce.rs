@@ -5,6 +5,7 @@ use crate::error::{CloseReason, NotTaken, ProtocolError};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::{TopicFilter, TopicName};
 use crate::session::{Acks, Confirms, Consumer, Producer, Signals, State, Version2, Wanted};
+use crate::store::Storage;
 use crate::topic::{Life, Refusals, SHARED_NAME};
 use crate::unsettled::Unsettled;
 use crate::wire::handshake::{
@@ -36,6 +37,9 @@ impl From<CloseReason> for Refusal {
 impl Broker {
     /// A role line of version 2 came.
     pub(super) fn introduce(&mut self, conn: ConnId, options: RoleOptions) {
+        if self.has_to_wait(conn, &options) {
+            return self.shared.waiting_roles.push((conn, options));
+        }
         let introduced = match options {
             RoleOptions::Producer(options) => self.introduce_producer(conn, options),
             RoleOptions::Consumer(options) => self.introduce_consumer(conn, options),
@@ -87,7 +91,10 @@ impl Broker {
             .map_err(|reason| no_topic(reason, &name))?;
         let mut accepted = self.accepted(conn, &options.common, topic);
         let mut producer = Producer::new(topic);
-        accepted.safe = Some(Safety::Memory);
+        accepted.safe = Some(match self.topics[&topic].settings.storage {
+            Storage::Memory => Safety::Memory,
+            Storage::Disk => Safety::Disk,
+        });
         let (mut safe, mut resumed, mut signals) = (0, false, Signals::default());
         if let Some(identity) = options.identity {
             let name = identity.name.clone();
@@ -98,6 +105,7 @@ impl Broker {
                 })?;
             (safe, resumed) = self.take_over(conn, topic, &identity, &mut signals)?;
             producer.name = Some(name);
+            producer.session = identity.session;
             accepted.refused = u32::try_from(signals.refused.len()).ok();
             accepted.refused = accepted.refused.filter(|it| *it > 0);
         }
@@ -159,6 +167,7 @@ impl Broker {
             session: identity.session.clone(),
             owner: known_owner.unwrap_or_else(|| self.principal_name(conn)),
             accepted,
+            storing: 0,
             refused,
             conn,
             is_connected: true,
@@ -244,8 +253,13 @@ impl Broker {
             self.shared.patterns.insert(conn);
         }
         for topic in topics {
-            let (group, created) =
-                self.join(conn, topic, options.group.as_ref(), Some(options.share))?;
+            let (group, created) = self.join(
+                conn,
+                topic,
+                options.group.as_ref(),
+                Some(options.share),
+                options.from,
+            )?;
             if !is_pattern {
                 accepted.created = Some(created);
             }
@@ -280,13 +294,28 @@ impl Broker {
         if topic.find_group(conn, options.group.as_ref()).is_some() {
             return Ok(());
         }
-        let has = match options.from {
-            Start::New | Start::First | Start::Last => true,
-            Start::Sequence(sequence) => sequence == topic.next_sequence(),
-            Start::Time(at) => at >= self.wall_clock(),
+        let next = topic.next_sequence();
+        let has = match (options.from, topic.stored()) {
+            (Start::New | Start::First | Start::Last, _) | (Start::Time(_), Some(_)) => true,
+            (Start::Sequence(sequence), Some(stored)) => {
+                (stored.first()..=next).contains(&sequence)
+            }
+            (Start::Sequence(sequence), None) => sequence == next,
+            (Start::Time(at), None) => at >= self.wall_clock(),
         };
         if has {
             return Ok(());
+        }
+        if let Some(stored) = topic.stored() {
+            return Err(Refusal {
+                reason: CloseReason::NoHistory,
+                text: format!(
+                    "from: the topic {} keeps the sequences from {} on, and its next is {next}; allowed: these, new, \
+                     first, last, @ and a time",
+                    topic.name(),
+                    stored.first(),
+                ),
+            });
         }
         Err(Refusal {
             reason: CloseReason::NoHistory,
@@ -300,8 +329,7 @@ impl Broker {
 
     /// Milliseconds since 1970.
     pub(super) fn wall_clock(&self) -> u64 {
-        let since_start = self.shared.now.since_start().as_millis() as u64;
-        self.shared.config.started_ms + since_start
+        self.shared.wall_clock(self.shared.now)
     }
 
     fn accepted(&self, conn: ConnId, common: &Common, topic: TopicId) -> Accepted {

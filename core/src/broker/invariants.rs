@@ -49,9 +49,12 @@ impl Broker {
             if let Some(confirms) = session.producer().and_then(|it| it.confirms) {
                 let parked = parked.contains_key(conn);
                 assert!(confirms.safe <= confirms.received, "{conn}");
+                let line = &session.producer().expect("it confirms").line;
+                line.check();
+                let is_stored = line.storing() > 0;
                 let all_safe = confirms.safe == confirms.received;
                 assert!(
-                    all_safe || parked || session.is_closing(),
+                    all_safe || parked || session.is_closing() || is_stored,
                     "{conn} is not confirmed"
                 );
             }
@@ -106,6 +109,7 @@ impl Broker {
 
     fn check_topics(&self) {
         let (mut waiting, mut let_in, mut bytes) = (Count::ZERO, 0, 0);
+        let (mut in_groups, mut storing) = (0, Count::ZERO);
         let (mut parked, mut received) = (Count::ZERO, self.shared.forgotten);
         let (mut named, mut producers, mut unsettled) = (0, 0, Count::ZERO);
         for (id, topic) in &self.topics {
@@ -115,6 +119,9 @@ impl Broker {
             waiting += topic_waiting;
             let_in += topic_let_in;
             bytes += topic.groups().values().map(|it| it.bytes()).sum::<usize>();
+            bytes += topic.appending_bytes();
+            in_groups += topic.groups().values().map(|it| it.bytes()).sum::<usize>();
+            storing += topic.stored().map_or(Count::ZERO, |it| it.appending());
             named += topic
                 .groups()
                 .values()
@@ -142,7 +149,7 @@ impl Broker {
         );
         let budget = &shared.budget;
         assert_eq!(budget.backlogs(), bytes);
-        let in_flight = waiting.bytes as usize - bytes;
+        let in_flight = waiting.bytes as usize - in_groups;
         assert_eq!(budget.in_flight(), in_flight);
         assert_eq!(budget.parked(), parked.bytes as usize);
         assert_eq!(budget.partial_in_the_way(), None);
@@ -154,6 +161,7 @@ impl Broker {
         assert_eq!(shared.stats.flow.waiting, waiting);
         assert!(shared.stats.flow.adds_up(), "{:?}", shared.stats.flow);
         assert_eq!(shared.stats.parked, parked);
+        assert_eq!(shared.stats.storing, storing);
         assert_eq!(shared.stats.received.messages, received);
     }
 

@@ -8,7 +8,7 @@ use crate::session::{Consumer, Producer, Session, State};
 use crate::timers::Timeout;
 use crate::wire::Role;
 use crate::wire::control::{Control, Reason};
-use crate::wire::handshake::Share;
+use crate::wire::handshake::{Share, Start};
 use alloc::boxed::Box;
 use bytes::BytesMut;
 
@@ -68,7 +68,7 @@ impl Broker {
             }
             Role::Consumer => {
                 self.become_consumer(conn, Consumer::new());
-                if let Err(reason) = self.join(conn, topic, None, None) {
+                if let Err(reason) = self.join(conn, topic, None, None, Start::New) {
                     return self.close(conn, reason);
                 }
             }
@@ -139,11 +139,13 @@ impl Broker {
         topic: TopicId,
         group: Option<&Name>,
         share: Option<Share>,
+        from: Start,
     ) -> Result<(GroupId, bool), CloseReason> {
-        let (joined, next) = self.with_topic(topic, |it, shared| {
-            (it.join(conn, group, share, shared), it.next_sequence())
+        let joined = self.with_topic(topic, |it, shared| {
+            it.join(conn, group, share, from, shared)
         });
         let (group, created) = joined?;
+        let next = self.topics[&topic].next_for(group);
         self.shared.consumer(conn).join(topic, group, next);
         self.shared.stats.memberships += 1;
         self.use_topic(topic);
@@ -204,6 +206,7 @@ impl Broker {
             return;
         };
         let (home, parked_in) = (producer.home, producer.topic.ok());
+        let asked = confirms.safe + producer.line.joined() - producer.line.left();
         if let Some(topic) = parked_in.filter(|_| producer.is_parked) {
             if let Some(producer) = self.shared.session(conn).producer_mut() {
                 producer.is_parked = false;
@@ -212,7 +215,7 @@ impl Broker {
         }
         let now = self.shared.now;
         let ended = self.with_topic(home, |it, _| {
-            it.producers.end(&name, conn, confirms.safe, now)
+            it.producers.end(&name, conn, (confirms.safe, asked), now)
         });
         if ended {
             self.shared.idle_names.insert((now, home, name));

@@ -27,7 +27,9 @@ mod views;
 
 pub use checkpoint::Checkpoint;
 pub use rules::TopicChange;
-pub use views::{Blocked, ConnectionView, ConsumerView, GroupView, TopicReport, TopicView};
+pub use views::{
+    Blocked, ConnectionView, ConsumerView, GroupView, StoredView, TopicReport, TopicView,
+};
 
 use crate::access::Principal;
 use crate::config::Config;
@@ -290,9 +292,8 @@ impl Broker {
             shared: Shared::new(config),
         };
         broker.shared.now = now;
+        broker.shared.first_epoch = broker.wall_clock() << 20;
         broker.take_in_stored(stored);
-        let default = broker.shared.config.topics.default_topic.clone();
-        broker.make_topic(default);
         // A rule that names one topic declares it: it is there from the start, with its groups.
         broker.make_declared();
         broker

@@ -136,6 +136,10 @@ fn merge(before: &TopicSettings, wanted: TopicSettings) -> (TopicSettings, Vec<&
         kept.push("mode");
         next.mode = before.mode;
     }
+    if next.storage != before.storage {
+        kept.push("storage");
+        next.storage = before.storage;
+    }
     let is_gone = |it: &&crate::names::Name| !next.groups.contains(it);
     let gone: Vec<_> = before.groups.iter().filter(is_gone).cloned().collect();
     if !gone.is_empty() {

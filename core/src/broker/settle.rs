@@ -62,17 +62,31 @@ impl Broker {
         let mut touched: Vec<TopicId> = Vec::new();
         if outcome == Outcome::Done {
             let mut done: Vec<(TopicId, GroupId, Count)> = Vec::new();
+            let mut tracked: Vec<(TopicId, GroupId, u64, u64)> = Vec::new();
             for range in ranges {
-                late +=
-                    acks.unsettled
-                        .settle(*range, most, &mut |held, count| match done.last_mut() {
-                            Some((topic, group, sum))
-                                if (*topic, *group) == (held.topic, held.group) =>
-                            {
-                                *sum += count;
-                            }
-                            _ => done.push((held.topic, held.group, count)),
-                        });
+                late += acks.unsettled.settle(
+                    *range,
+                    most,
+                    &mut |held, count| match done.last_mut() {
+                        Some((topic, group, sum))
+                            if (*topic, *group) == (held.topic, held.group) =>
+                        {
+                            *sum += count;
+                        }
+                        _ => done.push((held.topic, held.group, count)),
+                    },
+                    &mut |held, offset, messages| {
+                        if held.is_tracked {
+                            let first = held.mark.sequence + offset;
+                            tracked.push((held.topic, held.group, first, messages));
+                        }
+                    },
+                );
+            }
+            for (topic, group, first, messages) in tracked {
+                self.with_topic(topic, |it, shared| {
+                    it.settle(group, first, messages, shared)
+                });
             }
             for (topic, group, count) in done {
                 self.with_topic(topic, |it, shared| {
@@ -234,7 +248,7 @@ impl Broker {
             if consumer.acks.is_none() {
                 self.with_topic(topic, |it, shared| {
                     it.with_group(group, shared, |group, books| {
-                        group.delivered(abandoned.delivered, books);
+                        group.delivered(abandoned.delivered, &abandoned.ranges, books);
                         for mut waiting in abandoned.rest {
                             waiting.mark.attempts -= 1;
                             group.take_back(waiting, books.shared);

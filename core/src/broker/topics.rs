@@ -7,9 +7,11 @@ use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::TopicName;
 use crate::session::Wanted;
 use crate::shared::{Facts, Shared};
+use crate::store::StoredTopic;
 use crate::timers::Timeout;
-use crate::topic::Topic;
+use crate::topic::{Buried, Topic};
 use crate::wire::control::Origin;
+use crate::wire::handshake::Start;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -38,16 +40,25 @@ impl Broker {
 
     /// Makes a topic; consumers whose patterns match it are members from the start.
     pub(super) fn make_topic(&mut self, name: TopicName) -> TopicId {
+        self.make_or_find_topic(name, None)
+    }
+
+    /// Makes a topic, with what was found in the store of it.
+    pub(super) fn make_or_find_topic(
+        &mut self,
+        name: TopicName,
+        found: Option<StoredTopic>,
+    ) -> TopicId {
         let id = TopicId(self.next_topic);
         self.next_topic += 1;
         let settings = self.shared.config.topic(&name);
-        let epoch = (self.shared.config.started_ms << 20) + u64::from(id.0) + 1;
+        let epoch = self.shared.first_epoch + u64::from(id.0) + 1;
         let facts = Facts {
             name: name.clone(),
             ack_timeout: settings.ack_timeout,
         };
         self.shared.facts.insert(id, facts);
-        let topic = Topic::new(id, name.clone(), epoch, settings, &mut self.shared);
+        let topic = Topic::new(id, name.clone(), epoch, settings, found, &mut self.shared);
         self.topics.insert(id, topic);
         self.shared.stats.topics += 1;
         self.names.insert(name.clone(), id);
@@ -74,7 +85,8 @@ impl Broker {
         let Some(Wanted { group, share, .. }) = self.shared.consumer(conn).pattern.clone() else {
             return Ok(());
         };
-        self.join(conn, id, group.as_ref(), Some(share)).map(|_| ())
+        self.join(conn, id, group.as_ref(), Some(share), Start::New)
+            .map(|_| ())
     }
 
     /// A connection uses a topic from now on.
@@ -112,6 +124,10 @@ impl Broker {
         };
         topic.idle_timer = None;
         let holds_nothing = topic.flow().waiting.is_zero() && topic.parked().is_empty();
+        if topic.stored().is_some() {
+            // What it keeps somebody may want yet.
+            return;
+        }
         if topic.users == 0 && holds_nothing && !topic.has_groups_to_keep() {
             return self.forget_topic(id);
         }
@@ -168,7 +184,14 @@ impl Broker {
                 Some(with_origin(topic, group, moved, shared))
             });
             if let Some(moved) = moved {
-                self.with_topic(dead, |topic, shared| topic.take_in(moved, shared));
+                let buried = Buried {
+                    topic: id,
+                    group,
+                    sequence: moved.mark.sequence,
+                };
+                if self.with_topic(dead, |topic, shared| topic.take_in(moved, buried, shared)) {
+                    self.note_buried(buried);
+                }
             }
         }
     }

@@ -88,7 +88,8 @@ impl Two {
                 Output::Write { .. }
                 | Output::Farewell { .. }
                 | Output::Registered { .. }
-                | Output::Dropped { .. } => {}
+                | Output::Dropped { .. }
+                | Output::Store { .. } => {}
             }
         }
         paused

@@ -1,7 +1,7 @@
 //! What an operator may see of the inside.
 
 use super::Broker;
-use crate::group::Group;
+use crate::group::{Group, Source};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::{Name, TopicName};
 use crate::session::{Consumer, Session, State};
@@ -45,7 +45,7 @@ pub struct ConnectionView {
 /// One topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicView {
-    /// The bytes in the backlogs of its groups.
+    /// The bytes in the backlogs of its groups, if these hold up its producers; 0 where it is stored.
     pub backlog_bytes: usize,
     /// Whether something is parked: a producer waits for room, or has left something that does.
     pub is_blocked: bool,
@@ -70,6 +70,8 @@ pub struct GroupView {
     pub delayed: Count,
     /// What is given up and waits for room in its dead-letter topic.
     pub given_up: Count,
+    /// Where the topic is stored: how many of the messages that it keeps are not in memory for this group.
+    pub behind: u64,
 }
 
 /// What became of a topic's messages, and what holds it up.
@@ -91,6 +93,21 @@ pub struct TopicReport {
     pub groups: usize,
     /// Who waits for room, if somebody does.
     pub blocked: Option<Blocked>,
+    /// What is stored of it, if it is.
+    pub stored: Option<StoredView>,
+}
+
+/// What is stored of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredView {
+    /// The sequence of the first message kept.
+    pub first: u64,
+    /// The sequence after the last message that was appended.
+    pub next: u64,
+    /// What its store was asked to append and has not.
+    pub storing: Count,
+    /// How many changes of groups are not saved yet.
+    pub unsaved: u64,
 }
 
 /// Producers that wait for room in a topic.
@@ -100,7 +117,8 @@ pub struct Blocked {
     pub producers: usize,
     /// Who has waited longest. It may have left.
     pub first: ConnId,
-    /// The group that has no room for its message; none: the bytes of the whole broker are used up.
+    /// The group that has no room for its message; none: the bytes of the whole broker are used up, or the topic's
+    /// store has no room.
     pub by: Option<GroupId>,
 }
 
@@ -220,7 +238,11 @@ impl Broker {
     /// This topic.
     pub fn topic_view(&self, id: TopicId) -> Option<TopicView> {
         self.topics.get(&id).map(|topic| TopicView {
-            backlog_bytes: topic.backlog_bytes(),
+            backlog_bytes: if topic.stored().is_some() {
+                0
+            } else {
+                topic.backlog_bytes()
+            },
             is_blocked: !topic.parked().is_empty(),
         })
     }
@@ -292,6 +314,7 @@ fn group_view(group: &Group) -> GroupView {
         unsettled: group.unsettled(),
         delayed: group.retry().delayed(),
         given_up: group.retry().given_up(),
+        behind: group.source().map_or(0, Source::behind),
     }
 }
 
@@ -303,7 +326,7 @@ fn topic_report(topic: &Topic) -> TopicReport {
         first: *first,
         by: match topic.parked().blocker() {
             Some(Blocker::Group(group)) => Some(group),
-            Some(Blocker::Budget { .. }) | None => None,
+            Some(Blocker::Store | Blocker::Budget { .. }) | None => None,
         },
     });
     TopicReport {
@@ -315,5 +338,11 @@ fn topic_report(topic: &Topic) -> TopicReport {
         backlog_bytes: topic.backlog_bytes(),
         groups: topic.groups().len(),
         blocked,
+        stored: topic.stored().map(|it| StoredView {
+            first: it.first(),
+            next: it.appended() + 1,
+            storing: it.appending(),
+            unsaved: it.unsaved(),
+        }),
     }
 }

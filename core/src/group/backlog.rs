@@ -107,13 +107,18 @@ impl Backlog {
         Some(self.waiting_since()? + max_age)
     }
 
-    /// Removes what has waited for as long as it may. Returns how much, and the sequence after the last of it; none
+    /// Removes what has waited for as long as it may, and shows it to `each`. Returns how much, and the sequence after the last of it; none
     /// if there is nothing. What came later was published later, so this looks at no message that stays but the next.
-    pub(crate) fn take_expired(&mut self, now: Now) -> Option<(Count, u64)> {
+    pub(crate) fn take_expired(
+        &mut self,
+        now: Now,
+        each: &mut dyn FnMut(&Waiting),
+    ) -> Option<(Count, u64)> {
         let max_age = self.limits.max_age?;
         let is_old = |it: &Waiting| it.mark.published + max_age <= now;
         let (mut fresh, mut came_back, mut end) = (Count::ZERO, Count::ZERO, 0);
         while let Some(old) = self.fresh.pop_front_if(|it| is_old(it)) {
+            each(&old);
             fresh += Count::of(&old.batch);
             end = old.end();
         }
@@ -122,6 +127,7 @@ impl Backlog {
                 && is_old(first.get())
             {
                 let old = first.remove();
+                each(&old);
                 came_back += Count::of(&old.batch);
                 end = end.max(old.end());
             }
@@ -337,9 +343,20 @@ impl Backlog {
         (!dropped.is_zero()).then_some((dropped, reason))
     }
 
+    /// The sequence of the first message that was never handed out.
+    pub(crate) fn first_fresh(&self) -> Option<u64> {
+        self.fresh.front().map(|it| it.mark.sequence)
+    }
+
     /// The bytes of the last batch that was never handed out.
     pub(crate) fn newest_bytes(&self) -> usize {
         self.fresh.back().map_or(0, |it| it.batch.byte_len())
+    }
+
+    /// Shows `each` all of it.
+    pub(super) fn each(&self, each: &mut dyn FnMut(&Waiting)) {
+        let came_back = self.returned.values().chain(self.alone.values());
+        self.fresh.iter().chain(came_back).for_each(each);
     }
 
     /// Shows `visit` every batch: see [`Checkpoint::each_batch`](crate::Checkpoint::each_batch).

@@ -82,6 +82,7 @@ impl Group {
             let is_looked_at = self.age_timer.is_some_and(|timer| timer <= due);
             assert!(is_looked_at, "{id}: nobody looks for what is too old");
         }
+        self.check_source(next);
         self.backlog.check(next)
     }
 }

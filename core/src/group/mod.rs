@@ -1,17 +1,22 @@
 //! A group: hands each message to one of its members.
 //!
 //! The rest of this directory: `waiting.rs` (what is known of a message), `backlog.rs` (those that wait for a
-//! member), `retry.rs` (those that wait for something else), `sharing.rs` (who gets what), `check.rs` (what always
-//! holds).
+//! member), `retry.rs` (those that wait for something else), `sharing.rs` (who gets what), `source.rs` and
+//! `settled.rs` (where its topic is stored: its window on that, and how far it has got), `check.rs` (what always holds).
 
 mod backlog;
 mod check;
 mod retry;
+mod settled;
 mod sharing;
+mod source;
 mod waiting;
 
 pub(crate) use backlog::{Backlog, Limits, Room};
 pub(crate) use retry::{Retry, backoff};
+use settled::Failure;
+pub(crate) use settled::Settled;
+pub(crate) use source::{Place, Source};
 pub(crate) use waiting::{Mark, Waiting};
 
 use crate::config::Overflow;
@@ -24,9 +29,12 @@ use crate::stats::{Count, Flow};
 use crate::time::Now;
 use crate::timers::Timeout;
 use crate::wire::FrameBatch;
+use crate::wire::control::Range;
 use crate::wire::handshake::Share;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 /// One group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +72,8 @@ pub(crate) struct Group {
     pub(crate) age_timer: Option<Now>,
     /// What became of the messages offered to it.
     flow: Flow,
+    /// Where its topic is stored: its place there.
+    source: Option<Box<Source>>,
 }
 
 /// A turn among the members of a group: who holds least comes first, then who has waited longest.
@@ -82,7 +92,13 @@ pub(crate) struct Books<'a> {
 }
 
 impl Group {
-    pub(crate) fn new(topic: TopicId, id: GroupId, name: Option<Name>, limits: Limits) -> Self {
+    pub(crate) fn new(
+        topic: TopicId,
+        id: GroupId,
+        name: Option<Name>,
+        limits: Limits,
+        source: Option<Source>,
+    ) -> Self {
         Self {
             topic,
             id,
@@ -101,6 +117,7 @@ impl Group {
             idle_timer: None,
             age_timer: None,
             flow: Flow::default(),
+            source: source.map(Box::new),
         }
     }
 
@@ -304,10 +321,13 @@ impl Group {
         lost
     }
 
-    /// A member's socket has taken these messages, which it does not settle.
-    pub(crate) fn delivered(&mut self, count: Count, books: &mut Books<'_>) {
+    /// A member's socket has taken these messages, which it does not settle: of a stored topic, these `ranges`.
+    pub(crate) fn delivered(&mut self, count: Count, ranges: &[Range], books: &mut Books<'_>) {
         books.shared.budget.end_write(count.bytes as usize);
         self.post(Entry::Delivered(count), books);
+        for range in ranges {
+            self.note_settled(range.from, range.to - range.from + 1, books.shared);
+        }
     }
 
     /// Messages that were handed to a member, which does not settle, were not taken by its socket.
@@ -344,6 +364,11 @@ impl Group {
     /// Messages that a member held have failed, and are handed out again when `due`.
     pub(crate) fn delay(&mut self, waiting: Waiting, due: Now, shared: &mut Shared) {
         self.release(Count::of(&waiting.batch), shared);
+        let failure = Failure {
+            count: waiting.mark.failures,
+            not_before_ms: shared.wall_clock(due),
+        };
+        self.note_failed(&waiting, failure, shared);
         self.retry.delay(waiting, due);
         self.arm_retry_timer(shared);
     }
@@ -351,6 +376,8 @@ impl Group {
     /// Messages that a member held are given up, and wait for room in the dead-letter topic.
     pub(crate) fn give_up(&mut self, waiting: Waiting, reason: String, shared: &mut Shared) {
         self.release(Count::of(&waiting.batch), shared);
+        let failure = Failure::given_up(waiting.mark.failures);
+        self.note_failed(&waiting, failure, shared);
         self.retry.give_up(waiting, reason);
     }
 
@@ -369,6 +396,7 @@ impl Group {
             return false;
         };
         self.drop_held(Count::of(&waiting.batch), DropReason::GivenUp, books);
+        self.note_settled(waiting.mark.sequence, 1, books.shared);
         true
     }
 
@@ -401,9 +429,17 @@ impl Group {
     /// Drops what has waited in the backlog for as long as it may.
     pub(crate) fn expire(&mut self, books: &mut Books<'_>) {
         self.age_timer = None;
-        let Some((expired, end)) = self.backlog.take_expired(books.shared.now) else {
+        let mut ranges: Vec<Range> = Vec::new();
+        let is_tracked = self.is_tracked();
+        let taken = self.backlog.take_expired(books.shared.now, &mut |old| {
+            ranges.extend(old.range().filter(|_| is_tracked));
+        });
+        let Some((expired, end)) = taken else {
             return;
         };
+        for range in ranges {
+            self.note_settled(range.from, range.to - range.from + 1, books.shared);
+        }
         self.drop_held(expired, DropReason::Expired, books);
         if let GroupId::Own(member) = self.id {
             books.shared.consumer(member).membership(self.topic).expired = end;
@@ -446,9 +482,19 @@ impl Group {
 
     /// Drops everything that waits and is with no member.
     pub(crate) fn discard(&mut self, reason: DropReason, books: &mut Books<'_>) {
+        let mut ranges: Vec<Range> = Vec::new();
+        if self.is_tracked() {
+            let mut note = |waiting: &Waiting| ranges.extend(waiting.range());
+            self.backlog.each(&mut note);
+            self.retry.each(&mut note);
+        }
+        for range in ranges {
+            self.note_settled(range.from, range.to - range.from + 1, books.shared);
+        }
         let mut count = self.backlog.clear();
         count += self.retry.clear();
         self.drop_held(count, reason, books);
+        self.lose_behind(reason, books);
     }
 
     /// Messages that this group held are lost.

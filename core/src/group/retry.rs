@@ -128,6 +128,12 @@ impl Retry {
         count
     }
 
+    /// Shows `each` all of it.
+    pub(super) fn each(&self, each: &mut dyn FnMut(&Waiting)) {
+        let given_up = self.given_up.iter().map(|(waiting, _)| waiting);
+        self.delayed.values().chain(given_up).for_each(each);
+    }
+
     pub(super) fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
         let given_up = self.given_up.iter_mut().map(|(waiting, _)| waiting);
         for waiting in self.delayed.values_mut().chain(given_up) {

@@ -3,7 +3,7 @@
 use super::Group;
 use crate::id::ConnId;
 use crate::session::Credit;
-use crate::shared::Shared;
+use crate::shared::{HandOut, Shared};
 use crate::stats::Count;
 
 /// What waits is bulk if it takes at least this part of a write.
@@ -85,10 +85,17 @@ impl Group {
             count += Count::of(&waiting.batch);
         }
         self.note_handed_out(
-            shared.hand_out(member, self.topic, self.id, taken, false),
+            shared.hand_out(member, self.topic, self.id, taken, self.how(false)),
             count,
             shared,
         );
+    }
+
+    fn how(&self, alone: bool) -> HandOut {
+        HandOut {
+            alone,
+            is_tracked: self.is_tracked(),
+        }
     }
 
     /// Messages have left the backlog for a member, which holds them until it settles them, or not.
@@ -130,7 +137,7 @@ impl Group {
         if let Some(alone) = self.backlog.take_alone() {
             let count = Count::of(&alone.batch);
             let taken = alloc::vec![alone];
-            let is_held = shared.hand_out(member, self.topic, self.id, taken, true);
+            let is_held = shared.hand_out(member, self.topic, self.id, taken, self.how(true));
             self.note_handed_out(is_held, count, shared);
         }
     }

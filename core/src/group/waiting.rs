@@ -2,7 +2,7 @@
 
 use crate::time::Now;
 use crate::wire::FrameBatch;
-use crate::wire::control::Origin;
+use crate::wire::control::{Origin, Range};
 use alloc::boxed::Box;
 
 /// What a group knows of messages that have it in common.
@@ -42,6 +42,11 @@ impl Mark {
         }
     }
 
+    /// The sequences of so many messages from the first on; none if there are none.
+    pub(crate) const fn range(&self, messages: usize) -> Option<Range> {
+        Range::new(self.sequence, self.sequence + messages as u64 - 1)
+    }
+
     /// Of those that come `messages` later.
     pub(crate) fn after(&self, messages: u64) -> Self {
         Self {
@@ -55,6 +60,11 @@ impl Waiting {
     /// The sequence after its last message.
     pub(crate) const fn end(&self) -> u64 {
         self.mark.sequence + self.batch.messages() as u64
+    }
+
+    /// Their sequences.
+    pub(crate) const fn range(&self) -> Option<Range> {
+        self.mark.range(self.batch.messages())
     }
 
     /// Splits off a front part that [`FrameBatch::prefix`] has measured.

@@ -29,6 +29,9 @@ pub(crate) struct Consumer {
     pub(crate) acks: Option<Box<Acks>>,
     /// Whether it has asked for nothing for now.
     pub(crate) is_paused: bool,
+    /// What it is to be told when all is saved that it has settled: the FLUSH that it sent, and how many topics have
+    /// yet to save something.
+    pub(crate) flushes: VecDeque<(u64, usize)>,
     /// What is said between its messages, in version 2.
     pub(crate) speech: Option<Box<Speech>>,
 }
@@ -97,6 +100,8 @@ pub(crate) struct Held {
     pub(crate) topic: TopicId,
     pub(crate) group: GroupId,
     pub(crate) mark: Mark,
+    /// Whether somebody is to know which of them are settled.
+    pub(crate) is_tracked: bool,
     /// When they were handed out.
     pub(crate) since: Now,
 }
@@ -129,6 +134,7 @@ impl Consumer {
             pattern: None,
             acks: None,
             is_paused: false,
+            flushes: VecDeque::new(),
             speech: None,
         }
     }

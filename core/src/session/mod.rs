@@ -1,6 +1,7 @@
 //! One connection, as the broker sees it.
 
 mod consumer;
+mod line;
 mod outbox;
 mod producer;
 mod signals;
@@ -8,6 +9,7 @@ mod speech;
 mod version2;
 
 pub(crate) use consumer::{Acks, Consumer, Credit, Held, Membership, Wanted};
+pub(crate) use line::Line;
 pub(crate) use outbox::{HandedOut, Outbox};
 pub(crate) use producer::{Confirms, Producer};
 pub(crate) use signals::{MAX_REFUSALS, Signals};

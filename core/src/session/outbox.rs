@@ -5,6 +5,7 @@ use crate::group::{Mark, Waiting};
 use crate::id::{GroupId, TopicId};
 use crate::stats::Count;
 use crate::time::Now;
+use crate::wire::control::Range;
 use crate::wire::{FrameBatch, Piece, Write};
 use alloc::vec::Vec;
 
@@ -48,12 +49,16 @@ pub(crate) struct HandedOut {
     pub(crate) marks: Vec<Mark>,
     /// Since when the oldest message has been waiting.
     pub(crate) waiting_since: Now,
+    /// Whether somebody is to know which messages have been delivered.
+    pub(crate) is_tracked: bool,
 }
 
 /// A write that the socket has taken whole.
 pub(crate) struct Delivered {
     /// Its messages, and where they come from, unless the consumer holds them until it settles them.
     pub(crate) messages: Option<(TopicId, GroupId, Count)>,
+    /// Their sequences, if they are tracked.
+    pub(crate) ranges: Vec<Range>,
 }
 
 /// What is left of a write that was given up.
@@ -62,11 +67,19 @@ pub(crate) struct Abandoned {
     pub(crate) group: GroupId,
     /// Messages that the socket had taken whole.
     pub(crate) delivered: Count,
+    /// Their sequences, if they are tracked.
+    pub(crate) ranges: Vec<Range>,
     /// How many others there were.
     pub(crate) unwritten: u64,
     /// Those others, in order, unless the consumer holds them. One of which only a part was taken is among them:
     /// no consumer can have read it.
     pub(crate) rest: Vec<Waiting>,
+}
+
+impl InFlight {
+    fn is_tracked(&self) -> bool {
+        self.messages.as_ref().is_some_and(|it| it.is_tracked)
+    }
 }
 
 impl Outbox {
@@ -113,6 +126,21 @@ impl Outbox {
         (!is_held).then(|| (messages.topic, messages.group, flight.write.count()))
     }
 
+    /// The sequences of what is in flight, if somebody is to know them.
+    fn tracked(&self) -> Vec<Range> {
+        let Some(InFlight {
+            write,
+            messages: Some(messages),
+            ..
+        }) = self.in_flight.as_ref().filter(|it| it.is_tracked())
+        else {
+            return Vec::new();
+        };
+        let marks = messages.marks.iter().zip(write.batches());
+        let ranges = marks.map(|(mark, batch)| mark.range(batch.messages()));
+        ranges.flatten().collect()
+    }
+
     /// Notes that a write was handed out.
     pub(crate) fn start(&mut self, write: Write, messages: Option<HandedOut>, now: Now) {
         debug_assert!(self.in_flight.is_none(), "one write at a time");
@@ -151,10 +179,11 @@ impl Outbox {
             return None;
         }
         let messages = self.unheld();
+        let ranges = self.tracked();
         self.delivered += self.in_flight();
         self.in_flight = None;
         self.written = total;
-        Some(Delivered { messages })
+        Some(Delivered { messages, ranges })
     }
 
     /// Shows `visit` every batch: see [`Checkpoint::each_batch`](crate::Checkpoint::each_batch).
@@ -179,6 +208,7 @@ impl Outbox {
             topic: messages.topic,
             group: messages.group,
             delivered: Count::ZERO,
+            ranges: Vec::new(),
             unwritten: 0,
             rest: Vec::new(),
         };
@@ -198,7 +228,13 @@ impl Outbox {
             };
             abandoned.delivered += Count::new(part.0, part.1);
             abandoned.unwritten += (batch.messages() - part.0) as u64;
-            if let Some(mark) = marks.next()
+            let mark = marks.next();
+            if messages.is_tracked
+                && let Some(mark) = &mark
+            {
+                abandoned.ranges.extend(mark.range(part.0));
+            }
+            if let Some(mark) = mark
                 && part.0 < batch.messages()
             {
                 let mut waiting = Waiting {
@@ -238,6 +274,7 @@ mod tests {
             group: GroupId::Shared,
             marks,
             waiting_since: Now::START,
+            is_tracked: false,
         };
         outbox.start(Write::from(batches), Some(messages), Now::START);
     }
@@ -321,6 +358,7 @@ mod tests {
                 group: GroupId::Shared,
                 marks: Vec::new(),
                 waiting_since: Now::START,
+                is_tracked: false,
             };
             outbox.start(Write::new(pieces), Some(messages), Now::START);
             assert!(outbox.written(taken, Now::START).is_none());

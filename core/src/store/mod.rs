@@ -12,6 +12,10 @@
 //!
 //! A store that has failed answers nothing more, and whoever runs the broker ends it.
 
+mod model;
+
+pub use model::Model;
+
 use crate::id::GroupId;
 use crate::log::{Fsync, Progress};
 use crate::names::{Name, TopicName};

@@ -35,6 +35,8 @@ pub(crate) struct Parked {
 pub(crate) enum Blocker {
     /// A group. Those before it have room.
     Group(GroupId),
+    /// The topic's store: it was asked to append as much as may wait for it.
+    Store,
     /// The budget, which the topic waits for in its line.
     Budget {
         /// How many bytes it must have.
@@ -153,6 +155,15 @@ impl Topic {
     /// for the first message of `batch`. If there is less, what blocks it.
     fn room(&self, batch: &FrameBatch, budget_room: usize) -> Result<Room, Blocker> {
         let (_, first) = batch.prefix(1, usize::MAX);
+        if self.stored.is_some() {
+            let bytes = self.room_in_store(budget_room);
+            let messages = usize::MAX;
+            return match bytes {
+                _ if bytes >= first => Ok(Room { messages, bytes }),
+                _ if self.store_is_full(first) => Err(Blocker::Store),
+                _ => Err(Blocker::Budget { bytes: first }),
+            };
+        }
         let (mut messages, mut bytes, mut groups) = (usize::MAX, usize::MAX, 0);
         for group in self.bounding_groups() {
             let room = self.turns.room_in_line(group.room());
@@ -187,8 +198,15 @@ impl Topic {
     /// nothing unless it is the one that blocked. A topic that the budget blocks is told by
     /// [`retry_with_budget`](Self::retry_with_budget) when its turn has come.
     pub(crate) fn retry(&mut self, shared: &mut Shared) {
-        let Some(Blocker::Group(group)) = self.parked.blocker else {
-            return;
+        let group = match self.parked.blocker {
+            Some(Blocker::Group(group)) => group,
+            Some(Blocker::Store) => {
+                if self.first_bytes().is_some_and(|it| !self.store_is_full(it)) {
+                    self.admit_parked(shared);
+                }
+                return;
+            }
+            Some(Blocker::Budget { .. }) | None => return,
         };
         if self
             .groups
@@ -284,7 +302,13 @@ impl Topic {
         while let Some((conn, batch)) = self.parked.line.pop_front() {
             let count = Count::of(&batch);
             shared.note_unparked(count);
-            self.receive(count, shared);
+            if self.stored.is_none() {
+                self.receive(count, shared);
+            } else {
+                // It gets no sequence: the next life of the broker has the next.
+                shared.stats.received += count;
+                shared.forgotten += count.messages;
+            }
             self.lose(count, DropReason::Shutdown, shared);
             shared.unparked(conn);
         }

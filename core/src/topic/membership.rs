@@ -3,11 +3,11 @@
 use super::Topic;
 use crate::config::DeliveryMode;
 use crate::error::{CloseReason, DropReason};
-use crate::group::{Books, Group};
+use crate::group::{Books, Group, Source};
 use crate::id::{ConnId, GroupId};
 use crate::names::Name;
 use crate::shared::Shared;
-use crate::wire::handshake::Share;
+use crate::wire::handshake::{Share, Start};
 
 /// The name of the group that all consumers of a queue join.
 pub(crate) const SHARED_NAME: &str = "queue";
@@ -38,6 +38,7 @@ impl Topic {
         conn: ConnId,
         wanted: Option<&Name>,
         share: Option<Share>,
+        from: Start,
         shared: &mut Shared,
     ) -> Result<(GroupId, bool), CloseReason> {
         let found = self.find_group(conn, wanted);
@@ -53,9 +54,13 @@ impl Topic {
                 if shared.stats.named_groups >= shared.config.topics.max_groups {
                     return Err(CloseReason::TooManyGroups);
                 }
-                self.new_named(name.clone(), shared)
+                self.new_named(name.clone(), from, shared)
             }
-            (None, None) => self.new_own(conn),
+            (None, None) => {
+                let id = GroupId::Own(conn);
+                self.new_group(id, None, from, shared);
+                id
+            }
         };
         let group = self.groups.get_mut(&id).expect("it was found or made");
         if let Some(due) = group.idle_timer.take() {
@@ -69,22 +74,54 @@ impl Topic {
         Ok((id, found.is_none()))
     }
 
-    fn new_own(&mut self, conn: ConnId) -> GroupId {
-        let id = GroupId::Own(conn);
-        let group = Group::new(self.id, id, None, self.own_limits());
+    /// A group that was not there.
+    pub(super) fn new_group(
+        &mut self,
+        id: GroupId,
+        name: Option<Name>,
+        from: Start,
+        shared: &mut Shared,
+    ) {
+        let source = self.new_source(id, from, shared);
+        self.add_group(id, name, source);
+        self.make_safe(id, shared);
+    }
+
+    fn add_group(&mut self, id: GroupId, name: Option<Name>, source: Option<Source>) {
+        let limits = if id.is_lasting() {
+            self.limits()
+        } else {
+            self.own_limits()
+        };
+        let group = Group::new(self.id, id, name, limits, source);
         self.groups.insert(id, group);
-        id
     }
 
     /// A named group that was not there.
-    pub(super) fn new_named(&mut self, name: Name, shared: &mut Shared) -> GroupId {
+    pub(super) fn new_named(&mut self, name: Name, from: Start, shared: &mut Shared) -> GroupId {
+        let id = self.name_group(&name, shared);
+        self.new_group(id, Some(name), from, shared);
+        id
+    }
+
+    /// A number for a group with this name.
+    fn name_group(&mut self, name: &Name, shared: &mut Shared) -> GroupId {
         let id = GroupId::Named(shared.next_group);
         shared.next_group += 1;
         shared.stats.named_groups += 1;
-        let group = Group::new(self.id, id, Some(name.clone()), self.limits());
-        self.groups.insert(id, group);
-        self.named.insert(name, id);
+        self.named.insert(name.clone(), id);
         id
+    }
+
+    /// A group of another life of the broker is there again. Nobody is a member yet.
+    pub(super) fn restore_group(&mut self, name: Name, source: Source, shared: &mut Shared) {
+        let is_queue = self.settings.mode == DeliveryMode::Queue && name.as_str() == SHARED_NAME;
+        if is_queue {
+            return self.add_group(GroupId::Shared, None, Some(source));
+        }
+        let id = self.name_group(&name, shared);
+        self.add_group(id, Some(name), Some(source));
+        self.arm_group_idle(id, shared);
     }
 
     /// A member that holds nothing any more is let go. If the group was its own, so is the group, and what waits
@@ -112,8 +149,11 @@ impl Topic {
             self.end_group(id, DropReason::GroupEnded, shared);
             return None;
         }
+        let is_stored = self.stored.is_some();
         self.with_group(id, shared, |group, books| {
-            if drain_has_ended {
+            if is_stored {
+                group.leave_window(books);
+            } else if drain_has_ended {
                 group.discard(DropReason::Shutdown, books);
             }
             group.dispatch(books.shared);
@@ -156,6 +196,9 @@ impl Topic {
         let Some(mut group) = self.groups.remove(&id) else {
             return;
         };
+        if let (Some(source), Some(name)) = (group.source(), group.stored_name()) {
+            self.forget_group(id, source.place(), name, shared);
+        }
         let topic = &mut self.flow;
         group.discard(reason, &mut Books { topic, shared });
         group.clear_timers(shared);

@@ -2,31 +2,36 @@
 //!
 //! The rest of this directory: `admit.rs` (what is parked because there is no room), `membership.rs` (groups come
 //! and go), `producers.rs` (who sends under a name), `refusals.rs` (what was refused of them),
-//! `turns.rs` (whose turn it is where room is short).
+//! `turns.rs` (whose turn it is where room is short), `stored.rs` (what is stored).
 
 mod admit;
 mod membership;
 mod producers;
 mod refusals;
+mod stored;
 mod turns;
 
 pub(crate) use admit::{Blocker, Parked};
 pub(crate) use membership::SHARED_NAME;
 pub(crate) use producers::{Life, Producers};
 pub(crate) use refusals::Refusals;
+pub(crate) use stored::{Buried, Consequence, Reached, Stored};
 use turns::Turns;
 
 use crate::config::{DeliveryMode, Overflow};
 use crate::error::DropReason;
-use crate::group::{Books, Group, Limits, Mark, Turn, Waiting};
+use crate::group::{Books, Group, Limits, Mark, Source, Turn, Waiting};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::ledger::{Entry, post};
 use crate::names::{Name, TopicName};
 use crate::shared::Shared;
 use crate::stats::{Count, Flow};
+use crate::store::{Request, Storage, StoredTopic};
 use crate::time::Now;
 use crate::topic_settings::TopicSettings;
 use crate::wire::FrameBatch;
+use crate::wire::handshake::Start;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 
 /// One topic.
@@ -44,6 +49,10 @@ pub(crate) struct Topic {
     named: BTreeMap<Name, GroupId>,
     /// The sequence of the next message: one more than there were before it. None is used twice.
     next_sequence: u64,
+    /// The sequence of the first message of this life of the broker.
+    before: u64,
+    /// What it knows of its store, if it is stored.
+    stored: Option<Box<Stored>>,
     /// What became of its messages, over all groups, those included that are gone.
     flow: Flow,
     /// What waits to be offered.
@@ -79,8 +88,10 @@ impl Topic {
         name: TopicName,
         epoch: u64,
         settings: TopicSettings,
+        found: Option<StoredTopic>,
         shared: &mut Shared,
     ) -> Self {
+        let is_stored = settings.storage != Storage::Memory;
         let mut topic = Self {
             id,
             name,
@@ -88,6 +99,8 @@ impl Topic {
             groups: BTreeMap::new(),
             named: BTreeMap::new(),
             next_sequence: 1,
+            before: 1,
+            stored: (is_stored && found.is_none()).then(|| Box::new(Stored::new())),
             flow: Flow::default(),
             parked: Parked::default(),
             turns: Turns::default(),
@@ -98,20 +111,21 @@ impl Topic {
             waiting_groups: BTreeSet::new(),
             settings,
         };
-        match topic.settings.mode {
-            DeliveryMode::Broadcast => {}
-            DeliveryMode::Queue => {
-                let mut queue = Group::new(id, GroupId::Shared, None, topic.limits());
-                queue.declare(shared);
-                topic.groups.insert(GroupId::Shared, queue);
-            }
+        match found {
+            Some(found) => topic.take_over(found, shared),
+            None if is_stored => topic.open_store(shared),
+            None => {}
         }
+        topic.declare_queue(shared);
         topic.declare_groups(shared);
         topic
     }
 
-    /// Works by other settings from now on; its mode is the same.
+    /// Works by other settings from now on; its mode is the same, and so is where it is kept.
     pub(crate) fn change(&mut self, settings: TopicSettings, shared: &mut Shared) {
+        if self.stored.is_some() && settings.store != self.settings.store {
+            shared.ask(self.id, Request::Change(settings.store));
+        }
         self.settings = settings;
         self.turns.reset();
         let (own, others) = (self.own_limits(), self.limits());
@@ -123,12 +137,26 @@ impl Topic {
         self.look_at_all_that_is_parked(shared);
     }
 
+    /// Sees to it that the group is there that the consumers of a queue join.
+    fn declare_queue(&mut self, shared: &mut Shared) {
+        match self.settings.mode {
+            DeliveryMode::Broadcast => {}
+            DeliveryMode::Queue => {
+                if !self.groups.contains_key(&GroupId::Shared) {
+                    self.new_group(GroupId::Shared, None, Start::New, shared);
+                }
+                let queue = self.groups.get_mut(&GroupId::Shared);
+                queue.expect("it was found or made").declare(shared);
+            }
+        }
+    }
+
     /// Sees to it that the groups are there that its settings declare.
     fn declare_groups(&mut self, shared: &mut Shared) {
         for name in self.settings.groups.clone() {
             let id = match self.group_named(&name) {
                 Some(id) => id,
-                None => self.new_named(name, shared),
+                None => self.new_named(name, Start::New, shared),
             };
             if let Some(group) = self.groups.get_mut(&id) {
                 group.declare(shared);
@@ -202,6 +230,9 @@ impl Topic {
         if batch.is_empty() {
             return Published::Offered;
         }
+        if self.stored.is_some() {
+            return self.publish_stored(conn, batch, confirms, shared);
+        }
         match (self.settings.overflow, confirms) {
             (Overflow::Block, _) | (Overflow::Drop | Overflow::DropOldest, true) => {
                 self.admit_or_park(conn, batch, shared)
@@ -224,6 +255,10 @@ impl Topic {
         kept: Count,
         shared: &mut Shared,
     ) -> Count {
+        if self.stored.is_some() {
+            self.append(conn, batch, shared);
+            return Count::ZERO;
+        }
         let count = Count::of(&batch);
         let sequence = self.receive(count, shared);
         let unrouted = self.groups.is_empty();
@@ -251,6 +286,9 @@ impl Topic {
 
     /// Whether the groups that outlive their members have room for a message of so many bytes.
     pub(crate) fn has_room(&self, bytes: usize, shared: &Shared) -> bool {
+        if self.stored.is_some() {
+            return self.room_in_store(shared.budget.room()) >= bytes;
+        }
         let lasting = self.groups.values().filter(|it| it.id().is_lasting());
         let mut needed = 0;
         for group in lasting {
@@ -263,8 +301,13 @@ impl Topic {
         needed <= shared.budget.room()
     }
 
-    /// Takes in a dead letter, which it has room for.
-    pub(crate) fn take_in(&mut self, dead: Waiting, shared: &mut Shared) {
+    /// Takes in a dead letter, which it has room for. Returns whether it is safe here: where this topic is stored, its
+    /// group has no business with it any more when it was appended.
+    pub(crate) fn take_in(&mut self, dead: Waiting, buried: Buried, shared: &mut Shared) -> bool {
+        if self.stored.is_some() {
+            self.append_dead(dead, buried, shared);
+            return false;
+        }
         let count = Count::of(&dead.batch);
         let sequence = self.receive(count, shared);
         let mark = Mark {
@@ -282,6 +325,7 @@ impl Topic {
                 &mut books,
             );
         }
+        true
     }
 
     /// Gives messages their sequences. Returns the first.
@@ -318,6 +362,9 @@ impl Topic {
         if group.is_exhausted() {
             shared.note_finished(self.id, id);
         }
+        if group.begins_to_want(shared.config.write_bytes) {
+            shared.to_fetch.push_back((self.id, id));
+        }
         result
     }
 
@@ -334,8 +381,11 @@ impl Topic {
         groups.any(|group| group.may_end() || !group.members().is_empty())
     }
 
-    /// Drops what waits in every group.
+    /// Drops what waits in every group; where the topic is stored, it is left to the next life of the broker.
     pub(crate) fn discard_backlogs(&mut self, shared: &mut Shared) {
+        if self.stored.is_some() {
+            return self.close_windows(shared);
+        }
         let topic = &mut self.flow;
         for group in self.groups.values_mut() {
             group.discard(DropReason::Shutdown, &mut Books { topic, shared });
@@ -347,6 +397,7 @@ impl Topic {
         let group = self.groups.get(&id)?;
         let mut purged = group.backlog().count();
         purged += group.retry().count();
+        purged.messages += group.source().map_or(0, Source::behind);
         self.with_group(id, shared, |group, books| {
             group.discard(DropReason::Purged, books);
         });
@@ -365,6 +416,9 @@ impl Topic {
             group.each_batch(visit);
         }
         self.parked.each_batch(visit);
+        if let Some(stored) = &mut self.stored {
+            stored.each_batch(visit);
+        }
     }
 
     /// Checks what always holds. Returns what waits, and the bytes in all backlogs, what was handed
@@ -379,19 +433,31 @@ impl Topic {
             waiting += group.flow().waiting;
         }
         assert_eq!(self.flow.waiting, waiting, "{}", self.id);
-        let held = self.groups.values().map(Group::bytes);
-        assert_eq!(self.backlog_bytes, held.sum::<usize>(), "{}", self.id);
+        let held = self.groups.values().map(Group::bytes).sum::<usize>();
+        assert_eq!(
+            self.backlog_bytes,
+            held + self.appending_bytes(),
+            "{}",
+            self.id
+        );
         assert!(self.flow.adds_up(), "{}: {:?}", self.id, self.flow);
         for (name, id) in &self.named {
             assert_eq!(self.groups[id].name(), Some(name), "{}", self.id);
         }
         self.check_parked(shared);
+        self.check_stored(shared);
         self.producers.check();
         (waiting, let_in)
     }
 
-    /// How many messages it was given.
+    /// The bytes that its store was asked to append and has not.
+    pub(crate) fn appending_bytes(&self) -> usize {
+        let stored = self.stored.as_ref();
+        stored.map_or(0, |it| it.appending().bytes as usize)
+    }
+
+    /// How many messages it was given in this life of the broker.
     pub(crate) const fn received(&self) -> u64 {
-        self.next_sequence - 1
+        self.next_sequence - self.before
     }
 }

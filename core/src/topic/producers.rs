@@ -5,7 +5,7 @@ use crate::error::NotTaken;
 use crate::id::ConnId;
 use crate::names::Name;
 use crate::time::Now;
-use crate::wire::control::Range;
+use crate::wire::control::{Mark, Range};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
@@ -24,6 +24,9 @@ pub(crate) struct Life {
     pub(crate) owner: Option<Name>,
     /// The last position that is safe or was refused. While it is connected, its connection knows better.
     pub(crate) accepted: u64,
+    /// The last position that a store was asked to append when its connection ended. Until all that is accepted nobody
+    /// takes the name.
+    pub(crate) storing: u64,
     /// What was refused. Part of what is accepted, or of what its connection says of it.
     pub(crate) refused: Refusals,
     /// The last connection that came under the name. An older one cannot take it any more.
@@ -47,14 +50,53 @@ impl Producers {
 
     /// The connection of a producer is gone; by then, all up to `accepted` was safe or refused. Returns whether
     /// it was the last that came under its name.
-    pub(crate) fn end(&mut self, name: &Name, conn: ConnId, accepted: u64, now: Now) -> bool {
+    pub(crate) fn end(
+        &mut self,
+        name: &Name,
+        conn: ConnId,
+        (accepted, storing): (u64, u64),
+        now: Now,
+    ) -> bool {
         let Some(life) = self.0.get_mut(name).filter(|it| it.conn == conn) else {
             return false;
         };
-        life.accepted = accepted;
+        (life.accepted, life.storing) = (accepted, storing);
         life.is_connected = false;
         life.left = now;
         true
+    }
+
+    /// What a producer had got to in another life of the broker.
+    pub(crate) fn recover(&mut self, name: Name, mark: &Mark, now: Now) -> bool {
+        let life = Life {
+            session: mark.session.clone(),
+            owner: None,
+            accepted: mark.position,
+            storing: 0,
+            refused: Refusals::default(),
+            conn: ConnId(0),
+            is_connected: false,
+            left: now,
+        };
+        match self.0.get_mut(&name) {
+            None => {
+                self.0.insert(name, life);
+                true
+            }
+            Some(known) => {
+                if known.session == life.session {
+                    known.accepted = known.accepted.max(life.accepted);
+                }
+                false
+            }
+        }
+    }
+
+    /// What a producer sent that is gone is stored, up to this position.
+    pub(crate) fn reach(&mut self, name: &Name, session: &str, position: u64) {
+        if let Some(life) = self.0.get_mut(name).filter(|it| it.session == session) {
+            life.accepted = life.accepted.max(position);
+        }
     }
 
     /// Positions of a producer were refused. Those that were refused before are lower.

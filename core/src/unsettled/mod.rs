@@ -123,18 +123,22 @@ impl<M: Clone> Unsettled<M> {
     }
 
     /// Removes the messages at these positions, all of them before [`next_position`](Self::next_position).
-    /// Tells `each` once for each run of which something was removed what that was. Returns how many of
+    /// Tells `each` once for each run of which something was removed what that was, and `piece` for each stretch of
+    /// them how many messages of the run came before it and how many it has. Returns how many of
     /// the positions had been removed before. What is left is spared a copy as in [`push`](Self::push).
     pub(crate) fn settle(
         &mut self,
         range: Range,
         most: usize,
         each: &mut dyn FnMut(&M, Count),
+        piece: &mut dyn FnMut(&M, u64, u64),
     ) -> u64 {
-        self.remove(range, most, |_, held, offsets| {
-            let removed = held.run.remove(offsets, &mut |_| {});
+        self.remove(range, most, |_, Marked { run, mark }, offsets| {
+            let removed = run.remove(offsets, &mut |it| {
+                piece(mark, it.offset, it.messages as u64);
+            });
             if !removed.is_zero() {
-                each(&held.mark, removed);
+                each(mark, removed);
             }
             removed
         })

@@ -27,9 +27,14 @@ fn range(from: u64, to: u64) -> Range {
 /// What is settled of each run, as mark, messages and bytes, and how many were gone.
 fn settle(unsettled: &mut Unsettled<u64>, from: u64, to: u64) -> (Vec<(u64, u64, u64)>, u64) {
     let mut settled = Vec::new();
-    let gone = unsettled.settle(range(from, to), 0, &mut |mark, count| {
-        settled.push((*mark, count.messages, count.bytes));
-    });
+    let gone = unsettled.settle(
+        range(from, to),
+        0,
+        &mut |mark, count| {
+            settled.push((*mark, count.messages, count.bytes));
+        },
+        &mut |_, _, _| {},
+    );
     unsettled.check();
     (settled, gone)
 }
@@ -196,7 +201,7 @@ fn a_sliver_of_a_large_buffer_is_copied_where_it_cannot_be_spared_that() {
     assert_ne!(place(unsettled.runs[&11].run.batch()), at_second);
     assert_eq!(unsettled.pinned(), all);
     unsettled.check();
-    unsettled.settle(range(1, 3), all, &mut |_, _| {});
+    unsettled.settle(range(1, 3), all, &mut |_, _| {}, &mut |_, _, _| {});
     assert_eq!(unsettled.pinned(), all);
     // Now there is less.
     settle(&mut unsettled, 4, 4);
@@ -215,9 +220,14 @@ fn worst_overhead(order: impl Iterator<Item = u64>, least: u64) -> f64 {
     }
     let mut worst: f64 = 0.0;
     for (settled, position) in (1..).zip(order) {
-        let again = unsettled.settle(range(position, position), 0, &mut |mark, count| {
-            assert_eq!((mark[0], count.bytes), ((position - 1) / RUN, 20));
-        });
+        let again = unsettled.settle(
+            range(position, position),
+            0,
+            &mut |mark, count| {
+                assert_eq!((mark[0], count.bytes), ((position - 1) / RUN, 20));
+            },
+            &mut |_, _, _| {},
+        );
         assert_eq!(again, 0);
         if settled % 1_000 == 0 && ALL - settled >= least {
             let overhead = unsettled.overhead() as f64;

@@ -1,9 +1,11 @@
 //! A broker, and peers that speak to it in bytes; what each is told, as text.
 
 use message_queue_core::access::Principal;
+use message_queue_core::names::TopicName;
+use message_queue_core::store::{Answer, Model, Request};
 use message_queue_core::wire::control::{Control, Link, Outcome, Range};
 use message_queue_core::wire::{Decoder, DecoderConfig, FrameBatch, FrameReader, Received};
-use message_queue_core::{Broker, Config, ConnId, Input, Now, Output};
+use message_queue_core::{Broker, Config, ConnId, Input, Now, Output, TopicId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ pub(crate) struct Kit {
     now: Now,
     next: u64,
     peers: BTreeMap<ConnId, Peer>,
+    /// The stores of its topics, which do something when they are told to.
+    pub(crate) stores: BTreeMap<TopicId, Model>,
 }
 
 struct Peer {
@@ -27,12 +31,63 @@ struct Peer {
 
 impl Kit {
     pub(crate) fn new(config: Config) -> Self {
-        Self {
+        let mut kit = Self {
             broker: Broker::new(config),
             now: Now::START,
             next: 1,
             peers: BTreeMap::new(),
+            stores: BTreeMap::new(),
+        };
+        // What it asks of the stores of its topics.
+        kit.outputs();
+        kit
+    }
+
+    /// The power goes, and the broker is started again. Of what its stores were to do they have done the first
+    /// `undone`.
+    pub(crate) fn crash(&mut self, undone: usize) {
+        let mut stores: Vec<Model> = std::mem::take(&mut self.stores).into_values().collect();
+        let found = stores
+            .iter_mut()
+            .map(|it| it.crash(undone, undone))
+            .collect();
+        let config = self.broker.config().clone();
+        self.peers.clear();
+        self.broker = Broker::with_stored(config, found, self.now);
+        for store in stores {
+            let topic = self.topic(store.name().as_str());
+            self.stores.insert(topic, store);
         }
+        self.outputs();
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> TopicId {
+        let name = TopicName::new(name).expect("a name");
+        self.broker.topic_named(&name).expect("a topic")
+    }
+
+    /// A topic's store does something, if it has something to do. Returns whether it had.
+    pub(crate) fn store(
+        &mut self,
+        name: &str,
+        act: impl FnOnce(&mut Model) -> Option<Answer>,
+    ) -> bool {
+        let topic = self.topic(name);
+        let answer = self.stores.get_mut(&topic).and_then(act);
+        let has_done = answer.is_some();
+        if let Some(answer) = answer {
+            self.broker.handle_answer(topic, answer, self.now);
+            self.outputs();
+        }
+        has_done
+    }
+
+    /// A topic's store does all that it has to do.
+    pub(crate) fn store_all(&mut self, name: &str) {
+        while self.store(name, |it| it.save(usize::MAX))
+            || self.store(name, |it| it.append(usize::MAX))
+            || self.store(name, |it| it.fetch(0))
+        {}
     }
 
     /// Connects with this role line, without its line feed.
@@ -193,7 +248,12 @@ impl Kit {
                     self.decode(conn);
                 }
                 Output::Registered { .. } | Output::Dropped { .. } => {}
-                Output::Store { .. } => unreachable!("no topic is stored here"),
+                Output::Store { topic, request } => match request {
+                    Request::Open { name, epoch } => {
+                        self.stores.insert(topic, Model::new(name, epoch));
+                    }
+                    request => self.stores.get_mut(&topic).expect("a store").ask(request),
+                },
             }
         }
         self.broker.check_invariants();

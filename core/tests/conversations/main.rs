@@ -16,6 +16,7 @@ mod producers;
 mod rights;
 mod rules;
 mod settling;
+mod stored;
 mod the_end;
 
 use kit::Kit;

@@ -1,6 +1,7 @@
 //! What must be true of every message, by what the broker has been told and has said.
 
 use message_queue_core::ConnId;
+use message_queue_core::store::StoredTopic;
 use message_queue_core::wire::control::{Control, Outcome};
 use message_queue_core::wire::{FrameReader, Received};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +46,8 @@ struct Member {
     run: (u64, u32),
     /// What was handed out, by position.
     handed: Vec<(GroupKey, u64)>,
+    /// How much of that was looked at.
+    seen: usize,
 }
 
 impl Ledger {
@@ -66,6 +69,7 @@ impl Ledger {
             may_be_revoked,
             run: (0, 0),
             handed: Vec::new(),
+            seen: 0,
         };
         self.members.insert(conn, member);
     }
@@ -156,6 +160,67 @@ impl Ledger {
         if member.acks && !member.may_be_revoked {
             assert!(held <= member.prefetch, "{conn} holds {held}");
         }
+    }
+
+    /// What a consumer was handed since this was last asked: of which topic, and at which sequence.
+    pub(crate) fn take_new(&mut self, conn: ConnId) -> Vec<(String, u64)> {
+        let Some(member) = self.members.get_mut(&conn) else {
+            return Vec::new();
+        };
+        let new = member.handed[member.seen..].iter();
+        let new = new.map(|(key, sequence)| (key.0.clone(), *sequence));
+        let new = new.collect();
+        member.seen = member.handed.len();
+        new
+    }
+
+    /// The broker begins anew, with this. These dead letters are safe.
+    pub(crate) fn power_cut(&mut self, found: &[StoredTopic], dead: &BTreeSet<(GroupKey, u64)>) {
+        let topics = found.iter().map(|it| (it.name.as_str(), it));
+        let topics: BTreeMap<&str, &StoredTopic> = topics.collect();
+        for (topic, sequence) in self.sequences.keys() {
+            let next = topics[topic.as_str()].next;
+            assert!(
+                *sequence < next,
+                "{topic} {sequence} was handed out and is not there"
+            );
+        }
+        for (key, group) in &mut self.groups {
+            let groups = &topics[key.0.as_str()].groups;
+            let progress = groups.iter().find(|(name, _)| name.as_str() == key.1);
+            let (_, progress) = progress.expect("a group is lost");
+            let is_settled = |sequence: u64| {
+                let mut ranges = progress.settled.iter();
+                sequence <= progress.settled_up_to
+                    || ranges.any(|it| (it.from..=it.to).contains(&sequence))
+            };
+            for (sequence, state) in group.iter_mut() {
+                if is_settled(*sequence) {
+                    let is_dead = dead.contains(&(key.clone(), *sequence));
+                    let is_with_nobody = !matches!(state, State::Waiting | State::Held(..));
+                    let was_settled = is_dead || is_with_nobody;
+                    assert!(
+                        was_settled,
+                        "{key:?} {sequence}: {state:?} counts as settled"
+                    );
+                } else {
+                    *state = match state {
+                        State::Waiting | State::Held(..) => State::Waiting,
+                        // It will be handed out again, or will turn up among the dead letters.
+                        State::Done | State::GivenUp | State::Perhaps => State::Perhaps,
+                    };
+                }
+            }
+            for sequence in 1..topics[key.0.as_str()].next {
+                assert!(
+                    !is_settled(sequence) || group.contains_key(&sequence),
+                    "{key:?} {sequence}: nobody has had it, and it counts as settled"
+                );
+            }
+            self.first_attempts
+                .insert(key.clone(), progress.settled_up_to);
+        }
+        self.members.clear();
     }
 
     fn held(&self, conn: ConnId) -> usize {

@@ -16,6 +16,7 @@
 mod ledger;
 mod link;
 mod rng;
+mod stores;
 mod world;
 
 use world::{Seen, Shape, World};
@@ -43,6 +44,7 @@ fn play(shape: impl Fn(u64) -> Shape) -> Seen {
         sum.revoked += seen.revoked;
         sum.resumed += seen.resumed;
         sum.expired += seen.expired;
+        sum.power_cuts += seen.power_cuts;
     }
     sum
 }
@@ -98,6 +100,22 @@ fn nothing_is_lost_but_what_was_counted_as_too_old() {
         ..Shape::of(seed)
     });
     assert!(seen.expired > 0 && seen.confirmed > 0, "{seen:?}");
+}
+
+#[test]
+fn what_is_stored_outlives_power_cuts() {
+    let seen = play(|seed| Shape {
+        stored: true,
+        cuts: seed % 3 > 0,
+        failures: seed % 2 == 0,
+        named: seed % 5 > 0,
+        ack_timeout: seed % 7 == 0,
+        patterns: seed % 4 == 0,
+        steps: 900,
+        ..Shape::of(seed)
+    });
+    assert!(seen.power_cuts > 0 && seen.confirmed > 0, "{seen:?}");
+    assert!(seen.resumed > 0 && seen.dead > 0, "{seen:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::rng::Rng;
+use crate::stores::Stores;
 use message_queue_core::client::{
     ConsumerClient, ConsumerEvent, Delivery, ProducerClient, ProducerEvent, Window,
 };
@@ -13,8 +14,8 @@ use message_queue_core::wire::handshake::{
 };
 use message_queue_core::wire::{Decoded, FrameBatch};
 use message_queue_core::{
-    Broker, Config, ConnId, DeliveryMode, DropReason, Input, Now, Output, Overflow, TopicRule,
-    TopicsConfig,
+    Broker, Config, ConnId, DeliveryMode, DropReason, Input, Now, Output, Overflow, Storage,
+    TopicRule, TopicsConfig,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(crate) struct Shape {
     pub(crate) ack_timeout: bool,
     pub(crate) patterns: bool,
     pub(crate) ages: bool,
+    /// Topics are stored, and the power goes.
+    pub(crate) stored: bool,
     pub(crate) overflow: Overflow,
     pub(crate) steps: usize,
 }
@@ -56,6 +59,7 @@ pub(crate) struct Seen {
     /// Producers that were known again.
     pub(crate) resumed: u64,
     pub(crate) expired: u64,
+    pub(crate) power_cuts: u64,
 }
 
 enum Client {
@@ -73,23 +77,25 @@ enum Client {
     },
 }
 
-struct Peer {
+pub(crate) struct Peer {
     client: Client,
     link: Option<Link>,
 }
 
 pub(crate) struct World {
-    rng: Rng,
+    pub(crate) rng: Rng,
     shape: Shape,
-    broker: Broker,
-    now: Now,
+    pub(crate) broker: Broker,
+    pub(crate) now: Now,
     next_conn: u64,
-    peers: Vec<Peer>,
+    pub(crate) peers: Vec<Peer>,
     /// Links whose connection the broker has not seen the end of, but whose client has left them.
-    ledger: Ledger,
+    pub(crate) ledger: Ledger,
+    pub(crate) stores: Stores,
+    pub(crate) power_cuts: u64,
     by_conn: BTreeMap<ConnId, usize>,
     confirmed: BTreeSet<(&'static str, Vec<u8>)>,
-    refused: BTreeSet<Vec<u8>>,
+    pub(crate) refused: BTreeSet<Vec<u8>>,
     is_over: bool,
     resumed: u64,
     expired: u64,
@@ -105,6 +111,11 @@ impl World {
             backoff_max: Some(Duration::from_millis(50)),
             ack_timeout: shape.ack_timeout.then(|| Duration::from_millis(700)),
             overflow: Some(shape.overflow),
+            storage: Some(if shape.stored {
+                Storage::Disk
+            } else {
+                Storage::Memory
+            }),
             max_age: shape
                 .ages
                 .then(|| Duration::from_millis(rng.pick(&[20, 200]))),
@@ -131,6 +142,8 @@ impl World {
             next_conn: 1,
             peers: Vec::new(),
             ledger: Ledger::default(),
+            stores: Stores::default(),
+            power_cuts: 0,
             by_conn: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             refused: BTreeSet::new(),
@@ -140,6 +153,7 @@ impl World {
             rng,
             shape,
         };
+        world.outputs();
         for number in 0..world.rng.within(1, 3) {
             world.add_producer(number);
         }
@@ -225,6 +239,13 @@ impl World {
         for _ in 0..self.shape.steps {
             self.step();
         }
+        // What was ended before everything goes well is nobody's fault.
+        for at in 0..self.peers.len() {
+            let link = self.peers[at].link.as_ref();
+            if link.is_some_and(|link| link.closed.is_some()) {
+                self.forget_link(at);
+            }
+        }
         self.is_over = true;
         self.finish();
         let stats = self.broker.stats();
@@ -235,6 +256,7 @@ impl World {
             revoked: self.ledger.revoked,
             resumed: self.resumed,
             expired: self.expired,
+            power_cuts: self.power_cuts,
         }
     }
 
@@ -254,6 +276,8 @@ impl World {
             }
             70 if self.shape.cuts => self.cut(peer),
             71 if self.shape.cuts => self.end_in_an_orderly_way(peer),
+            72..84 if self.shape.stored => self.store_something(),
+            84 if self.shape.stored && self.rng.once_in(3) => self.power_cut(),
             _ => self.exchange(peer),
         }
     }
@@ -435,6 +459,7 @@ impl World {
         let is_over = self.is_over;
         let peer = &mut self.peers[at];
         let mut is_ended = false;
+        let mut safe_now = None;
         match &mut peer.client {
             Client::Producer {
                 client,
@@ -449,6 +474,7 @@ impl World {
                         }
                         ProducerEvent::Confirmed { number, .. } => {
                             let safe = &sent[..number as usize];
+                            safe_now = Some((*topic, safe.to_vec()));
                             self.confirmed
                                 .extend(safe.iter().map(|body| (*topic, body.clone())));
                         }
@@ -479,6 +505,9 @@ impl World {
                     }
                 }
             }
+        }
+        if let Some((topic, bodies)) = safe_now {
+            self.check_safe(topic, &bodies);
         }
         if is_ended {
             assert!(
@@ -549,6 +578,13 @@ impl World {
         self.client_loses_the_link(at);
     }
 
+    /// The broker is gone.
+    pub(crate) fn forget_link(&mut self, at: usize) {
+        if self.peers[at].link.is_some() {
+            self.client_loses_the_link(at);
+        }
+    }
+
     fn client_loses_the_link(&mut self, at: usize) {
         let peer = &mut self.peers[at];
         peer.link = None;
@@ -596,7 +632,7 @@ impl World {
         self.outputs();
     }
 
-    fn outputs(&mut self) {
+    pub(crate) fn outputs(&mut self) {
         let mut sealed = Vec::new();
         while let Some(output) = self.broker.poll_output() {
             match output {
@@ -617,6 +653,7 @@ impl World {
                     );
                     if is_consumer {
                         self.ledger.written(conn, &bytes, &mut told);
+                        self.check_handed_out(conn);
                     }
                     if let Some(link) = self.link(conn) {
                         link.told = told;
@@ -649,7 +686,7 @@ impl World {
                     }
                 }
                 Output::Registered { .. } => {}
-                Output::Store { .. } => unreachable!("no topic is stored here"),
+                Output::Store { topic, request } => self.stores.ask(topic, request),
                 Output::Dropped {
                     reason: DropReason::Expired,
                     count,
@@ -692,6 +729,7 @@ impl World {
                     self.consume(at);
                 }
             }
+            self.store_everything();
             self.pass(5);
             if self.everything_is_done() {
                 return self.check();
@@ -706,7 +744,8 @@ impl World {
             Client::Producer { client, .. } => client.is_done(),
             Client::Consumer { .. } => true,
         };
-        stats.flow.waiting.is_zero() && stats.parked.is_zero() && self.peers.iter().all(is_done)
+        let nothing_waits = stats.flow.waiting.is_zero() && stats.parked.is_zero();
+        nothing_waits && self.all_is_stored() && self.peers.iter().all(is_done)
     }
 
     fn check(&self) {

@@ -42,6 +42,7 @@ impl Model {
             unsettled: Count::ZERO,
             delayed: Count::ZERO,
             given_up: Count::ZERO,
+            behind: 0,
         };
         self.groups.iter().map(view).collect()
     }

@@ -269,6 +269,7 @@ impl Lockstep {
             Effect::Pause { .. } => socket.paused = true,
             Effect::Resume { .. } => socket.paused = false,
             Effect::Farewell { .. } | Effect::Registered { .. } | Effect::Dropped { .. } => {}
+            Effect::Store { .. } => unreachable!("no topic is stored here"),
         }
     }
 

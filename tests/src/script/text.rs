@@ -235,6 +235,7 @@ pub(super) fn told(effect: &Effect) -> String {
             let group = group.unwrap_or_default();
             format!("drop {messages} ({bytes} bytes){group}: {reason}")
         }
+        Effect::Store { .. } => unreachable!("no topic is stored here"),
     }
 }
 

@@ -207,10 +207,16 @@ fn what_is_too_old_goes_wherever_it_waits_and_what_is_younger_stays() {
     taken[1].mark.failures = ALONE_FROM;
     put_back(&mut backlog, taken);
     assert_eq!(backlog.expires(), Some(at(5)));
-    assert_eq!(backlog.take_expired(at(4)), None);
-    assert_eq!(backlog.take_expired(at(5)), Some((Count::new(2, 10), 2)));
+    assert_eq!(backlog.take_expired(at(4), &mut |_| {}), None);
+    assert_eq!(
+        backlog.take_expired(at(5), &mut |_| {}),
+        Some((Count::new(2, 10), 2))
+    );
     backlog.check(END);
-    assert_eq!(backlog.take_expired(at(7)), Some((Count::new(2, 10), 4)));
+    assert_eq!(
+        backlog.take_expired(at(7), &mut |_| {}),
+        Some((Count::new(2, 10), 4))
+    );
     backlog.check(END);
     assert_eq!(take(&mut backlog, 9, 1000), [batch(&["e"])]);
     assert_eq!(backlog.expires(), None);

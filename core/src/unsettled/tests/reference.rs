@@ -59,12 +59,24 @@ fn remove(unsettled: &mut Unsettled<u64>, reference: &mut Reference, range: Rang
         gone
     } else {
         let mut settled = Vec::new();
-        let gone = unsettled.settle(range, 4096, &mut |mark, count| settled.push((*mark, count)));
+        let mut pieces: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        let gone = unsettled.settle(
+            range,
+            4096,
+            &mut |mark, count| settled.push((*mark, count)),
+            &mut |mark, offset, messages| {
+                let offsets = pieces.entry(*mark).or_default();
+                offsets.extend(offset..offset + messages);
+            },
+        );
         let mut by_run: BTreeMap<u64, Count> = BTreeMap::new();
-        for (_, message, mark) in expected.into_values() {
+        let mut offsets: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for (offset, message, mark) in expected.into_values() {
+            offsets.entry(mark).or_default().push(offset);
             *by_run.entry(mark).or_default() += Count::new(1, 4 + message.len());
         }
         assert_eq!(settled, by_run.into_iter().collect::<Vec<_>>());
+        assert_eq!(pieces, offsets);
         gone
     };
     assert_eq!(gone, range.to - range.from + 1 - positions.len() as u64);

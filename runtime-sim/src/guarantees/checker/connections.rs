@@ -161,6 +161,7 @@ impl Checker<'_> {
             | DropReason::Purged
             | DropReason::GivenUp
             | DropReason::Expired
+            | DropReason::NotKept
             | DropReason::Refused => false,
         };
         if reason == DropReason::Shutdown {

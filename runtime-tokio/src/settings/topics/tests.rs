@@ -40,6 +40,12 @@ fn a_rule_may_say_all_that_the_core_knows() {
     "#;
     let name = |name| Name::new(name).unwrap();
     let full = TopicRule {
+        storage: None,
+        fsync: None,
+        segment_bytes: None,
+        retention: None,
+        retention_bytes: None,
+        retention_settled: None,
         topics: Pattern::new("jobs.>").unwrap(),
         mode: Some(DeliveryMode::Queue),
         capacity: Some(5),

@@ -1,0 +1,561 @@
+//! A group of a stored topic: its backlog is a window on what the topic keeps.
+//!
+//! While the window reaches up to the last message that was appended, what is appended next comes into it from
+//! memory. When it has no room the group is *behind*: nothing is lost, and what it has not had is fetched when there
+//! is room. A group without members has no window, so it costs no memory however much it is owed.
+
+use super::settled::{Failure, Known, Settled};
+use super::{Books, Group, Mark, Waiting};
+use crate::error::DropReason;
+use crate::id::GroupId;
+use crate::ledger::Entry;
+use crate::names::Name;
+use crate::shared::Shared;
+use crate::stats::Count;
+use crate::store::{FetchFrom, Run};
+use crate::time::Now;
+use crate::topic::SHARED_NAME;
+use crate::wire::control::Range;
+use crate::wire::{FrameBatch, MAX_FRAME};
+use core::time::Duration;
+
+/// What a group of a stored topic has to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Source {
+    /// Where the window ends.
+    place: Place,
+    /// The last message of the topic that was appended.
+    appended: u64,
+    /// All before this sequence was handed out once, and is so again when it is fetched once more.
+    handed_out: u64,
+    /// How far the group has got; none for a group of one's own, of which nothing is saved.
+    settled: Option<Settled>,
+    /// What it is doing about what it has not had.
+    fetch: Fetch,
+    /// The number of the change that is being saved, if one is.
+    saving: Option<u64>,
+    /// Whether it has got further since.
+    is_dirty: bool,
+    /// Whether its window stays empty: the broker is about to end.
+    is_closed: bool,
+}
+
+/// Where a window ends: where the next message of it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Place {
+    /// At this sequence.
+    At(u64),
+    /// The store has to say which sequence that is. Nothing is appended to the topic until it has.
+    Sought(FetchFrom),
+}
+
+/// What a group is doing about what it has not had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+enum Fetch {
+    None,
+    /// It waits for its turn to ask.
+    Waiting,
+    /// It has asked.
+    Asked,
+    /// It has asked, and does not want it any more.
+    Stale,
+}
+
+/// What has become of what was fetched.
+pub(crate) struct Taken {
+    /// Whether the place was sought, and is found: the group is new.
+    pub(crate) is_placed: bool,
+    /// Whether it has given up some of it in another life of the broker.
+    pub(crate) has_given_up: bool,
+}
+
+impl Source {
+    /// Of a new group. `appended` is the last message of the topic that was appended.
+    pub(crate) fn new(id: GroupId, place: Place, appended: u64) -> Self {
+        let begins = match place {
+            Place::At(sequence) => sequence - 1,
+            Place::Sought(_) => 0,
+        };
+        Self {
+            place,
+            appended,
+            handed_out: 0,
+            settled: id.is_lasting().then(|| Settled::up_to(begins)),
+            fetch: Fetch::None,
+            saving: None,
+            is_dirty: false,
+            is_closed: false,
+        }
+    }
+
+    /// Of a group that has got so far in another life of the broker.
+    pub(crate) fn recovered(settled: Settled, appended: u64) -> Self {
+        Self {
+            place: Place::At(settled.next()),
+            appended,
+            handed_out: settled.end(),
+            settled: Some(settled),
+            fetch: Fetch::None,
+            saving: None,
+            is_dirty: false,
+            is_closed: false,
+        }
+    }
+
+    pub(crate) const fn place(&self) -> Place {
+        self.place
+    }
+
+    pub(crate) const fn settled(&self) -> Option<&Settled> {
+        self.settled.as_ref()
+    }
+
+    /// How many messages that were appended have not come into the window.
+    pub(crate) const fn behind(&self) -> u64 {
+        match self.place {
+            Place::At(next) => (self.appended + 1).saturating_sub(next),
+            Place::Sought(_) => 0,
+        }
+    }
+
+    /// Whether it is to be saved: it has got further than was saved, or is being saved.
+    pub(crate) const fn is_to_be_saved(&self) -> bool {
+        self.is_dirty && self.saving.is_none()
+    }
+
+    pub(crate) const fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// It is being saved as it is, by this change.
+    pub(crate) const fn save(&mut self, change: u64) {
+        self.saving = Some(change);
+        self.is_dirty = false;
+    }
+
+    /// This change is saved. Returns whether there is more to be saved.
+    pub(crate) fn saved(&mut self, change: u64) -> bool {
+        if self.saving == Some(change) {
+            self.saving = None;
+        }
+        self.is_to_be_saved()
+    }
+
+    pub(crate) const fn saving(&self) -> Option<u64> {
+        self.saving
+    }
+
+    /// What was appended next comes into the window, so far as the window reaches up to it. Returns whether it does.
+    const fn meets(&self, first: u64) -> bool {
+        matches!(self.place, Place::At(next) if next == first) && !self.is_closed
+    }
+}
+
+impl Group {
+    /// The name under which it is stored, if it is.
+    pub(crate) fn stored_name(&self) -> Option<Name> {
+        match self.id {
+            GroupId::Shared => Name::new(SHARED_NAME).ok(),
+            GroupId::Named(_) => self.name.clone(),
+            GroupId::Own(_) => None,
+        }
+    }
+
+    /// Its place on the topic, if that is stored.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.source.as_deref()
+    }
+
+    pub(crate) fn source_mut(&mut self) -> Option<&mut Source> {
+        self.source.as_deref_mut()
+    }
+
+    /// Whether somebody is to know which messages have been settled.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.source.as_ref().is_some_and(|it| it.settled.is_some())
+    }
+
+    /// A batch was appended. It comes into the window if that reaches up to it and has room; and if somebody wants it.
+    pub(crate) fn take_appended(&mut self, batch: &FrameBatch, mark: &Mark, books: &mut Books<'_>) {
+        let Some(source) = self.source.as_deref_mut() else {
+            return;
+        };
+        let first = mark.sequence;
+        source.appended = first + batch.messages() as u64 - 1;
+        if !source.meets(first) || self.members.is_empty() {
+            return;
+        }
+        let (room, budget) = (self.room(), books.shared.budget.room());
+        let part = batch.prefix(room.messages, room.bytes.min(budget));
+        if part.0 > 0 {
+            let taken = batch.clone().split_at(part);
+            self.let_in(taken, mark.clone(), books);
+            self.dispatch(books.shared);
+            self.arm_age_timer(books.shared);
+        }
+    }
+
+    /// Takes in the front of the window's next messages.
+    fn let_in(&mut self, batch: FrameBatch, mark: Mark, books: &mut Books<'_>) {
+        let count = Count::of(&batch);
+        self.move_place(mark.sequence + count.messages);
+        books.shared.budget.take(count.bytes as usize);
+        self.post(Entry::Offered(count), books);
+        self.backlog.push_back(batch.compact(), mark);
+    }
+
+    fn move_place(&mut self, next: u64) {
+        if let Some(source) = self.source.as_deref_mut() {
+            source.place = Place::At(next);
+        }
+    }
+
+    /// Whether it has not had something, has room for it, and somebody to give it to; and so is to ask for it. It
+    /// then waits for its turn.
+    pub(crate) fn begins_to_want(&mut self, write_bytes: usize) -> bool {
+        if self.source.is_none() || !self.wants_more(write_bytes) {
+            return false;
+        }
+        if let Some(source) = self.source.as_deref_mut()
+            && source.fetch == Fetch::None
+        {
+            source.fetch = Fetch::Waiting;
+            return true;
+        }
+        false
+    }
+
+    fn wants_more(&self, write_bytes: usize) -> bool {
+        let Some(source) = self.source.as_deref() else {
+            return false;
+        };
+        if source.is_closed {
+            return false;
+        }
+        if let Place::Sought(_) = source.place {
+            return true;
+        }
+        if source.behind() == 0 || self.members.is_empty() {
+            return false;
+        }
+        let room = self.room();
+        if room.messages == 0 || room.bytes < MAX_FRAME {
+            return false;
+        }
+        let waiting = self.backlog.messages();
+        let has_little = self.backlog.bytes() < write_bytes / 2 && waiting <= room.messages;
+        waiting == 0 || has_little
+    }
+
+    /// Its turn to ask has come. Returns what it asks for; none if it wants nothing any more.
+    pub(crate) fn ask(&mut self, write_bytes: usize) -> Option<(FetchFrom, usize)> {
+        let wants = self.wants_more(write_bytes);
+        let bytes = self.room().bytes.min(write_bytes);
+        let source = self.source.as_deref_mut()?;
+        if !wants {
+            source.fetch = Fetch::None;
+            return None;
+        }
+        source.fetch = Fetch::Asked;
+        Some(match source.place {
+            Place::At(next) => (FetchFrom::Sequence(next), bytes),
+            // Where that is, is all that it wants to know.
+            Place::Sought(from) => (from, 1),
+        })
+    }
+
+    /// What it asked for has come: these messages, and it was looked at all that is before `next`.
+    pub(crate) fn take_fetched(
+        &mut self,
+        runs: alloc::vec::Vec<Run>,
+        next: u64,
+        books: &mut Books<'_>,
+    ) -> Taken {
+        let mut taken = Taken {
+            is_placed: false,
+            has_given_up: false,
+        };
+        let Some(source) = self.source.as_deref_mut() else {
+            return taken;
+        };
+        let before = core::mem::replace(&mut source.fetch, Fetch::None);
+        if before != Fetch::Asked {
+            return taken;
+        }
+        if let Place::Sought(_) = source.place {
+            let begins = runs.first().map_or(next, |run| run.first);
+            source.place = Place::At(begins);
+            if let Some(settled) = &mut source.settled {
+                *settled = Settled::up_to(begins - 1);
+            }
+            taken.is_placed = true;
+        }
+        for run in runs {
+            if !self.take_run(run, &mut taken, books) {
+                self.dispatch(books.shared);
+                return taken;
+            }
+        }
+        self.miss_up_to(next, books);
+        self.dispatch(books.shared);
+        taken
+    }
+
+    /// Takes in what the window has room for. Returns whether that is all.
+    fn take_run(&mut self, run: Run, taken: &mut Taken, books: &mut Books<'_>) -> bool {
+        self.miss_up_to(run.first, books);
+        let Run {
+            first,
+            published,
+            mut batch,
+            origin,
+        } = run;
+        let mut sequence = first;
+        while !batch.is_empty() {
+            let Some(Place::At(next)) = self.source().map(Source::place) else {
+                return false;
+            };
+            if sequence < next {
+                let before = batch.messages().min((next - sequence) as usize);
+                batch.split_to(before);
+                sequence += before as u64;
+                continue;
+            }
+            let settled = self.source().and_then(Source::settled);
+            let (known, end) = settled.map_or((Known::Nothing, u64::MAX), |it| it.known(next));
+            let alike = usize::try_from(end - next).unwrap_or(usize::MAX);
+            if known == Known::Settled {
+                self.move_place(next + alike.min(batch.messages()) as u64);
+                continue;
+            }
+            let (room, budget) = (self.room(), books.shared.budget.room());
+            let part = batch.prefix(room.messages.min(alike), room.bytes.min(budget));
+            if part.0 == 0 {
+                return false;
+            }
+            let handed_out = self.source().map_or(0, |it| it.handed_out);
+            let part = match usize::try_from(handed_out.saturating_sub(next)) {
+                Ok(again) if again > 0 => batch.prefix(again.min(part.0), part.1),
+                Ok(_) | Err(_) => part,
+            };
+            let mark = Mark {
+                attempts: u32::from(next < handed_out),
+                origin: origin.clone(),
+                ..Mark::new(next, books.shared.moment(published))
+            };
+            let part = batch.split_at(part);
+            sequence += part.messages() as u64;
+            match known {
+                Known::Failed(failure) => {
+                    taken.has_given_up |= failure.is_given_up();
+                    self.let_in_failed(part, mark, failure, books);
+                }
+                Known::Nothing | Known::Settled => self.let_in(part, mark, books),
+            }
+            self.arm_age_timer(books.shared);
+        }
+        true
+    }
+
+    /// Takes in a message that has failed in another life of the broker.
+    fn let_in_failed(
+        &mut self,
+        batch: FrameBatch,
+        mut mark: Mark,
+        failure: Failure,
+        books: &mut Books<'_>,
+    ) {
+        let count = Count::of(&batch);
+        self.move_place(mark.sequence + count.messages);
+        books.shared.budget.take(count.bytes as usize);
+        self.post(Entry::Offered(count), books);
+        (mark.failures, mark.attempts) = (failure.count, failure.count.max(1));
+        let batch = batch.compact();
+        let waiting = Waiting { batch, mark };
+        if failure.is_given_up() {
+            return self.retry.give_up(waiting, "given_up".into());
+        }
+        let due = books.shared.moment(failure.not_before_ms);
+        if due > books.shared.now {
+            self.retry.delay(waiting, due);
+            self.arm_retry_timer(books.shared);
+        } else {
+            self.backlog.put_back(waiting);
+        }
+    }
+
+    /// What is before `next` and has not come is not kept any more.
+    fn miss_up_to(&mut self, next: u64, books: &mut Books<'_>) {
+        let Some(source) = self.source.as_deref_mut() else {
+            return;
+        };
+        let Place::At(place) = source.place else {
+            return;
+        };
+        if place >= next {
+            return;
+        }
+        source.place = Place::At(next);
+        let mut missing = next - place;
+        if let Some(settled) = &mut source.settled {
+            missing = settled.unsettled_between(place, next);
+            settled.add(Range {
+                from: place,
+                to: next - 1,
+            });
+            source.is_dirty = true;
+            books.shared.dirty.push((self.topic, self.id));
+        }
+        self.lose_unseen(missing, DropReason::NotKept, books);
+    }
+
+    /// Messages that have not come into the window are lost to this group.
+    fn lose_unseen(&mut self, messages: u64, reason: DropReason, books: &mut Books<'_>) {
+        if messages == 0 {
+            return;
+        }
+        let count = Count { messages, bytes: 0 };
+        self.post(Entry::Offered(count), books);
+        self.post(Entry::Lost(count, reason), books);
+        let group = (self.id, self.name.as_ref());
+        let topic = Some(self.topic);
+        books.shared.report_drop(topic, Some(group), count, reason);
+    }
+
+    /// All that it is owed and has not had is lost to it.
+    pub(crate) fn lose_behind(&mut self, reason: DropReason, books: &mut Books<'_>) {
+        let Some(source) = self.source.as_deref_mut() else {
+            return;
+        };
+        let behind = source.behind();
+        let mut unseen = behind;
+        if let Place::At(place) = source.place
+            && behind > 0
+        {
+            let next = place + behind;
+            source.place = Place::At(next);
+            if let Some(settled) = &mut source.settled {
+                unseen = settled.unsettled_between(place, next);
+                settled.add(Range {
+                    from: place,
+                    to: next - 1,
+                });
+                source.is_dirty = true;
+                books.shared.dirty.push((self.topic, self.id));
+            }
+        }
+        if source.fetch == Fetch::Asked {
+            source.fetch = Fetch::Stale;
+        }
+        self.lose_unseen(unseen, reason, books);
+    }
+
+    /// Nobody is there to take what waits: it leaves the memory, and is fetched again.
+    pub(crate) fn put_away(&mut self, books: &mut Books<'_>) {
+        let Some(source) = self.source.as_deref_mut() else {
+            return;
+        };
+        let Some(settled) = &source.settled else {
+            return;
+        };
+        let next = settled.next();
+        if let Place::At(place) = &mut source.place {
+            let fresh = self.backlog.first_fresh().unwrap_or(*place);
+            source.handed_out = source.handed_out.max(fresh);
+            *place = next.min(*place);
+        }
+        if source.fetch == Fetch::Asked {
+            source.fetch = Fetch::Stale;
+        }
+        let mut count = self.backlog.clear();
+        count += self.retry.clear();
+        if !count.is_zero() {
+            books.shared.budget.give_back(count.bytes as usize);
+            self.post(Entry::Kept(count), books);
+        }
+    }
+
+    /// A member has left: if it was the last, nobody is there to take what waits.
+    pub(crate) fn leave_window(&mut self, books: &mut Books<'_>) {
+        let is_closed = self.source().is_some_and(|it| it.is_closed);
+        if self.members.is_empty() || is_closed {
+            self.put_away(books);
+        }
+    }
+
+    /// The broker is about to end: what waits is left to its next life.
+    pub(crate) fn close_window(&mut self, books: &mut Books<'_>) {
+        if let Some(source) = self.source.as_deref_mut() {
+            source.is_closed = true;
+        }
+        self.put_away(books);
+    }
+
+    /// It has no business with these messages any more.
+    pub(crate) fn note_settled(&mut self, first: u64, messages: u64, shared: &mut Shared) {
+        if let Some(source) = self.source.as_deref_mut()
+            && let Some(settled) = &mut source.settled
+            && let Some(range) = Range::new(first, first + messages - 1)
+        {
+            settled.add(range);
+            if let Place::At(place) = &mut source.place {
+                // A window that is closed begins where the next life of the broker will.
+                *place = settled.next().max(*place);
+            }
+            source.is_dirty = true;
+            shared.dirty.push((self.topic, self.id));
+        }
+    }
+
+    /// A message has failed, or is given up.
+    pub(super) fn note_failed(&mut self, waiting: &Waiting, failure: Failure, shared: &mut Shared) {
+        if let Some(source) = self.source.as_deref_mut()
+            && let Some(settled) = &mut source.settled
+        {
+            for sequence in waiting.mark.sequence..waiting.end() {
+                settled.fail(sequence, failure);
+            }
+            source.is_dirty = true;
+            shared.dirty.push((self.topic, self.id));
+        }
+    }
+
+    /// Checks what always holds, where `next` is the sequence of the topic's next message.
+    ///
+    /// # Panics
+    /// If something does not hold.
+    pub(super) fn check_source(&self, next: u64) {
+        let Some(source) = self.source.as_deref() else {
+            return;
+        };
+        assert!(source.appended < next);
+        if let Some(settled) = &source.settled {
+            settled.check(next);
+            if let Place::At(place) = source.place {
+                assert!(
+                    place >= settled.next(),
+                    "it has settled what it has not had"
+                );
+            }
+        }
+        if self.members.is_empty() && self.id.is_lasting() {
+            assert!(self.backlog.count().is_zero(), "nobody is there to take it");
+        }
+    }
+}
+
+impl Shared {
+    /// The moment that is so many milliseconds after 1970; the beginning of time for what was before that.
+    pub(crate) const fn moment(&self, since_1970: u64) -> Now {
+        let since_start = since_1970.saturating_sub(self.config.started_ms);
+        Now::at(Duration::from_millis(since_start))
+    }
+
+    /// How many milliseconds after 1970 a moment is.
+    pub(crate) const fn wall_clock(&self, at: Now) -> u64 {
+        self.config.started_ms + at.since_start().as_millis() as u64
+    }
+}

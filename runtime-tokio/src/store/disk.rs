@@ -1,0 +1,347 @@
+//! The disk under a topic's log: one folder, and the operations that the log asks for.
+
+use bytes::{Bytes, BytesMut};
+use message_queue_core::log::{DiskError, Done, File, Operation};
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The most files that are held open for one log.
+const MOST_OPEN: usize = 16;
+
+/// So many zeros are written at a time.
+const ZEROS: &[u8] = &[0; 256 << 10];
+
+/// The free room of the file system is looked at again when so much was written since.
+const LOOK_EVERY: u64 = 16 << 20;
+
+/// Why an operation was not carried out, and in whose words.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}: {source}")]
+pub(crate) struct Failure {
+    pub(crate) kind: DiskError,
+    source: io::Error,
+}
+
+impl From<io::Error> for Failure {
+    fn from(source: io::Error) -> Self {
+        let kind = match source.kind() {
+            io::ErrorKind::NotFound => DiskError::NotFound,
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => DiskError::NoSpace,
+            _ => DiskError::Failed,
+        };
+        Self { kind, source }
+    }
+}
+
+/// Carries out the operations of one log, each to its end. Several threads may do so at a time.
+pub(crate) trait Disk: Send + Sync {
+    /// Carries out an operation.
+    fn carry_out(&self, operation: &Operation) -> Result<Done, Failure>;
+}
+
+/// A folder of a file system.
+#[derive(Debug)]
+pub(crate) struct StdDisk {
+    folder: PathBuf,
+    open: Mutex<Open>,
+    reserve: Arc<Reserve>,
+}
+
+/// Files that are open; who was used longest ago is closed first.
+#[derive(Debug, Default)]
+struct Open {
+    files: BTreeMap<File, (u64, Arc<fs::File>)>,
+    uses: u64,
+}
+
+/// What is left free on the file system, for all logs together.
+#[derive(Debug)]
+pub(crate) struct Reserve {
+    bytes: u64,
+    /// How much may be written before it is looked again.
+    left: Mutex<u64>,
+}
+
+impl Reserve {
+    /// Leaves so many bytes free; 0: none.
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self {
+            bytes,
+            left: Mutex::new(0),
+        }
+    }
+
+    /// So much is to be written in this folder.
+    fn take(&self, folder: &Path, bytes: u64) -> io::Result<()> {
+        if self.bytes == 0 {
+            return Ok(());
+        }
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if *left < bytes {
+            let free = free_bytes(folder)?;
+            *left = free.saturating_sub(self.bytes).min(LOOK_EVERY.max(bytes));
+        }
+        if *left < bytes {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "less is free than is to be left (DISK_RESERVE_BYTES)",
+            ));
+        }
+        *left -= bytes;
+        Ok(())
+    }
+}
+
+/// How many bytes are free on the file system of a folder.
+pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(folder)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+impl StdDisk {
+    /// The disk under the log in this folder, which is there.
+    pub(crate) fn new(folder: PathBuf, reserve: Arc<Reserve>) -> Self {
+        Self {
+            folder,
+            open: Mutex::default(),
+            reserve,
+        }
+    }
+
+    fn path(&self, file: File) -> PathBuf {
+        self.folder.join(file.to_string())
+    }
+
+    fn open(&self, file: File) -> io::Result<Arc<fs::File>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.uses += 1;
+        let now = open.uses;
+        if let Some((used, handle)) = open.files.get_mut(&file) {
+            *used = now;
+            return Ok(Arc::clone(handle));
+        }
+        let handle = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path(file))?;
+        let handle = Arc::new(handle);
+        open.keep(file, Arc::clone(&handle));
+        Ok(handle)
+    }
+
+    fn forget(&self, file: File) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.files.remove(&file);
+    }
+
+    fn create(&self, file: File, size: u64) -> io::Result<()> {
+        self.reserve.take(&self.folder, size)?;
+        let mut options = OpenOptions::new();
+        let handle = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(self.path(file))?;
+        let mut at = 0;
+        while at < size {
+            let some = ZEROS
+                .len()
+                .min(usize::try_from(size - at).unwrap_or(usize::MAX));
+            handle.write_all_at(&ZEROS[..some], at)?;
+            at += some as u64;
+        }
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.uses += 1;
+        open.keep(file, Arc::new(handle));
+        Ok(())
+    }
+
+    fn write(&self, file: File, offset: u64, pieces: &[Bytes]) -> io::Result<u64> {
+        let bytes = pieces.iter().map(|it| it.len() as u64).sum();
+        self.reserve.take(&self.folder, bytes)?;
+        let handle = self.open(file)?;
+        let mut at = offset;
+        let mut small = BytesMut::new();
+        for piece in pieces {
+            // What is said of messages is small: it is written together with what follows.
+            if piece.len() < ZEROS.len() {
+                small.extend_from_slice(piece);
+                if small.len() < ZEROS.len() {
+                    continue;
+                }
+            }
+            at += write_some(&handle, &small, at)?;
+            small.clear();
+            if piece.len() >= ZEROS.len() {
+                at += write_some(&handle, piece, at)?;
+            }
+        }
+        at += write_some(&handle, &small, at)?;
+        Ok(at - offset)
+    }
+
+    fn read(&self, file: File, offset: u64, length: usize) -> io::Result<Bytes> {
+        let handle = self.open(file)?;
+        let mut bytes = BytesMut::zeroed(length);
+        let mut read = 0;
+        while read < length {
+            match handle.read_at(&mut bytes[read..], offset + read as u64) {
+                Ok(0) => break,
+                Ok(some) => read += some,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(read);
+        Ok(bytes.freeze())
+    }
+
+    fn list(&self) -> io::Result<Vec<(File, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if let Some(file) = entry.file_name().to_str().and_then(File::parse) {
+                files.push((file, entry.metadata()?.len()));
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+}
+
+impl Open {
+    fn keep(&mut self, file: File, handle: Arc<fs::File>) {
+        if self.files.len() >= MOST_OPEN {
+            let oldest = self.files.iter().min_by_key(|(_, (used, _))| *used);
+            if let Some(oldest) = oldest.map(|(file, _)| *file) {
+                self.files.remove(&oldest);
+            }
+        }
+        self.files.insert(file, (self.uses, handle));
+    }
+}
+
+impl Disk for StdDisk {
+    fn carry_out(&self, operation: &Operation) -> Result<Done, Failure> {
+        match operation {
+            Operation::List => return Ok(Done::Listed(self.list()?)),
+            Operation::Create { file, size } => self.create(*file, *size)?,
+            Operation::Write {
+                file,
+                offset,
+                pieces,
+            } => return Ok(Done::Wrote(self.write(*file, *offset, pieces)?)),
+            Operation::Read {
+                file,
+                offset,
+                length,
+            } => return Ok(Done::Read(self.read(*file, *offset, *length)?)),
+            Operation::Truncate { file, size } => self.open(*file)?.set_len(*size)?,
+            Operation::Sync { file } => self.open(*file)?.sync_data()?,
+            Operation::SyncDir => fs::File::open(&self.folder)?.sync_all()?,
+            Operation::Rename { from, to } => {
+                self.forget(*from);
+                self.forget(*to);
+                fs::rename(self.path(*from), self.path(*to))?;
+            }
+            Operation::Delete { file } => {
+                self.forget(*file);
+                match fs::remove_file(self.path(*file)) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    deleted => deleted?,
+                }
+            }
+        }
+        Ok(Done::Done)
+    }
+}
+
+/// Writes all of it.
+fn write_some(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result<u64> {
+    file.write_all_at(bytes, offset)?;
+    Ok(bytes.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> (tempfile::TempDir, StdDisk) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = StdDisk::new(folder.path().into(), Arc::new(Reserve::new(0)));
+        (folder, disk)
+    }
+
+    fn done(disk: &StdDisk, operation: Operation) -> Done {
+        disk.carry_out(&operation).expect("it works")
+    }
+
+    #[test]
+    fn every_operation_does_what_it_says() {
+        let (_folder, disk) = disk();
+        let file = File::Segment(1);
+        done(&disk, Operation::Create { file, size: 10 });
+        let large = Bytes::from(vec![b'x'; 300 << 10]);
+        let pieces = vec![Bytes::from("ab"), large.clone(), Bytes::from("cd")];
+        let bytes = 4 + large.len() as u64;
+        let write = Operation::Write {
+            file,
+            offset: 3,
+            pieces,
+        };
+        assert_eq!(done(&disk, write), Done::Wrote(bytes));
+        done(&disk, Operation::Sync { file });
+        done(&disk, Operation::SyncDir);
+        let read = |offset, length| Operation::Read {
+            file,
+            offset,
+            length,
+        };
+        assert_eq!(done(&disk, read(0, 6)), Done::Read("\0\0\0abx".into()));
+        assert_eq!(done(&disk, read(1 + bytes, 99)), Done::Read("cd".into()));
+        done(&disk, Operation::Truncate { file, size: 4 });
+        let to = File::Segment(7);
+        done(&disk, Operation::Rename { from: file, to });
+        assert_eq!(done(&disk, Operation::List), Done::Listed(vec![(to, 4)]));
+        done(&disk, Operation::Delete { file: to });
+        done(&disk, Operation::Delete { file: to });
+        assert_eq!(done(&disk, Operation::List), Done::Listed(Vec::new()));
+        let missing = disk.carry_out(&read(0, 1)).expect_err("it is gone");
+        assert_eq!(missing.kind, DiskError::NotFound);
+    }
+
+    #[test]
+    fn many_files_are_open_one_after_the_other() {
+        let (_folder, disk) = disk();
+        for number in 1..=3 * MOST_OPEN as u64 {
+            let file = File::Segment(number);
+            done(&disk, Operation::Create { file, size: 1 });
+        }
+        let read = Operation::Read {
+            file: File::Segment(1),
+            offset: 0,
+            length: 1,
+        };
+        assert_eq!(done(&disk, read), Done::Read("\0".into()));
+        assert_eq!(disk.open.lock().expect("no panic").files.len(), MOST_OPEN);
+    }
+
+    #[test]
+    fn the_reserve_is_left_free() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = StdDisk::new(folder.path().into(), Arc::new(Reserve::new(u64::MAX / 2)));
+        let create = Operation::Create {
+            file: File::Segment(1),
+            size: 1,
+        };
+        let full = disk.carry_out(&create).expect_err("so much is never free");
+        assert_eq!(full.kind, DiskError::NoSpace);
+    }
+}

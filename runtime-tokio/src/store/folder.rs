@@ -1,0 +1,275 @@
+//! `DATA_DIR`: a format, a lock, and a folder for each stored topic.
+//!
+//! ```text
+//! DATA_DIR/format          1
+//! DATA_DIR/lock            the number of the process that has it
+//! DATA_DIR/topics/NAME/    the log of a topic
+//! ```
+
+use message_queue_core::names::TopicName;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// The format that this version reads and writes.
+const FORMAT: &str = "1";
+
+/// A data folder that nobody else has. It is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    /// Locked for as long as it is open.
+    _lock: File,
+}
+
+/// Why a folder cannot be used. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FolderError {
+    #[error("DATA_DIR: {path}: {source}{}", hint(.source))]
+    Io { path: PathBuf, source: io::Error },
+    #[error(
+        "DATA_DIR: {0} is not a folder; give the path of a folder, or of one that is to be made"
+    )]
+    NotAFolder(PathBuf),
+    #[error(
+        "DATA_DIR: {0} holds other files and no data of this program; give an empty folder, or one that is to be made"
+    )]
+    Foreign(PathBuf),
+    #[error(
+        "DATA_DIR: {path} has the format {found:?}, and this version knows {FORMAT}; run the version that wrote it, or a later one"
+    )]
+    Format { path: PathBuf, found: String },
+    #[error(
+        "DATA_DIR: {path} is used by another broker (process {process}); each broker needs a folder of its own"
+    )]
+    Locked { path: PathBuf, process: String },
+    #[error(
+        "DATA_DIR: {0} is not the folder of a topic; move it away, and see whether a topic is missing"
+    )]
+    NotATopic(PathBuf),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; make the folder above it first",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; the broker has to be able to write there"
+        }
+        _ => "",
+    }
+}
+
+impl DataDir {
+    /// Takes a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// See [`FolderError`].
+    pub(crate) fn take(path: &Path) -> Result<Self, FolderError> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(FolderError::Io {
+                    path: path.into(),
+                    source: error,
+                });
+            }
+            Ok(()) | Err(_) => {}
+        }
+        if !path.is_dir() {
+            return Err(FolderError::NotAFolder(path.into()));
+        }
+        Self::lock(path)
+    }
+
+    /// Takes a folder that is there.
+    ///
+    /// # Errors
+    /// See [`FolderError`].
+    pub(crate) fn take_existing(path: &Path) -> Result<Self, FolderError> {
+        if !path.is_dir() {
+            return Err(FolderError::NotAFolder(path.into()));
+        }
+        if !path.join("format").exists() {
+            return Err(FolderError::Foreign(path.into()));
+        }
+        Self::lock(path)
+    }
+
+    fn lock(path: &Path) -> Result<Self, FolderError> {
+        check_format(path)?;
+        let at = path.join("lock");
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut lock = options.open(&at).map_err(of(&at))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut process = String::new();
+                let _ = lock.read_to_string(&mut process);
+                let process = process.trim();
+                return Err(FolderError::Locked {
+                    path: path.into(),
+                    process: if process.is_empty() { "?" } else { process }.into(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(of(&at)(error)),
+        }
+        let own = std::process::id();
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{own}"))
+            .map_err(of(&at))?;
+        write_format(path)?;
+        let topics = path.join("topics");
+        fs::create_dir_all(&topics).map_err(of(&topics))?;
+        sync(path)?;
+        Ok(Self {
+            path: path.into(),
+            _lock: lock,
+        })
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The topics that have a folder, by name.
+    ///
+    /// # Errors
+    /// If something else is among them, or they cannot be read.
+    pub(crate) fn topics(&self) -> Result<Vec<TopicName>, FolderError> {
+        let topics = self.path.join("topics");
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&topics).map_err(of(&topics))? {
+            let entry = entry.map_err(of(&topics))?;
+            let name = entry.file_name();
+            let name = name.to_str().and_then(|it| TopicName::new(it).ok());
+            match name {
+                Some(name) if entry.path().is_dir() => names.push(name),
+                Some(_) | None => return Err(FolderError::NotATopic(entry.path())),
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The folder of a topic's log, which is made if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(crate) fn topic(&self, name: &TopicName) -> Result<PathBuf, FolderError> {
+        let topics = self.path.join("topics");
+        let path = topics.join(name.as_str());
+        match fs::create_dir(&path) {
+            Ok(()) => sync(&topics)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(of(&path)(error)),
+        }
+        Ok(path)
+    }
+}
+
+/// An empty folder has no format yet.
+fn check_format(path: &Path) -> Result<(), FolderError> {
+    let at = path.join("format");
+    match fs::read_to_string(&at) {
+        Ok(found) if found.trim() == FORMAT => Ok(()),
+        Ok(found) => Err(FolderError::Format {
+            path: path.into(),
+            found: found.trim().chars().take(40).collect(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // What makes a file system leaves this behind; and so does somebody who was here first.
+            let own = ["lost+found", "lock", "format.new"];
+            for entry in fs::read_dir(path).map_err(of(path))? {
+                let name = entry.map_err(of(path))?.file_name();
+                if !own.iter().any(|it| name == *it) {
+                    return Err(FolderError::Foreign(path.into()));
+                }
+            }
+            Ok(())
+        }
+        Err(error) => Err(of(&at)(error)),
+    }
+}
+
+fn write_format(path: &Path) -> Result<(), FolderError> {
+    let (at, new) = (path.join("format"), path.join("format.new"));
+    if at.exists() {
+        return Ok(());
+    }
+    let mut file = File::create(&new).map_err(of(&new))?;
+    writeln!(file, "{FORMAT}")
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&new, &at))
+        .map_err(of(&new))
+}
+
+/// Makes safe which files a folder has.
+fn sync(path: &Path) -> Result<(), FolderError> {
+    let folder = File::open(path).map_err(of(path))?;
+    folder.sync_all().map_err(of(path))
+}
+
+fn of(path: &Path) -> impl FnOnce(io::Error) -> FolderError + use<'_> {
+    move |source| FolderError::Io {
+        path: path.into(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &Path) -> String {
+        let refused = DataDir::take(path).expect_err("it cannot be used");
+        refused
+            .to_string()
+            .replace(&path.display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn a_folder_is_made_and_taken_again_with_what_it_holds() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let path = parent.path().join("data");
+        let name = TopicName::new("jobs.a").expect("a name");
+        {
+            let data = DataDir::take(&path).expect("an empty folder");
+            assert_eq!(data.topics().expect("none"), []);
+            assert!(data.topic(&name).expect("a folder").is_dir());
+            data.topic(&name).expect("the same");
+        }
+        let data = DataDir::take_existing(&path).expect("its own");
+        assert_eq!(data.topics().expect("one"), [name]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_what_to_do() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let path = parent.path().join("none/data");
+        assert_eq!(
+            refused(&path),
+            "DATA_DIR: DIR: No such file or directory (os error 2); make the folder above it first"
+        );
+        let path = parent.path().join("file");
+        fs::write(&path, "").expect("a file");
+        assert!(refused(&path).contains("DIR is not a folder"));
+        assert!(refused(parent.path()).contains("DIR holds other files"));
+        let path = parent.path().join("newer");
+        drop(DataDir::take(&path).expect("an empty folder"));
+        fs::write(path.join("format"), "2\n").expect("a file");
+        assert!(refused(&path).contains("has the format \"2\", and this version knows 1"));
+        let path = parent.path().join("taken");
+        let data = DataDir::take(&path).expect("an empty folder");
+        let own = std::process::id();
+        assert!(refused(&path).contains(&format!("another broker (process {own})")));
+        fs::write(path.join("topics/x"), "").expect("a file");
+        let refused = data.topics().expect_err("a file");
+        assert!(
+            refused
+                .to_string()
+                .contains("x is not the folder of a topic")
+        );
+    }
+}
