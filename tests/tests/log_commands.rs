@@ -339,7 +339,7 @@ fn a_repair_that_was_interrupted_is_brought_to_its_end_and_nothing_else_is_done_
 fn what_is_not_there_or_not_allowed_is_named() {
     let stored = Stored30::new();
     let output = run(["log", "verify", stored.path(), "nothing"], &[]);
-    assert_ended(&output, 1, "no stored topic \"nothing\"");
+    assert_ended(&output, 1, "the topic nothing is not stored there");
     let output = run(["log", "verify", "/none"], &[]);
     assert_ended(&output, 1, "/none");
     for args in [

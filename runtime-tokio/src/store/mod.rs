@@ -5,5 +5,5 @@
 //!      ◀─ Answer  ◀─              thread.rs             ◀─ completions ◀─  pool.rs
 //! ```
 
-mod disk;
-mod folder;
+pub(crate) mod disk;
+pub(crate) mod folder;

@@ -11,7 +11,7 @@
 //! last. Files are moved aside by a second name (a hard link), so there is no moment in which one is nowhere.
 
 use super::LogError;
-use super::data::{Topic, sync_folder};
+use super::data::Topic;
 use message_queue_core::log::{File, NewFile, Part, Plan};
 use std::fs::{self, File as Handle};
 use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -201,11 +201,16 @@ fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
     Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
 
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    Handle::open(folder)?.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::log::data::Data;
     use bytes::Bytes;
+    use message_queue_core::names::TopicName;
     use std::collections::BTreeMap;
 
     /// The files in the folder of a topic, without what was moved aside.
@@ -222,7 +227,9 @@ mod tests {
 
     /// A topic with a journal, two segments that were swapped and a foreign one, and what is to be done.
     fn swapped(data: &Data) -> (Topic, Plan) {
-        let topic = data.topic_or_new("t").expect("it is made");
+        let topic = data
+            .topic(TopicName::new("t").expect("a name"))
+            .expect("it is made");
         let journal = File::Journal(3);
         let [one, two, foreign] = [1, 5, 9].map(File::Segment);
         for (file, text) in [
@@ -252,7 +259,7 @@ mod tests {
     fn wherever_a_repair_is_interrupted_it_comes_to_the_same_end() {
         for steps_taken in 0.. {
             let folder = tempfile::tempdir().expect("a folder");
-            let data = Data::lock(folder.path()).expect("nobody has it");
+            let data = Data::take_or_make(folder.path()).expect("nobody has it");
             let (topic, plan) = swapped(&data);
             assert_eq!(pending(&topic), None);
             let prepared = prepare(&topic, &plan).expect("there is room");
@@ -292,7 +299,7 @@ mod tests {
     #[test]
     fn what_was_not_prepared_to_the_end_is_prepared_anew() {
         let folder = tempfile::tempdir().expect("a folder");
-        let data = Data::lock(folder.path()).expect("nobody has it");
+        let data = Data::take_or_make(folder.path()).expect("nobody has it");
         let (topic, plan) = swapped(&data);
         let unfinished = folder.path().join("aside/t-1.unfinished/new");
         fs::create_dir_all(&unfinished).expect("a folder");

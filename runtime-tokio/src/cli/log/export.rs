@@ -92,7 +92,7 @@ impl Target {
 }
 
 pub(super) fn export(args: &ExportArgs) -> Result<Exit, LogError> {
-    let data = Data::lock(&args.topic.data.data)?;
+    let data = Data::take(&args.topic.data.data)?;
     let topics = data.topics(Some(&args.topic.topic))?;
     let mut totals = Totals::default();
     for topic in &topics {

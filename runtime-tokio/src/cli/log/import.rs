@@ -42,8 +42,8 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, LogError> {
         }
         None => ("standard input".to_owned(), Box::new(io::stdin()), None),
     };
-    let data = Data::lock(&args.topic.data.data)?;
-    let topic = data.topic_or_new(&args.topic.topic)?;
+    let data = Data::take_or_make(&args.topic.data.data)?;
+    let topic = data.topic(args.topic.topic.clone())?;
     aside::refuse_pending(&topic)?;
     let mut progress = Progress::start(size);
     let mut host = Host::open(&topic)?;
@@ -138,7 +138,7 @@ impl<'a> Host<'a> {
         while let Some(output) = self.log.poll_output() {
             match output {
                 Output::Disk(id, operation) => {
-                    let done = self.topic.perform(&operation);
+                    let done = self.topic.carry_out(&operation);
                     let now = Now::START + self.began.elapsed();
                     self.log.completed(id, done, now);
                 }

@@ -32,8 +32,8 @@ pub(super) struct InspectArgs {
 }
 
 pub(super) fn inspect(args: &InspectArgs) -> Result<Exit, LogError> {
-    let data = Data::lock(&args.topics.data.data)?;
-    let topics = data.topics(args.topics.topic.as_deref())?;
+    let data = Data::take(&args.topics.data.data)?;
+    let topics = data.topics(args.topics.topic.as_ref())?;
     for topic in &topics {
         aside::refuse_pending(topic)?;
     }

@@ -13,8 +13,9 @@ mod words;
 
 use super::delivery_args;
 use super::run;
-use data::DataError;
+use crate::store::folder::FolderError;
 use message_queue_core::log::{BadImport, Damage, ReadFrom, Stop};
+use message_queue_core::names::TopicName;
 use message_queue_core::wire::handshake::Start;
 use std::io;
 use std::path::PathBuf;
@@ -67,8 +68,8 @@ struct TopicsArgs {
     data: DataArgs,
 
     /// The topic [default: every topic that is stored there]
-    #[arg(value_parser = delivery_args::topic_name)]
-    topic: Option<String>,
+    #[arg(value_parser = topic_name)]
+    topic: Option<TopicName>,
 }
 
 /// One topic.
@@ -78,15 +79,17 @@ struct TopicArgs {
     data: DataArgs,
 
     /// The topic
-    #[arg(value_parser = delivery_args::topic_name)]
-    topic: String,
+    #[arg(value_parser = topic_name)]
+    topic: TopicName,
 }
 
 /// Why a command has not done all of its work.
 #[derive(Debug, thiserror::Error)]
 enum LogError {
     #[error(transparent)]
-    Data(#[from] DataError),
+    Folder(#[from] FolderError),
+    #[error("DATA_DIR: {}: the topic {topic} is not stored there; `message-queue log inspect` lists those that are", .folder.display())]
+    NoTopic { folder: PathBuf, topic: TopicName },
     #[error("{topic}: {}; `message-queue log repair` says what can be done", words::damage(.damage))]
     Damaged { topic: String, damage: Damage },
     #[error("{topic}: {}; nothing was changed", words::damage(.damage))]
@@ -122,6 +125,10 @@ pub fn run(args: &LogCommand) -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => run::failure(&error),
     }
+}
+
+fn topic_name(text: &str) -> Result<TopicName, String> {
+    TopicName::new(text).map_err(|error| error.to_string())
 }
 
 /// Where an export begins.

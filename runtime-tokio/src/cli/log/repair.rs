@@ -28,9 +28,9 @@ pub(super) struct RepairArgs {
 }
 
 pub(super) fn repair(args: &RepairArgs) -> Result<Exit, LogError> {
-    let data = Data::lock(&args.topics.data.data)?;
+    let data = Data::take(&args.topics.data.data)?;
     let mut is_whole = true;
-    for topic in data.topics(args.topics.topic.as_deref())? {
+    for topic in data.topics(args.topics.topic.as_ref())? {
         is_whole &= repair_topic(&topic, args.yes)?;
     }
     if !is_whole && !args.yes {

@@ -26,9 +26,9 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, LogError> {
-    let data = Data::lock(&args.topics.data.data)?;
+    let data = Data::take(&args.topics.data.data)?;
     let mut is_whole = true;
-    for topic in data.topics(args.topics.topic.as_deref())? {
+    for topic in data.topics(args.topics.topic.as_ref())? {
         aside::refuse_pending(&topic)?;
         is_whole &= verify_topic(&topic, args.format)?;
     }
