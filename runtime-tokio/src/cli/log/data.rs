@@ -81,12 +81,12 @@ impl Topic {
         &self.data
     }
 
-    /// How it is written to.
+    /// How it is written to by an import, whose writes are large.
     pub(super) fn settings() -> Settings {
         Settings {
             fsync: Fsync::Always,
             segment_bytes: StoreSettings::default().segment_bytes,
-            preallocate: true,
+            preallocate: false,
             max_producers: MAX_PRODUCERS,
         }
     }
