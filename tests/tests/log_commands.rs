@@ -344,6 +344,14 @@ fn what_is_not_there_or_not_allowed_is_named() {
     assert_ended(&output, 1, "the topic nothing is not stored there");
     let output = run(["log", "verify", "/none"], &[]);
     assert_ended(&output, 1, "/none");
+    let lock = stored.folder.path().join("lock");
+    let own = std::process::id().to_string();
+    fs::write(&lock, &own).expect("it can be written");
+    let broker = fs::File::open(&lock).expect("it is there");
+    broker.try_lock().expect("nobody has it");
+    for name in ["inspect", "verify", "repair", "export"] {
+        assert_ended(&stored.log(name, &[]), 1, &format!("process {own}"));
+    }
     for args in [
         &["log", "verify"][..],
         &["log", "export", stored.path()],

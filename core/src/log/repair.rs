@@ -25,6 +25,9 @@ pub struct Plan {
     pub aside: Vec<File>,
     /// Sequences that are lost and were there, or may have been, in order.
     pub lost: Vec<Range>,
+    /// From this sequence on the log is kept; none if that is as it was. Nothing says whether there was something before
+    /// it that had not been deleted on purpose.
+    pub begin: Option<u64>,
     /// Whether messages behind the last that is known of may be lost. How many cannot be known: their sequences will be
     /// given to others.
     pub is_end_unknown: bool,
@@ -129,6 +132,9 @@ impl<'a> Planner<'a> {
         if let Some(bounds) = known {
             let lost = Range::new(bounds.begin, begin.saturating_sub(1));
             self.plan.lost.extend(lost);
+        }
+        if known.is_none() && begin > 1 {
+            self.plan.begin = Some(begin);
         }
         self.segments(&wanted, next);
         let is_whole = self.inspection.journal_state == JournalState::Whole;

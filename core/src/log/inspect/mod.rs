@@ -6,13 +6,16 @@
 //! | file | holds |
 //! |---|---|
 //! | `walk.rs` | the records of one file, those behind damage included |
-//! | `segment.rs` | what is found in one segment |
+//! | `journal.rs` | what the journal says |
 //! | `heads.rs` | which file is which segment |
+//! | `segments.rs`, `segment.rs` | one segment after the other, and what is found in it |
 //! | `found.rs` | what is told |
 
 mod found;
 mod heads;
+mod journal;
 mod segment;
+mod segments;
 mod walk;
 
 pub use found::{Note, Seen, SeenContent, SegmentSummary, Step, Summary};
@@ -21,18 +24,16 @@ pub(super) use segment::SegmentSeen;
 use super::content::{Content, Head};
 use super::damage::{Damage, DamageKind};
 use super::disk::{File, Operation};
-use super::index::Index;
 use super::journal::{Bounds, Journal};
 use super::producers::Producers;
-use super::reading::{ReadFrom, Stored};
-use super::record::{self, Next, Record};
-use super::scan::{Found, Scan};
+use super::reading::ReadFrom;
+use super::record::{self, Next};
+use super::scan::Scan;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::ops::Range;
-use segment::Place;
-use walk::{Walk, Walked};
+use walk::Walk;
 
 /// What is read of a segment to know its head, in bytes.
 const HEAD: usize = 256;
@@ -246,69 +247,6 @@ impl Inspection {
         self.damage.push(Damage { file, offset, kind });
     }
 
-    fn journal(&mut self, mut walk: Walk) -> Option<Step> {
-        let file = walk.file();
-        let File::Journal(number) = file else {
-            return None;
-        };
-        loop {
-            match walk.next(self.journal.records() + 1, |_| true) {
-                Walked::Read(operation) => {
-                    self.way = Way::Journal(walk);
-                    return Some(Step::Read(operation));
-                }
-                Walked::Record(record, bytes) => {
-                    let is_first = bytes.start == 0;
-                    let Err(damage) = self.journal.replay(number, &record, bytes.start) else {
-                        continue;
-                    };
-                    let is_newer = matches!(damage.kind, DamageKind::NewerFormat(_));
-                    self.damage.push(damage);
-                    self.journal_state = JournalState::Damaged;
-                    if is_newer {
-                        return None;
-                    }
-                    if is_first {
-                        // It is of another topic.
-                        self.journal_state = JournalState::Lost;
-                        break;
-                    }
-                }
-                Walked::Damaged(bytes) => {
-                    self.report(file, bytes.start, DamageKind::NotARecord);
-                    self.journal_state = JournalState::Damaged;
-                    if bytes.start == 0 {
-                        self.journal.pass_head(number);
-                    }
-                }
-                Walked::End(torn) => {
-                    self.journal_ends(file, &torn);
-                    break;
-                }
-            }
-        }
-        self.passed += self.size(file);
-        self.way = Way::Heads(0);
-        None
-    }
-
-    fn journal_ends(&mut self, file: File, torn: &Range<u64>) {
-        let is_whole = self.journal_state == JournalState::Whole;
-        if self.journal.has_begun() && self.journal.records() > 0 {
-            if !torn.is_empty() {
-                self.torn(file, torn);
-            }
-        } else {
-            if is_whole {
-                self.report(file, torn.start, DamageKind::NotARecord);
-            }
-            self.journal_state = JournalState::Damaged;
-        }
-        if self.journal.groups().next().is_none() && !self.journal.has_head() {
-            self.journal_state = JournalState::Lost;
-        }
-    }
-
     fn torn(&mut self, file: File, torn: &Range<u64>) {
         self.notes.push(Note::Torn {
             file,
@@ -350,199 +288,9 @@ impl Inspection {
         }
     }
 
-    fn begin_segment(&mut self, index: usize) {
-        let Some(segment) = self.segments.get(index) else {
-            self.check_groups();
-            return;
-        };
-        if index > 0 && self.is_passed(index) {
-            self.pass(index);
-            return;
-        }
-        let File::Segment(number) = segment.file else {
-            return;
-        };
-        let file = File::Index(number);
-        if self.sizes.contains_key(&file) && !self.is_passed(index) {
-            self.way = Way::Index(index, Scan::new(file, 0));
-        } else {
-            self.begin_walk(index);
-        }
-    }
-
-    fn begin_walk(&mut self, index: usize) {
-        self.check_previous(index);
-        let segment = &self.segments[index];
-        // All others were cut to their sizes and made safe.
-        let is_last = index + 1 == self.segments.len();
-        self.way = Way::Segment(index, Walk::new(segment.file, is_last));
-    }
-
-    /// Whether a segment follows upon the one before it.
-    fn check_previous(&mut self, index: usize) {
-        let Some(before) = index.checked_sub(1).map(|it| self.segments[it].first) else {
-            return;
-        };
-        let SegmentSeen { file, head, .. } = self.segments[index];
-        match head {
-            Some(head) if head.previous > before => {
-                self.report(File::Segment(head.previous), 0, DamageKind::Missing);
-            }
-            Some(head) if head.previous < before => {
-                self.report(file, 0, DamageKind::Misplaced);
-            }
-            Some(_) | None => {}
-        }
-    }
-
-    /// Whether all of a segment lies before what is asked for.
-    fn is_passed(&self, index: usize) -> bool {
-        let Some(next) = self.segments.get(index + 1) else {
-            return false;
-        };
-        match self.from {
-            ReadFrom::First => false,
-            ReadFrom::Last => true,
-            ReadFrom::Sequence(sequence) => next.first <= sequence,
-            ReadFrom::At(cursor) => next.first <= cursor.sequence(),
-            ReadFrom::Time(time) => next.head.is_some_and(|it| it.published < time),
-        }
-    }
-
-    /// Nothing more is to be read of a segment.
-    fn pass(&mut self, index: usize) {
-        let next = self.segments.get(index + 1).map(|it| (it.first, it.head));
-        let segment = &mut self.segments[index];
-        if let Some((first, head)) = next {
-            segment.next = first;
-            segment.published = head.map_or(segment.published, |it| it.published);
-        }
-        let file = segment.file;
-        self.passed += self.size(file);
-        self.begin_segment(index + 1);
-    }
-
-    fn index(&mut self, index: usize, mut scan: Scan) -> Option<Step> {
-        let segment = &mut self.segments[index];
-        match (scan.next(), segment.file) {
-            (Found::Read(operation), _) => {
-                self.way = Way::Index(index, scan);
-                return Some(Step::Read(operation));
-            }
-            (Found::Record(record, _), File::Segment(number)) => {
-                let epoch = self.epoch.unwrap_or_default();
-                let says = Index::decode(&record, epoch, number);
-                segment.indexed(says.as_ref());
-            }
-            (Found::Record(..) | Found::End | Found::Damaged, _) => segment.indexed(None),
-        }
-        self.passed += self.size(scan.file());
-        self.begin_walk(index);
-        None
-    }
-
-    fn segment(&mut self, index: usize, mut walk: Walk) -> Option<Step> {
-        let file = walk.file();
-        loop {
-            let segment = &mut self.segments[index];
-            match walk.next(segment.next, |record| segment.fits(record)) {
-                Walked::Read(operation) => {
-                    self.way = Way::Segment(index, walk);
-                    return Some(Step::Read(operation));
-                }
-                Walked::Record(record, bytes) => {
-                    let offset = bytes.start;
-                    let content = match segment.take(&record, &bytes, &mut self.producers) {
-                        Place::Right(content) => content,
-                        Place::BehindHole(content) => {
-                            self.report(file, offset, DamageKind::Misplaced);
-                            content
-                        }
-                        Place::Wrong => {
-                            self.report(file, offset, DamageKind::Misplaced);
-                            continue;
-                        }
-                    };
-                    if let Content::Run { published, .. } = content
-                        && index == 0
-                    {
-                        self.first_published.get_or_insert(published);
-                        if self.is_passed(index) {
-                            self.pass(index);
-                            return None;
-                        }
-                    }
-                    self.way = Way::Segment(index, walk);
-                    return Some(Step::Record(Seen {
-                        file,
-                        offset,
-                        bytes: bytes.end - bytes.start,
-                        content: seen(content, record),
-                    }));
-                }
-                Walked::Damaged(bytes) => {
-                    segment.damaged(&bytes);
-                    self.report(file, bytes.start, DamageKind::NotARecord);
-                }
-                Walked::End(torn) => {
-                    self.segment_ends(index, &torn);
-                    self.passed += self.size(file);
-                    self.begin_segment(index + 1);
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn segment_ends(&mut self, index: usize, torn: &Range<u64>) {
-        let follows = self.segments.get(index + 1).map(|it| (it.first, it.head));
-        let is_noted = self.is_noted(index);
-        let segment = &mut self.segments[index];
-        segment.end(&self.producers);
-        let SegmentSeen {
-            file, first, next, ..
-        } = *segment;
-        let is_unfinished = !is_noted && !segment.has_messages() && !segment.is_damaged;
-        if segment.head.is_none() && !segment.is_damaged {
-            if is_unfinished {
-                self.notes.push(Note::Unfinished(file));
-                return;
-            }
-            segment.is_damaged = true;
-            self.report(file, 0, DamageKind::NotARecord);
-            return;
-        }
-        segment.is_torn = !torn.is_empty();
-        if let File::Segment(number) = file
-            && segment.is_index_wrong
-        {
-            self.notes.push(Note::BadIndex(File::Index(number)));
-        }
-        if !torn.is_empty() {
-            self.torn(file, torn);
-        }
-        if let Some((limit, head)) = follows
-            && next < limit
-            && head.is_none_or(|it| it.previous == first)
-        {
-            let segment = &mut self.segments[index];
-            let is_known = segment.ends_damaged(torn.start);
-            segment.is_damaged = true;
-            if !is_known {
-                self.report(file, torn.start, DamageKind::EndsBefore(next));
-            }
-        }
-    }
-
     /// Where the log begins and ends, if the journal says it.
     pub(super) fn bounds(&self) -> Option<Bounds> {
         self.journal.known_bounds()
-    }
-
-    /// Whether the journal knows of a segment, as far as it says.
-    pub(super) fn is_noted(&self, index: usize) -> bool {
-        let tail = self.bounds().map_or(u64::MAX, |it| it.tail);
-        index + 1 < self.segments.len() || self.segments[index].first <= tail
     }
 
     /// The highest sequence that groups have settled, or that has failed; if `safe`, of those that were safe then.
@@ -573,23 +321,5 @@ fn head_of(bytes: &Bytes) -> Option<Head> {
     match Content::of(&record)? {
         Content::Head(head) => Some(head),
         Content::Producers | Content::Run { .. } | Content::Gap(_) => None,
-    }
-}
-
-fn seen(content: Content, record: Record) -> SeenContent {
-    match content {
-        Content::Head(_) => SeenContent::Head,
-        Content::Producers => SeenContent::Producers(record.producers),
-        Content::Run {
-            first,
-            published,
-            batch,
-        } => SeenContent::Stored(Stored::Run {
-            first,
-            published,
-            batch,
-            producers: record.producers,
-        }),
-        Content::Gap(range) => SeenContent::Stored(Stored::Gap(range)),
     }
 }

@@ -535,6 +535,19 @@ fn a_journal_that_is_lost_or_of_another_topic_is_made_anew_without_groups() {
     }
 }
 
+#[test]
+fn without_a_journal_nothing_says_what_came_before() {
+    let (mut files, bodies) = filled();
+    files.remove(&journal(&files));
+    let (plan, _) = repaired(&files, &bodies);
+    assert_eq!(plan.begin, None);
+    let firsts = segments(&files);
+    files.remove(&File::Segment(firsts[0]));
+    let (plan, recovered) = repaired(&files, &bodies);
+    assert_eq!((plan.begin, plan.lost), (Some(firsts[1]), Vec::new()));
+    assert_eq!(recovered.first, firsts[1]);
+}
+
 /// Every byte of the journal, changed one at a time.
 #[test]
 fn a_journal_that_is_damaged_keeps_what_it_still_says() {

@@ -54,11 +54,7 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, LogError> {
         source: Box::new(source),
         done: format!("{done} had been appended to {}", topic.name()),
     })?;
-    say::note(&format!(
-        "imported {} into {}",
-        host.done.over(progress.elapsed()),
-        topic.name()
-    ));
+    say::note(&format!("imported {done} into {}", topic.name()));
     Ok(Exit::Done)
 }
 

@@ -127,17 +127,26 @@ fn in_full(summary: &Summary) -> String {
             progress.failed.len().to_string(),
         ]
     });
-    text.push('\n');
-    text.push_str(&table(columns, &rows.collect::<Vec<_>>()));
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        text.push('\n');
+        text.push_str(&table(columns, &rows));
+    }
     let columns = [
         ("PRODUCER", Align::Left),
         ("SESSION", Align::Left),
         ("POSITION", Align::Right),
     ];
     let producers = summary.producers.iter();
-    let rows = producers.map(|it| [it.name.clone(), it.session.clone(), it.position.to_string()]);
-    text.push('\n');
-    text.push_str(&table(columns, &rows.collect::<Vec<_>>()));
+    let rows = producers.map(|it| {
+        let position = it.position.to_string();
+        [it.name.clone(), it.session.clone(), position]
+    });
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        text.push('\n');
+        text.push_str(&table(columns, &rows));
+    }
     text
 }
 

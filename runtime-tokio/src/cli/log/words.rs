@@ -39,6 +39,11 @@ pub(super) fn losses(plan: &Plan) -> Vec<String> {
     if lines.is_empty() {
         lines.push("no message that is known of is lost".to_owned());
     }
+    if let Some(begin) = plan.begin {
+        lines.push(format!(
+            "nothing says whether messages before {begin} were deleted on purpose; they are not there"
+        ));
+    }
     if plan.is_end_unknown {
         lines.push(
             "messages behind the last that is known of may be lost; nothing says how many, and their sequences will be given to others"
@@ -76,6 +81,7 @@ mod tests {
     fn what_is_lost_is_said_in_full() {
         let plan = Plan {
             lost: vec![Range { from: 4, to: 4 }, Range { from: 7, to: 1006 }],
+            begin: Some(4),
             is_end_unknown: true,
             groups: Groups::Lost,
             ..Plan::default()
@@ -83,8 +89,9 @@ mod tests {
         let lines = losses(&plan);
         assert_eq!(lines[0], "lost: message 4");
         assert_eq!(lines[1], "lost: messages 7 to 1006, 1,000 in all");
-        assert!(lines[2].contains("nothing says how many"));
-        assert!(lines[3].contains("nothing is known of them"));
+        assert!(lines[2].contains("messages before 4 "));
+        assert!(lines[3].contains("nothing says how many"));
+        assert!(lines[4].contains("nothing is known of them"));
         let nothing = losses(&Plan::default());
         assert_eq!(nothing, ["no message that is known of is lost"]);
     }
