@@ -43,8 +43,8 @@ const HEAD: usize = 256;
 /// Use: call [`next`](Self::next) until it is [`Step::Done`], and [`read`](Self::read) where it says so.
 ///
 /// # Memory
-/// A chunk of 256 KiB, or one record if that is larger; the journal's groups; the producers; about 200 bytes for each
-/// segment, and for each damage.
+/// A chunk of 256 KiB, or one record if that is larger; the journal's groups; the producers, once more for each segment
+/// that would be written anew; about 200 bytes for each segment, and for each damage.
 #[derive(Debug)]
 pub struct Inspection {
     from: ReadFrom,

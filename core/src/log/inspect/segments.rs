@@ -4,13 +4,14 @@ use super::found::{Note, Seen, SeenContent, Step};
 use super::segment::{Place, SegmentSeen};
 use super::walk::{Walk, Walked};
 use super::{Inspection, Way};
-use crate::log::content::Content;
+use crate::log::content::{Content, Head};
 use crate::log::damage::DamageKind;
 use crate::log::disk::File;
 use crate::log::index::Index;
 use crate::log::reading::{ReadFrom, Stored};
 use crate::log::record::Record;
 use crate::log::scan::{Found, Scan};
+use alloc::vec::Vec;
 use core::ops::Range;
 
 impl Inspection {
@@ -150,6 +151,7 @@ impl Inspection {
                 }
                 Walked::End(torn) => {
                     self.segment_ends(index, &torn);
+                    self.forget_producers(index);
                     self.passed += self.size(file);
                     self.begin_segment(index + 1);
                     return None;
@@ -195,6 +197,20 @@ impl Inspection {
             if !is_known {
                 self.report(file, torn.start, DamageKind::EndsBefore(next));
             }
+        }
+    }
+
+    /// Only a segment that is written anew has to know how far producers had got.
+    fn forget_producers(&mut self, index: usize) {
+        let before = index.checked_sub(1).map(|it| self.segments[it].first);
+        let segment = &mut self.segments[index];
+        let follows = |head: Head| before.is_none_or(|it| it == head.previous);
+        let is_right = segment.file == File::Segment(segment.first)
+            && segment.head.is_some_and(follows)
+            && segment.next == segment.limit
+            && !segment.is_damaged;
+        if is_right {
+            segment.producers = Vec::new();
         }
     }
 

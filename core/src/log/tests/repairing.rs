@@ -365,6 +365,25 @@ fn a_record_that_is_damaged_becomes_a_gap_and_those_around_it_are_kept() {
     }
 }
 
+/// Every byte before the first message of every segment, changed one at a time.
+#[test]
+fn a_head_that_is_damaged_is_made_anew_with_the_producers_and_loses_nothing() {
+    let (files, bodies) = filled();
+    for segment in segments(&files) {
+        let begin = records(&files, segment)[0].0.start;
+        for at in 0..begin {
+            let mut files = files.clone();
+            files.get_mut(&File::Segment(segment)).expect("there")[at] ^= 0x20;
+            let found = damage(&files);
+            assert_eq!(found.len(), 1, "{at} of {segment}: {found:?}");
+            let (plan, recovered) = repaired(&files, &bodies);
+            assert_eq!(plan.lost, [], "{at} of {segment}");
+            let positions = recovered.producers.iter().map(|it| it.position);
+            assert!(positions.eq([39, 40, 38]), "{at} of {segment}");
+        }
+    }
+}
+
 #[test]
 fn a_segment_that_is_cut_off_keeps_its_front() {
     let (files, bodies) = filled();
