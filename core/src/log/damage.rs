@@ -79,18 +79,21 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, offset, .. } = self;
         match self.kind {
-            DamageKind::Missing => write!(f, "{file} is missing; put it back from a backup"),
+            DamageKind::Missing => write!(
+                f,
+                "{file} is missing; put it back from a backup, or repair the log"
+            ),
             DamageKind::NoJournal => write!(
                 f,
-                "{file} is there, and no journal says of which log and how far its groups are; put the journal back from a backup"
+                "{file} is there, and no journal says of which log and how far its groups are; put the journal back from a backup, or repair the log"
             ),
             DamageKind::NotARecord => write!(
                 f,
-                "{file} is damaged at byte {offset}, where a record was safe; put the file back from a backup"
+                "{file} is damaged at byte {offset}, where a record was safe; put the file back from a backup, or repair the log"
             ),
             DamageKind::Misplaced => write!(
                 f,
-                "{file} holds at byte {offset} what does not belong there; put the right file back"
+                "{file} holds at byte {offset} what does not belong there; put the right file back, or repair the log"
             ),
             DamageKind::NewerFormat(format) => write!(
                 f,
@@ -98,7 +101,7 @@ impl fmt::Display for Damage {
             ),
             DamageKind::EndsBefore(sequence) => write!(
                 f,
-                "{file} ends at byte {offset}, before message {sequence}, which was safe; put the file back from a backup"
+                "{file} ends at byte {offset}, before message {sequence}, which was safe; put the file back from a backup, or repair the log"
             ),
         }
     }

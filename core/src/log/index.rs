@@ -39,6 +39,11 @@ impl Index {
         }
     }
 
+    /// All entries, in order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.0.iter().copied()
+    }
+
     /// The last entry that is not behind this sequence.
     pub(super) fn at_sequence(&self, sequence: u64) -> Option<Entry> {
         let behind = self.0.partition_point(|it| it.first <= sequence);

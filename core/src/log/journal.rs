@@ -58,6 +58,9 @@ pub(super) struct Journal {
     dirty: BTreeSet<String>,
     /// How many records it began with.
     snapshot: u64,
+    /// Whether the first of them could not be read, and whether one says the bounds.
+    lacks_head: bool,
+    has_bounds: bool,
     /// How many records the file has, and how many of them are safe.
     records: u64,
     safe_records: u64,
@@ -98,6 +101,8 @@ impl Journal {
             live: 0,
             dirty: BTreeSet::new(),
             snapshot: 1,
+            lacks_head: false,
+            has_bounds: false,
             records: 0,
             safe_records: 0,
             size: 0,
@@ -136,6 +141,22 @@ impl Journal {
     /// Whether all the records that it began with have been taken in.
     pub(super) const fn has_begun(&self) -> bool {
         self.records >= self.snapshot
+    }
+
+    /// Whether its first record has been taken in.
+    pub(super) const fn has_head(&self) -> bool {
+        self.number > 0 && !self.lacks_head
+    }
+
+    /// The first record of journal `number` cannot be read.
+    pub(super) const fn pass_head(&mut self, number: u64) {
+        (self.number, self.records) = (number, 1);
+        self.lacks_head = true;
+    }
+
+    /// The bounds, if it has said them.
+    pub(super) fn known_bounds(&self) -> Option<Bounds> {
+        self.has_bounds.then_some(self.bounds)
     }
 
     /// How many records have been taken in.
@@ -189,6 +210,7 @@ impl Journal {
                     begin: fields.u64()?,
                     tail: fields.u64()?,
                 };
+                self.has_bounds = true;
             }
             GROUP => {
                 let name = fields.text8()?;
@@ -310,21 +332,8 @@ impl Journal {
     /// Writes everything into a new journal, which takes the place of this one.
     pub(super) fn replace(&mut self, ops: &mut Ops) {
         let old = (self.number > 0).then_some(self.number);
-        self.number += 1;
-        (self.records, self.safe_records, self.size) = (0, 0, 0);
-        self.dirty.clear();
+        let pieces = self.snapshot();
         self.writing = self.last;
-        let mut head = BytesMut::new();
-        head.put_u8(HEAD);
-        head.put_u32(FORMAT);
-        head.put_u64(self.number);
-        head.put_u64(self.epoch);
-        head.put_u64(2 + self.groups.len() as u64);
-        put_text8(&mut head, &self.topic);
-        let contents = [head.freeze(), bounds(self.bounds)];
-        let contents = contents.into_iter().chain(self.groups.values().cloned());
-        let contents = contents.collect();
-        let pieces = self.records_of(contents);
         self.activity = Activity::Replacing {
             bounds: self.bounds,
             old,
@@ -347,6 +356,33 @@ impl Journal {
                 Operation::SyncDir,
             ],
         );
+    }
+
+    /// The records of the next journal, which says all that is in force.
+    fn snapshot(&mut self) -> Vec<Bytes> {
+        self.number += 1;
+        (self.records, self.safe_records, self.size) = (0, 0, 0);
+        self.dirty.clear();
+        let mut head = BytesMut::new();
+        head.put_u8(HEAD);
+        head.put_u32(FORMAT);
+        head.put_u64(self.number);
+        head.put_u64(self.epoch);
+        head.put_u64(2 + self.groups.len() as u64);
+        put_text8(&mut head, &self.topic);
+        let contents = [head.freeze(), bounds(self.bounds)];
+        let contents = contents.into_iter().chain(self.groups.values().cloned());
+        let contents = contents.collect();
+        self.records_of(contents)
+    }
+
+    /// The journal `number` of this epoch, which says these bounds and what this one says of groups.
+    pub(super) fn made_anew(&self, number: u64, epoch: u64, bounds: Bounds) -> Vec<Bytes> {
+        let mut journal = Self::new(&self.topic, epoch);
+        journal.number = number - 1;
+        journal.bounds = bounds;
+        journal.groups.clone_from(&self.groups);
+        journal.snapshot()
     }
 
     fn records_of(&mut self, contents: Vec<Bytes>) -> Vec<Bytes> {

@@ -25,6 +25,8 @@
 //! | `journal.rs`, `progress.rs` | groups, and where the log begins and ends |
 //! | `recovery/`, `retention.rs` | opening, and deleting what is not needed any more |
 //! | `reading.rs`, `index.rs`, `indexer.rs` | reading, and finding where to begin |
+//! | `inspect/`, `repair.rs` | what is right and wrong with a log that nobody has open, and what to do about it |
+//! | `transfer.rs` | what is stored as a stream, out of one log and into another |
 //!
 //! # Use
 //! [`Log::open`], then whatever comes; after each call, [`Log::poll_output`] until it has nothing. Operations are
@@ -44,6 +46,7 @@ mod disk;
 mod event;
 mod index;
 mod indexer;
+mod inspect;
 mod journal;
 mod lane;
 mod ops;
@@ -52,22 +55,29 @@ mod progress;
 mod reading;
 mod record;
 mod recovery;
+mod repair;
 mod retention;
 mod scan;
 mod segment;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod writer;
 
 pub use damage::{Damage, DamageKind, Stop};
 pub use disk::{DiskError, Done, File, OpId, Operation};
 pub use event::{Event, Output, ReadId, Recovered, SaveId};
+pub use inspect::{
+    Inspection, Note, Seen, SeenContent, SegmentSummary, Step as InspectionStep, Summary,
+};
 pub use progress::{Failed, Progress};
 pub use reading::{Chunk, Cursor, ReadError, ReadFrom, Stored};
 pub use record::MAX_CONTENT;
+pub use repair::{Groups, NewFile, Part, Plan};
 pub use retention::Retention;
 pub use settings::{Fsync, Settings};
+pub use transfer::{BadImport, BadImportKind, Import, Imported};
 
 use crate::time::Now;
 use crate::wire::FrameBatch;

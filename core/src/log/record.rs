@@ -95,6 +95,11 @@ fn sizes(bytes: &[u8]) -> Option<(usize, usize)> {
     (is_check && length <= MAX_CONTENT).then_some((frame, frame + length))
 }
 
+/// The size that the record at the front says it has, if there is a CHECK frame.
+pub(super) fn announced(bytes: &[u8]) -> Option<usize> {
+    sizes(bytes).map(|(_, size)| size)
+}
+
 /// What stands at the front of `bytes`.
 pub(super) fn next(bytes: &Bytes) -> Next {
     if bytes.iter().take(LENGTH_END).all(|byte| *byte == 0) {
@@ -126,6 +131,13 @@ pub(super) fn next(bytes: &Bytes) -> Next {
         ),
         _ => Next::Damaged,
     }
+}
+
+/// Whether there is nothing but zeros. Segments hold many that were written in advance.
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut blocks = bytes.chunks(ZEROS.len());
+    blocks.all(|it| *it == ZEROS[..it.len()])
 }
 
 /// Where a record may begin in `bytes`, at `from` or behind it, that says that `number` was safe. Its sum is not
@@ -200,6 +212,21 @@ mod tests {
         }
         assert_eq!(next(&Bytes::new()), Next::Nothing);
         assert_eq!(next(&Bytes::from_static(&[0; 64])), Next::Nothing);
+    }
+
+    #[test]
+    fn zeros_are_told_from_anything_else() {
+        for size in [0, 1, 4096, 10_000] {
+            let mut bytes = vec![0; size];
+            assert!(is_zero(&bytes));
+            for at in [0, 4095, 4096, 9_999] {
+                if at < size {
+                    bytes[at] = 1;
+                    assert!(!is_zero(&bytes), "{at} of {size}");
+                    bytes[at] = 0;
+                }
+            }
+        }
     }
 
     #[test]

@@ -173,17 +173,18 @@ impl Search {
             self.offset += 1;
             return self.ask(CHUNK);
         }
-        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+        if !record::is_zero(bytes) {
+            let last = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
             self.end = self.end.max(self.offset + last as u64 + 1);
-        }
-        if let Some(at) = record::find_witness(bytes, 0, self.number) {
-            self.offset += at as u64;
-            self.suspects += 1;
-            if self.suspects > MAX_SUSPECTS {
-                return Verdict::Damaged;
+            if let Some(at) = record::find_witness(bytes, 0, self.number) {
+                self.offset += at as u64;
+                self.suspects += 1;
+                if self.suspects > MAX_SUSPECTS {
+                    return Verdict::Damaged;
+                }
+                self.is_suspect = true;
+                return self.ask(MAX_RECORD);
             }
-            self.is_suspect = true;
-            return self.ask(MAX_RECORD);
         }
         if bytes.len() < self.asked {
             return Verdict::Torn(self.end);

@@ -113,7 +113,7 @@ pub(super) fn group_name(text: &str) -> Result<String, String> {
     option(Role::Consumer, "group", text).map(|_| text.to_owned())
 }
 
-fn start(text: &str) -> Result<Start, String> {
+pub(super) fn start(text: &str) -> Result<Start, String> {
     match option(Role::Consumer, "from", text)? {
         RoleOptions::Consumer(options) => Ok(options.from),
         RoleOptions::Producer(_) => unreachable!("a consumer's option"),

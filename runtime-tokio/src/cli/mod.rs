@@ -16,6 +16,7 @@ mod http;
 mod input;
 mod json;
 mod literal;
+pub mod log;
 mod output;
 mod pace;
 mod pages;
@@ -65,6 +66,7 @@ Examples:
   message-queue topics                              what each topic holds, and who waits for whom
   message-queue groups orders                       who reads orders, and how far behind each group is
   message-queue dead-letters list orders            what groups gave up, and why; or redrive, or purge it
+  message-queue log verify /var/lib/message-queue   whether stored topics are whole; or inspect, repair, export them
   message-queue token new collector --produce 'gpu.>'
                                                     a secret for a client, and what it may do
   message-queue tls init certificates               certificates to try TLS out, and the commands that use them
@@ -98,6 +100,7 @@ enum Command {
     Topics(topics::TopicsArgs),
     Groups(topics::GroupsArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
+    Log(log::LogCommand),
     Health(health::HealthArgs),
     Bench(bench::BenchArgs),
     Token(token::TokenCommand),
@@ -118,6 +121,7 @@ impl Cli {
             Some(Command::Topics(args)) => topics::run_topics(args),
             Some(Command::Groups(args)) => topics::run_groups(args),
             Some(Command::DeadLetters(args)) => dead_letters::run(args),
+            Some(Command::Log(args)) => log::run(args),
             Some(Command::Health(args)) => health::run(args),
             Some(Command::Bench(args)) => bench::run(args),
             Some(Command::Token(args)) => token::run(args),

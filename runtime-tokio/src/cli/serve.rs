@@ -215,7 +215,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
 }
 
 /// The time of day at which the broker starts.
-fn since_1970() -> Duration {
+pub(super) fn since_1970() -> Duration {
     #[expect(
         clippy::disallowed_methods,
         reason = "an input of the core, like any other: read once, before the broker is made"

@@ -7,8 +7,8 @@
 //!
 //! `folder.rs` is the folder of all that, and `opening.rs` opens what is in it before anything is served.
 
-mod disk;
-mod folder;
+pub(crate) mod disk;
+pub(crate) mod folder;
 mod opened;
 mod opening;
 mod pool;

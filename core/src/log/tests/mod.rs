@@ -3,6 +3,7 @@
 mod crashes;
 mod directed;
 mod model;
+mod repairing;
 mod sim_disk;
 mod world;
 

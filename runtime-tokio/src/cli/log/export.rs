@@ -1,0 +1,160 @@
+//! `message-queue log export`.
+
+use super::data::Data;
+use super::{LogError, TopicArgs, aside, begin, walk};
+use crate::cli::exit::Exit;
+use crate::cli::progress::{Messages, Totals};
+use crate::cli::say;
+use message_queue_core::log::{ReadFrom, SeenContent, Stored};
+use message_queue_core::wire::control::Range;
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// Write the messages of a stored topic to a file
+///
+/// What is written is what a consumer of wire version 2 is sent (docs/PROTOCOL.md, section 10): CHECK frames with the
+/// checksum of what follows, RUN frames with sequences and times, and the messages. `log import` reads it.
+#[derive(Debug, clap::Args)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    topic: TopicArgs,
+
+    /// Where to begin: first, a sequence, or @ and milliseconds since 1970, for what was published then or later
+    #[arg(long, value_name = "START", default_value = "first", value_parser = begin)]
+    from: ReadFrom,
+
+    /// The last sequence to be written [default: the last that is stored]
+    #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(u64).range(1..))]
+    to: Option<u64>,
+
+    /// Write to this file, in place of what it holds [default: standard output, which must not be a terminal]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Where it goes.
+struct Target {
+    name: String,
+    out: BufWriter<Box<dyn Write>>,
+    /// What is to be made safe in the end.
+    file: Option<File>,
+}
+
+impl Target {
+    fn open(output: Option<&PathBuf>) -> io::Result<Self> {
+        let (name, out, file): (_, Box<dyn Write>, _) = match output {
+            Some(path) => {
+                let name = path.display().to_string();
+                let opened = File::create(path).and_then(|file| Ok((file.try_clone()?, file)));
+                let (copy, file) = opened.map_err(|it| {
+                    io::Error::new(it.kind(), format!("cannot write {name}: {it}"))
+                })?;
+                (name, Box::new(copy), Some(file))
+            }
+            None if io::stdout().is_terminal() => {
+                return Err(io::Error::other(
+                    "an export is binary, and this is a terminal; use --output FILE or a pipe",
+                ));
+            }
+            None => ("standard output".to_owned(), Box::new(io::stdout()), None),
+        };
+        let out = BufWriter::with_capacity(1 << 20, out);
+        Ok(Self { name, out, file })
+    }
+
+    fn write(&mut self, stored: &Stored) -> Result<(), LogError> {
+        for piece in stored.encode() {
+            self.out.write_all(&piece).map_err(|it| self.failed(it))?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), LogError> {
+        let synced = self.out.flush().and_then(|()| match &self.file {
+            Some(file) => file.sync_all(),
+            None => Ok(()),
+        });
+        match synced {
+            // Not every output can be synced, a device for one.
+            Err(error) if error.kind() != ErrorKind::InvalidInput => Err(self.failed(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> LogError {
+        LogError::File {
+            name: format!("cannot write {}", self.name),
+            source,
+        }
+    }
+}
+
+pub(super) fn export(args: &ExportArgs) -> Result<Exit, LogError> {
+    let data = Data::take(&args.topic.data.data)?;
+    let topics = data.topics(Some(&args.topic.topic))?;
+    let mut totals = Totals::default();
+    for topic in &topics {
+        aside::refuse_pending(topic)?;
+        let mut target = Target::open(args.output.as_ref())?;
+        let mut expected = None;
+        let outcome = walk::look(topic, args.from, |seen| {
+            let SeenContent::Stored(stored) = seen.content else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let all = stored.sequences();
+            if expected.is_some_and(|it| it != all.from) {
+                // What is damaged is between them: it is named below.
+                return Ok(ControlFlow::Break(()));
+            }
+            expected = Some(all.to + 1);
+            if args.to.is_some_and(|to| all.from > to) {
+                return Ok(ControlFlow::Break(()));
+            }
+            if let Some(stored) = wanted(stored, args.from, args.to) {
+                target.write(&stored)?;
+                if let Stored::Run { batch, .. } = &stored {
+                    totals.add(batch);
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        let so_far = format!("{} had been written", Messages(totals.messages));
+        let partly = |source| LogError::Partly {
+            source: Box::new(source),
+            done: so_far.clone(),
+        };
+        let looked = match outcome {
+            // Whoever reads has seen enough.
+            Err(LogError::File { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
+                return Ok(Exit::Done);
+            }
+            outcome => outcome.map_err(partly)?,
+        };
+        target.finish().map_err(partly)?;
+        if let Some(damage) = looked.inspection.damage().first() {
+            return Err(partly(LogError::Damaged {
+                topic: topic.name().to_owned(),
+                damage: damage.clone(),
+            }));
+        }
+        say::note(&format!(
+            "exported {} of {}",
+            Messages(totals.messages),
+            topic.name()
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// The part of it that was asked for.
+fn wanted(stored: Stored, from: ReadFrom, to: Option<u64>) -> Option<Stored> {
+    let from = match (from, &stored) {
+        (ReadFrom::Sequence(sequence), _) => sequence,
+        (ReadFrom::Time(time), Stored::Run { published, .. }) if *published < time => return None,
+        _ => 1,
+    };
+    let to = to.unwrap_or(u64::MAX);
+    stored.within(Range { from, to })
+}
