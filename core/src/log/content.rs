@@ -133,10 +133,10 @@ fn origin(bytes: &Bytes, at: usize) -> Option<(Option<Box<Origin>>, usize)> {
     }
     let end = at + LENGTH_PREFIX + (header & !CONTROL_BIT) as usize;
     let body = bytes.get(at + LENGTH_PREFIX..end)?;
-    match Control::decode(Link::ToConsumer, body).ok()?? {
-        Control::Origin(origin) => Some((Some(Box::new(origin)), end)),
-        _ => None,
-    }
+    let Control::Origin(origin) = Control::decode(Link::ToConsumer, body).ok()?? else {
+        return None;
+    };
+    Some((Some(Box::new(origin)), end))
 }
 
 /// What stands before the messages of a record: its CHECK, its RUN and, of a dead letter, its ORIGIN.

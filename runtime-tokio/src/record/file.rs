@@ -182,12 +182,12 @@ mod tests {
     use crate::record::step::Call;
     use bytes::Bytes;
     use message_queue_core::names::{Name, Pattern, TopicName};
-    use message_queue_core::store::{Answer, Run};
+    use message_queue_core::store::{Answer, Request, Run};
     use message_queue_core::wire::control::{Control, Outcome, Range};
     use message_queue_core::wire::{Decoder, DecoderConfig, Role};
     use message_queue_core::{
-        Broker, CloseReason, Config, ConnId, Count, DeliveryMode, DropReason, GroupId, Now, Output,
-        Overflow, ProtocolError, TopicRule, TopicsConfig,
+        Broker, CloseReason, Config, ConnId, Count, DeliveryMode, DropReason, GroupId, Input, Now,
+        Output, Overflow, ProtocolError, TopicId, TopicRule, TopicsConfig,
     };
     use proptest::prelude::*;
     use proptest::sample::Index;

@@ -79,34 +79,35 @@ impl Call {
 
     /// The messages in it.
     pub(super) fn batches(&self) -> impl Iterator<Item = &FrameBatch> {
-        let (batch, runs) = match self {
-            Self::Input(_, Input::Batch(batch)) => (Some(batch), &[][..]),
-            Self::Answer(_, Answer::Fetched { runs, .. }) => (None, &runs[..]),
-            _ => (None, &[][..]),
-        };
+        let (mut batch, mut runs) = (None, &[][..]);
+        if let Self::Input(_, Input::Batch(read)) = self {
+            batch = Some(read);
+        } else if let Self::Answer(_, Answer::Fetched { runs: fetched, .. }) = self {
+            runs = fetched;
+        }
         batch.into_iter().chain(runs.iter().map(|run| &run.batch))
     }
 
     /// Shows `visit` the messages in it.
     pub(super) fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
-        match self {
-            Self::Input(_, Input::Batch(batch)) => visit(batch),
-            Self::Answer(_, Answer::Fetched { runs, .. }) => {
-                runs.iter_mut().for_each(|run| visit(&mut run.batch));
-            }
-            _ => {}
+        if let Self::Input(_, Input::Batch(batch)) = self {
+            visit(batch);
+        } else if let Self::Answer(_, Answer::Fetched { runs, .. }) = self {
+            runs.iter_mut().for_each(|run| visit(&mut run.batch));
         }
     }
 }
 
 /// The messages that a store is asked to append.
 pub(super) const fn to_append<W>(output: &Output<W>) -> Option<&FrameBatch> {
-    match output {
-        Output::Store {
-            request: Request::Append { batch, .. },
-            ..
-        } => Some(batch),
-        _ => None,
+    if let Output::Store {
+        request: Request::Append { batch, .. },
+        ..
+    } = output
+    {
+        Some(batch)
+    } else {
+        None
     }
 }
 

@@ -97,8 +97,12 @@ type Registered = (Arc<Peer>, Role);
 type Dropped = (Loser, DropReason, Count);
 
 impl Driver {
-    /// A broker with these settings, and with what was found in its store. `origin` is the moment now.
-    pub(crate) fn new(config: Config, stored: Vec<StoredTopic>, origin: Now) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
+        Self::with_stored(config, Vec::new(), Now::START)
+    }
+
+    /// The same with what was found in its store. `origin` is the moment now.
+    pub(crate) fn with_stored(config: Config, stored: Vec<StoredTopic>, origin: Now) -> Self {
         let pacing = Pacing::new(match config.overflow {
             Overflow::Block => Some(config.write_bytes / PACE_RATIO),
             Overflow::Drop | Overflow::Reject | Overflow::DropOldest => None,

@@ -15,7 +15,7 @@ use crate::access::{AddressLimits, Addresses, Gate, Place, Policy, Refusals};
 use crate::store::{Opened, StoreEvent, StoreEvents, StoreStatus};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::DecoderConfig;
-use message_queue_core::{Config, ConnId, Count, Now, Stats, TopicChange, TopicRule};
+use message_queue_core::{Config, ConnId, Count, Stats, TopicChange, TopicRule};
 use std::fmt;
 use std::future::pending;
 use std::io;
@@ -128,7 +128,7 @@ impl Server {
     /// # Panics
     /// If the settings do not keep their bounds ([`Config::check`]).
     pub fn new(config: Config, decoder: DecoderConfig) -> Self {
-        Self::with_driver(Driver::new(config, Vec::new(), Now::START), decoder)
+        Self::with_driver(Driver::new(config), decoder)
     }
 
     fn with_driver(driver: Driver, decoder: DecoderConfig) -> Self {
@@ -164,7 +164,7 @@ impl Server {
     pub fn stored(config: Config, decoder: DecoderConfig, opened: Opened) -> io::Result<Self> {
         let now = opened.now;
         let found = opened.logs.iter().map(|(_, found)| found.clone());
-        let server = Self::with_driver(Driver::new(config, found.collect(), now), decoder);
+        let server = Self::with_driver(Driver::with_stored(config, found.collect(), now), decoder);
         let driver = &server.handle.driver;
         let status = opened.status();
         let (store, told) = opened.start(|name| driver.core().broker.topic_named(name))?;

@@ -7,6 +7,7 @@
 //!
 //! `folder.rs` is the folder of all that, and `opening.rs` opens what is in it before anything is served.
 
+mod clock;
 pub(crate) mod disk;
 pub(crate) mod folder;
 mod opened;

@@ -1,5 +1,6 @@
 //! A store that is open, and what it has to say once the broker runs.
 
+use super::clock::moment;
 use super::disk::Reserve;
 use super::folder::DataDir;
 use super::opening::{OpenError, OpenLog, open_all};
@@ -13,7 +14,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// The data folder of a broker that stores topics: locked, and all logs in it open. See
@@ -69,7 +70,7 @@ impl Opened {
         config: &Config,
         now: Duration,
     ) -> Result<Self, NotOpened> {
-        let started = Instant::now();
+        let started = moment();
         let folder = DataDir::take(path)
             .map_err(OpenError::from)
             .map_err(Cause::from)?;

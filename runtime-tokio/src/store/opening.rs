@@ -1,5 +1,6 @@
 //! Opening the logs that are there, before anything is served.
 
+use super::clock::{moment, wait};
 use super::disk::{Disk, Reserve, StdDisk};
 use super::folder::{DataDir, FolderError};
 use message_queue_core::log::{Event, Log, Output, Recovered, Settings, Stop};
@@ -9,7 +10,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// How many logs are opened at a time.
@@ -79,7 +80,7 @@ pub(crate) fn open_all(
     let all = names.len();
     let waiting = Mutex::new(names.into_iter().collect::<VecDeque<_>>());
     let opened = Mutex::new(Vec::with_capacity(all));
-    let told = Mutex::new(Instant::now());
+    let told = Mutex::new(moment());
     let work = || {
         loop {
             let name = lock(&waiting).pop_front();
@@ -97,7 +98,7 @@ pub(crate) fn open_all(
             opened.push(result);
             let mut told = lock(&told);
             if told.elapsed() >= TELL_EVERY {
-                *told = Instant::now();
+                *told = moment();
                 info!(
                     opened = opened.len(),
                     all, "opening the logs of stored topics"
@@ -158,7 +159,7 @@ fn open(
 
 /// Carries out what a log asks for until it is open.
 fn run(mut log: Log, disk: &dyn Disk) -> Result<(Log, Recovered), (Stop, Option<String>)> {
-    let started = Instant::now();
+    let started = moment();
     let mut detail = None;
     loop {
         while let Some(output) = log.poll_output() {
@@ -180,7 +181,7 @@ fn run(mut log: Log, disk: &dyn Disk) -> Result<(Log, Recovered), (Stop, Option<
             }
         }
         if let Some(due) = log.poll_timeout() {
-            thread::sleep(due.since(Now::at(started.elapsed())));
+            wait(due.since(Now::at(started.elapsed())));
             log.handle_timeout(Now::at(started.elapsed()));
         }
     }

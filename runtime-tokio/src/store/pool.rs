@@ -1,12 +1,13 @@
 //! A few threads that carry out the operations of all logs.
 
+use super::clock::moment;
 use super::disk::{Disk, Failure};
 use message_queue_core::TopicId;
 use message_queue_core::log::{Done, OpId, Operation};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many operations are carried out at a time.
 const THREADS: usize = 4;
@@ -72,7 +73,7 @@ fn work(waiting: &Mutex<Receiver<Job>>, done: &impl Fn(Completion)) {
         else {
             return;
         };
-        let started = Instant::now();
+        let started = moment();
         let result = disk.carry_out(&operation);
         done(Completion {
             topic,

@@ -1,5 +1,6 @@
 //! The thread of the store: it has the logs of all stored topics, and does for the core what that asks for.
 
+use super::clock::{moment, wall_clock};
 use super::disk::{Disk, Reserve, StdDisk};
 use super::folder::DataDir;
 use super::opening::OpenLog;
@@ -15,7 +16,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tracing::error;
 
 /// How often it is looked what does not have to be kept any more.
@@ -150,10 +151,10 @@ impl Worker {
             status,
             pool,
             listener,
-            started: Instant::now(),
+            started: moment(),
             touched,
             detail: String::new(),
-            trims: Instant::now() + TRIM_EVERY,
+            trims: moment() + TRIM_EVERY,
             ends: None,
         }
     }
@@ -170,14 +171,14 @@ impl Worker {
                 return;
             }
             if let Some(ends) = self.ends
-                && (ends <= Instant::now() || self.topics.values().all(Topic::is_at_rest))
+                && (ends <= moment() || self.topics.values().all(Topic::is_at_rest))
             {
                 return;
             }
             let due = self.topics.values().filter_map(|it| it.due(self.started));
             let due = due.chain(self.ends).min();
             let due = due.map_or(self.trims, |due| due.min(self.trims));
-            match told.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            match told.recv_timeout(due.saturating_duration_since(moment())) {
                 Ok(message) => {
                     self.take(message);
                     for message in told.try_iter().take(MOST_AT_ONCE) {
@@ -201,7 +202,7 @@ impl Worker {
                 }
             }
             Message::Completion(completion) => self.completed(completion),
-            Message::End => self.ends = Some(Instant::now() + REST),
+            Message::End => self.ends = Some(moment() + REST),
         }
     }
 
@@ -245,7 +246,7 @@ impl Worker {
     }
 
     fn handle_timeouts(&mut self) {
-        let (now, moment) = (self.now(), Instant::now());
+        let (now, moment) = (self.now(), moment());
         let trims = moment >= self.trims;
         if trims {
             self.trims = moment + TRIM_EVERY;
@@ -295,15 +296,4 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-/// Milliseconds since 1970.
-fn wall_clock() -> u64 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what is old is judged by the clock by which it was published"
-    )]
-    let now = SystemTime::now();
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    since.as_millis() as u64
 }

@@ -1,5 +1,6 @@
 //! One stored topic: what the core asks for, as what its log does; and what the log says, as answers.
 
+use super::clock::moment;
 use super::disk::Disk;
 use super::opening::log_settings;
 use super::status::StoreStatus;
@@ -139,7 +140,7 @@ impl Topic {
                     Err(Refused::NotOpen) => return,
                     Err(refused) => panic!("topic {}: {refused}", self.name),
                 }
-                self.appending.push_back((last, Instant::now()));
+                self.appending.push_back((last, moment()));
                 self.status.appended.fetch_add(1, Ordering::Relaxed);
                 let bytes = batch.byte_len() as u64;
                 self.status
@@ -207,7 +208,7 @@ impl Topic {
         if self.log.poll_timeout().is_some_and(|due| due <= now) {
             self.log.handle_timeout(now);
         }
-        let moment = Instant::now();
+        let moment = moment();
         while let Some((_, fetch)) = self.failed_reads.pop_front_if(|(at, _)| *at <= moment) {
             self.fetch(fetch);
         }
@@ -301,7 +302,7 @@ impl Topic {
                             %error,
                             "a group cannot read on; it is tried again in a second"
                         );
-                        let at = Instant::now() + READ_AGAIN;
+                        let at = moment() + READ_AGAIN;
                         self.failed_reads.push_back((at, fetch));
                     }
                 }

@@ -29,8 +29,19 @@ pub(in super::super) struct Key {
     pub(super) is_in: fn(&TopicRule) -> bool,
     /// The value in force, as it would be written in the file.
     pub(super) shown: fn(&TopicSettings) -> String,
-    /// Whether it means something for a dead-letter topic.
-    pub(super) of_dead_letters: bool,
+    /// What it means for a dead-letter topic.
+    pub(super) of_dead_letters: DeadLetters,
+}
+
+/// What a key means for a dead-letter topic, which no pattern matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeadLetters {
+    /// Nothing: it is the same for all of them.
+    Never,
+    /// What a rule says that names it.
+    Own,
+    /// What a rule says that names it, or else what is so for its source.
+    AsSource,
 }
 
 /// What a value may be.
@@ -78,7 +89,7 @@ pub(in super::super) static KEYS: &[Key] = &[
                 DeliveryMode::Queue => "queue",
             })
         },
-        of_dead_letters: false,
+        of_dead_letters: DeadLetters::Never,
     },
     Key {
         name: "capacity",
@@ -91,7 +102,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.capacity = value.parse().ok(),
         is_in: |rule| rule.capacity.is_some(),
         shown: |topic| topic.capacity.to_string(),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "bytes",
@@ -101,7 +112,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.bytes = value.parse().ok(),
         is_in: |rule| rule.bytes.is_some(),
         shown: |topic| text(&format_size(topic.bytes as u64)),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "overflow",
@@ -125,7 +136,7 @@ pub(in super::super) static KEYS: &[Key] = &[
                 Overflow::DropOldest => "drop_oldest",
             })
         },
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "groups",
@@ -142,7 +153,7 @@ pub(in super::super) static KEYS: &[Key] = &[
             let names: Vec<_> = topic.groups.iter().map(|it| text(it.as_str())).collect();
             format!("[{}]", names.join(", "))
         },
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "ack_timeout_ms",
@@ -157,7 +168,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.ack_timeout = millis(value),
         is_in: |rule| rule.ack_timeout.is_some(),
         shown: |topic| time(topic.ack_timeout.unwrap_or_default()),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "max_failures",
@@ -171,7 +182,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.max_failures = value.parse().ok(),
         is_in: |rule| rule.max_failures.is_some(),
         shown: |topic| topic.max_failures.to_string(),
-        of_dead_letters: false,
+        of_dead_letters: DeadLetters::Never,
     },
     Key {
         name: "backoff_max_ms",
@@ -186,7 +197,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.backoff_max = millis(value),
         is_in: |rule| rule.backoff_max.is_some(),
         shown: |topic| time(topic.backoff_max),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "dead_letter",
@@ -196,7 +207,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.dead_letter = value.parse().ok(),
         is_in: |rule| rule.dead_letter.is_some(),
         shown: |topic| topic.dead_letter.to_string(),
-        of_dead_letters: false,
+        of_dead_letters: DeadLetters::Never,
     },
     Key {
         name: "max_age_ms",
@@ -211,7 +222,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.max_age = millis(value),
         is_in: |rule| rule.max_age.is_some(),
         shown: |topic| time(topic.max_age.unwrap_or_default()),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "storage",
@@ -232,7 +243,7 @@ pub(in super::super) static KEYS: &[Key] = &[
                 Storage::Disk => "disk",
             })
         },
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::AsSource,
     },
     Key {
         name: "fsync",
@@ -246,7 +257,7 @@ pub(in super::super) static KEYS: &[Key] = &[
             Fsync::Every(after) => time(after),
             Fsync::Never => text("never"),
         },
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "segment_bytes",
@@ -256,7 +267,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.segment_bytes = value.parse().ok(),
         is_in: |rule| rule.segment_bytes.is_some(),
         shown: |topic| text(&format_size(topic.store.segment_bytes)),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "retention_ms",
@@ -266,7 +277,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.retention = millis(value),
         is_in: |rule| rule.retention.is_some(),
         shown: |topic| time(topic.store.retention.unwrap_or_default()),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "retention_bytes",
@@ -276,7 +287,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.retention_bytes = value.parse().ok(),
         is_in: |rule| rule.retention_bytes.is_some(),
         shown: |topic| size(topic.store.retention_bytes.unwrap_or_default()),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "retention_settled",
@@ -286,7 +297,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.retention_settled = value.parse().ok(),
         is_in: |rule| rule.retention_settled.is_some(),
         shown: |topic| topic.store.retention_settled.to_string(),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
 ];
 

@@ -337,7 +337,7 @@ fn a_file_that_cannot_be_read_is_named() {
 
 #[test]
 fn what_is_in_force_is_explained() {
-    let text = "[[rule]]\ntopics = \"jobs.*\"\ncapacity = 5\nsegment_bytes = \"2MiB\"\n\
+    let text = "[[rule]]\ntopics = \"jobs.*\"\ncapacity = 5\nstorage = \"disk\"\nfsync = \"never\"\n\
                 [[rule]]\ntopics = \"jobs.>\"\ncapacity = 6\noverflow = \"block\"\n";
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, text).unwrap();
@@ -346,6 +346,7 @@ fn what_is_in_force_is_explained() {
         ("TOPICS_FILE", path),
         ("DELIVERY_MODE", "queue"),
         ("RETENTION_MS", "0"),
+        ("DATA_DIR", "/data"),
     ];
     let settings = crate::settings::Settings::from_variables(settings).unwrap();
     let told = |topic| settings.print_topic(&TopicName::new(topic).unwrap());
@@ -356,16 +357,16 @@ fn what_is_in_force_is_explained() {
             "{rule}# DELIVERY_MODE (environment)\nmode = \"queue\"\n\
              # the rule for \"jobs.*\" in line 1\ncapacity = 5\n\
              # BACKLOG_BYTES (default)\nbytes = \"32MiB\"\n\
-             # the rule for \"jobs.>\" in line 5\noverflow = \"block\"\n\
+             # the rule for \"jobs.>\" in line 6\noverflow = \"block\"\n\
              # default\ngroups = []\n\
              # default\nack_timeout_ms = 0\n\
              # default\nmax_failures = 20\n\
              # default\nbackoff_max_ms = \"1s\"\n\
              # default\ndead_letter = true\n\
              # default\nmax_age_ms = 0\n\
-             # STORAGE (default)\nstorage = \"memory\"\n\
-             # FSYNC (default)\nfsync = \"always\"\n\
-             # the rule for \"jobs.*\" in line 1\nsegment_bytes = \"2MiB\"\n\
+             # the rule for \"jobs.*\" in line 1\nstorage = \"disk\"\n\
+             # the rule for \"jobs.*\" in line 1\nfsync = \"never\"\n\
+             # SEGMENT_BYTES (default)\nsegment_bytes = \"64MiB\"\n\
              # RETENTION_MS (environment)\nretention_ms = 0\n\
              # RETENTION_BYTES (default)\nretention_bytes = 0\n\
              # RETENTION_SETTLED (default)\nretention_settled = false\n"
@@ -375,6 +376,15 @@ fn what_is_in_force_is_explained() {
         "# QUEUE_CAPACITY (default); for a consumer that is a group of its own 10000, \
          CONSUMER_CHANNEL_BUFFER_SIZE (default)\n# capacity = 10000\n"
     ));
+    // A dead-letter topic is kept where its source is, and has nothing else from there.
+    let dead = told("jobs.eu.dead");
+    for part in [
+        "# the rule for \"jobs.*\" in line 1\nstorage = \"disk\"\n",
+        "# FSYNC (default)\nfsync = \"always\"\n",
+        "# always so for a dead-letter topic\n# mode = \"queue\"\n",
+    ] {
+        assert!(dead.contains(part), "{dead}");
+    }
     // What is told can be used as a file.
     for topic in ["jobs.eu", "other", "jobs.dead"] {
         parse(&told(topic)).unwrap();
