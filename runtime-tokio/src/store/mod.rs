@@ -9,11 +9,15 @@
 
 mod clock;
 pub(crate) mod disk;
+#[cfg(test)]
+mod faulty;
 pub(crate) mod folder;
 mod opened;
 mod opening;
 mod pool;
 mod status;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod topic;
 

@@ -122,7 +122,7 @@ pub(crate) fn open_all(
 }
 
 /// Opens one log, and says what is worth saying of it.
-fn open(
+pub(super) fn open(
     name: &TopicName,
     folder: &Path,
     disk: Arc<dyn Disk>,

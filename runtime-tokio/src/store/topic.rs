@@ -383,3 +383,55 @@ fn fetched(group: GroupId, chunk: Chunk) -> Answer {
         next: chunk.next.sequence(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::disk::{Reserve, StdDisk};
+    use message_queue_core::ConnId;
+    use message_queue_core::wire::FrameBatch;
+
+    /// Carries out all that the topic asks for.
+    fn answers(topic: &mut Topic) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        loop {
+            let outcome = topic.poll();
+            answers.extend(outcome.answers);
+            if outcome.operations.is_empty() {
+                return answers;
+            }
+            for (id, operation) in outcome.operations {
+                let done = topic.disk.carry_out(&operation).expect("it works");
+                topic.completed(id, Ok(done), Now::START);
+            }
+        }
+    }
+
+    /// Consumers that are groups of their own come and go, and nobody says so.
+    #[test]
+    fn of_some_groups_it_is_remembered_where_they_have_stopped_reading() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = StdDisk::new(folder.path().into(), Arc::new(Reserve::new(0)));
+        let name = TopicName::new("jobs").expect("a name");
+        let settings = StoreSettings::default();
+        let status = Arc::default();
+        let mut topic = Topic::make(name, 1, Arc::new(disk), settings, 1, status, Now::START);
+        topic.ask(Request::Append {
+            first: 1,
+            published: 1,
+            batch: FrameBatch::encode(["a"]).expect("a message"),
+            producers: Vec::new(),
+            origin: None,
+        });
+        assert_eq!(answers(&mut topic), [Answer::Appended { up_to: 1 }]);
+        for conn in 0..2 * MOST_CURSORS as u64 {
+            topic.ask(Request::Fetch {
+                group: GroupId::Own(ConnId(conn)),
+                from: FetchFrom::First,
+                bytes: 1,
+            });
+            assert_eq!(answers(&mut topic).len(), 1);
+        }
+        assert_eq!(topic.cursors.len(), MOST_CURSORS);
+    }
+}

@@ -1,0 +1,73 @@
+//! A disk that fails as a test has planned.
+
+use super::disk::{Disk, Failure};
+use bytes::{Bytes, BytesMut};
+use message_queue_core::log::{Done, Operation};
+use std::io;
+
+/// What becomes of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is carried out.
+    Done,
+    /// It fails with this error of the system, and nothing is done.
+    Fails(i32),
+    /// Of a write, only so many bytes are written.
+    Short(usize),
+    /// Of what is read, the first bit is another one.
+    Flipped,
+}
+
+/// The error of a disk that is broken.
+pub(super) const EIO: i32 = 5;
+
+/// The error of one that is full.
+pub(super) const ENOSPC: i32 = 28;
+
+/// A disk, and the fate of each operation.
+pub(super) struct FaultyDisk<D, F> {
+    disk: D,
+    fate: F,
+}
+
+impl<D: Disk, F: Fn(&Operation) -> Fate + Send + Sync> FaultyDisk<D, F> {
+    pub(super) const fn new(disk: D, fate: F) -> Self {
+        Self { disk, fate }
+    }
+}
+
+impl<D: Disk, F: Fn(&Operation) -> Fate + Send + Sync> Disk for FaultyDisk<D, F> {
+    fn carry_out(&self, operation: &Operation) -> Result<Done, Failure> {
+        match ((self.fate)(operation), operation) {
+            (Fate::Fails(error), _) => Err(io::Error::from_raw_os_error(error).into()),
+            (
+                Fate::Short(length),
+                Operation::Write {
+                    file,
+                    offset,
+                    pieces,
+                },
+            ) => {
+                let whole = pieces.concat();
+                let written =
+                    Bytes::from(whole).slice(..length.min(pieces.iter().map(Bytes::len).sum()));
+                self.disk.carry_out(&Operation::Write {
+                    file: *file,
+                    offset: *offset,
+                    pieces: vec![written],
+                })
+            }
+            (Fate::Flipped, Operation::Read { .. }) => match self.disk.carry_out(operation)? {
+                Done::Read(bytes) => {
+                    let mut bytes = BytesMut::from(bytes);
+                    if let Some(first) = bytes.first_mut() {
+                        *first ^= 1;
+                    }
+                    Ok(Done::Read(bytes.freeze()))
+                }
+                done => Ok(done),
+            },
+            (Fate::Done | Fate::Short(_) | Fate::Flipped, _) => self.disk.carry_out(operation),
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The store's thread over a real folder, and over disks that fail.
+
+use super::disk::{Disk, Reserve, StdDisk};
+use super::faulty::{EIO, ENOSPC, Fate, FaultyDisk};
+use super::folder::{DataDir, FolderError};
+use super::opening::{OpenLog, log_settings, open, open_all};
+use super::status::StoreStatus;
+use super::thread::{Beginning, Listener, Store};
+use message_queue_core::log::{File, Operation, Progress};
+use message_queue_core::names::{Name, TopicName};
+use message_queue_core::store::{Answer, FetchFrom, Request, Run};
+use message_queue_core::wire::FrameBatch;
+use message_queue_core::{GroupId, StoreSettings, StoredTopic, TopicId};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long an event is waited for that comes at once.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const TOPIC: TopicId = TopicId(1);
+
+fn name() -> TopicName {
+    TopicName::new("jobs").expect("a name")
+}
+
+/// What a store says.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Answer(TopicId, Answer),
+    Failed,
+}
+
+struct Teller(Sender<Told>);
+
+impl Listener for Teller {
+    fn answered(&mut self, answers: Vec<(TopicId, Answer)>) {
+        for (topic, answer) in answers {
+            // Nobody listens any more when a test is over.
+            let _ = self.0.send(Told::Answer(topic, answer));
+        }
+    }
+
+    fn failed(&mut self) {
+        let _ = self.0.send(Told::Failed);
+    }
+}
+
+struct Kit {
+    store: Store,
+    told: Receiver<Told>,
+    status: Arc<StoreStatus>,
+    found: Vec<StoredTopic>,
+}
+
+impl Kit {
+    /// Opens all that is in a folder.
+    fn start(folder: &Path, settings: StoreSettings) -> Self {
+        let data = DataDir::take(folder).expect("a folder");
+        let reserve = Arc::new(Reserve::new(0));
+        let logs = open_all(&data, &reserve, 10, &|_| settings).expect("logs");
+        Self::with_logs(data, logs, settings)
+    }
+
+    /// Opens the log of one topic, over a disk that fails like this.
+    fn faulty(folder: &Path, fate: impl Fn(&Operation) -> Fate + Send + Sync + 'static) -> Self {
+        let data = DataDir::take(folder).expect("a folder");
+        let settings = StoreSettings::default();
+        let path = data.of_topic(&name());
+        let disk = StdDisk::new(path.clone(), Arc::new(Reserve::new(0)));
+        let disk: Arc<dyn Disk> = Arc::new(FaultyDisk::new(disk, fate));
+        let log = open(&name(), &path, disk, log_settings(&settings, 10)).expect("a log");
+        Self::with_logs(data, vec![log], settings)
+    }
+
+    fn with_logs(folder: DataDir, logs: Vec<(OpenLog, StoredTopic)>, kept: StoreSettings) -> Self {
+        let found = logs.iter().map(|(_, found)| found.clone()).collect();
+        let status = Arc::<StoreStatus>::default();
+        let logs = logs.into_iter().map(|(log, found)| (TOPIC, log, found));
+        let beginning = Beginning {
+            folder,
+            reserve: Arc::new(Reserve::new(0)),
+            logs: logs.collect(),
+            settings: Box::new(move |_| kept),
+            max_producers: 10,
+            status: Arc::clone(&status),
+        };
+        let (teller, told) = mpsc::channel();
+        let store = Store::start(beginning, Teller(teller)).expect("a thread");
+        Self {
+            store,
+            told,
+            status,
+            found,
+        }
+    }
+
+    fn make(&self) {
+        let open = Request::Open {
+            name: name(),
+            epoch: 7,
+        };
+        self.store.ask(TOPIC, open);
+    }
+
+    fn append(&self, first: u64, messages: &[&str]) {
+        let append = Request::Append {
+            first,
+            published: 1_000 + first,
+            batch: FrameBatch::encode(messages).expect("messages"),
+            producers: Vec::new(),
+            origin: None,
+        };
+        self.store.ask(TOPIC, append);
+    }
+
+    fn save(&self, change: u64, settled_up_to: u64) {
+        let save = Request::SaveGroup {
+            change,
+            group: Name::new("billing").expect("a name"),
+            progress: Progress {
+                settled_up_to,
+                ..Progress::default()
+            },
+        };
+        self.store.ask(TOPIC, save);
+    }
+
+    fn fetch(&self, group: GroupId, sequence: u64) {
+        let fetch = Request::Fetch {
+            group,
+            from: FetchFrom::Sequence(sequence),
+            bytes: 1,
+        };
+        self.store.ask(TOPIC, fetch);
+    }
+
+    /// What it says next.
+    fn next(&self) -> Told {
+        self.told.recv_timeout(PATIENCE).expect("it says something")
+    }
+
+    #[track_caller]
+    fn expect(&self, answer: Answer) {
+        assert_eq!(self.next(), Told::Answer(TOPIC, answer));
+    }
+}
+
+fn fetched(first: u64, messages: &[&str]) -> Answer {
+    let run = Run {
+        first,
+        published: 1_000 + first,
+        batch: FrameBatch::encode(messages).expect("messages"),
+        origin: None,
+    };
+    Answer::Fetched {
+        group: GroupId::Shared,
+        next: first + messages.len() as u64,
+        runs: vec![run],
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// What is asked for before the log is there waits for it. A fetch goes on where the last one has ended.
+#[test]
+fn what_was_answered_is_there_after_the_next_start() {
+    let folder = folder();
+    let kit = Kit::start(folder.path(), StoreSettings::default());
+    assert_eq!(kit.found, []);
+    kit.make();
+    kit.append(1, &["a", "b"]);
+    kit.expect(Answer::Appended { up_to: 2 });
+    kit.append(3, &["c"]);
+    kit.expect(Answer::Appended { up_to: 3 });
+    kit.save(1, 2);
+    kit.expect(Answer::GroupSaved { up_to: 1 });
+    drop(kit);
+
+    let kit = Kit::start(folder.path(), StoreSettings::default());
+    let [found] = &kit.found[..] else {
+        panic!("one topic");
+    };
+    assert_eq!((found.epoch, found.first, found.next), (7, 1, 4));
+    assert_eq!(found.groups[0].1.settled_up_to, 2);
+    kit.fetch(GroupId::Shared, 1);
+    kit.expect(fetched(1, &["a", "b"]));
+    kit.fetch(GroupId::Shared, 3);
+    kit.expect(fetched(3, &["c"]));
+    kit.append(4, &["d"]);
+    kit.expect(Answer::Appended { up_to: 4 });
+}
+
+/// The store ends when it has done what it was asked to do, and not before.
+#[test]
+fn nothing_that_was_asked_for_is_lost_at_the_end() {
+    let folder = folder();
+    let kit = Kit::start(folder.path(), StoreSettings::default());
+    kit.make();
+    for first in 1..=100 {
+        kit.append(first, &["message"]);
+    }
+    kit.save(1, 50);
+    drop(kit);
+    let kit = Kit::start(folder.path(), StoreSettings::default());
+    assert_eq!(kit.found[0].next, 101);
+    assert_eq!(kit.found[0].groups[0].1.settled_up_to, 50);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_more_is_answered() {
+    let folder = folder();
+    let fails = Arc::<AtomicBool>::default();
+    let kit = Kit::faulty(folder.path(), {
+        let fails = Arc::clone(&fails);
+        move |operation| match operation {
+            Operation::Sync { .. } if fails.load(Ordering::Relaxed) => Fate::Fails(EIO),
+            _ => Fate::Done,
+        }
+    });
+    kit.append(1, &["a"]);
+    kit.expect(Answer::Appended { up_to: 1 });
+    fails.store(true, Ordering::Relaxed);
+    kit.append(2, &["b"]);
+    assert_eq!(kit.next(), Told::Failed);
+    kit.append(3, &["c"]);
+    drop(kit.store);
+    assert_eq!(kit.told.try_recv().ok(), None);
+    // What the disk really has is found out by opening it again.
+    let kit = Kit::start(folder.path(), StoreSettings::default());
+    assert!(kit.found[0].next >= 2);
+}
+
+#[test]
+fn a_full_disk_is_told_and_waited_for() {
+    let folder = folder();
+    let is_full = Arc::<AtomicBool>::default();
+    let (asked, asks) = mpsc::channel();
+    let kit = Kit::faulty(folder.path(), {
+        let (is_full, asked) = (Arc::clone(&is_full), Mutex::new(asked));
+        move |operation| match operation {
+            Operation::Write { .. } if is_full.load(Ordering::Relaxed) => {
+                let _ = asked.lock().expect("no panic").send(());
+                Fate::Fails(ENOSPC)
+            }
+            _ => Fate::Done,
+        }
+    });
+    is_full.store(true, Ordering::Relaxed);
+    kit.append(1, &["a"]);
+    for _ in 0..2 {
+        asks.recv_timeout(PATIENCE).expect("it tries again");
+    }
+    assert!(kit.status.is_full());
+    is_full.store(false, Ordering::Relaxed);
+    kit.expect(Answer::Appended { up_to: 1 });
+    assert!(!kit.status.is_full());
+}
+
+#[test]
+fn a_write_that_took_a_part_is_continued() {
+    let folder = folder();
+    let kit = Kit::faulty(folder.path(), |_| Fate::Short(3));
+    kit.append(1, &["a message of several writes"]);
+    kit.expect(Answer::Appended { up_to: 1 });
+    kit.fetch(GroupId::Shared, 1);
+    kit.expect(fetched(1, &["a message of several writes"]));
+}
+
+#[test]
+fn a_group_waits_while_what_is_read_is_not_what_was_written() {
+    let folder = folder();
+    let flips = Arc::<AtomicBool>::default();
+    let (asked, asks) = mpsc::channel();
+    let kit = Kit::faulty(folder.path(), {
+        let (flips, asked) = (Arc::clone(&flips), Mutex::new(asked));
+        move |operation| match operation {
+            Operation::Read { .. } if flips.load(Ordering::Relaxed) => {
+                let _ = asked.lock().expect("no panic").send(());
+                Fate::Flipped
+            }
+            _ => Fate::Done,
+        }
+    });
+    kit.append(1, &["a"]);
+    kit.expect(Answer::Appended { up_to: 1 });
+    flips.store(true, Ordering::Relaxed);
+    kit.fetch(GroupId::Shared, 1);
+    // A read that has failed is counted before it is tried again.
+    while kit.status.read_errors.load(Ordering::Relaxed) == 0 {
+        asks.recv_timeout(PATIENCE).expect("it tries again");
+    }
+    // All else goes on.
+    kit.append(2, &["b"]);
+    kit.expect(Answer::Appended { up_to: 2 });
+    flips.store(false, Ordering::Relaxed);
+    kit.expect(fetched(1, &["a"]));
+}
+
+/// Whoever took the folder meanwhile would have its files changed under it.
+#[test]
+fn the_folder_is_not_given_back_while_a_disk_is_at_work() {
+    let folder = folder();
+    let (free, held) = mpsc::channel::<()>();
+    let is_held = Arc::<AtomicBool>::default();
+    let kit = Kit::faulty(folder.path(), {
+        let (is_held, held) = (Arc::clone(&is_held), Mutex::new(held));
+        move |operation| match operation {
+            Operation::Read { .. } if is_held.load(Ordering::Relaxed) => {
+                // Until the test is over.
+                let _ = held.lock().expect("no panic").recv();
+                Fate::Done
+            }
+            Operation::Sync {
+                file: File::Segment(_),
+            } if is_held.load(Ordering::Relaxed) => Fate::Fails(EIO),
+            _ => Fate::Done,
+        }
+    });
+    kit.append(1, &["a"]);
+    kit.expect(Answer::Appended { up_to: 1 });
+    is_held.store(true, Ordering::Relaxed);
+    kit.fetch(GroupId::Shared, 1);
+    kit.append(2, &["b"]);
+    assert_eq!(kit.next(), Told::Failed);
+    drop(kit.store);
+    let taken = DataDir::take(folder.path());
+    assert!(matches!(taken, Err(FolderError::Locked { .. })));
+    drop(free);
+}
+
+#[test]
+fn what_every_group_has_settled_goes_by_whole_segments() {
+    let folder = folder();
+    let settings = StoreSettings {
+        segment_bytes: 4_096,
+        retention_settled: true,
+        ..StoreSettings::default()
+    };
+    let kit = Kit::start(folder.path(), settings);
+    kit.make();
+    let message = "m".repeat(1_000);
+    for first in 1..=20 {
+        kit.append(first, &[&message]);
+        kit.expect(Answer::Appended { up_to: first });
+    }
+    kit.save(1, 10);
+    kit.expect(Answer::GroupSaved { up_to: 1 });
+    let Told::Answer(TOPIC, Answer::Trimmed { first }) = kit.next() else {
+        panic!("it deletes segments");
+    };
+    assert!((2..=11).contains(&first), "{first}");
+    drop(kit);
+    let kit = Kit::start(folder.path(), settings);
+    assert_eq!((kit.found[0].first, kit.found[0].next), (first, 21));
+}
+
+#[test]
+fn retention_by_bytes_alone_keeps_the_last() {
+    let folder = folder();
+    let settings = StoreSettings {
+        segment_bytes: 4_096,
+        retention_bytes: Some(8_192),
+        ..StoreSettings::default()
+    };
+    let kit = Kit::start(folder.path(), settings);
+    kit.make();
+    let message = "m".repeat(1_000);
+    for first in 1..=20 {
+        kit.append(first, &[&message]);
+    }
+    let trimmed = loop {
+        match kit.next() {
+            Told::Answer(TOPIC, Answer::Trimmed { first }) => break first,
+            Told::Answer(TOPIC, Answer::Appended { .. }) => {}
+            told => panic!("{told:?}"),
+        }
+    };
+    assert!((2..=20).contains(&trimmed), "{trimmed}");
+}
