@@ -200,7 +200,8 @@ impl Inspection {
     /// What is known of the log.
     pub fn summary(&self) -> Summary {
         let next = self.next_sequence();
-        let published = self.segments.last().map_or(0, |it| it.published);
+        let published = self.segments.iter().map(|it| it.published).max();
+        let published = published.unwrap_or(0);
         let segments = self.segments.iter().map(|it| SegmentSummary {
             file: it.file,
             first: it.first,
@@ -290,7 +291,9 @@ impl Inspection {
 
     /// Where the log begins and ends, if the journal says it.
     pub(super) fn bounds(&self) -> Option<Bounds> {
-        self.journal.known_bounds()
+        let is_whole = self.journal_state == JournalState::Whole;
+        let is_known = is_whole || self.journal.has_bounds();
+        is_known.then_some(self.journal.bounds)
     }
 
     /// The highest sequence that groups have settled, or that has failed; if `safe`, of those that were safe then.

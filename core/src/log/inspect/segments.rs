@@ -215,7 +215,7 @@ impl Inspection {
     }
 
     /// Whether the journal knows of a segment, as far as it says.
-    pub(in crate::log) fn is_noted(&self, index: usize) -> bool {
+    fn is_noted(&self, index: usize) -> bool {
         let tail = self.bounds().map_or(u64::MAX, |it| it.tail);
         index + 1 < self.segments.len() || self.segments[index].first <= tail
     }

@@ -677,6 +677,52 @@ fn a_message_that_holds_records_is_not_taken_for_them() {
     }
 }
 
+/// Found by fuzzing: what is no segment was left in the place of one.
+#[test]
+fn what_is_in_the_place_of_the_next_segment_is_moved_aside() {
+    let (files, bodies) = filled();
+    let (bytes, _) = records(&files, 1)[0].clone();
+    let stray = files[&File::Segment(1)][bytes].to_vec();
+    let mut with = files.clone();
+    with.insert(File::Segment(81), stray.clone());
+    assert_eq!(damage(&with)[0].kind, DamageKind::Misplaced);
+    let (plan, recovered) = repaired(&with, &bodies);
+    assert_eq!(plan.aside, [File::Segment(81)]);
+    assert_eq!((plan.lost.len(), recovered.next), (0, 81));
+    // Whatever it is, there was something before it.
+    let mut later = files;
+    later.insert(File::Segment(85), stray);
+    let (plan, recovered) = repaired(&later, &bodies);
+    assert_eq!((lost(&plan), recovered.next), (vec![(81, 84)], 85));
+}
+
+/// Found by fuzzing: a segment that was to be deleted came back.
+#[test]
+fn what_was_to_be_deleted_does_not_come_back() {
+    let (files, bodies) = filled();
+    let mut host = Host::open(EPOCH, files.clone());
+    let retention = crate::log::Retention {
+        settled_up_to: 80,
+        ..crate::log::Retention::default()
+    };
+    host.log.trim(&retention).expect("it is open");
+    host.run();
+    let mut after = host.disk.files();
+    let last = segments(&after)[0];
+    assert_eq!(segments(&after).len(), 1);
+    // It had not been deleted yet, and the last one is gone.
+    after.insert(File::Segment(1), files[&File::Segment(1)].clone());
+    after.remove(&File::Segment(last));
+    let (_, recovered) = repaired(&after, &bodies);
+    assert_eq!((recovered.first, recovered.next), (last, 80));
+    // Nor is it taken in where only a stray file follows.
+    let stray = vec![7; 100];
+    after.insert(File::Segment(last), stray);
+    let (plan, recovered) = repaired(&after, &bodies);
+    assert!(plan.aside.contains(&File::Segment(1)));
+    assert_eq!((recovered.first, recovered.next), (last, 80));
+}
+
 /// Anything anywhere: it is found, and what is repaired can be opened.
 #[test]
 fn whatever_is_damaged_can_be_repaired() {
