@@ -178,6 +178,13 @@ impl Config {
         self.overflow == Overflow::Block || overflows.any(|it| it == Overflow::Block)
     }
 
+    /// Whether any topic is, or may be, stored.
+    pub fn may_store(&self) -> bool {
+        let rules = self.topics.rules.iter();
+        let mut storages = rules.filter_map(|rule| rule.storage);
+        self.storage == Storage::Disk || storages.any(|it| it == Storage::Disk)
+    }
+
     /// The places that are kept for consumers where a producer may wait for one.
     pub(crate) fn reserve(&self) -> usize {
         (self.max_connections / 10).clamp(1, self.max_consumers)

@@ -128,6 +128,8 @@ pub enum CloseReason {
     Unauthorized,
     /// It has no right to do what it asked for, or no more.
     Forbidden,
+    /// A topic's store has failed, and the broker ends.
+    StoreFailed,
 }
 
 impl CloseReason {
@@ -135,7 +137,7 @@ impl CloseReason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::PeerClosed,
         Self::PeerReset,
         Self::Protocol(ProtocolError::UnknownRole(FirstBytes::NONE)),
@@ -168,6 +170,7 @@ impl CloseReason {
         Self::HeartbeatTimeout,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::StoreFailed,
     ];
 
     /// A small number for this reason, below [`COUNT`](Self::COUNT).
@@ -205,6 +208,7 @@ impl CloseReason {
             Self::HeartbeatTimeout => 29,
             Self::Unauthorized => 30,
             Self::Forbidden => 31,
+            Self::StoreFailed => 32,
         }
     }
 
@@ -245,6 +249,7 @@ impl CloseReason {
             Self::HeartbeatTimeout => "heartbeat_timeout",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::StoreFailed => "store_failed",
         }
     }
 
@@ -284,6 +289,7 @@ impl CloseReason {
             Self::HeartbeatTimeout => "nothing came from you for twice the heartbeat",
             Self::Unauthorized => "the broker does not know who you are, or not any more",
             Self::Forbidden => "you have no right to that",
+            Self::StoreFailed => "the broker cannot store messages any more, and ends",
             Self::PeerClosed | Self::PeerReset => "you ended the connection",
         };
         text.into()

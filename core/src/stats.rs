@@ -1,7 +1,8 @@
 //! Counters. Plain numbers, kept by the core; the runtime makes metrics and logs of them.
 
 use crate::error::{CloseReason, DropReason};
-use core::ops::{AddAssign, SubAssign};
+use alloc::vec::Vec;
+use core::ops::{AddAssign, Deref, DerefMut, SubAssign};
 
 /// A number of messages and the bytes of their frames, length prefixes included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +113,49 @@ impl Flow {
     }
 }
 
+/// A number for each [`CloseReason`], by its [`index`](CloseReason::index).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Vec<u64>", into = "Vec<u64>"))]
+pub struct ByReason([u64; CloseReason::COUNT]);
+
+impl Default for ByReason {
+    fn default() -> Self {
+        Self([0; CloseReason::COUNT])
+    }
+}
+
+impl Deref for ByReason {
+    type Target = [u64; CloseReason::COUNT];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for ByReason {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl From<ByReason> for Vec<u64> {
+    fn from(numbers: ByReason) -> Self {
+        numbers.0.into()
+    }
+}
+
+impl TryFrom<Vec<u64>> for ByReason {
+    type Error = &'static str;
+
+    fn try_from(numbers: Vec<u64>) -> Result<Self, Self::Error> {
+        let numbers = numbers.try_into();
+        numbers
+            .map(Self)
+            .map_err(|_| "a number for each reason is needed")
+    }
+}
+
 /// The counters of a broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -123,7 +167,7 @@ pub struct Stats {
     /// Connections ever opened, those refused included.
     pub opened: u64,
     /// Connections ended, by [`CloseReason::index`].
-    pub closed: [u64; CloseReason::COUNT],
+    pub closed: ByReason,
     /// Connections now, in whatever role.
     pub connections: usize,
     /// Producers now.

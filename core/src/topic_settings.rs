@@ -122,6 +122,9 @@ pub enum NeedsRestart {
     /// Some topic blocks producers now and none did before, or the other way round: places are kept for consumers
     /// where one does.
     Blocking,
+    /// Some topic is stored now and none was before, or the other way round: the store is opened when the broker
+    /// starts.
+    Storing,
 }
 
 impl fmt::Display for NeedsRestart {
@@ -131,6 +134,9 @@ impl fmt::Display for NeedsRestart {
             Self::Blocking => f.write_str(
                 "whether any topic blocks its producers, for which places are kept for consumers, changes at a \
                  restart only",
+            ),
+            Self::Storing => f.write_str(
+                "whether any topic is stored, for which the store is opened, changes at a restart only",
             ),
         }
     }

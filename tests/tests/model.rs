@@ -396,6 +396,7 @@ fn is_of_version1(reason: &CloseReason) -> bool {
             | CloseReason::HeartbeatTimeout
             | CloseReason::Unauthorized
             | CloseReason::Forbidden
+            | CloseReason::StoreFailed
             | CloseReason::Protocol(
                 ProtocolError::BadOption(_)
                     | ProtocolError::BadFrame(_)

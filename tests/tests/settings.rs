@@ -26,6 +26,8 @@ fn a_bad_value_is_named_with_its_variable_and_what_is_allowed_and_ends_with_2() 
         ("BROKER_BYTES", "1048580", "BACKLOG_BYTES"),
         ("LOG_FORMAT", "xml", "json"),
         ("BIND_ADDRESS", "localhost", "IP address"),
+        ("STORAGE", "tape", "memory, disk"),
+        ("FSYNC", "61s", "always, never, or a time from 1ms to 1m"),
     ] {
         for args in [&["serve"][..], &[], &["serve", "--check-config"]] {
             assert_one_line_naming(&run(args, &[(name, value)]), 2, &[name, value, allowed]);
@@ -62,6 +64,23 @@ fn a_slip_in_the_file_of_topics_is_named_with_its_place_and_ends_with_2() {
         2,
         &["BROKER_BYTES", "512MiB", "TOPICS_FILE", "1GiB"],
     );
+}
+
+#[test]
+fn what_stores_without_a_folder_is_named_and_ends_with_2() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("UTF-8");
+    std::fs::write(path, "[[rule]]\ntopics = \"jobs.>\"\nstorage = \"disk\"\n").expect("written");
+    for (variable, words) in [
+        (("STORAGE", "disk"), ["STORAGE=disk", "STORAGE=memory"]),
+        (
+            ("TOPICS_FILE", path),
+            ["\"jobs.>\" in TOPICS_FILE", "storage"],
+        ),
+    ] {
+        let output = run(["serve"], &[variable]);
+        assert_one_line_naming(&output, 2, &["DATA_DIR", words[0], words[1]]);
+    }
 }
 
 #[test]

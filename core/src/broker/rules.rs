@@ -124,6 +124,9 @@ impl Config {
         if config.may_block() != self.may_block() {
             return Err(NeedsRestart::Blocking);
         }
+        if config.may_store() != self.may_store() {
+            return Err(NeedsRestart::Storing);
+        }
         Ok(config)
     }
 }

@@ -6,6 +6,7 @@ use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::{Name, TopicName};
 use crate::session::State;
 use crate::store::{Answer, Request, StoredTopic};
+use crate::time::Now;
 use crate::topic::{Buried, Consequence};
 use crate::wire::control::Mark;
 use crate::wire::handshake::RoleOptions;
@@ -70,6 +71,20 @@ impl Broker {
             self.shared.stats.producer_names += 1;
             self.shared.idle_names.insert((now, home, name));
         }
+    }
+
+    /// The store has failed: it answers nothing more. Every connection is closed, and no producer takes its end for
+    /// success. Whoever runs the broker ends it.
+    ///
+    /// # Panics
+    /// If time ran backwards.
+    pub fn store_failed(&mut self, now: Now) {
+        self.advance_to(now);
+        let everybody: Vec<ConnId> = self.shared.sessions.keys().copied().collect();
+        for conn in everybody {
+            self.close(conn, CloseReason::StoreFailed);
+        }
+        self.tell();
     }
 
     /// A topic's store has done something.

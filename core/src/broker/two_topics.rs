@@ -183,7 +183,7 @@ fn no_event_looks_at_the_other_topic() {
     two.now = two.now + Duration::from_secs(3600);
     two.broker.handle_timeout(two.now);
     unmoved(&mut two, &[], "timed out");
-    let closed = two.broker.stats().closed;
+    let closed = &two.broker.stats().closed;
     assert_eq!(closed[CloseReason::RoleTimeout.index()], 1, "{silent}");
     assert_eq!(closed[CloseReason::WriteTimeout.index()], 1);
 

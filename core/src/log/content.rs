@@ -1,8 +1,9 @@
 //! What a record of a segment holds, in frames of the wire.
 
 use super::record::{self, Record};
-use crate::wire::control::{CONTROL_BIT, Control, Link, Mark, Range, Reason};
+use crate::wire::control::{CONTROL_BIT, Control, Link, Mark, Origin, Range, Reason};
 use crate::wire::{FrameBatch, LENGTH_PREFIX};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
@@ -25,6 +26,8 @@ pub(super) enum Content {
         first: u64,
         published: u64,
         batch: FrameBatch,
+        /// Of a dead letter, which is alone: where it came from.
+        origin: Option<Box<Origin>>,
     },
     /// Sequences that nothing is stored of.
     Gap(Range),
@@ -59,12 +62,17 @@ impl Content {
             Control::Run {
                 first, published, ..
             } => {
+                let (origin, end) = origin(bytes, end)?;
                 let batch = FrameBatch::parse(bytes.slice(end..)).ok()?;
+                if origin.is_some() && batch.messages() != 1 {
+                    return None;
+                }
                 let last = first.checked_add(batch.messages() as u64)?;
                 (first > 0 && last > first).then_some(Self::Run {
                     first,
                     published,
                     batch,
+                    origin,
                 })
             }
             Control::Gap(range, _) => {
@@ -115,13 +123,30 @@ impl Content {
     }
 }
 
-/// What stands before the messages of a record: its CHECK and its RUN.
+/// Where the dead letter comes from that stands at `at`, if that is said there, and where it begins. None if what
+/// stands there is something else that is no message.
+fn origin(bytes: &Bytes, at: usize) -> Option<(Option<Box<Origin>>, usize)> {
+    let rest = bytes.get(at..)?;
+    let header = u32::from_be_bytes(*rest.first_chunk()?);
+    if header & CONTROL_BIT == 0 {
+        return Some((None, at));
+    }
+    let end = at + LENGTH_PREFIX + (header & !CONTROL_BIT) as usize;
+    let body = bytes.get(at + LENGTH_PREFIX..end)?;
+    let Control::Origin(origin) = Control::decode(Link::ToConsumer, body).ok()?? else {
+        return None;
+    };
+    Some((Some(Box::new(origin)), end))
+}
+
+/// What stands before the messages of a record: its CHECK, its RUN and, of a dead letter, its ORIGIN.
 pub(super) fn head_of_run(
     out: &mut BytesMut,
     run: (u64, u64),
     batch: &FrameBatch,
     safe: u64,
     producers: Vec<Mark>,
+    origin: Option<&Origin>,
 ) -> Bytes {
     let (first, published) = run;
     let mut frame = BytesMut::with_capacity(32);
@@ -131,6 +156,9 @@ pub(super) fn head_of_run(
         attempt: 1,
     };
     control.encode(&mut frame);
+    if let Some(origin) = origin {
+        Control::Origin(origin.clone()).encode(&mut frame);
+    }
     record::put_check(out, &[&frame, batch.as_bytes()], safe, producers);
     out.extend_from_slice(&frame);
     out.split().freeze()

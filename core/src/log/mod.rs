@@ -81,7 +81,7 @@ pub use transfer::{BadImport, BadImportKind, Import, Imported};
 
 use crate::time::Now;
 use crate::wire::FrameBatch;
-use crate::wire::control::Mark;
+use crate::wire::control::{Mark, Origin};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -195,6 +195,30 @@ impl Log {
         published: u64,
         producers: Vec<Mark>,
     ) -> Result<Appending, Refused> {
+        self.append_run(batch, published, producers, None)
+    }
+
+    /// The same for a dead letter, which is one message, and where it came from.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn append_dead_letter(
+        &mut self,
+        letter: &FrameBatch,
+        published: u64,
+        origin: &Origin,
+    ) -> Result<Appending, Refused> {
+        debug_assert_eq!(letter.messages(), 1);
+        self.append_run(letter, published, Vec::new(), Some(origin))
+    }
+
+    fn append_run(
+        &mut self,
+        batch: &FrameBatch,
+        published: u64,
+        producers: Vec<Mark>,
+        origin: Option<&Origin>,
+    ) -> Result<Appending, Refused> {
         if !matches!(self.state, State::Open) {
             return Err(Refused::NotOpen);
         }
@@ -206,7 +230,7 @@ impl Log {
         if batch.byte_len() + RUN > MAX_CONTENT || !record::fits(&producers) {
             return Err(Refused::TooLarge);
         }
-        let (first, published) = self.writer.append(batch, published, producers);
+        let (first, published) = self.writer.append(batch, published, producers, origin);
         self.drive();
         Ok(Appending { first, published })
     }

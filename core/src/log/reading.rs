@@ -7,7 +7,8 @@ use super::index::{Entry, Index};
 use super::scan::{Found, Scan};
 use super::segment::Segments;
 use crate::wire::FrameBatch;
-use crate::wire::control::{Mark, Range};
+use crate::wire::control::{Mark, Origin, Range};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -58,6 +59,8 @@ pub enum Stored {
         batch: FrameBatch,
         /// Who published them, and how far each had got with the last of them.
         producers: Vec<Mark>,
+        /// For a dead letter, which is alone: where it came from.
+        origin: Option<Box<Origin>>,
     },
     /// Sequences that nothing is stored of: a power cut has taken them.
     Gap(Range),
@@ -336,6 +339,7 @@ impl Reading {
                 published,
                 mut batch,
                 first,
+                origin,
             } => {
                 if published < self.time {
                     return;
@@ -349,6 +353,7 @@ impl Reading {
                     published,
                     batch: batch.pinning(self.scan.pinned()),
                     producers,
+                    origin,
                 });
             }
             // It has the time of what stands before it.

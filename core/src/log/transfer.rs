@@ -41,6 +41,7 @@ impl Stored {
                 published,
                 mut batch,
                 producers,
+                origin,
             } => {
                 drop(batch.split_to((part.from - first) as usize));
                 let batch = batch.split_to((part.to - part.from + 1) as usize);
@@ -55,6 +56,7 @@ impl Stored {
                     published,
                     batch,
                     producers,
+                    origin,
                 }
             }
         })
@@ -69,10 +71,18 @@ impl Stored {
                 published,
                 batch,
                 producers,
+                origin,
             } => {
                 let mut out = BytesMut::new();
                 let run = (*first, *published);
-                let head = content::head_of_run(&mut out, run, batch, safe, producers.clone());
+                let head = content::head_of_run(
+                    &mut out,
+                    run,
+                    batch,
+                    safe,
+                    producers.clone(),
+                    origin.as_deref(),
+                );
                 [head, batch.as_bytes().clone()].into()
             }
             Self::Gap(range) => [content::gap(*range, safe)].into(),
@@ -219,12 +229,14 @@ impl Import {
                             first,
                             published,
                             batch,
+                            origin,
                         } => {
                             return Ok(Imported::Stored(Stored::Run {
                                 first,
                                 published,
                                 batch,
                                 producers: record.producers,
+                                origin,
                             }));
                         }
                         Content::Gap(range) => return Ok(Imported::Stored(Stored::Gap(range))),
@@ -290,6 +302,7 @@ mod tests {
             published: 7,
             batch: FrameBatch::encode(bodies).expect("small"),
             producers: Vec::new(),
+            origin: None,
         }
     }
 
@@ -372,6 +385,7 @@ mod tests {
             published: 7,
             batch: FrameBatch::encode(["a", "b", "c"]).expect("small"),
             producers: [mark.clone()].into(),
+            origin: None,
         };
         let part = |from, to| whole.clone().within(Range { from, to });
         assert_eq!(part(1, u64::MAX), Some(whole.clone()));

@@ -14,7 +14,7 @@ use super::segment::{Segment, Segments};
 use super::settings::{Fsync, Settings};
 use crate::time::Now;
 use crate::wire::FrameBatch;
-use crate::wire::control::{Mark, Range};
+use crate::wire::control::{Mark, Origin, Range};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
@@ -177,12 +177,14 @@ impl Writer {
         batch: &FrameBatch,
         published: u64,
         producers: Vec<Mark>,
+        origin: Option<&Origin>,
     ) -> (u64, u64) {
         let first = self.next;
         self.published = self.published.max(published);
         self.next += batch.messages() as u64;
         let run = (first, self.published);
-        let head = content::head_of_run(&mut self.heads, run, batch, self.safe, producers.clone());
+        let marks = producers.clone();
+        let head = content::head_of_run(&mut self.heads, run, batch, self.safe, marks, origin);
         self.waiting.push_back(Waiting {
             first,
             last: self.next - 1,

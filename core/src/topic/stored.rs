@@ -18,6 +18,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+/// The most bytes that a store is asked to append in one piece.
+const MAX_PIECE: usize = 4 << 20;
+
 /// The most pieces that a store is asked to append and has not.
 const MAX_APPENDING: usize = 4_096;
 
@@ -198,6 +201,7 @@ impl Topic {
         stored
             .room(self.settings.bytes.max(MAX_FRAME))
             .min(budget_room)
+            .min(MAX_PIECE)
     }
 
     /// Whether it is the store that has no room for so many bytes, and not the budget.

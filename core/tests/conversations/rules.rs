@@ -4,7 +4,7 @@ use super::{SECOND, jobs, millis, name, rule, told, with_rules};
 use crate::kit::Kit;
 use message_queue_core::wire::control::Outcome;
 use message_queue_core::{
-    DeliveryMode, DropReason, NeedsRestart, Overflow, TopicChange, TopicRule,
+    DeliveryMode, DropReason, NeedsRestart, Overflow, Storage, TopicChange, TopicRule,
 };
 
 fn set(kit: &mut Kit, rules: Vec<TopicRule>) -> Vec<String> {
@@ -138,6 +138,10 @@ fn rules_that_the_broker_cannot_take_change_nothing() {
             "places are kept",
         ),
         (Box::new(|rule| rule.capacity = Some(0)), "capacity"),
+        (
+            Box::new(|rule| rule.storage = Some(Storage::Disk)),
+            "the store is opened",
+        ),
         (
             Box::new(|rule| rule.bytes = Some(usize::MAX)),
             "broker_bytes",

@@ -294,7 +294,8 @@ impl Lifecycle<'_> {
             | CloseReason::NoHistory
             | CloseReason::TakenOver
             | CloseReason::HeartbeatTimeout
-            // Of a broker that is told who its peers are.
+            // Of one that stores topics, or is told who its peers are.
+            | CloseReason::StoreFailed
             | CloseReason::Unauthorized
             | CloseReason::Forbidden => false,
             CloseReason::EndedByOperator => {

@@ -207,7 +207,12 @@ impl Observer for Recorder {
         }
         match observed {
             Observed::Input(conn, input) => state.input(conn, input),
-            Observed::Timeout | Observed::Purge | Observed::EndGroup(..) | Observed::Rules(_) => {}
+            Observed::Timeout
+            | Observed::Purge
+            | Observed::EndGroup(..)
+            | Observed::Rules(_)
+            | Observed::Answer(..)
+            | Observed::StoreFailed => {}
             Observed::Drain(_) => state.record(Event::Draining),
             Observed::Output(output) => state.output(output),
         }

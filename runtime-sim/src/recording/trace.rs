@@ -44,6 +44,8 @@ impl<'a> Trace<'a> {
                 Call::Drain(timeout) => writeln!(self.out, "drain within {timeout:?}")?,
                 Call::Purge => writeln!(self.out, "purge the queue")?,
                 Call::EndGroup(topic, group) => writeln!(self.out, "end {group} of {topic}")?,
+                Call::Answer(topic, answer) => writeln!(self.out, "store of {topic}: {answer:?}")?,
+                Call::StoreFailed => writeln!(self.out, "the store has failed")?,
                 Call::Rules(rules) => {
                     writeln!(self.out, "other rules for topics: {}", rules.len())?;
                 }

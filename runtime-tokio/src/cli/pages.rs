@@ -36,6 +36,9 @@ pub(super) struct Group {
     pub(super) unsettled: Count,
     pub(super) delayed: Count,
     pub(super) given_up: Count,
+    /// Of a broker that stores no topics, none is said.
+    #[serde(default)]
+    pub(super) behind: u64,
     pub(super) oldest_age_seconds: f64,
     pub(super) members: Vec<Member>,
 }

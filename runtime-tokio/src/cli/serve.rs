@@ -2,11 +2,12 @@
 
 use crate::access::tls::{FileError, ServerTls};
 use crate::operate::logging::{self, LoggingError};
-use crate::operate::process::{self, Listeners};
+use crate::operate::process::{self, Ended, Listeners};
 use crate::operate::signals::Signals;
 use crate::record::{self, Recorder};
 use crate::serve::net::{self, SocketOptions};
 use crate::settings::{Settings, SettingsError, settings_help};
+use crate::store::{NotOpened, Opened};
 use message_queue_core::Config;
 use message_queue_core::names::TopicName;
 use std::io::{self, Write};
@@ -59,6 +60,17 @@ enum StartError {
     /// The certificate for TLS, or its key, cannot be used.
     #[error(transparent)]
     Tls(#[from] FileError),
+    /// The folder of stored topics cannot be used, or a log in it was not opened.
+    #[error(transparent)]
+    Store(#[from] NotOpened),
+    /// There is no thread for stored topics.
+    #[error("cannot start a thread for stored topics: {0}")]
+    StoreThread(io::Error),
+    /// It started, and a log of a topic has failed since.
+    #[error(
+        "the log of a topic has failed, as the log says; the broker finds out what the disk has when it is started again"
+    )]
+    StoreFailed,
     /// A port could not be taken.
     #[error("{name}: cannot listen on {address}: {source}")]
     Listen {
@@ -143,9 +155,23 @@ fn complain(err: &mut dyn Write, line: &str) {
 fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
     let log = logging::init(settings)?;
     let runtime = runtime(settings.worker_threads()).map_err(StartError::Runtime)?;
-    let config = Config {
-        started_ms: milliseconds_since_1970(),
+    let since_1970 = since_1970();
+    let mut config = Config {
+        started_ms: since_1970.as_millis() as u64,
         ..settings.broker_config()
+    };
+    let opened = match settings.data_dir().filter(|_| settings.stores_anything()) {
+        Some(folder) => {
+            // What was published in another life of the broker has a moment, too.
+            config.started_ms = 0;
+            Some(Opened::open(
+                folder,
+                settings.disk_reserve(),
+                &config,
+                since_1970,
+            )?)
+        }
+        None => None,
     };
     // Sockets belong to the runtime in which they are opened.
     let _in_runtime = runtime.enter();
@@ -173,8 +199,8 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
         )?,
         tls,
     };
-    runtime.block_on(process::run(
-        settings, config, signals, &log, listeners, recorder,
+    let outcome = runtime.block_on(process::run(
+        settings, config, signals, &log, listeners, recorder, opened,
     ));
     if log.lost_lines() > 0 {
         tracing::warn!(
@@ -182,18 +208,20 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
             "log lines were lost: nobody read them in time"
         );
     }
-    Ok(())
+    match outcome.map_err(StartError::StoreThread)? {
+        Ended::Orderly => Ok(()),
+        Ended::StoreFailed => Err(StartError::StoreFailed),
+    }
 }
 
 /// The time of day at which the broker starts.
-pub(super) fn milliseconds_since_1970() -> u64 {
+pub(super) fn since_1970() -> Duration {
     #[expect(
         clippy::disallowed_methods,
         reason = "an input of the core, like any other: read once, before the broker is made"
     )]
     let now = std::time::SystemTime::now();
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    since.as_millis() as u64
+    now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
 }
 
 /// One thread needs no locks and no stealing between queues, which is faster for most loads.

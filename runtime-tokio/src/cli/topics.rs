@@ -270,7 +270,7 @@ fn groups_table(groups: &[Group]) -> String {
         .map(|group| {
             [
                 group.group.clone(),
-                group.backlog.messages.to_string(),
+                (group.backlog.messages + group.behind).to_string(),
                 group.unsettled.messages.to_string(),
                 group.delayed.messages.to_string(),
                 group.given_up.messages.to_string(),

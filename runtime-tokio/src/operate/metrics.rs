@@ -4,7 +4,7 @@
 //! them, so that the figures of one scrape belong together and add up:
 //!
 //! ```text
-//! offered = delivered + waiting + dead + dropped, summed over its reasons   (messages, and bytes)
+//! offered = delivered + waiting + dead + kept + dropped, summed over its reasons   (messages, and bytes)
 //! connections_opened = connections + connections_closed + connections_refused, likewise
 //! ```
 //!
@@ -18,6 +18,7 @@ mod http;
 #[cfg(target_os = "linux")]
 mod process;
 mod recording;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -31,15 +32,18 @@ use super::http::HttpStats;
 use crate::Snapshot;
 use crate::access::tls::Handshakes;
 use crate::record::RecordingStatus;
+use crate::store::StoreStatus;
 use broker::BrokerCollector;
 use http::HttpCollector;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use store::StoreCollector;
 
 /// The prefix of every name but those of the process.
 const PREFIX: &str = "message_queue";
@@ -52,6 +56,7 @@ pub(crate) struct Metrics {
     http: Option<Arc<HttpStats>>,
     recording: Option<RecordingStatus>,
     tls: Option<TlsMetrics>,
+    store: Option<StoreCollector>,
 }
 
 impl Metrics {
@@ -80,6 +85,13 @@ impl Metrics {
     #[must_use]
     pub(crate) fn with_tls(mut self, tls: TlsMetrics) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// The metrics of stored topics too, which are kept in this folder.
+    #[must_use]
+    pub(crate) fn with_store(mut self, status: Arc<StoreStatus>, folder: PathBuf) -> Self {
+        self.store = Some(StoreCollector { status, folder });
         self
     }
 
@@ -125,6 +137,9 @@ impl Metrics {
         }
         if let Some(tls) = &self.tls {
             ours.register_collector(Box::new(tls.clone()));
+        }
+        if let Some(store) = &self.store {
+            ours.register_collector(Box::new(store.clone()));
         }
         let mut text = String::new();
         text::encode(&mut text, &all)?;

@@ -14,7 +14,9 @@ use crate::access::tls::{Ports, ServerTls, TlsOptions, TlsPort};
 use crate::access::{Gate, Proxied};
 use crate::record::Recorder;
 use crate::settings::Settings;
+use crate::store::Opened;
 use message_queue_core::{Config, Stats};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
@@ -41,7 +43,19 @@ impl Listeners {
     }
 }
 
-/// Serves until a signal has brought the orderly end about.
+/// How the broker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// As a signal asked it to.
+    Orderly,
+    /// The log of a topic has failed.
+    StoreFailed,
+}
+
+/// Serves until a signal has brought the orderly end about, or the log of a topic has failed.
+///
+/// # Errors
+/// If the system gives no thread for stored topics. Nothing was served then.
 pub(crate) async fn run(
     settings: &Settings,
     mut config: Config,
@@ -49,12 +63,22 @@ pub(crate) async fn run(
     log: &Log,
     listeners: Listeners,
     recorder: Option<Recorder>,
-) {
+    opened: Option<Opened>,
+) -> io::Result<Ended> {
     let most_http = settings.max_http_connections();
     let handshakes = listeners.most_handshakes(settings);
     let descriptors = Descriptors::allot(config.max_connections, most_http, handshakes);
     config.max_connections = descriptors.connections;
-    let mut server = Server::new(config, settings.decoder_config())
+    let mut metrics = Metrics::default();
+    let decoder = settings.decoder_config();
+    let server = match opened {
+        None => Server::new(config, decoder),
+        Some(opened) => {
+            metrics = metrics.with_store(opened.status(), opened.folder().into());
+            Server::stored(config, decoder, opened)?
+        }
+    };
+    let mut server = server
         .with_frame_timeout(settings.frame_timeout())
         .with_max_sockets(descriptors.sockets)
         .with_address_limits(settings.address_limits());
@@ -62,9 +86,9 @@ pub(crate) async fn run(
     if let Some(gate) = &gate {
         server = server.guarded_by(gate.clone());
     }
-    let broker = server.handle();
+    let (broker, handle) = (server.handle(), server.handle());
     let http = Arc::new(HttpStats::new(descriptors.http));
-    let mut metrics = Metrics::default()
+    metrics = metrics
         .with_topics(settings.metrics_topics())
         .with_http(Arc::clone(&http));
     if let Some(tls) = &listeners.tls {
@@ -139,6 +163,11 @@ pub(crate) async fn run(
     }
     drop(serving_http);
     sum_up(&stats);
+    Ok(if handle.has_store_failed() {
+        Ended::StoreFailed
+    } else {
+        Ended::Orderly
+    })
 }
 
 /// Tells the addresses and what was set in one event. Whoever sees it can connect, and can end the

@@ -49,7 +49,7 @@ pub(crate) struct Loser {
 }
 
 /// Gathers what is told at most once a second: [`tell`](Self::tell).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Report {
     /// Drops since the last telling. No larger than the number of groups that lost something within
     /// that second.
@@ -58,6 +58,16 @@ pub(crate) struct Report {
     registered: [Told; ROLES.len()],
     /// Connections that ended since the last telling, by [`CloseReason::index`] and [`index`].
     closed: [[Told; ROLES.len()]; CloseReason::COUNT],
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            dropped: BTreeMap::new(),
+            registered: Default::default(),
+            closed: [Default::default(); CloseReason::COUNT],
+        }
+    }
 }
 
 /// What a connection may be, one that has no role yet included.
@@ -202,7 +212,8 @@ const fn level_of(reason: CloseReason) -> Level {
         | CloseReason::TakenOver
         | CloseReason::HeartbeatTimeout
         | CloseReason::Unauthorized
-        | CloseReason::Forbidden => Level::Warn,
+        | CloseReason::Forbidden
+        | CloseReason::StoreFailed => Level::Warn,
     }
 }
 

@@ -16,9 +16,10 @@
 use super::header::FORMAT;
 use super::memory::Piece;
 use super::payload::Kept;
-use super::step::{Call, Step};
+use super::step::Step;
+use message_queue_core::store::Request;
 use message_queue_core::wire::FrameBatch;
-use message_queue_core::{Checkpoint, Input};
+use message_queue_core::{Checkpoint, Output};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -149,7 +150,14 @@ impl Record {
             Self::Checkpoint(checkpoint) => checkpoint.each_batch(visit),
             Self::Step(step) => {
                 for call in &mut step.calls {
-                    if let Call::Input(_, Input::Batch(batch)) = call {
+                    call.each_batch(visit);
+                }
+                for output in &mut step.outputs {
+                    if let Output::Store {
+                        request: Request::Append { batch, .. },
+                        ..
+                    } = output
+                    {
                         visit(batch);
                     }
                 }
@@ -171,13 +179,15 @@ mod tests {
     use super::*;
     use crate::record::Payloads;
     use crate::record::size;
+    use crate::record::step::Call;
     use bytes::Bytes;
     use message_queue_core::names::{Name, Pattern, TopicName};
+    use message_queue_core::store::{Answer, Request, Run};
     use message_queue_core::wire::control::{Control, Outcome, Range};
     use message_queue_core::wire::{Decoder, DecoderConfig, Role};
     use message_queue_core::{
-        Broker, CloseReason, Config, ConnId, Count, DeliveryMode, DropReason, GroupId, Now, Output,
-        Overflow, ProtocolError, TopicRule, TopicsConfig,
+        Broker, CloseReason, Config, ConnId, Count, DeliveryMode, DropReason, GroupId, Input, Now,
+        Output, Overflow, ProtocolError, TopicId, TopicRule, TopicsConfig,
     };
     use proptest::prelude::*;
     use proptest::sample::Index;
@@ -243,6 +253,19 @@ mod tests {
         ];
         let mut calls: Vec<Call> = inputs.map(|input| Call::Input(conn, input)).into();
         calls.extend([Call::Timeout, Call::Drain(Duration::from_millis(1500))]);
+        let stored = FrameBatch::encode(["stored"]).unwrap();
+        let run = Run {
+            first: 7,
+            published: 1 << 41,
+            batch: stored.clone(),
+            origin: None,
+        };
+        let answer = Answer::Fetched {
+            group: GroupId::Shared,
+            runs: vec![run],
+            next: 8,
+        };
+        calls.extend([Call::Answer(TopicId(1), answer), Call::StoreFailed]);
         let hash = u64::MAX - 1;
         let write = super::super::step::Digest { count, hash };
         let reason = CloseReason::WriteTimeout;
@@ -251,6 +274,16 @@ mod tests {
             Output::Farewell {
                 conn,
                 bytes: Bytes::from_static(b"ERROR draining\n"),
+            },
+            Output::Store {
+                topic: TopicId(1),
+                request: Request::Append {
+                    first: 9,
+                    published: 1 << 41,
+                    batch: stored,
+                    producers: Vec::new(),
+                    origin: None,
+                },
             },
             Output::Close { conn, reason },
             Output::Dropped {

@@ -1,10 +1,10 @@
 //! The memory of what waits for the writer.
 
 use super::file::StopCause;
-use super::step::{Call, Step};
+use super::step::{Call, Step, to_append};
 use bytes::Bytes;
 use message_queue_core::wire::FrameBatch;
-use message_queue_core::{Input, Output, Write};
+use message_queue_core::{Output, Write};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -139,15 +139,8 @@ impl Drop for Hold {
 
 /// The batches that a step keeps in memory.
 fn batches(step: &Step<Write>) -> impl Iterator<Item = &FrameBatch> {
-    let read = step.calls.iter().filter_map(|call| match call {
-        Call::Input(_, Input::Batch(batch)) => Some(batch),
-        Call::Input(..)
-        | Call::Timeout
-        | Call::Drain(_)
-        | Call::Purge
-        | Call::EndGroup(..)
-        | Call::Rules(_) => None,
-    });
+    let read = step.calls.iter().flat_map(Call::batches);
+    let stored = step.outputs.iter().filter_map(to_append);
     let written = step.outputs.iter().filter_map(|output| match output {
         Output::Write { write, .. } => Some(write.batches()),
         Output::Farewell { .. }
@@ -159,7 +152,7 @@ fn batches(step: &Step<Write>) -> impl Iterator<Item = &FrameBatch> {
         | Output::Store { .. } => None,
     });
     let written = written.flatten();
-    read.chain(written)
+    read.chain(stored).chain(written)
 }
 
 #[cfg(test)]

@@ -214,6 +214,10 @@ impl Observer for Recorder {
                 self.step.calls.push(Call::EndGroup(topic.clone(), group));
             }
             Observed::Rules(rules) => self.step.calls.push(Call::Rules(rules.to_vec())),
+            Observed::Answer(topic, answer) => {
+                self.step.calls.push(Call::Answer(topic, answer.clone()));
+            }
+            Observed::StoreFailed => self.step.calls.push(Call::StoreFailed),
             Observed::Output(output) => self.step.outputs.push(output.clone()),
         }
     }

@@ -1,8 +1,9 @@
 //! How large a record may become, told before there is one.
 
 use super::payload::{Payloads, STAND_IN_MESSAGE};
-use super::step::{Call, Step};
+use super::step::{Call, Step, to_append};
 use message_queue_core::names::MAX_NAME;
+use message_queue_core::store::Request;
 use message_queue_core::wire::LENGTH_PREFIX;
 use message_queue_core::wire::control::Control;
 use message_queue_core::{Broker, Config, Count, Input, Output, TopicRule, Write};
@@ -80,6 +81,8 @@ fn of_rules(rules: &[TopicRule]) -> u64 {
 /// No record of this step takes more bytes than this.
 pub(super) fn of_step(step: &Step<Write>, payloads: Payloads) -> u64 {
     let items = 1 + step.calls.len() + step.outputs.len();
+    let stored = step.outputs.iter().filter_map(to_append);
+    let stored = stored.map(|batch| of_messages(Count::of(batch), payloads) + 2 * NAME);
     let calls = step.calls.iter().map(|call| match call {
         Call::Input(_, Input::Batch(batch)) => of_messages(Count::of(batch), payloads),
         Call::Input(_, Input::Control(control)) => of_control(control),
@@ -87,7 +90,12 @@ pub(super) fn of_step(step: &Step<Write>, payloads: Payloads) -> u64 {
         Call::Input(_, Input::BadOptions(bad)) => bad.text.len() as u64,
         Call::EndGroup(..) => NAME,
         Call::Rules(rules) => of_rules(rules),
-        Call::Input(..) | Call::Timeout | Call::Drain(_) | Call::Purge => 0,
+        Call::Answer(..) => {
+            let runs = call.batches();
+            runs.map(|batch| ITEM + of_messages(Count::of(batch), payloads))
+                .sum()
+        }
+        Call::Input(..) | Call::Timeout | Call::Drain(_) | Call::Purge | Call::StoreFailed => 0,
     });
     let outputs = step.outputs.iter().map(|output| match output {
         Output::Farewell { bytes, .. } => bytes.len() as u64,
@@ -96,10 +104,27 @@ pub(super) fn of_step(step: &Step<Write>, payloads: Payloads) -> u64 {
         | Output::Pause { .. }
         | Output::Resume { .. }
         | Output::Registered { .. }
-        | Output::Dropped { .. }
-        | Output::Store { .. } => 0,
+        | Output::Dropped { .. } => 0,
+        Output::Store { request, .. } => of_request(request),
     });
-    items as u64 * ITEM + calls.sum::<u64>() + outputs.sum::<u64>()
+    items as u64 * ITEM + calls.sum::<u64>() + stored.sum::<u64>() + outputs.sum::<u64>()
+}
+
+/// The lists and texts of what a store is asked for, its messages not counted.
+fn of_request(request: &Request) -> u64 {
+    /// A range, or a failure.
+    const RANGE: u64 = 30;
+    match request {
+        Request::SaveGroup { progress, .. } => {
+            let ranges = progress.settled.len() + progress.failed.len();
+            NAME + ranges as u64 * RANGE
+        }
+        Request::Append { origin, .. } => origin
+            .as_ref()
+            .map_or(0, |it| 3 * NAME + it.reason.len() as u64),
+        Request::Open { .. } | Request::RemoveGroup { .. } => NAME,
+        Request::Fetch { .. } | Request::Change(_) => 0,
+    }
 }
 
 /// The lists and texts of a control frame.

@@ -1,7 +1,9 @@
 //! One step of the driver: what the core was told, and what it then asked for.
 
 use message_queue_core::names::TopicName;
-use message_queue_core::{Broker, ConnId, Count, GroupId, Input, Now, Output, TopicRule};
+use message_queue_core::store::{Answer, Request};
+use message_queue_core::wire::FrameBatch;
+use message_queue_core::{Broker, ConnId, Count, GroupId, Input, Now, Output, TopicId, TopicRule};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -35,6 +37,10 @@ pub enum Call {
     EndGroup(TopicName, GroupId),
     /// [`Broker::set_rules`].
     Rules(Vec<TopicRule>),
+    /// [`Broker::handle_answer`].
+    Answer(TopicId, Answer),
+    /// [`Broker::store_failed`].
+    StoreFailed,
 }
 
 /// What is kept of a write: see [`Kept::digest`](super::Kept::digest).
@@ -66,7 +72,42 @@ impl Call {
                 // Refused before is refused again.
                 let _ = broker.set_rules(rules, now);
             }
+            Self::Answer(topic, answer) => broker.handle_answer(topic, answer, now),
+            Self::StoreFailed => broker.store_failed(now),
         }
+    }
+
+    /// The messages in it.
+    pub(super) fn batches(&self) -> impl Iterator<Item = &FrameBatch> {
+        let (mut batch, mut runs) = (None, &[][..]);
+        if let Self::Input(_, Input::Batch(read)) = self {
+            batch = Some(read);
+        } else if let Self::Answer(_, Answer::Fetched { runs: fetched, .. }) = self {
+            runs = fetched;
+        }
+        batch.into_iter().chain(runs.iter().map(|run| &run.batch))
+    }
+
+    /// Shows `visit` the messages in it.
+    pub(super) fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
+        if let Self::Input(_, Input::Batch(batch)) = self {
+            visit(batch);
+        } else if let Self::Answer(_, Answer::Fetched { runs, .. }) = self {
+            runs.iter_mut().for_each(|run| visit(&mut run.batch));
+        }
+    }
+}
+
+/// The messages that a store is asked to append.
+pub(super) const fn to_append<W>(output: &Output<W>) -> Option<&FrameBatch> {
+    if let Output::Store {
+        request: Request::Append { batch, .. },
+        ..
+    } = output
+    {
+        Some(batch)
+    } else {
+        None
     }
 }
 

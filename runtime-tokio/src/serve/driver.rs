@@ -18,13 +18,15 @@ use super::peer::{Peer, Status};
 use super::survey::{Detail, Findings, Surveyor};
 use crate::access::Gate;
 use crate::operate::report::{Ended, Loser, Report};
+use crate::store::Store;
 use bytes::Bytes;
 use message_queue_core::names::{Name, TopicName};
-use message_queue_core::wire::handshake::Answer;
+use message_queue_core::store::Answer;
+use message_queue_core::wire::handshake;
 use message_queue_core::wire::{Role, SpareBuffers};
 use message_queue_core::{
     Broker, CloseReason, Config, ConnId, Count, DEFAULT_TOPIC, DropReason, Input, NeedsRestart,
-    Now, Output, Overflow, TopicChange, TopicId, TopicRule, Write,
+    Now, Output, Overflow, StoredTopic, TopicChange, TopicId, TopicRule, Write,
 };
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -44,6 +46,8 @@ pub(crate) struct Driver {
     /// What the log has yet to say.
     report: Mutex<Report>,
     started: Instant,
+    /// The moment at which it was started.
+    origin: Now,
     draining: AtomicBool,
     /// What connections that have nothing to read leave to those that have.
     spares: Mutex<SpareBuffers>,
@@ -70,6 +74,8 @@ pub(crate) struct Core {
     /// The topics in which something has happened since that took note of them.
     touched: Vec<TopicId>,
     observer: Option<Box<dyn Observer>>,
+    /// Where topics are stored, if any is.
+    store: Option<Store>,
 }
 
 /// Producers are paced where more waits than this part of a write: bulk is, and a few small
@@ -92,23 +98,30 @@ type Dropped = (Loser, DropReason, Count);
 
 impl Driver {
     pub(crate) fn new(config: Config) -> Self {
+        Self::with_stored(config, Vec::new(), Now::START)
+    }
+
+    /// The same with what was found in its store. `origin` is the moment now.
+    pub(crate) fn with_stored(config: Config, stored: Vec<StoredTopic>, origin: Now) -> Self {
         let pacing = Pacing::new(match config.overflow {
             Overflow::Block => Some(config.write_bytes / PACE_RATIO),
             Overflow::Drop | Overflow::Reject | Overflow::DropOldest => None,
         });
         let core = Core {
-            broker: Broker::new(config),
+            broker: Broker::with_stored(config, stored, origin),
             peers: BTreeMap::new(),
             next_conn: 1,
             alarm: None,
             pacing,
             touched: Vec::new(),
             observer: None,
+            store: None,
         };
         Self {
             core: Mutex::new(core),
             report: Mutex::default(),
             started: Instant::now(),
+            origin,
             draining: AtomicBool::new(false),
             spares: Mutex::default(),
             to_free: AtomicUsize::new(0),
@@ -190,6 +203,35 @@ impl Driver {
         let mut found = false;
         self.run(|core, now| found = core.end_group(topic, group, now));
         found
+    }
+
+    /// Has topics stored there. What the core has asked for until now is asked for at once.
+    pub(crate) fn set_store(&self, store: Store) {
+        self.core().store = Some(store);
+        self.run(|_, _| {});
+    }
+
+    /// The core is told what its store has done.
+    pub(crate) fn answer(&self, answers: Vec<(TopicId, Answer)>) {
+        self.run(|core, now| {
+            for (topic, answer) in answers {
+                core.answer(topic, answer, now);
+            }
+        });
+    }
+
+    /// The store has failed: everybody is let go.
+    pub(crate) fn store_failed(&self) {
+        self.run(|core, now| {
+            core.show(Observed::StoreFailed, now);
+            core.broker.store_failed(now);
+        });
+    }
+
+    /// Waits for the store to do all that it was asked to, and gives it up.
+    pub(crate) fn end_store(&self) {
+        let store = self.core().store.take();
+        drop(store);
     }
 
     /// Takes other rules for topics.
@@ -275,7 +317,7 @@ impl Driver {
         core.alarm = core.broker.poll_timeout();
         // What is due beyond the end of time never is.
         let due = core.alarm?;
-        self.started.checked_add(due.since_start())
+        self.started.checked_add(due.since(self.origin))
     }
 
     /// Whether the orderly end has begun.
@@ -310,7 +352,7 @@ impl Driver {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now::at(self.started.elapsed())
+        self.origin + self.started.elapsed()
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
@@ -402,8 +444,8 @@ impl Driver {
 /// What there is to say of why a connection is closed beside the reason: what is wrong with what came, or what was
 /// answered to its role line.
 fn detail(reason: CloseReason, farewell: Option<&[u8]>) -> Option<String> {
-    if let Some(Ok(Answer::Error { text, .. })) =
-        farewell.map(|it| Answer::parse(it.trim_ascii_end()))
+    if let Some(Ok(handshake::Answer::Error { text, .. })) =
+        farewell.map(|it| handshake::Answer::parse(it.trim_ascii_end()))
     {
         return Some(text);
     }
@@ -423,6 +465,12 @@ impl Core {
         self.show(Observed::Input(conn, &input), now);
         self.touch_topic_of(conn);
         self.broker.handle_input(conn, input, now);
+    }
+
+    fn answer(&mut self, topic: TopicId, answer: Answer, now: Now) {
+        self.show(Observed::Answer(topic, &answer), now);
+        self.touched.push(topic);
+        self.broker.handle_answer(topic, answer, now);
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -519,7 +567,12 @@ impl Core {
                     let loser = Loser { topic, group, name };
                     actions.dropped.push((loser, reason, count));
                 }
-                Output::Store { .. } => unreachable!("no topic is stored yet"),
+                // In the order in which the core asks: under its lock.
+                Output::Store { topic, request } => {
+                    if let Some(store) = &self.store {
+                        store.ask(topic, request);
+                    }
+                }
             }
         }
         if let Some(observer) = &mut self.observer {

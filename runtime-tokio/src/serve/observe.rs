@@ -1,7 +1,8 @@
 //! A view of all that goes into the core and comes out of it, for simulations and recordings.
 
 use message_queue_core::names::TopicName;
-use message_queue_core::{Broker, ConnId, GroupId, Input, Now, Output, TopicRule};
+use message_queue_core::store::Answer;
+use message_queue_core::{Broker, ConnId, GroupId, Input, Now, Output, TopicId, TopicRule};
 use std::time::Duration;
 
 /// One thing that goes into the core or comes out of it.
@@ -19,6 +20,10 @@ pub enum Observed<'a> {
     EndGroup(&'a TopicName, GroupId),
     /// The core is about to take other rules for topics: [`Broker::set_rules`].
     Rules(&'a [TopicRule]),
+    /// The core is about to be told what a topic's store has done: [`Broker::handle_answer`].
+    Answer(TopicId, &'a Answer),
+    /// The core is about to be told that the store has failed: [`Broker::store_failed`].
+    StoreFailed,
     /// The core asked for this, or tells it.
     Output(&'a Output),
 }

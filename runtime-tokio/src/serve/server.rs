@@ -12,11 +12,13 @@ use super::stream::Stream;
 use super::survey::{ConsumerStatus, ProducerStatus, TopicStatus};
 use super::survey::{Detail, Findings, Survey};
 use crate::access::{AddressLimits, Addresses, Gate, Place, Policy, Refusals};
+use crate::store::{Opened, StoreEvent, StoreEvents, StoreStatus};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::DecoderConfig;
 use message_queue_core::{Config, ConnId, Count, Stats, TopicChange, TopicRule};
 use std::fmt;
 use std::future::pending;
+use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -58,6 +60,8 @@ pub struct Server {
     limits: AddressLimits,
     heartbeat: Heartbeat,
     orders: mpsc::Receiver<Order>,
+    /// What the store has to say, if topics are stored.
+    store: Option<StoreEvents>,
 }
 
 /// Called once a second by the loop that serves.
@@ -71,6 +75,8 @@ pub struct Handle {
     ready: Arc<AtomicBool>,
     accept_failures: Arc<AtomicU64>,
     address_refusals: Refusals,
+    store_failed: Arc<AtomicBool>,
+    store: Option<Arc<StoreStatus>>,
 }
 
 /// The counters and gauges, and each connection.
@@ -122,7 +128,11 @@ impl Server {
     /// # Panics
     /// If the settings do not keep their bounds ([`Config::check`]).
     pub fn new(config: Config, decoder: DecoderConfig) -> Self {
-        let driver = Arc::new(Driver::new(config));
+        Self::with_driver(Driver::new(config), decoder)
+    }
+
+    fn with_driver(driver: Driver, decoder: DecoderConfig) -> Self {
+        let driver = Arc::new(driver);
         let (given, orders) = Orders::new();
         Self {
             handle: Handle {
@@ -131,6 +141,8 @@ impl Server {
                 ready: Arc::default(),
                 accept_failures: Arc::default(),
                 address_refusals: Refusals::default(),
+                store_failed: Arc::default(),
+                store: None,
             },
             decoder,
             frame_timeout: FRAME_TIMEOUT,
@@ -138,7 +150,34 @@ impl Server {
             limits: AddressLimits::default(),
             heartbeat: Heartbeat(Box::new(|| ())),
             orders,
+            store: None,
         }
+    }
+
+    /// A broker that stores topics in a data folder: those that [`Config::storage`] and the rules of topics say.
+    ///
+    /// # Errors
+    /// If the system gives no threads for that.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn stored(config: Config, decoder: DecoderConfig, opened: Opened) -> io::Result<Self> {
+        let now = opened.now;
+        let found = opened.logs.iter().map(|(_, found)| found.clone());
+        let server = Self::with_driver(Driver::with_stored(config, found.collect(), now), decoder);
+        let driver = &server.handle.driver;
+        let status = opened.status();
+        let (store, told) = opened.start(|name| driver.core().broker.topic_named(name))?;
+        driver.set_store(store);
+        let handle = Handle {
+            store: Some(status),
+            ..server.handle
+        };
+        Ok(Self {
+            store: Some(told),
+            handle,
+            ..server
+        })
     }
 
     /// A handle to the broker, for while it serves and after.
@@ -204,6 +243,7 @@ impl Server {
             limits,
             mut heartbeat,
             mut orders,
+            mut store,
         } = self;
         let driver = &handle.driver;
         let failures = Arc::clone(&handle.accept_failures);
@@ -215,7 +255,7 @@ impl Server {
         every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         handle.set_ready(true);
 
-        while !(driver.is_drained() && connections.is_empty()) {
+        while !(connections.is_empty() && (driver.is_drained() || handle.has_store_failed())) {
             if !driver.admits_consumers() {
                 acceptor.close();
             }
@@ -230,6 +270,15 @@ impl Server {
                     }
                 }
                 Some(ended) = connections.join_next() => addresses.release(check(ended)),
+                event = next_event(&mut store) => match event {
+                    StoreEvent::Answers(answers) => driver.answer(answers),
+                    StoreEvent::Failed => {
+                        handle.store_failed.store(true, Ordering::Release);
+                        acceptor.close();
+                        driver.store_failed();
+                        store = None;
+                    }
+                },
                 Some(order) = orders.recv() => order.carry_out(driver),
                 _ = every_second.tick() => {
                     driver.log_summary();
@@ -255,19 +304,29 @@ impl Server {
             }
         }
         driver.log_summary();
+        driver.end_store();
         driver.core().broker.stats().clone()
     }
 }
 
 impl Handle {
-    /// Whether the broker takes new connections and is not about to end.
+    /// Whether the broker takes new connections, is not about to end, and has room on the disk for what it is to store.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && !self.driver.is_draining()
+        let is_full = self.store.as_ref().is_some_and(|it| it.is_full());
+        self.ready.load(Ordering::Acquire)
+            && !self.driver.is_draining()
+            && !self.has_store_failed()
+            && !is_full
     }
 
     /// Says whether the broker is ready, for whoever asks. Everything works on as before.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Whether the store of its topics has failed: it has ended, or is about to.
+    pub fn has_store_failed(&self) -> bool {
+        self.store_failed.load(Ordering::Acquire)
     }
 
     /// Begins the orderly end: no new connections, but, in `queue` mode, consumers of what waits;
@@ -396,6 +455,17 @@ impl fmt::Debug for Handle {
         f.debug_struct("Handle")
             .field("ready", &self.is_ready())
             .finish_non_exhaustive()
+    }
+}
+
+async fn next_event(store: &mut Option<StoreEvents>) -> StoreEvent {
+    let event = match store {
+        Some(events) => events.recv().await,
+        None => None,
+    };
+    match event {
+        Some(event) => event,
+        None => pending().await,
     }
 }
 

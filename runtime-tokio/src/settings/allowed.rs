@@ -41,6 +41,15 @@ pub enum Allowed {
         /// Whether 0 is allowed too, whatever `min` says.
         or_zero: bool,
     },
+    /// One of these words, in any letter case, or a time as in [`Time`](Self::Time), but never 0.
+    WordOrTime {
+        /// The words.
+        words: &'static [&'static str],
+        /// The shortest, in milliseconds.
+        min: u64,
+        /// The longest.
+        max: u64,
+    },
     /// The number of a port; 0 stands for any free one.
     Port {
         /// Whether it may be `off` as well: no port at all.
@@ -77,12 +86,12 @@ impl Allowed {
                 within(parse_size(value).ok()?, *min, *max, *or_zero)
             }
             Self::Time { min, max, or_zero } => within(millis(value)?, *min, *max, *or_zero),
+            Self::WordOrTime { words, min, max } => {
+                word(words, value).or_else(|| within(millis(value)?, *min, *max, false))
+            }
             Self::Port { or_off: true } if value.eq_ignore_ascii_case(OFF) => Some(OFF.to_owned()),
             Self::Port { .. } => Some(value.parse::<u16>().ok()?.to_string()),
-            Self::OneOf(words) => {
-                let word = words.iter().find(|word| word.eq_ignore_ascii_case(value))?;
-                Some((*word).to_owned())
-            }
+            Self::OneOf(words) => word(words, value),
             Self::IpAddress => Some(value.parse::<IpAddr>().ok()?.to_string()),
             Self::Directory | Self::File => (!value.contains('\0')).then(|| value.to_owned()),
             Self::Topic => {
@@ -109,10 +118,13 @@ impl Allowed {
     pub(super) fn shown(&self, canonical: &str) -> String {
         match (self, canonical.parse()) {
             (Self::Size { .. }, Ok(bytes)) => format_size(bytes),
-            (Self::Time { .. }, Ok(millis)) => format_time(Duration::from_millis(millis)),
+            (Self::Time { .. } | Self::WordOrTime { .. }, Ok(millis)) => {
+                format_time(Duration::from_millis(millis))
+            }
             (
                 Self::Size { .. }
                 | Self::Time { .. }
+                | Self::WordOrTime { .. }
                 | Self::Number { .. }
                 | Self::Port { .. }
                 | Self::OneOf(_)
@@ -144,6 +156,12 @@ pub(super) fn networks(value: &str) -> Option<Vec<IpNet>> {
     }
 }
 
+/// The word that `value` is, in whatever letter case.
+fn word(words: &[&str], value: &str) -> Option<String> {
+    let word = words.iter().find(|word| word.eq_ignore_ascii_case(value))?;
+    Some((*word).to_owned())
+}
+
 /// A whole number of milliseconds.
 fn millis(value: &str) -> Option<u64> {
     let time = parse_time(value, TimeUnit::Milliseconds).ok()?;
@@ -154,6 +172,16 @@ fn millis(value: &str) -> Option<u64> {
 fn within(number: u64, min: u64, max: u64, or_zero: bool) -> Option<String> {
     let allowed = (min..=max).contains(&number) || (or_zero && number == 0);
     allowed.then(|| number.to_string())
+}
+
+/// The shortest and the longest of some times, in milliseconds.
+struct Times(u64, u64);
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |millis| format_time(Duration::from_millis(millis));
+        write!(f, "a time from {} to {}", shown(self.0), shown(self.1))
+    }
 }
 
 impl fmt::Display for Allowed {
@@ -170,11 +198,10 @@ impl fmt::Display for Allowed {
             }
             Self::Time { min, max, or_zero } => {
                 let zero = if *or_zero { "0, or " } else { "" };
-                let (min, max) = (
-                    format_time(Duration::from_millis(*min)),
-                    format_time(Duration::from_millis(*max)),
-                );
-                write!(f, "{zero}a time from {min} to {max}")
+                write!(f, "{zero}{}", Times(*min, *max))
+            }
+            Self::WordOrTime { words, min, max } => {
+                write!(f, "{}, or {}", words.join(", "), Times(*min, *max))
             }
             Self::Port { or_off } => {
                 let off = if *or_off { ", or off" } else { "" };
@@ -275,6 +302,34 @@ mod tests {
         assert_eq!(words.canonical("BROADCAST").as_deref(), Some("broadcast"));
         assert_eq!(words.canonical("fanout"), None);
         assert_eq!(words.canonical("queue,broadcast"), None);
+    }
+
+    #[test]
+    fn a_word_may_stand_for_a_time() {
+        let allowed = Allowed::WordOrTime {
+            words: &["always", "never"],
+            min: 1,
+            max: 60_000,
+        };
+        for (given, kept) in [
+            ("Always", "always"),
+            ("NEVER", "never"),
+            ("1", "1"),
+            ("60000", "60000"),
+            ("1m", "60000"),
+            ("0.5s", "500"),
+        ] {
+            assert_eq!(allowed.canonical(given).as_deref(), Some(kept), "{given}");
+        }
+        for wrong in ["", "0", "60001", "61s", "-1", "sometimes", "alway", "1KiB"] {
+            assert_eq!(allowed.canonical(wrong), None, "{wrong}");
+        }
+        assert_eq!(allowed.shown("500"), "500ms");
+        assert_eq!(allowed.shown("never"), "never");
+        assert_eq!(
+            allowed.to_string(),
+            "always, never, or a time from 1ms to 1m"
+        );
     }
 
     #[test]

@@ -76,6 +76,11 @@ fn the_charts_schema_allows_what_we_allow() {
             | Allowed::Time { min, max, .. } => {
                 json!({ "type": "integer", "minimum": min, "maximum": max })
             }
+            Allowed::WordOrTime { words, min, max } => {
+                json!({
+                    "anyOf": [{ "enum": words }, { "type": "integer", "minimum": min, "maximum": max }]
+                })
+            }
             Allowed::OneOf(words) => json!({ "enum": words }),
             Allowed::IpAddress
             | Allowed::Directory

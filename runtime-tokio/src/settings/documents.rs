@@ -25,6 +25,9 @@ Beyond what it takes when idle (some 6 MiB) the broker takes at most the sum of:
 | each consumer | 2 x the larger of `WRITE_BYTES` and 1048580 |
 | each producer that sends | 2 x (`READ_BYTES` + 1048580) |
 | each connection | 16384 |
+| each stored topic, for the pieces that wait for the disk | 4096 x 200 |
+| each stored topic, for the index of its last segment | `SEGMENT_BYTES` / 2048 |
+| each group of a stored topic that is behind, for what is being read | the larger of `WRITE_BYTES` and 1048580 |
 
 At most `MAX_CONSUMERS` x `CONSUMER_CHANNEL_BUFFER_SIZE` (broadcast) or `QUEUE_CAPACITY` (queue)
 messages wait. The kernel's socket buffers come on top, and the flight recorder's memory if it is on
@@ -48,12 +51,13 @@ A file that is not understood ends the broker with exit code 2 and one line for 
 column. `message-queue serve --print-config TOPIC` shows how a topic works, and which rule or setting says so.
 
 On SIGHUP the broker reads the file again. New topics work by the new rules. In topics that are there everything changes
-at once but two things, which the log names with the topic (`needs_restart`): the `mode`, and groups that are no longer
-declared, which stay. Topics and groups that are newly declared are made. Where `capacity` or `bytes` is now less than
-what a group holds, that is kept, and nothing more is let in until there is room. A file with an error changes nothing:
+at once but three things, which the log names with the topic (`needs_restart`): the `mode`, the `storage`, and groups
+that are no longer declared, which stay. Topics and groups that are newly declared are made. Where `capacity` or `bytes`
+is now less than what a group holds, that is kept, and nothing more is let in until there is room. A file with an error changes nothing:
 the log has each problem with line and column. Nor does one that the other settings do not allow as they are in force,
 and one by which the first topic begins to block its producers, or the last one stops to: that changes how many places are
-kept for consumers, and takes a restart.
+kept for consumers, and takes a restart. So does a file by which the first topic is stored, or the last one stops to be:
+`DATA_DIR` is opened at the start.
 ";
 
 const PEERS: &str = "\
@@ -164,6 +168,10 @@ fn settings_md() -> String {
          - With `OVERFLOW=block` and `DELIVERY_MODE=broadcast`, in any topic, `BROKER_BYTES` is at least\n  \
          `MAX_CONSUMERS` x 1048580 (the largest message and its length): a producer blocks until\n  \
          every consumer has room for its message.\n\
+         - `DATA_DIR` is set, and is not `RECORD_DIR`, with `STORAGE=disk` or a rule in `TOPICS_FILE` that has\n  \
+         `storage = \"disk\"`. Where nothing is stored, the broker warns at the start of settings that say how.\n\
+         - Where `RETENTION_BYTES` is less than `SEGMENT_BYTES`, the broker warns at the start: whole segments are\n  \
+         deleted, and never the last one.\n\
          - In broadcast mode, where `BROKER_BYTES` is less than `MAX_CONSUMERS` x `BACKLOG_BYTES`, the\n  \
          broker warns at the start: consumers that are stuck can use up the room of those that are not.\n\
          - Where `TCP_USER_TIMEOUT_MS` is less than `WRITE_TIMEOUT_MS`, the broker warns at the start: the\n  \

@@ -185,7 +185,7 @@ impl Settings {
         let Unknown { misspelt, ignored } = &self.unknown;
         let mut warnings = misspelt.clone();
         warnings.extend(ignored.iter().cloned());
-        warnings.extend(rules::warnings(&self.values));
+        warnings.extend(rules::warnings(&self.values, &self.broker_config()));
         warnings.extend(self.principals.plain.iter().map(|name| {
             format!(
                 "AUTH_TOKENS_FILE: the token of {name} stands there as it is: whoever reads the file has it; \
@@ -225,8 +225,8 @@ impl Settings {
 
     /// What of it concerns the broker itself: `DELIVERY_MODE`, `OVERFLOW`, `MAX_CONSUMERS`,
     /// `MAX_CONNECTIONS`, `CONSUMER_CHANNEL_BUFFER_SIZE`, `QUEUE_CAPACITY`, `BACKLOG_BYTES`,
-    /// `BROKER_BYTES`, `ROLE_TIMEOUT_MS`, `WRITE_TIMEOUT_MS`, `MIN_CONSUMER_RATE`, `WRITE_BYTES`, and
-    /// what concerns topics. It keeps the bounds that the core asks for.
+    /// `BROKER_BYTES`, `ROLE_TIMEOUT_MS`, `WRITE_TIMEOUT_MS`, `MIN_CONSUMER_RATE`, `WRITE_BYTES`,
+    /// what concerns topics, and how they are stored. It keeps the bounds that the core asks for.
     pub fn broker_config(&self) -> Config {
         self.values.broker_config(self.topics.rules.clone())
     }
@@ -334,6 +334,24 @@ impl Settings {
             trusted: allowed::networks(trusted.unwrap_or_default())?,
             timeout: Duration::from_millis(self.values.role_timeout_ms),
         })
+    }
+
+    /// Whether any topic is, or may be, stored: by `STORAGE` or by a rule of `TOPICS_FILE`. Then there is a
+    /// [`data_dir`](Self::data_dir).
+    pub fn stores_anything(&self) -> bool {
+        self.broker_config().may_store()
+    }
+
+    /// `DATA_DIR`: the folder of what is stored; none, or of no use, unless
+    /// [something is stored](Self::stores_anything).
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.values.data_dir.as_deref()
+    }
+
+    /// `DISK_RESERVE_BYTES`: the free space that is left on the file system of [`data_dir`](Self::data_dir); 0: none
+    /// is asked for.
+    pub const fn disk_reserve(&self) -> u64 {
+        self.values.disk_reserve_bytes
     }
 
     /// `MAX_HTTP_CONNECTIONS`: the most HTTP connections at a time, at least 1.

@@ -201,6 +201,30 @@ mod tests {
     }
 
     #[test]
+    fn the_first_topic_that_is_stored_needs_a_restart() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let load = |storage, capacity| {
+            let rule = format!(
+                "[[rule]]\ntopics = \"a\"\nstorage = \"{storage}\"\ncapacity = {capacity}\n"
+            );
+            std::fs::write(path, rule).unwrap();
+            Settings::from_variables([("TOPICS_FILE", path), ("DATA_DIR", "/data")]).unwrap()
+        };
+        for (before, after) in [("memory", "disk"), ("disk", "memory")] {
+            let before = load(before, 1);
+            let reload = before.reload(load(after, 1));
+            assert_eq!(reload.needs_restart, [format!("TOPICS_FILE={path}")]);
+            assert_eq!(reload.refused, Some(NeedsRestart::Storing));
+            assert_eq!(reload.settings.broker_config(), before.broker_config());
+        }
+        // Where topics are stored already, rules change as ever.
+        let reload = load("disk", 1).reload(load("disk", 2));
+        assert_eq!(reload.applied, [format!("TOPICS_FILE={path}")]);
+        assert_eq!(reload.refused, None);
+    }
+
+    #[test]
     fn what_can_change_is_in_the_list() {
         for name in AT_RUN_TIME {
             assert!(

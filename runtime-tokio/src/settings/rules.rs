@@ -1,5 +1,6 @@
 //! What no single setting can break: rules between settings.
 
+mod storage;
 mod tls;
 
 use super::units::{format_size, format_time};
@@ -30,6 +31,7 @@ pub(super) fn broken(values: &Values, config: &Config) -> Vec<Broken> {
     ]
     .into_iter()
     .chain(tls::broken(values))
+    .chain([storage::broken(values, config)])
     .flatten()
     .collect()
 }
@@ -125,10 +127,11 @@ fn admins(values: &Values) -> Option<Broken> {
 }
 
 /// What is allowed but may surprise, one line for each.
-pub(super) fn warnings(values: &Values) -> Vec<String> {
+pub(super) fn warnings(values: &Values, config: &Config) -> Vec<String> {
     [shared_room(values), cut_short(values)]
         .into_iter()
         .chain(tls::warnings(values))
+        .chain(storage::warnings(values, config))
         .flatten()
         .collect()
 }

@@ -75,6 +75,33 @@ const IDLE: Allowed = Allowed::Time {
     or_zero: true,
 };
 
+/// Where a topic is kept.
+pub(super) const STORAGE: Allowed = Allowed::OneOf(&["memory", "disk"]);
+/// When what is stored is synced: a minute is the most that a power cut may take.
+pub(super) const FSYNC: Allowed = Allowed::WordOrTime {
+    words: &["always", "never"],
+    min: 1,
+    max: 60_000,
+};
+/// The smallest leaves room for some records, the largest is what recovery still reads in seconds.
+pub(super) const SEGMENT: Allowed = Allowed::Size {
+    min: 1 << 20,
+    max: 1 << 30,
+    or_zero: false,
+};
+/// Up to ten years, of 365.25 days.
+pub(super) const RETENTION: Allowed = Allowed::Time {
+    min: 1,
+    max: 315_576_000_000,
+    or_zero: true,
+};
+/// No less than the smallest segment: the last one always stays.
+pub(super) const RETENTION_SIZE: Allowed = Allowed::Size {
+    min: 1 << 20,
+    max: 1 << 50,
+    or_zero: true,
+};
+
 /// Every setting, in the order in which they are listed everywhere.
 pub static SETTINGS: &[Setting] = &[
     Setting {
@@ -372,6 +399,81 @@ pub static SETTINGS: &[Setting] = &[
         default: "1day",
         allowed: IDLE,
         help: "Time for which a producer's name is remembered without a connection; 0: for ever.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "STORAGE",
+        default: "memory",
+        allowed: STORAGE,
+        help: "Where topics are kept: memory: gone when the broker ends. disk: in DATA_DIR, and recovered.",
+        memory: Some(
+            "With disk, up to BACKLOG_BYTES of each topic wait for the disk, within BROKER_BYTES. They \
+             are up to 4,096 pieces, each of which takes some 200 bytes more. A group that is behind \
+             holds 1.5 x WRITE_BYTES or so, however much waits for it on the disk.",
+        ),
+        secret: false,
+    },
+    Setting {
+        name: "DATA_DIR",
+        default: "",
+        allowed: Allowed::Directory,
+        help: "Folder of stored topics, of one broker alone; its parent must be there.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "FSYNC",
+        default: "always",
+        allowed: FSYNC,
+        help: "When stored messages are synced: before they are confirmed, after so long, or never.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "SEGMENT_BYTES",
+        default: "64MiB",
+        allowed: SEGMENT,
+        help: "Size of a file of a stored topic: a start reads one per topic, retention deletes whole ones.",
+        memory: Some(
+            "For each stored topic the index of its last segment: 24 bytes for every 64 KiB of it, so \
+             24 KiB at the default. Each stored topic takes at least one segment of this size on the disk.",
+        ),
+        secret: false,
+    },
+    Setting {
+        name: "RETENTION_MS",
+        default: "0",
+        allowed: RETENTION,
+        help: "Age at which stored messages are deleted, by whole segments; 0: never.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "RETENTION_BYTES",
+        default: "0",
+        allowed: RETENTION_SIZE,
+        help: "Bytes of a stored topic beyond which its oldest segments are deleted; 0: no limit.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "RETENTION_SETTLED",
+        default: "off",
+        allowed: Allowed::OneOf(&["on", "off"]),
+        help: "on: segments are deleted that every lasting group of the topic has settled whole.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "DISK_RESERVE_BYTES",
+        default: "256MiB",
+        allowed: Allowed::Size {
+            min: 1 << 20,
+            max: 1 << 40,
+            or_zero: true,
+        },
+        help: "Free space that is left on the file system of DATA_DIR: below it the disk is full; 0: none.",
         memory: None,
         secret: false,
     },

@@ -1,7 +1,8 @@
 //! What users may write, and what they are told.
 
 use super::*;
-use message_queue_core::{DeliveryMode, Overflow, TopicsConfig};
+use message_queue_core::log::Fsync;
+use message_queue_core::{DeliveryMode, Overflow, Storage, StoreSettings, TopicsConfig};
 use std::net::Ipv6Addr;
 use std::os::unix::ffi::OsStringExt;
 
@@ -55,6 +56,9 @@ fn nothing_given_means_the_defaults() {
     assert_eq!(settings.http_socket_options(), options);
     assert_eq!(settings.drain_timeout(), Duration::from_secs(20));
     assert_eq!(settings.drain_delay(), Duration::ZERO);
+    assert!(!settings.stores_anything());
+    assert_eq!(settings.data_dir(), None);
+    assert_eq!(settings.disk_reserve(), 256 << 20);
     assert_eq!(settings.worker_threads(), 1);
     assert_eq!(settings.log_level(), LogLevel::Info);
     assert_eq!(settings.log_format(), LogFormat::Auto);
@@ -96,6 +100,10 @@ fn every_allowed_value_fits_its_field() {
                 values
             }
             Allowed::OneOf(words) => words.iter().map(|word| (*word).to_owned()).collect(),
+            Allowed::WordOrTime { words, min, max } => {
+                let words = words.iter().map(|word| (*word).to_owned());
+                words.chain([min.to_string(), max.to_string()]).collect()
+            }
             Allowed::IpAddress => vec!["::1".to_owned(), "127.0.0.1".to_owned()],
             Allowed::Directory => vec!["/var/lib/message queue".to_owned()],
             Allowed::Topic => vec!["orders.eu".to_owned()],
@@ -123,6 +131,9 @@ fn every_allowed_value_fits_its_field() {
             }
             if setting.name == "AUTH_JWKS_FILE" {
                 variables.push(("AUTH_JWT_ISSUER", "https://issuer".to_owned()));
+            }
+            if setting.name == "STORAGE" {
+                variables.push(("DATA_DIR", "/data".to_owned()));
             }
             if setting.name == "HTTP_AUTH" {
                 let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/tokens.toml");
@@ -172,6 +183,14 @@ fn what_concerns_the_broker_reaches_it() {
         ("TOPIC_IDLE_MS", "0"),
         ("GROUP_IDLE_MS", "1h"),
         ("PRODUCER_IDLE_MS", "2days"),
+        ("STORAGE", "disk"),
+        ("DATA_DIR", "data"),
+        ("FSYNC", "250ms"),
+        ("SEGMENT_BYTES", "1MiB"),
+        ("RETENTION_MS", "7days"),
+        ("RETENTION_BYTES", "10GiB"),
+        ("RETENTION_SETTLED", "on"),
+        ("DISK_RESERVE_BYTES", "1GiB"),
     ]);
     let config = Config {
         delivery: DeliveryMode::Queue,
@@ -197,9 +216,20 @@ fn what_concerns_the_broker_reaches_it() {
             producer_idle: Some(Duration::from_secs(2 * 86_400)),
             rules: Vec::new(),
         },
+        storage: Storage::Disk,
+        store: StoreSettings {
+            fsync: Fsync::Every(Duration::from_millis(250)),
+            segment_bytes: 1 << 20,
+            retention: Some(Duration::from_secs(7 * 86_400)),
+            retention_bytes: Some(10 << 30),
+            retention_settled: true,
+        },
         ..Config::default()
     };
     assert_eq!(settings.broker_config(), config);
+    assert!(settings.stores_anything());
+    assert_eq!(settings.data_dir(), Some(Path::new("data")));
+    assert_eq!(settings.disk_reserve(), 1 << 30);
     assert_eq!(settings.decoder_config().role_line_bytes, 17);
     assert_eq!(settings.decoder_config().read_bytes, 4_107);
 }
@@ -285,6 +315,51 @@ fn a_bad_value_is_one_line_that_names_what_is_allowed() {
         "RUST_LOG: \"a=b=c\" is not allowed: \
          use log directives such as debug or message_queue_tokio=debug,warn"
     );
+}
+
+/// Past the edges of what may be; the edges themselves are allowed for every setting.
+#[test]
+fn what_is_stored_keeps_its_bounds() {
+    for (name, wrong, allowed) in [
+        ("STORAGE", "rocksdb", "one of memory, disk"),
+        ("FSYNC", "0", "always, never, or a time from 1ms to 1m"),
+        ("FSYNC", "60001", "always, never, or a time from 1ms to 1m"),
+        ("FSYNC", "on", "always, never, or a time from 1ms to 1m"),
+        ("SEGMENT_BYTES", "1048575B", "a size from 1MiB to 1GiB"),
+        ("SEGMENT_BYTES", "1073741825B", "a size from 1MiB to 1GiB"),
+        ("RETENTION_MS", "-1", "0, or a time from 1ms to 10years"),
+        (
+            "RETENTION_MS",
+            "10years1ms",
+            "0, or a time from 1ms to 10years",
+        ),
+        (
+            "RETENTION_BYTES",
+            "1048575B",
+            "0, or a size from 1MiB to 1024TiB",
+        ),
+        (
+            "RETENTION_BYTES",
+            "1025TiB",
+            "0, or a size from 1MiB to 1024TiB",
+        ),
+        ("RETENTION_SETTLED", "1", "one of on, off"),
+        ("DISK_RESERVE_BYTES", "1B", "0, or a size from 1MiB to 1TiB"),
+        (
+            "DISK_RESERVE_BYTES",
+            "2TiB",
+            "0, or a size from 1MiB to 1TiB",
+        ),
+    ] {
+        assert_eq!(
+            error([(name, wrong)]),
+            format!("{name}: {wrong:?} is not allowed: use {allowed}")
+        );
+    }
+    let fsync = |value| settings([("FSYNC", value)]).broker_config().store.fsync;
+    assert_eq!(fsync("Never"), Fsync::Never);
+    assert_eq!(fsync("ALWAYS"), Fsync::Always);
+    assert_eq!(fsync("1"), Fsync::Every(Duration::from_millis(1)));
 }
 
 #[test]

@@ -6,12 +6,16 @@ use crate::access::JwtIssuer;
 use crate::access::tls::ClientAuth;
 use crate::record::Payloads;
 use message_queue_core::access::Rights;
+use message_queue_core::log::Fsync;
 use message_queue_core::names::TopicName;
-use message_queue_core::{Config, DeliveryMode, Overflow, TopicRule, TopicsConfig};
+use message_queue_core::{
+    Config, DeliveryMode, Overflow, Storage, StoreSettings, TopicRule, TopicsConfig,
+};
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -56,6 +60,15 @@ pub(super) struct Values {
     pub(super) topic_idle_ms: u64,
     pub(super) group_idle_ms: u64,
     pub(super) producer_idle_ms: u64,
+    #[serde(with = "StorageWord")]
+    pub(super) storage: Storage,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) fsync: FsyncValue,
+    pub(super) segment_bytes: u64,
+    pub(super) retention_ms: u64,
+    pub(super) retention_bytes: u64,
+    pub(super) retention_settled: Switch,
+    pub(super) disk_reserve_bytes: u64,
     pub(super) max_http_connections: usize,
     pub(super) http_timeout_ms: u64,
     pub(super) metrics_topics: usize,
@@ -128,6 +141,14 @@ impl Values {
                 group_idle: unless_zero(self.group_idle_ms),
                 producer_idle: unless_zero(self.producer_idle_ms),
                 rules,
+            },
+            storage: self.storage,
+            store: StoreSettings {
+                fsync: self.fsync.0,
+                segment_bytes: self.segment_bytes,
+                retention: unless_zero(self.retention_ms),
+                retention_bytes: Some(self.retention_bytes).filter(|it| *it > 0),
+                retention_settled: self.retention_settled == Switch::On,
             },
             ..Config::default()
         }
@@ -202,6 +223,31 @@ impl TryFrom<String> for Port {
     }
 }
 
+/// The value of `FSYNC`, and of `fsync` in a rule.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub(super) struct FsyncValue(pub(super) Fsync);
+
+impl TryFrom<String> for FsyncValue {
+    type Error = ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, ParseIntError> {
+        text.parse()
+    }
+}
+
+impl FromStr for FsyncValue {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        Ok(Self(match text {
+            "always" => Fsync::Always,
+            "never" => Fsync::Never,
+            millis => Fsync::Every(Duration::from_millis(millis.parse()?)),
+        }))
+    }
+}
+
 /// The words for [`ClientAuth`].
 #[derive(Deserialize)]
 #[serde(remote = "ClientAuth", rename_all = "lowercase")]
@@ -228,6 +274,14 @@ enum OverflowWord {
     Reject,
     #[serde(rename = "drop_oldest")]
     DropOldest,
+}
+
+/// The words for [`Storage`].
+#[derive(Deserialize)]
+#[serde(remote = "Storage", rename_all = "lowercase")]
+enum StorageWord {
+    Memory,
+    Disk,
 }
 
 /// The least severe level that is logged.

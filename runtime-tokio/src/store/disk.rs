@@ -28,12 +28,17 @@ pub(crate) struct Failure {
 
 impl From<io::Error> for Failure {
     fn from(source: io::Error) -> Self {
-        let kind = match source.kind() {
-            io::ErrorKind::NotFound => DiskError::NotFound,
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge => DiskError::NoSpace,
-            _ => DiskError::Failed,
+        const NO_SPACE: [io::ErrorKind; 3] = [
+            io::ErrorKind::StorageFull,
+            io::ErrorKind::QuotaExceeded,
+            io::ErrorKind::FileTooLarge,
+        ];
+        let kind = if source.kind() == io::ErrorKind::NotFound {
+            DiskError::NotFound
+        } else if NO_SPACE.contains(&source.kind()) {
+            DiskError::NoSpace
+        } else {
+            DiskError::Failed
         };
         Self { kind, source }
     }

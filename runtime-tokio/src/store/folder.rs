@@ -50,12 +50,16 @@ pub(crate) enum FolderError {
 }
 
 fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => "; make the folder above it first",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; the broker has to be able to write there"
-        }
-        _ => "",
+    const NOT_ALLOWED: [io::ErrorKind; 2] = [
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::ReadOnlyFilesystem,
+    ];
+    if error.kind() == io::ErrorKind::NotFound {
+        "; make the folder above it first"
+    } else if NOT_ALLOWED.contains(&error.kind()) {
+        "; the broker has to be able to write there"
+    } else {
+        ""
     }
 }
 

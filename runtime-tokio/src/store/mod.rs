@@ -1,9 +1,27 @@
 //! Where stored topics are kept.
 //!
 //! ```text
-//! core ─▶ Request ─▶ store thread: a log for each topic ─▶ operations ─▶ I/O threads ─▶ disk
-//!      ◀─ Answer  ◀─              thread.rs             ◀─ completions ◀─  pool.rs
+//! core ─▶ Request ─▶ the store's thread: a log for each topic ─▶ operations ─▶ a few threads ─▶ disk
+//!      ◀─ Answer  ◀─        thread.rs, topic.rs               ◀─ completions ◀─  pool.rs        disk.rs
 //! ```
+//!
+//! `folder.rs` is the folder of all that, and `opening.rs` opens what is in it before anything is served.
 
+mod clock;
 pub(crate) mod disk;
 pub(crate) mod folder;
+mod opened;
+mod opening;
+mod pool;
+mod status;
+mod thread;
+mod topic;
+
+#[cfg(feature = "cli")]
+pub(crate) use disk::free_bytes;
+pub use opened::{NotOpened, Opened};
+pub(crate) use opened::{StoreEvent, StoreEvents};
+pub(crate) use status::StoreStatus;
+#[cfg(feature = "cli")]
+pub(crate) use status::{BOUNDS, Latency};
+pub(crate) use thread::Store;

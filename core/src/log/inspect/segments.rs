@@ -229,11 +229,13 @@ fn seen(content: Content, record: Record) -> SeenContent {
             first,
             published,
             batch,
+            origin,
         } => SeenContent::Stored(Stored::Run {
             first,
             published,
             batch,
             producers: record.producers,
+            origin,
         }),
         Content::Gap(range) => SeenContent::Stored(Stored::Gap(range)),
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::log::content::{Head, head_of_segment};
 use crate::log::{Damage, DamageKind, MAX_CONTENT, Refused, Retention};
 use crate::wire::FrameBatch;
-use crate::wire::control::Mark;
+use crate::wire::control::{Mark, Origin};
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec;
@@ -111,6 +111,40 @@ fn a_message_is_not_copied_on_its_way_to_the_disk() {
         };
         assert_eq!(pieces.len(), 2);
         assert_eq!(pieces[1].as_ptr(), batch.as_bytes().as_ptr());
+    }
+}
+
+#[test]
+fn a_dead_letter_is_found_with_where_it_came_from() {
+    let mut world = World::new(1, settings(Fsync::Always));
+    let mut process = world.open();
+    let letter = FrameBatch::encode(["poison"]).expect("small");
+    let from = Origin {
+        sequence: 7,
+        failures: 3,
+        published: 5,
+        topic: "jobs".into(),
+        group: "workers".into(),
+        reason: "failed".into(),
+    };
+    let log = &mut process.log;
+    let appending = log.append_dead_letter(&letter, 9, &from);
+    world.model.append(
+        appending.expect("it is open").published,
+        vec![Bytes::from("poison")],
+        Vec::new(),
+    );
+    world.poll(&mut process);
+    world.run(&mut process);
+    for life in 0..2 {
+        let chunk = world.read(&mut process, ReadFrom::First, 1);
+        let stored = chunk.expect("it is there").stored;
+        let [Stored::Run { batch, origin, .. }] = &stored[..] else {
+            panic!("life {life}: {stored:?}");
+        };
+        assert_eq!(batch, &letter);
+        assert_eq!(origin.as_deref(), Some(&from));
+        process = world.open();
     }
 }
 

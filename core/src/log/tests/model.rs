@@ -94,6 +94,7 @@ impl Model {
                     published,
                     batch,
                     producers,
+                    origin: _,
                 } => {
                     assert_eq!(*first, next, "no hole");
                     for (place, body) in batch.bodies().enumerate() {

@@ -111,11 +111,17 @@ impl<'a> Host<'a> {
                     progress.update(import.position(), self.done);
                 }
                 Ok(Imported::Stored(Stored::Run {
-                    published, batch, ..
+                    published,
+                    batch,
+                    origin,
+                    ..
                 })) => {
                     waiting += batch.byte_len();
                     self.read.add(&batch);
-                    let appended = self.log.append(&batch, published, Vec::new());
+                    let appended = match origin {
+                        None => self.log.append(&batch, published, Vec::new()),
+                        Some(origin) => self.log.append_dead_letter(&batch, published, &origin),
+                    };
                     appended.map_err(io::Error::other)?;
                     if waiting >= WAITING_BYTES {
                         waiting = 0;

@@ -4,7 +4,7 @@ use super::data::{Data, Topic};
 use super::{LogError, TopicsArgs, aside, each, walk, words};
 use crate::cli::exit::Exit;
 use crate::cli::say;
-use crate::cli::serve::milliseconds_since_1970;
+use crate::cli::serve::since_1970;
 use message_queue_core::log::{File, Plan};
 use std::fmt::Write;
 use std::path::Path;
@@ -118,5 +118,5 @@ fn done(name: &str, plan: &Plan, folder: &Path) -> String {
 /// An epoch for a log that has lost its own: later than all before.
 pub(super) fn epoch() -> u64 {
     // As the broker counts them: milliseconds, and the number of the topic below.
-    (milliseconds_since_1970() << 20) + 1
+    ((since_1970().as_millis() as u64) << 20) + 1
 }

@@ -41,6 +41,8 @@ struct Figures {
     waiting: Messages,
     /// Moved to the dead-letter topic.
     dead: Messages,
+    /// Of a stored topic: left in the store when nobody was there to take them. They are offered again.
+    kept: Messages,
     /// By the name of the reason; reasons without a message are left out.
     dropped: BTreeMap<&'static str, Messages>,
 }
@@ -68,6 +70,8 @@ struct Group {
     delayed: Messages,
     /// Given up, and waiting for room in the dead-letter topic.
     given_up: Messages,
+    /// Where the topic is stored: how many of the messages that it keeps the group has yet to be offered.
+    behind: u64,
     /// Of the message that has waited longest of those that no member has; 0 where none waits.
     oldest_age_seconds: f64,
     members: Vec<Member>,
@@ -136,6 +140,7 @@ impl From<&Flow> for Figures {
             delivered: flow.delivered.into(),
             waiting: flow.waiting.into(),
             dead: flow.dead.into(),
+            kept: flow.kept.into(),
             dropped: by_reason(flow.dropped),
         }
     }
@@ -151,6 +156,7 @@ impl From<&GroupStatus> for Group {
             unsettled: view.unsettled.into(),
             delayed: view.delayed.into(),
             given_up: view.given_up.into(),
+            behind: view.behind,
             oldest_age_seconds: seconds(status.oldest),
             members: status.members.iter().map(Member::from).collect(),
         }

@@ -106,6 +106,8 @@ fn messages(exposition: &mut Exposition<'_>, snapshot: &Snapshot) -> fmt::Result
         flow.delivered,
     )?;
     exposition.total("dead", "moved to dead-letter topics", flow.dead)?;
+    let kept = "left in the store when nobody was there to take them; they are offered again";
+    exposition.total("kept", kept, flow.kept)?;
     dropped(exposition, &flow.dropped)?;
     exposition.now("waiting", "waiting, those in flight included", flow.waiting)?;
     exposition.now(

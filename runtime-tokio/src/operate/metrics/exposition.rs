@@ -56,6 +56,17 @@ impl<'a> Exposition<'a> {
         )
     }
 
+    /// A metric that knows how it is written.
+    pub(super) fn metric(
+        &mut self,
+        name: &str,
+        help: &str,
+        metric: &impl EncodeMetric,
+    ) -> fmt::Result {
+        let kind = metric.metric_type();
+        metric.encode(self.encoder.encode_descriptor(name, help, None, kind)?)
+    }
+
     pub(super) fn gauge<N>(&mut self, name: &str, help: &str, value: N) -> fmt::Result
     where
         ConstGauge<N>: EncodeMetric,

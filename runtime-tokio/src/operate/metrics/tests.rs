@@ -226,6 +226,7 @@ fn a_scrape_adds_up() {
                 series[&*format!("delivered_{unit}_total")]
                     + series[&*format!("waiting_{unit}")]
                     + series[&*format!("dead_{unit}_total")]
+                    + series[&*format!("kept_{unit}_total")]
                     + sum_of(&series, &format!("dropped_{unit}_total")),
                 "{text}"
             );

@@ -1,7 +1,7 @@
 //! `--print-config TOPIC`: what is in force for one topic, and which rule says so.
 
 use super::Rules;
-use super::keys::{KEYS, Otherwise};
+use super::keys::{DeadLetters, KEYS, Key, Otherwise};
 use crate::settings::origin::Effective;
 use message_queue_core::Config;
 use message_queue_core::names::TopicName;
@@ -18,14 +18,14 @@ pub(in super::super) fn explain(
     let mut text = format!("# In force for this topic.\n[[rule]]\ntopics = \"{topic}\"\n");
     for key in KEYS {
         let shown = (key.shown)(&settings);
-        let given = |at: &usize| {
-            let rule = &rules.rules[*at];
-            rule.matches(topic) && (key.is_in)(rule)
+        let source = match key.of_dead_letters {
+            DeadLetters::AsSource => topic.source(),
+            DeadLetters::Never | DeadLetters::Own => None,
         };
-        let rule = (0..rules.rules.len()).find(given);
+        let rule = rule_of(key, topic, rules).or_else(|| rule_of(key, &source?, rules));
         // Writing to a string cannot fail.
         let _ = match rule {
-            _ if topic.is_dead_letter() && !key.of_dead_letters => writeln!(
+            _ if topic.is_dead_letter() && key.of_dead_letters == DeadLetters::Never => writeln!(
                 text,
                 "# always so for a dead-letter topic\n# {} = {shown}",
                 key.name
@@ -59,6 +59,12 @@ pub(in super::super) fn explain(
         };
     }
     text
+}
+
+/// Where in the file the rule is that gives a topic this value.
+fn rule_of(key: &Key, topic: &TopicName, rules: &Rules) -> Option<usize> {
+    let mut rules = rules.rules.iter();
+    rules.position(|rule| rule.matches(topic) && (key.is_in)(rule))
 }
 
 fn origin(effective: &[Effective], name: &str) -> String {

@@ -4,10 +4,12 @@
 //! `--print-config TOPIC` and `docs/SETTINGS.md`.
 
 use super::super::allowed::Allowed;
-use super::super::table::{BACKLOG, MESSAGES};
+use super::super::table::{BACKLOG, FSYNC, MESSAGES, RETENTION, RETENTION_SIZE, SEGMENT, STORAGE};
 use super::super::units::{format_size, format_time};
+use super::super::values::FsyncValue;
+use message_queue_core::log::Fsync;
 use message_queue_core::names::Name;
-use message_queue_core::{DeliveryMode, Overflow, TopicRule, TopicSettings};
+use message_queue_core::{DeliveryMode, Overflow, Storage, TopicRule, TopicSettings};
 use std::fmt;
 use std::time::Duration;
 
@@ -27,8 +29,19 @@ pub(in super::super) struct Key {
     pub(super) is_in: fn(&TopicRule) -> bool,
     /// The value in force, as it would be written in the file.
     pub(super) shown: fn(&TopicSettings) -> String,
-    /// Whether it means something for a dead-letter topic.
-    pub(super) of_dead_letters: bool,
+    /// What it means for a dead-letter topic.
+    pub(super) of_dead_letters: DeadLetters,
+}
+
+/// What a key means for a dead-letter topic, which no pattern matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeadLetters {
+    /// Nothing: it is the same for all of them.
+    Never,
+    /// What a rule says that names it.
+    Own,
+    /// What a rule says that names it, or else what is so for its source.
+    AsSource,
 }
 
 /// What a value may be.
@@ -76,7 +89,7 @@ pub(in super::super) static KEYS: &[Key] = &[
                 DeliveryMode::Queue => "queue",
             })
         },
-        of_dead_letters: false,
+        of_dead_letters: DeadLetters::Never,
     },
     Key {
         name: "capacity",
@@ -89,7 +102,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.capacity = value.parse().ok(),
         is_in: |rule| rule.capacity.is_some(),
         shown: |topic| topic.capacity.to_string(),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "bytes",
@@ -99,7 +112,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.bytes = value.parse().ok(),
         is_in: |rule| rule.bytes.is_some(),
         shown: |topic| text(&format_size(topic.bytes as u64)),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "overflow",
@@ -123,7 +136,7 @@ pub(in super::super) static KEYS: &[Key] = &[
                 Overflow::DropOldest => "drop_oldest",
             })
         },
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "groups",
@@ -140,7 +153,7 @@ pub(in super::super) static KEYS: &[Key] = &[
             let names: Vec<_> = topic.groups.iter().map(|it| text(it.as_str())).collect();
             format!("[{}]", names.join(", "))
         },
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "ack_timeout_ms",
@@ -155,7 +168,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.ack_timeout = millis(value),
         is_in: |rule| rule.ack_timeout.is_some(),
         shown: |topic| time(topic.ack_timeout.unwrap_or_default()),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "max_failures",
@@ -169,7 +182,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.max_failures = value.parse().ok(),
         is_in: |rule| rule.max_failures.is_some(),
         shown: |topic| topic.max_failures.to_string(),
-        of_dead_letters: false,
+        of_dead_letters: DeadLetters::Never,
     },
     Key {
         name: "backoff_max_ms",
@@ -184,7 +197,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.backoff_max = millis(value),
         is_in: |rule| rule.backoff_max.is_some(),
         shown: |topic| time(topic.backoff_max),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
     },
     Key {
         name: "dead_letter",
@@ -194,7 +207,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.dead_letter = value.parse().ok(),
         is_in: |rule| rule.dead_letter.is_some(),
         shown: |topic| topic.dead_letter.to_string(),
-        of_dead_letters: false,
+        of_dead_letters: DeadLetters::Never,
     },
     Key {
         name: "max_age_ms",
@@ -209,7 +222,82 @@ pub(in super::super) static KEYS: &[Key] = &[
         set: |rule, value| rule.max_age = millis(value),
         is_in: |rule| rule.max_age.is_some(),
         shown: |topic| time(topic.max_age.unwrap_or_default()),
-        of_dead_letters: true,
+        of_dead_letters: DeadLetters::Own,
+    },
+    Key {
+        name: "storage",
+        form: Form::One(STORAGE),
+        help: "Where messages are kept; `disk` needs `DATA_DIR`. A dead-letter topic is kept where its source is, \
+               unless a rule for it says otherwise.",
+        otherwise: Otherwise::Setting("STORAGE"),
+        set: |rule, value| {
+            rule.storage = Some(match value {
+                "disk" => Storage::Disk,
+                _ => Storage::Memory,
+            });
+        },
+        is_in: |rule| rule.storage.is_some(),
+        shown: |topic| {
+            text(match topic.storage {
+                Storage::Memory => "memory",
+                Storage::Disk => "disk",
+            })
+        },
+        of_dead_letters: DeadLetters::AsSource,
+    },
+    Key {
+        name: "fsync",
+        form: Form::One(FSYNC),
+        help: "When stored messages are synced: before they are confirmed, after so long, or never.",
+        otherwise: Otherwise::Setting("FSYNC"),
+        set: |rule, value| rule.fsync = value.parse().ok().map(|FsyncValue(fsync)| fsync),
+        is_in: |rule| rule.fsync.is_some(),
+        shown: |topic| match topic.store.fsync {
+            Fsync::Always => text("always"),
+            Fsync::Every(after) => time(after),
+            Fsync::Never => text("never"),
+        },
+        of_dead_letters: DeadLetters::Own,
+    },
+    Key {
+        name: "segment_bytes",
+        form: Form::One(SEGMENT),
+        help: "Size of a segment: recovery reads one, and retention deletes whole ones.",
+        otherwise: Otherwise::Setting("SEGMENT_BYTES"),
+        set: |rule, value| rule.segment_bytes = value.parse().ok(),
+        is_in: |rule| rule.segment_bytes.is_some(),
+        shown: |topic| text(&format_size(topic.store.segment_bytes)),
+        of_dead_letters: DeadLetters::Own,
+    },
+    Key {
+        name: "retention_ms",
+        form: Form::One(RETENTION),
+        help: "Age at which stored messages are deleted, by whole segments; 0: never.",
+        otherwise: Otherwise::Setting("RETENTION_MS"),
+        set: |rule, value| rule.retention = millis(value),
+        is_in: |rule| rule.retention.is_some(),
+        shown: |topic| time(topic.store.retention.unwrap_or_default()),
+        of_dead_letters: DeadLetters::Own,
+    },
+    Key {
+        name: "retention_bytes",
+        form: Form::One(RETENTION_SIZE),
+        help: "Bytes beyond which the oldest segments are deleted; 0: no limit.",
+        otherwise: Otherwise::Setting("RETENTION_BYTES"),
+        set: |rule, value| rule.retention_bytes = value.parse().ok(),
+        is_in: |rule| rule.retention_bytes.is_some(),
+        shown: |topic| size(topic.store.retention_bytes.unwrap_or_default()),
+        of_dead_letters: DeadLetters::Own,
+    },
+    Key {
+        name: "retention_settled",
+        form: Form::Switch,
+        help: "Whether segments are deleted that every lasting group has settled whole.",
+        otherwise: Otherwise::Setting("RETENTION_SETTLED"),
+        set: |rule, value| rule.retention_settled = value.parse().ok(),
+        is_in: |rule| rule.retention_settled.is_some(),
+        shown: |topic| topic.store.retention_settled.to_string(),
+        of_dead_letters: DeadLetters::Own,
     },
 ];
 
@@ -218,7 +306,16 @@ fn millis(value: &str) -> Option<Duration> {
 }
 
 fn time(time: Duration) -> String {
-    match format_time(time).as_str() {
+    unless_zero(&format_time(time))
+}
+
+fn size(bytes: u64) -> String {
+    unless_zero(&format_size(bytes))
+}
+
+/// As a string of TOML; a zero is a number.
+fn unless_zero(shown: &str) -> String {
+    match shown {
         "0" => "0".to_owned(),
         shown => text(shown),
     }

@@ -13,7 +13,7 @@ pub(super) use explain::explain;
 pub(super) use keys::KEYS as DOCUMENTED;
 
 use super::file::{self, FileError, Problem};
-use keys::KEYS;
+use keys::{DeadLetters, KEYS};
 use message_queue_core::TopicRule;
 use message_queue_core::names::{Pattern, TopicName};
 use serde::Deserialize;
@@ -108,7 +108,7 @@ fn rule(
             problem(name.span(), unknown(name.get_ref()));
             continue;
         };
-        if is_dead_letter && !key.of_dead_letters {
+        if is_dead_letter && key.of_dead_letters == DeadLetters::Never {
             let what = format!("{}: it has no effect on a dead-letter topic", key.name);
             problem(name.span(), what);
             continue;

@@ -1,8 +1,9 @@
 //! What the file may say, and what users are told of it.
 
 use super::*;
+use message_queue_core::log::Fsync;
 use message_queue_core::names::Name;
-use message_queue_core::{Config, DeliveryMode, Overflow, TopicsConfig};
+use message_queue_core::{Config, DeliveryMode, Overflow, Storage, TopicsConfig};
 use std::time::Duration;
 
 /// Line and column of each problem, and what is said.
@@ -34,18 +35,18 @@ fn a_rule_may_say_all_that_the_core_knows() {
         backoff_max_ms = 500
         dead_letter = false
         max_age_ms = "1day"
+        storage = "disk"
+        fsync = 5
+        segment_bytes = "1MiB"
+        retention_ms = "10years"
+        retention_bytes = "1GiB"
+        retention_settled = true
 
         [[rule]]
         topics = "plain"
     "#;
     let name = |name| Name::new(name).unwrap();
     let full = TopicRule {
-        storage: None,
-        fsync: None,
-        segment_bytes: None,
-        retention: None,
-        retention_bytes: None,
-        retention_settled: None,
         topics: Pattern::new("jobs.>").unwrap(),
         mode: Some(DeliveryMode::Queue),
         capacity: Some(5),
@@ -57,11 +58,17 @@ fn a_rule_may_say_all_that_the_core_knows() {
         backoff_max: Some(Duration::from_millis(500)),
         dead_letter: Some(false),
         max_age: Some(Duration::from_secs(86_400)),
+        storage: Some(Storage::Disk),
+        fsync: Some(Fsync::Every(Duration::from_millis(5))),
+        segment_bytes: Some(1 << 20),
+        retention: Some(Duration::from_secs(315_576_000)),
+        retention_bytes: Some(1 << 30),
+        retention_settled: Some(true),
     };
     let rules = parse(text).unwrap();
     let plain = TopicRule::new(Pattern::new("plain").unwrap());
     assert_eq!(rules.rules, [full, plain]);
-    assert_eq!(rules.lines, [3, 16]);
+    assert_eq!(rules.lines, [3, 22]);
     assert_eq!(parse("").unwrap(), Rules::default());
     assert_eq!(parse("# nothing\n").unwrap(), Rules::default());
 }
@@ -89,6 +96,20 @@ fn every_key_is_set_found_and_shown() {
         ("dead_letter", "true", "true"),
         ("max_age_ms", "0", "0"),
         ("max_age_ms", "\"2h\"", "\"2h\""),
+        ("storage", "\"memory\"", "\"memory\""),
+        ("storage", "\"Disk\"", "\"disk\""),
+        ("fsync", "\"Always\"", "\"always\""),
+        ("fsync", "\"never\"", "\"never\""),
+        ("fsync", "1", "\"1ms\""),
+        ("fsync", "\"1m\"", "\"1m\""),
+        ("segment_bytes", "1048576", "\"1MiB\""),
+        ("segment_bytes", "\"1GiB\"", "\"1GiB\""),
+        ("retention_ms", "0", "0"),
+        ("retention_ms", "\"10years\"", "\"10years\""),
+        ("retention_bytes", "0", "0"),
+        ("retention_bytes", "\"1MiB\"", "\"1MiB\""),
+        ("retention_settled", "true", "true"),
+        ("retention_settled", "false", "false"),
     ] {
         let key = KEYS.iter().find(|key| key.name == name).unwrap();
         let empty = TopicRule::new(Pattern::new("t").unwrap());
@@ -228,6 +249,54 @@ fn what_is_wrong_is_told_with_its_place() {
             "duplicate key",
         ),
         (
+            &format!("{rule}storage = \"tape\"\n"),
+            3,
+            11,
+            "storage: \"tape\" is not allowed: use one of memory, disk",
+        ),
+        (
+            &format!("{rule}fsync = 0\n"),
+            3,
+            9,
+            "fsync: 0 is not allowed: use always, never, or a time from 1ms to 1m",
+        ),
+        (
+            &format!("{rule}fsync = true\n"),
+            3,
+            9,
+            "fsync: true is not allowed: use always, never, or a time from 1ms to 1m",
+        ),
+        (
+            &format!("{rule}segment_bytes = \"2GiB\"\n"),
+            3,
+            17,
+            "segment_bytes: \"2GiB\" is not allowed: use a size from 1MiB to 1GiB",
+        ),
+        (
+            &format!("{rule}retention_ms = \"11years\"\n"),
+            3,
+            16,
+            "retention_ms: \"11years\" is not allowed: use 0, or a time from 1ms to 10years",
+        ),
+        (
+            &format!("{rule}retention_bytes = 1\n"),
+            3,
+            19,
+            "retention_bytes: 1 is not allowed: use 0, or a size from 1MiB to 1024TiB",
+        ),
+        (
+            &format!("{rule}retention_settled = \"on\"\n"),
+            3,
+            21,
+            "retention_settled: \"on\" is not allowed: use true or false",
+        ),
+        (
+            &format!("{rule}retention = 1\n"),
+            3,
+            1,
+            "\"retention\" is no key of a rule: did you mean ",
+        ),
+        (
             "[[rule]]\ntopics = \"a.dead\"\nmode = \"broadcast\"\n",
             3,
             1,
@@ -268,12 +337,17 @@ fn a_file_that_cannot_be_read_is_named() {
 
 #[test]
 fn what_is_in_force_is_explained() {
-    let text = "[[rule]]\ntopics = \"jobs.*\"\ncapacity = 5\n\n\
+    let text = "[[rule]]\ntopics = \"jobs.*\"\ncapacity = 5\nstorage = \"disk\"\nfsync = \"never\"\n\
                 [[rule]]\ntopics = \"jobs.>\"\ncapacity = 6\noverflow = \"block\"\n";
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, text).unwrap();
     let path = file.path().to_str().unwrap();
-    let settings = [("TOPICS_FILE", path), ("DELIVERY_MODE", "queue")];
+    let settings = [
+        ("TOPICS_FILE", path),
+        ("DELIVERY_MODE", "queue"),
+        ("RETENTION_MS", "0"),
+        ("DATA_DIR", "/data"),
+    ];
     let settings = crate::settings::Settings::from_variables(settings).unwrap();
     let told = |topic| settings.print_topic(&TopicName::new(topic).unwrap());
     let rule = "# In force for this topic.\n[[rule]]\ntopics = \"jobs.eu\"\n";
@@ -283,19 +357,34 @@ fn what_is_in_force_is_explained() {
             "{rule}# DELIVERY_MODE (environment)\nmode = \"queue\"\n\
              # the rule for \"jobs.*\" in line 1\ncapacity = 5\n\
              # BACKLOG_BYTES (default)\nbytes = \"32MiB\"\n\
-             # the rule for \"jobs.>\" in line 5\noverflow = \"block\"\n\
+             # the rule for \"jobs.>\" in line 6\noverflow = \"block\"\n\
              # default\ngroups = []\n\
              # default\nack_timeout_ms = 0\n\
              # default\nmax_failures = 20\n\
              # default\nbackoff_max_ms = \"1s\"\n\
              # default\ndead_letter = true\n\
-             # default\nmax_age_ms = 0\n"
+             # default\nmax_age_ms = 0\n\
+             # the rule for \"jobs.*\" in line 1\nstorage = \"disk\"\n\
+             # the rule for \"jobs.*\" in line 1\nfsync = \"never\"\n\
+             # SEGMENT_BYTES (default)\nsegment_bytes = \"64MiB\"\n\
+             # RETENTION_MS (environment)\nretention_ms = 0\n\
+             # RETENTION_BYTES (default)\nretention_bytes = 0\n\
+             # RETENTION_SETTLED (default)\nretention_settled = false\n"
         )
     );
     assert!(told("other").contains(
         "# QUEUE_CAPACITY (default); for a consumer that is a group of its own 10000, \
          CONSUMER_CHANNEL_BUFFER_SIZE (default)\n# capacity = 10000\n"
     ));
+    // A dead-letter topic is kept where its source is, and has nothing else from there.
+    let dead = told("jobs.eu.dead");
+    for part in [
+        "# the rule for \"jobs.*\" in line 1\nstorage = \"disk\"\n",
+        "# FSYNC (default)\nfsync = \"always\"\n",
+        "# always so for a dead-letter topic\n# mode = \"queue\"\n",
+    ] {
+        assert!(dead.contains(part), "{dead}");
+    }
     // What is told can be used as a file.
     for topic in ["jobs.eu", "other", "jobs.dead"] {
         parse(&told(topic)).unwrap();

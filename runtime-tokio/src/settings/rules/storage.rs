@@ -1,0 +1,217 @@
+//! Rules between the settings for what is stored.
+
+use super::super::units::format_size;
+use super::super::values::Values;
+use super::Broken;
+use message_queue_core::{Config, Storage, StoreSettings};
+
+/// What is stored needs a folder, and one that nobody else writes to. What is in the folder is not looked at here.
+pub(super) fn broken(values: &Values, config: &Config) -> Option<Broken> {
+    if !config.may_store() {
+        return None;
+    }
+    match &values.data_dir {
+        None => Some(missing(config)),
+        data_dir @ Some(_) => (*data_dir == values.record_dir).then(|| Broken {
+            name: "DATA_DIR",
+            others: &["RECORD_DIR"],
+            allowed: "a folder other than RECORD_DIR: the recorder would put its files among what is stored"
+                .to_owned(),
+        }),
+    }
+}
+
+fn missing(config: &Config) -> Broken {
+    let (others, why): (&'static [&'static str], _) = if config.storage == Storage::Disk {
+        (
+            &["STORAGE"],
+            "STORAGE=disk stores messages there; STORAGE=memory stores none".to_owned(),
+        )
+    } else {
+        let mut rules = config.topics.rules.iter();
+        let rule = rules.find(|rule| rule.storage == Some(Storage::Disk));
+        let topics = rule.map_or("", |rule| rule.topics.as_str());
+        (
+            &["TOPICS_FILE"],
+            format!(
+                "the rule for {topics:?} in TOPICS_FILE has storage = \"disk\"; storage = \"memory\" stores nothing"
+            ),
+        )
+    };
+    Broken {
+        name: "DATA_DIR",
+        others,
+        allowed: format!(
+            "a folder of this broker alone, such as /var/lib/message-queue/data: {why}"
+        ),
+    }
+}
+
+/// What is allowed but does nothing, or not what it seems to.
+pub(super) fn warnings(values: &Values, config: &Config) -> [Option<String>; 2] {
+    [unused(values, config), whole_segments(config)]
+}
+
+/// Without a topic that is stored the settings of storage mean nothing.
+fn unused(values: &Values, config: &Config) -> Option<String> {
+    if config.may_store() {
+        return None;
+    }
+    let (set, default) = (config.store, StoreSettings::default());
+    let names = [
+        ("DATA_DIR", values.data_dir.is_some()),
+        ("FSYNC", set.fsync != default.fsync),
+        ("SEGMENT_BYTES", set.segment_bytes != default.segment_bytes),
+        ("RETENTION_MS", set.retention != default.retention),
+        (
+            "RETENTION_BYTES",
+            set.retention_bytes != default.retention_bytes,
+        ),
+        (
+            "RETENTION_SETTLED",
+            set.retention_settled != default.retention_settled,
+        ),
+    ];
+    let names: Vec<_> = names
+        .into_iter()
+        .filter_map(|(name, is_set)| is_set.then_some(name))
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "nothing is stored, so this has no effect: {}; set STORAGE=disk, or storage = \"disk\" in a rule of \
+             TOPICS_FILE",
+            names.join(", ")
+        )
+    })
+}
+
+/// The last segment stays, so a lower bound is none.
+fn whole_segments(config: &Config) -> Option<String> {
+    let segment = config.store.segment_bytes;
+    let retention = config.store.retention_bytes?;
+    (config.may_store() && retention < segment).then(|| {
+        format!(
+            "RETENTION_BYTES ({}) is less than SEGMENT_BYTES ({}): whole segments are deleted, and never the last \
+             one, so a topic keeps more than that",
+            format_size(retention),
+            format_size(segment)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Settings;
+    use super::super::super::tests::{error, settings};
+    use std::path::Path;
+
+    /// A file of topics that holds `text`.
+    fn topics(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_stores_needs_a_folder() {
+        assert_eq!(
+            error([("STORAGE", "disk")]),
+            "DATA_DIR: \"\" (the default) is not allowed: use a folder of this broker alone, such as \
+             /var/lib/message-queue/data: STORAGE=disk stores messages there; STORAGE=memory stores none"
+        );
+        let file = topics(
+            "[[rule]]\ntopics = \"a\"\nstorage = \"memory\"\n\
+             [[rule]]\ntopics = \"jobs.>\"\nstorage = \"disk\"\n",
+        );
+        let path = file.path().to_str().unwrap();
+        assert_eq!(
+            error([("TOPICS_FILE", path)]),
+            "DATA_DIR: \"\" (the default) is not allowed: use a folder of this broker alone, such as \
+             /var/lib/message-queue/data: the rule for \"jobs.>\" in TOPICS_FILE has storage = \"disk\"; \
+             storage = \"memory\" stores nothing"
+        );
+        for stores in [("STORAGE", "disk"), ("TOPICS_FILE", path)] {
+            let settings = settings([stores, ("DATA_DIR", "/data")]);
+            assert!(settings.stores_anything());
+            assert_eq!(settings.data_dir(), Some(Path::new("/data")));
+            assert_eq!(settings.warnings(), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn what_stores_nothing_needs_none() {
+        let file = topics("[[rule]]\ntopics = \"a\"\nstorage = \"memory\"\nfsync = \"never\"\n");
+        let settings = settings([("TOPICS_FILE", file.path().to_str().unwrap())]);
+        assert!(!settings.stores_anything());
+        assert_eq!(settings.data_dir(), None);
+        assert_eq!(settings.warnings(), [""; 0]);
+    }
+
+    /// One that means nothing because of another one's bad value is not told.
+    #[test]
+    fn a_bad_storage_does_not_ask_for_a_folder() {
+        assert!(error([("STORAGE", "tape")]).starts_with("STORAGE: \"tape\" is not allowed"));
+    }
+
+    #[test]
+    fn the_recorder_writes_elsewhere() {
+        let both = |storage| {
+            Settings::from_variables([
+                ("STORAGE", storage),
+                ("DATA_DIR", "/data"),
+                ("RECORD_DIR", "/data/"),
+            ])
+        };
+        assert_eq!(
+            both("disk").unwrap_err().to_string(),
+            "DATA_DIR: \"/data\" is not allowed: use a folder other than RECORD_DIR: the recorder would put its \
+             files among what is stored"
+        );
+        assert!(both("memory").is_ok());
+    }
+
+    #[test]
+    fn what_means_nothing_without_storage_is_a_warning() {
+        let warnings = settings([("DATA_DIR", "/data")]).warnings();
+        assert_eq!(
+            warnings,
+            [
+                "nothing is stored, so this has no effect: DATA_DIR; set STORAGE=disk, or storage = \"disk\" in a \
+                 rule of TOPICS_FILE"
+            ]
+        );
+        let warnings = settings([
+            ("FSYNC", "1s"),
+            ("SEGMENT_BYTES", "1MiB"),
+            ("RETENTION_MS", "1day"),
+            ("RETENTION_BYTES", "1GiB"),
+            ("RETENTION_SETTLED", "on"),
+        ])
+        .warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        let names = "FSYNC, SEGMENT_BYTES, RETENTION_MS, RETENTION_BYTES, RETENTION_SETTLED;";
+        assert!(warnings[0].contains(names), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_bound_below_one_segment_is_a_warning() {
+        let warnings = |retention| {
+            let stored = [
+                ("STORAGE", "disk"),
+                ("DATA_DIR", "/data"),
+                ("RETENTION_BYTES", retention),
+            ];
+            settings(stored).warnings()
+        };
+        assert_eq!(
+            warnings("63MiB"),
+            [
+                "RETENTION_BYTES (63MiB) is less than SEGMENT_BYTES (64MiB): whole segments are deleted, and never \
+                 the last one, so a topic keeps more than that"
+            ]
+        );
+        for fits in ["0", "64MiB"] {
+            assert_eq!(warnings(fits), [""; 0], "{fits}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A store that is open, and what it has to say once the broker runs.
+
+use super::clock::moment;
+use super::disk::Reserve;
+use super::folder::DataDir;
+use super::opening::{OpenError, OpenLog, open_all};
+use super::status::StoreStatus;
+use super::thread::{Beginning, Listener, SettingsOf, Store};
+use message_queue_core::names::TopicName;
+use message_queue_core::store::Answer;
+use message_queue_core::{Config, Now, Storage, StoredTopic, TopicId};
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// The data folder of a broker that stores topics: locked, and all logs in it open. See
+/// [`Server::stored`](crate::Server::stored).
+pub struct Opened {
+    folder: DataDir,
+    reserve: Arc<Reserve>,
+    pub(crate) logs: Vec<(OpenLog, StoredTopic)>,
+    settings: SettingsOf,
+    max_producers: usize,
+    status: Arc<StoreStatus>,
+    /// The moment at which they were, since 1970.
+    pub(crate) now: Now,
+}
+
+/// What the store has to say to whoever runs the broker.
+#[derive(Debug)]
+pub(crate) enum StoreEvent {
+    /// It answers the core.
+    Answers(Vec<(TopicId, Answer)>),
+    /// It has failed, and answers nothing more.
+    Failed,
+}
+
+/// Where it says that. The core bounds what it asks for, and so what is answered.
+pub(crate) type StoreEvents = UnboundedReceiver<StoreEvent>;
+
+/// Why a data folder was not opened, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct NotOpened(#[from] Cause);
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(
+        "DATA_DIR: {folder} holds the topic {topic}, which is not to be stored by STORAGE and TOPICS_FILE; store it, or \
+         move {folder}/topics/{topic} away"
+    )]
+    NotStored { folder: String, topic: TopicName },
+}
+
+impl Opened {
+    /// Takes a folder, which is made if it is not there, and opens all logs in it. At least `reserve` bytes are left free
+    /// on its file system. `now` is the moment, since 1970; [`Config::started_ms`] is to be 0.
+    ///
+    /// # Errors
+    /// If the folder cannot be used, is used by another broker, or a log in it is damaged.
+    pub fn open(
+        path: &Path,
+        reserve: u64,
+        config: &Config,
+        now: Duration,
+    ) -> Result<Self, NotOpened> {
+        let started = moment();
+        let folder = DataDir::take(path)
+            .map_err(OpenError::from)
+            .map_err(Cause::from)?;
+        for topic in folder
+            .topics()
+            .map_err(OpenError::from)
+            .map_err(Cause::from)?
+        {
+            if config.topic(&topic).storage == Storage::Memory {
+                let folder = folder.path().display().to_string();
+                return Err(Cause::NotStored { folder, topic }.into());
+            }
+        }
+        let reserve = Arc::new(Reserve::new(reserve));
+        let max_producers = config.topics.max_producer_names;
+        let of_topics = config.clone();
+        let settings = move |name: &TopicName| of_topics.topic(name).store;
+        let logs = open_all(&folder, &reserve, max_producers, &settings).map_err(Cause::from)?;
+        let status = Arc::<StoreStatus>::default();
+        let took = started.elapsed();
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        status.opening.store(millis, Ordering::Relaxed);
+        tracing::info!(
+            folder = %path.display(),
+            topics = logs.len(),
+            ?took,
+            "the logs of stored topics are open"
+        );
+        Ok(Self {
+            folder,
+            reserve,
+            logs,
+            settings: Box::new(settings),
+            max_producers,
+            status,
+            now: Now::at(now + took),
+        })
+    }
+
+    /// The figures of the store.
+    pub(crate) fn status(&self) -> Arc<StoreStatus> {
+        Arc::clone(&self.status)
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts its thread, where topics have these numbers.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(crate) fn start(
+        self,
+        topic: impl Fn(&TopicName) -> Option<TopicId>,
+    ) -> io::Result<(Store, StoreEvents)> {
+        let logs = self.logs.into_iter().filter_map(|(log, found)| {
+            let id = topic(&log.name)?;
+            Some((id, log, found))
+        });
+        let beginning = Beginning {
+            folder: self.folder,
+            reserve: self.reserve,
+            logs: logs.collect(),
+            settings: self.settings,
+            max_producers: self.max_producers,
+            status: self.status,
+        };
+        let (events, told) = unbounded_channel();
+        let store = Store::start(beginning, ToTheServer(events))?;
+        Ok((store, told))
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("folder", &self.folder.path())
+            .field("topics", &self.logs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+struct ToTheServer(UnboundedSender<StoreEvent>);
+
+impl Listener for ToTheServer {
+    fn answered(&mut self, answers: Vec<(TopicId, Answer)>) {
+        // Nobody wants to know any more when the broker has ended.
+        let _ = self.0.send(StoreEvent::Answers(answers));
+    }
+
+    fn failed(&mut self) {
+        let _ = self.0.send(StoreEvent::Failed);
+    }
+}

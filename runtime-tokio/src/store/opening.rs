@@ -1,0 +1,211 @@
+//! Opening the logs that are there, before anything is served.
+
+use super::clock::{moment, wait};
+use super::disk::{Disk, Reserve, StdDisk};
+use super::folder::{DataDir, FolderError};
+use message_queue_core::log::{Event, Log, Output, Recovered, Settings, Stop};
+use message_queue_core::names::{Name, TopicName};
+use message_queue_core::{Now, StoreSettings, StoredTopic};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// How many logs are opened at a time.
+const THREADS: usize = 4;
+
+/// How often it is said how far that is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// The log of a topic, open, and the disk under it.
+pub(crate) struct OpenLog {
+    pub(crate) name: TopicName,
+    pub(crate) log: Log,
+    pub(crate) disk: Arc<dyn Disk>,
+}
+
+/// Why a log was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(
+        "the log of topic {topic}, {folder}: {stop}{}; `message-queue log verify` looks at all of it, and \
+         `message-queue log repair` keeps what is whole",
+        said(.detail)
+    )]
+    Log {
+        topic: TopicName,
+        folder: PathBuf,
+        stop: Stop,
+        /// What the system said.
+        detail: Option<String>,
+    },
+    #[error("the log of topic {topic} holds a group called {name:?}, which is no name")]
+    Group { topic: TopicName, name: String },
+    #[error("a thread that opens logs could not be started: {0}")]
+    Thread(std::io::Error),
+}
+
+fn said(detail: &Option<String>) -> String {
+    detail
+        .as_ref()
+        .map_or_else(String::new, |it| format!(" ({it})"))
+}
+
+/// How a log is kept.
+pub(super) fn log_settings(settings: &StoreSettings, max_producers: usize) -> Settings {
+    Settings {
+        fsync: settings.fsync,
+        segment_bytes: settings.segment_bytes,
+        max_producers,
+        ..Settings::default()
+    }
+}
+
+/// Opens the logs of all topics of a folder, a few at a time. Returns them and what they hold, in the order of their
+/// names.
+///
+/// # Errors
+/// The first log that could not be opened.
+pub(crate) fn open_all(
+    folder: &DataDir,
+    reserve: &Arc<Reserve>,
+    max_producers: usize,
+    settings: &(impl Fn(&TopicName) -> StoreSettings + Sync),
+) -> Result<Vec<(OpenLog, StoredTopic)>, OpenError> {
+    let names = folder.topics()?;
+    let all = names.len();
+    let waiting = Mutex::new(names.into_iter().collect::<VecDeque<_>>());
+    let opened = Mutex::new(Vec::with_capacity(all));
+    let told = Mutex::new(moment());
+    let work = || {
+        loop {
+            let name = lock(&waiting).pop_front();
+            let Some(name) = name else { return };
+            let path = folder.topic(&name).map_err(OpenError::from);
+            let result = path.and_then(|path| {
+                let disk = StdDisk::new(path.clone(), Arc::clone(reserve));
+                let settings = log_settings(&settings(&name), max_producers);
+                open(&name, &path, Arc::new(disk), settings)
+            });
+            if result.is_err() {
+                lock(&waiting).clear();
+            }
+            let mut opened = lock(&opened);
+            opened.push(result);
+            let mut told = lock(&told);
+            if told.elapsed() >= TELL_EVERY {
+                *told = moment();
+                info!(
+                    opened = opened.len(),
+                    all, "opening the logs of stored topics"
+                );
+            }
+        }
+    };
+    thread::scope(|scope| -> Result<(), OpenError> {
+        for number in 0..THREADS.min(all) {
+            thread::Builder::new()
+                .name(format!("mq-open-{number}"))
+                .spawn_scoped(scope, work)
+                .map_err(OpenError::Thread)?;
+        }
+        Ok(())
+    })?;
+    let opened = opened.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut opened = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
+    opened.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    Ok(opened)
+}
+
+/// Opens one log, and says what is worth saying of it.
+fn open(
+    name: &TopicName,
+    folder: &Path,
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+) -> Result<(OpenLog, StoredTopic), OpenError> {
+    // A log that is there has its own epoch.
+    let (log, recovered) = run(Log::open(name.as_str(), 1, settings, Now::START), &*disk).map_err(
+        |(stop, detail)| OpenError::Log {
+            topic: name.clone(),
+            folder: folder.into(),
+            stop,
+            detail,
+        },
+    )?;
+    if let Some(lost) = recovered.lost {
+        warn!(
+            topic = %name,
+            from = lost.from,
+            to = lost.to,
+            "messages that groups had had are gone: a power cut has taken them, as FSYNC allows"
+        );
+    }
+    if recovered.torn_bytes > 0 {
+        let bytes = recovered.torn_bytes;
+        info!(topic = %name, bytes, "a torn end of the log was dropped; none of it had been confirmed");
+    }
+    let open = OpenLog {
+        name: name.clone(),
+        log,
+        disk,
+    };
+    Ok((open, found(name, recovered)?))
+}
+
+/// Carries out what a log asks for until it is open.
+fn run(mut log: Log, disk: &dyn Disk) -> Result<(Log, Recovered), (Stop, Option<String>)> {
+    let started = moment();
+    let mut detail = None;
+    loop {
+        while let Some(output) = log.poll_output() {
+            match output {
+                Output::Disk(id, operation) => {
+                    let result = disk.carry_out(&operation);
+                    let result = result.map_err(|failure| {
+                        detail = Some(failure.to_string());
+                        failure.kind
+                    });
+                    log.completed(id, result, Now::at(started.elapsed()));
+                }
+                Output::Event(Event::Recovered(recovered)) => return Ok((log, recovered)),
+                Output::Event(Event::Stopped(stop)) => return Err((stop, detail)),
+                Output::Event(Event::Full) => {
+                    warn!("there is no room on the disk; opening a log waits for some");
+                }
+                Output::Event(_) => {}
+            }
+        }
+        if let Some(due) = log.poll_timeout() {
+            wait(due.since(Now::at(started.elapsed())));
+            log.handle_timeout(Now::at(started.elapsed()));
+        }
+    }
+}
+
+fn found(topic: &TopicName, recovered: Recovered) -> Result<StoredTopic, OpenError> {
+    let mut groups = Vec::with_capacity(recovered.groups.len());
+    for (name, progress) in recovered.groups {
+        let Ok(group) = Name::new(&name) else {
+            let topic = topic.clone();
+            return Err(OpenError::Group { topic, name });
+        };
+        groups.push((group, progress));
+    }
+    Ok(StoredTopic {
+        name: topic.clone(),
+        epoch: recovered.epoch,
+        first: recovered.first,
+        next: recovered.next,
+        groups,
+        producers: recovered.producers,
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,75 @@
+//! What operators see of the store.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The upper bounds of the buckets of latencies, in microseconds.
+pub(crate) const BOUNDS: [u64; 12] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_000_000, 10_000_000,
+];
+
+/// The figures of the store. Written by its thread, read by whoever wants to.
+#[derive(Debug, Default)]
+pub(crate) struct StoreStatus {
+    /// Pieces, and bytes of messages, that were appended.
+    pub(crate) appended: AtomicU64,
+    pub(crate) appended_bytes: AtomicU64,
+    /// From the broker's request to the answer.
+    pub(crate) append_latency: Latency,
+    /// How long it took the disk to make files safe.
+    pub(crate) sync_latency: Latency,
+    /// Reads that have failed.
+    pub(crate) read_errors: AtomicU64,
+    /// How many logs wait for room on the disk.
+    pub(crate) full: AtomicUsize,
+    /// How long opening all logs took.
+    pub(crate) opening: AtomicU64,
+}
+
+/// A histogram of times.
+#[derive(Debug, Default)]
+pub(crate) struct Latency {
+    /// Those within each bound and above the one before; the last has no bound.
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    micros: AtomicU64,
+}
+
+impl Latency {
+    pub(super) fn note(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.partition_point(|bound| *bound < micros);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// How many there were in each bucket, and the sum of all, in seconds.
+    pub(crate) fn read(&self) -> ([u64; BOUNDS.len() + 1], f64) {
+        let counts = std::array::from_fn(|at| self.buckets[at].load(Ordering::Relaxed));
+        let micros = self.micros.load(Ordering::Relaxed);
+        (counts, Duration::from_micros(micros).as_secs_f64())
+    }
+}
+
+impl StoreStatus {
+    /// Whether some log waits for room on the disk.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed) > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_counted_in_the_first_bucket_that_it_fits_in() {
+        let latency = Latency::default();
+        for micros in [0, 100, 101, 10_000_000, 10_000_001] {
+            latency.note(Duration::from_micros(micros));
+        }
+        let (counts, seconds) = latency.read();
+        assert_eq!(counts[..2], [2, 1]);
+        assert_eq!(counts[11..], [1, 1]);
+        assert!((seconds - 20.000202).abs() < 1e-9);
+    }
+}

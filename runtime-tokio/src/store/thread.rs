@@ -1,0 +1,299 @@
+//! The thread of the store: it has the logs of all stored topics, and does for the core what that asks for.
+
+use super::clock::{moment, wall_clock};
+use super::disk::{Disk, Reserve, StdDisk};
+use super::folder::DataDir;
+use super::opening::OpenLog;
+use super::pool::{Completion, Job, Pool};
+use super::status::StoreStatus;
+use super::topic::Topic;
+use message_queue_core::log::Operation;
+use message_queue_core::names::TopicName;
+use message_queue_core::store::{Answer, Request};
+use message_queue_core::{Now, StoreSettings, StoredTopic, TopicId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tracing::error;
+
+/// How often it is looked what does not have to be kept any more.
+const TRIM_EVERY: Duration = Duration::from_secs(1);
+
+/// How long it is waited at the end for what was asked for. What a disk has not done by then was not confirmed.
+const REST: Duration = Duration::from_secs(5);
+
+/// The most that the thread is told before it asks disks for something and answers.
+const MOST_AT_ONCE: usize = 256;
+
+/// How a topic of this name is kept.
+pub(crate) type SettingsOf = Box<dyn Fn(&TopicName) -> StoreSettings + Send>;
+
+/// What the thread is told.
+enum Message {
+    Request(TopicId, Request),
+    Completion(Completion),
+    /// Nothing more is asked for.
+    End,
+}
+
+/// What the thread has to say.
+pub(crate) trait Listener: Send {
+    /// It answers the core.
+    fn answered(&mut self, answers: Vec<(TopicId, Answer)>);
+    /// It has failed: nothing is answered any more, and the broker has to end.
+    fn failed(&mut self);
+}
+
+/// The thread, to be asked for things.
+pub(crate) struct Store {
+    messages: Sender<Message>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread begins with.
+pub(crate) struct Beginning {
+    pub(crate) folder: DataDir,
+    pub(crate) reserve: Arc<Reserve>,
+    pub(crate) logs: Vec<(TopicId, OpenLog, StoredTopic)>,
+    pub(crate) settings: SettingsOf,
+    pub(crate) max_producers: usize,
+    pub(crate) status: Arc<StoreStatus>,
+}
+
+impl Store {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(crate) fn start(
+        beginning: Beginning,
+        listener: impl Listener + 'static,
+    ) -> io::Result<Self> {
+        let (messages, told) = mpsc::channel();
+        let completions = messages.clone();
+        let pool = Pool::start(move |completion| {
+            // When the thread is gone nobody wants to know.
+            let _ = completions.send(Message::Completion(completion));
+        })?;
+        let worker = Worker::new(beginning, pool, Box::new(listener));
+        let thread = thread::Builder::new()
+            .name("mq-store".into())
+            .spawn(move || worker.run(&told))?;
+        Ok(Self {
+            messages,
+            thread: Some(thread),
+        })
+    }
+
+    /// Asks for something, in the order in which the core does. Never waits: the core bounds what is asked for.
+    pub(crate) fn ask(&self, topic: TopicId, request: Request) {
+        // A store that has failed has said so.
+        let _ = self.messages.send(Message::Request(topic, request));
+    }
+}
+
+impl Drop for Store {
+    /// Waits until all is done that was asked for, for 5 s at most.
+    fn drop(&mut self) {
+        let _ = self.messages.send(Message::End);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    folder: DataDir,
+    reserve: Arc<Reserve>,
+    topics: BTreeMap<TopicId, Topic>,
+    settings: SettingsOf,
+    max_producers: usize,
+    status: Arc<StoreStatus>,
+    pool: Pool,
+    listener: Box<dyn Listener>,
+    started: Instant,
+    /// Topics of which something may have come.
+    touched: BTreeSet<TopicId>,
+    /// What the system said when an operation failed last.
+    detail: String,
+    trims: Instant,
+    /// Once nothing more is asked for: until when it is waited for the rest.
+    ends: Option<Instant>,
+}
+
+impl Worker {
+    fn new(beginning: Beginning, pool: Pool, listener: Box<dyn Listener>) -> Self {
+        let Beginning {
+            folder,
+            reserve,
+            logs,
+            settings,
+            max_producers,
+            status,
+        } = beginning;
+        let mut topics = BTreeMap::new();
+        for (id, log, found) in logs {
+            let OpenLog { name, log, disk } = log;
+            let kept = settings(&name);
+            let topic = Topic::open(name, log, disk, &found.groups, kept, Arc::clone(&status));
+            topics.insert(id, topic);
+        }
+        let touched = topics.keys().copied().collect();
+        Self {
+            folder,
+            reserve,
+            topics,
+            settings,
+            max_producers,
+            status,
+            pool,
+            listener,
+            started: moment(),
+            touched,
+            detail: String::new(),
+            trims: moment() + TRIM_EVERY,
+            ends: None,
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now::at(self.started.elapsed())
+    }
+
+    /// Until nothing more is asked for, and all is done; or until it fails.
+    fn run(mut self, told: &Receiver<Message>) {
+        loop {
+            if self.follow_up().is_err() {
+                self.listener.failed();
+                return;
+            }
+            if let Some(ends) = self.ends
+                && (ends <= moment() || self.topics.values().all(Topic::is_at_rest))
+            {
+                return;
+            }
+            let due = self.topics.values().filter_map(|it| it.due(self.started));
+            let due = due.chain(self.ends).min();
+            let due = due.map_or(self.trims, |due| due.min(self.trims));
+            match told.recv_timeout(due.saturating_duration_since(moment())) {
+                Ok(message) => {
+                    self.take(message);
+                    for message in told.try_iter().take(MOST_AT_ONCE) {
+                        self.take(message);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.handle_timeouts();
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Request(id, Request::Open { name, epoch }) => self.make(id, name, epoch),
+            Message::Request(id, request) => {
+                if let Some(topic) = self.topics.get_mut(&id) {
+                    topic.ask(request);
+                    self.touched.insert(id);
+                }
+            }
+            Message::Completion(completion) => self.completed(completion),
+            Message::End => self.ends = Some(moment() + REST),
+        }
+    }
+
+    fn make(&mut self, id: TopicId, name: TopicName, epoch: u64) {
+        let settings = (self.settings)(&name);
+        let disk: Arc<dyn Disk> = match self.folder.topic(&name) {
+            Ok(folder) => Arc::new(StdDisk::new(folder, Arc::clone(&self.reserve))),
+            Err(error) => {
+                // The log finds out what the matter is, and says so.
+                error!(topic = %name, %error, "no folder for a stored topic");
+                let folder = self.folder.path().join("topics").join(name.as_str());
+                Arc::new(StdDisk::new(folder, Arc::clone(&self.reserve)))
+            }
+        };
+        let (most, status, now) = (self.max_producers, Arc::clone(&self.status), self.now());
+        let topic = Topic::make(name, epoch, disk, settings, most, status, now);
+        self.topics.insert(id, topic);
+        self.touched.insert(id);
+    }
+
+    fn completed(&mut self, completion: Completion) {
+        let Completion {
+            topic: id,
+            id: operation_id,
+            operation,
+            result,
+            took,
+        } = completion;
+        if let Operation::Sync { .. } = operation {
+            self.status.sync_latency.note(took);
+        }
+        let result = result.map_err(|failure| {
+            self.detail = failure.to_string();
+            failure.kind
+        });
+        let now = self.now();
+        if let Some(topic) = self.topics.get_mut(&id) {
+            topic.completed(operation_id, result, now);
+            self.touched.insert(id);
+        }
+    }
+
+    fn handle_timeouts(&mut self) {
+        let (now, moment) = (self.now(), moment());
+        let trims = moment >= self.trims;
+        if trims {
+            self.trims = moment + TRIM_EVERY;
+        }
+        for (id, topic) in &mut self.topics {
+            if topic.due(self.started).is_some_and(|due| due <= moment) {
+                topic.handle_timeout(now);
+                self.touched.insert(*id);
+            }
+            if trims {
+                topic.trim(wall_clock());
+                self.touched.insert(*id);
+            }
+        }
+    }
+
+    /// Has disks do what logs ask for, and answers the core.
+    fn follow_up(&mut self) -> Result<(), ()> {
+        let mut answers = Vec::new();
+        while let Some(id) = self.touched.pop_first() {
+            let Some(topic) = self.topics.get_mut(&id) else {
+                continue;
+            };
+            let outcome = topic.poll();
+            for (operation_id, operation) in outcome.operations {
+                self.pool.carry_out(Job {
+                    topic: id,
+                    id: operation_id,
+                    operation,
+                    disk: Arc::clone(&topic.disk),
+                });
+            }
+            answers.extend(outcome.answers.into_iter().map(|answer| (id, answer)));
+            if let Some(stop) = outcome.stopped {
+                error!(
+                    topic = %topic.name,
+                    folder = %self.folder.path().join("topics").join(topic.name.as_str()).display(),
+                    detail = %self.detail,
+                    "the log of a topic has stopped: {stop}; nothing more is confirmed, and the broker ends; what the \
+                     disk has is found when it is started again"
+                );
+                return Err(());
+            }
+        }
+        if !answers.is_empty() {
+            self.listener.answered(answers);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,366 @@
+//! One stored topic: what the core asks for, as what its log does; and what the log says, as answers.
+
+use super::clock::moment;
+use super::disk::Disk;
+use super::opening::log_settings;
+use super::status::StoreStatus;
+use message_queue_core::log::{
+    Chunk, Cursor, Event, Log, OpId, Operation, Output, Progress, ReadFrom, ReadId, Recovered,
+    Refused, Retention, SaveId, Stop, Stored,
+};
+use message_queue_core::names::{Name, TopicName};
+use message_queue_core::store::{Answer, FetchFrom, Request, Run};
+use message_queue_core::{GroupId, Now, StoreSettings};
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tracing::{error, info, warn};
+
+/// How long a group waits after a read has failed.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// The most ranges that are saved of what a group has settled out of order. What is beyond them may be handed out again
+/// after a crash.
+const MOST_RANGES: usize = 100_000;
+
+/// A topic.
+pub(super) struct Topic {
+    pub(super) name: TopicName,
+    pub(super) disk: Arc<dyn Disk>,
+    log: Log,
+    settings: StoreSettings,
+    status: Arc<StoreStatus>,
+    /// What was asked for before the log was open; the core bounds it. None: it is open.
+    early: Option<VecDeque<Request>>,
+    /// The last sequence of each piece that is being appended, and since when.
+    appending: VecDeque<(u64, Instant)>,
+    /// The changes that are being saved, by their numbers in the log and the core's.
+    saving: VecDeque<(SaveId, u64)>,
+    reading: BTreeMap<ReadId, Fetch>,
+    /// Reads that have failed, and when they are tried again.
+    failed_reads: VecDeque<(Instant, Fetch)>,
+    /// Where each group has stopped reading.
+    cursors: BTreeMap<GroupId, Cursor>,
+    /// Up to where each group has settled everything.
+    settled: BTreeMap<Name, u64>,
+    is_full: bool,
+}
+
+/// What a group asked for.
+#[derive(Clone, Copy)]
+struct Fetch {
+    group: GroupId,
+    from: FetchFrom,
+    bytes: usize,
+}
+
+/// What comes out of a topic.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) operations: Vec<(OpId, Operation)>,
+    pub(super) answers: Vec<Answer>,
+    /// Why its log has stopped, if it has.
+    pub(super) stopped: Option<Stop>,
+}
+
+impl Topic {
+    /// A topic whose log is open.
+    pub(super) fn open(
+        name: TopicName,
+        log: Log,
+        disk: Arc<dyn Disk>,
+        groups: &[(Name, Progress)],
+        settings: StoreSettings,
+        status: Arc<StoreStatus>,
+    ) -> Self {
+        let settled = groups.iter();
+        let settled = settled.map(|(name, progress)| (name.clone(), progress.settled_up_to));
+        Self {
+            name,
+            disk,
+            log,
+            settings,
+            status,
+            early: None,
+            appending: VecDeque::new(),
+            saving: VecDeque::new(),
+            reading: BTreeMap::new(),
+            failed_reads: VecDeque::new(),
+            cursors: BTreeMap::new(),
+            settled: settled.collect(),
+            is_full: false,
+        }
+    }
+
+    /// A topic that is new.
+    pub(super) fn make(
+        name: TopicName,
+        epoch: u64,
+        disk: Arc<dyn Disk>,
+        settings: StoreSettings,
+        max_producers: usize,
+        status: Arc<StoreStatus>,
+        now: Now,
+    ) -> Self {
+        let log_settings = log_settings(&settings, max_producers);
+        let log = Log::open(name.as_str(), epoch, log_settings, now);
+        Self {
+            early: Some(VecDeque::new()),
+            ..Self::open(name, log, disk, &[], settings, status)
+        }
+    }
+
+    /// The core asks for something.
+    pub(super) fn ask(&mut self, request: Request) {
+        match &mut self.early {
+            Some(early) => early.push_back(request),
+            None => self.do_now(request),
+        }
+    }
+
+    fn do_now(&mut self, request: Request) {
+        match request {
+            Request::Append {
+                first,
+                published,
+                batch,
+                producers,
+                origin,
+            } => {
+                let last = first + batch.messages() as u64 - 1;
+                let appending = match origin {
+                    None => self.log.append(&batch, published, producers),
+                    Some(origin) => self.log.append_dead_letter(&batch, published, &origin),
+                };
+                match appending {
+                    Ok(appending) => assert_eq!(appending.first, first, "{}", self.name),
+                    // It has stopped, which is told elsewhere.
+                    Err(Refused::NotOpen) => return,
+                    Err(refused) => panic!("topic {}: {refused}", self.name),
+                }
+                self.appending.push_back((last, moment()));
+                self.status.appended.fetch_add(1, Ordering::Relaxed);
+                let bytes = batch.byte_len() as u64;
+                self.status
+                    .appended_bytes
+                    .fetch_add(bytes, Ordering::Relaxed);
+            }
+            Request::Fetch { group, from, bytes } => self.fetch(Fetch { group, from, bytes }),
+            Request::SaveGroup {
+                change,
+                group,
+                mut progress,
+            } => {
+                if progress.settled.len() > MOST_RANGES {
+                    progress.settled.truncate(MOST_RANGES);
+                }
+                if progress.failed.len() > MOST_RANGES {
+                    progress.failed.truncate(MOST_RANGES);
+                }
+                self.settled.insert(group.clone(), progress.settled_up_to);
+                let saved = self.log.save_group(group.as_str(), &progress);
+                self.note_saving(saved, change);
+            }
+            Request::RemoveGroup { change, group } => {
+                self.settled.remove(&group);
+                let saved = self.log.remove_group(group.as_str());
+                self.note_saving(saved, change);
+            }
+            Request::Change(settings) => self.settings = settings,
+            Request::Open { .. } => {}
+        }
+    }
+
+    fn note_saving(&mut self, saved: Result<SaveId, Refused>, change: u64) {
+        match saved {
+            Ok(id) => self.saving.push_back((id, change)),
+            Err(Refused::NotOpen) => {}
+            Err(refused) => panic!("topic {}: {refused}", self.name),
+        }
+    }
+
+    fn fetch(&mut self, fetch: Fetch) {
+        let from = match fetch.from {
+            FetchFrom::First => ReadFrom::First,
+            FetchFrom::Last => ReadFrom::Last,
+            FetchFrom::Time(time) => ReadFrom::Time(time),
+            FetchFrom::Sequence(sequence) => match self.cursors.get(&fetch.group) {
+                Some(cursor) if cursor.sequence() == sequence => ReadFrom::At(*cursor),
+                Some(_) | None => ReadFrom::Sequence(sequence),
+            },
+        };
+        let id = self.log.read(from, fetch.bytes);
+        self.reading.insert(id, fetch);
+    }
+
+    /// When something is due.
+    pub(super) fn due(&self, started: Instant) -> Option<Instant> {
+        let log = self.log.poll_timeout();
+        let log = log.map(|at| started + at.since_start());
+        let reads = self.failed_reads.front().map(|(at, _)| *at);
+        [log, reads].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub(super) fn handle_timeout(&mut self, now: Now) {
+        if self.log.poll_timeout().is_some_and(|due| due <= now) {
+            self.log.handle_timeout(now);
+        }
+        let moment = moment();
+        while let Some((_, fetch)) = self.failed_reads.pop_front_if(|(at, _)| *at <= moment) {
+            self.fetch(fetch);
+        }
+    }
+
+    /// Deletes what does not have to be kept. `wall_clock`: milliseconds since 1970.
+    pub(super) fn trim(&mut self, wall_clock: u64) {
+        let StoreSettings {
+            retention,
+            retention_bytes,
+            retention_settled,
+            ..
+        } = self.settings;
+        if self.early.is_some()
+            || (retention.is_none() && retention_bytes.is_none() && !retention_settled)
+        {
+            return;
+        }
+        let age = retention.map_or(u64::MAX, |it| it.as_millis() as u64);
+        let settled = self.settled.values().min();
+        let retention = Retention {
+            published_before: wall_clock.saturating_sub(age),
+            max_bytes: retention_bytes.unwrap_or(u64::MAX),
+            settled_up_to: settled.copied().filter(|_| retention_settled).unwrap_or(0),
+        };
+        // One that has stopped needs none.
+        let _ = self.log.trim(&retention);
+    }
+
+    /// An operation was carried out, or was not.
+    pub(super) fn completed(
+        &mut self,
+        id: OpId,
+        result: Result<message_queue_core::log::Done, message_queue_core::log::DiskError>,
+        now: Now,
+    ) {
+        self.log.completed(id, result, now);
+    }
+
+    /// What has come of all that.
+    pub(super) fn poll(&mut self) -> Outcome {
+        let mut outcome = Outcome::default();
+        while let Some(output) = self.log.poll_output() {
+            match output {
+                Output::Disk(id, operation) => outcome.operations.push((id, operation)),
+                Output::Event(event) => self.happened(event, &mut outcome),
+            }
+        }
+        outcome
+    }
+
+    fn happened(&mut self, event: Event, outcome: &mut Outcome) {
+        match event {
+            Event::Recovered(Recovered { .. }) => {
+                for request in mem::take(&mut self.early).into_iter().flatten() {
+                    self.do_now(request);
+                }
+            }
+            Event::Appended { up_to } => {
+                while let Some((_, since)) = self.appending.pop_front_if(|(last, _)| *last <= up_to)
+                {
+                    self.status.append_latency.note(since.elapsed());
+                }
+                outcome.answers.push(Answer::Appended { up_to });
+            }
+            Event::Saved { up_to } => {
+                let mut saved = None;
+                while let Some((_, change)) = self.saving.pop_front_if(|(id, _)| *id <= up_to) {
+                    saved = Some(change);
+                }
+                outcome
+                    .answers
+                    .extend(saved.map(|up_to| Answer::GroupSaved { up_to }));
+            }
+            Event::Read { id, result } => {
+                let Some(fetch) = self.reading.remove(&id) else {
+                    return;
+                };
+                match result {
+                    Ok(chunk) => {
+                        let group = fetch.group;
+                        self.cursors.insert(group, chunk.next);
+                        outcome.answers.push(fetched(group, chunk));
+                    }
+                    Err(message_queue_core::log::ReadError::Closed) => {}
+                    Err(error) => {
+                        self.status.read_errors.fetch_add(1, Ordering::Relaxed);
+                        error!(
+                            topic = %self.name,
+                            group = %fetch.group,
+                            %error,
+                            "a group cannot read on; it is tried again in a second"
+                        );
+                        let at = moment() + READ_AGAIN;
+                        self.failed_reads.push_back((at, fetch));
+                    }
+                }
+            }
+            Event::Trimmed { first } => {
+                info!(topic = %self.name, first, "old segments are deleted");
+                outcome.answers.push(Answer::Trimmed { first });
+            }
+            Event::Full => self.set_full(true),
+            Event::HasRoom => self.set_full(false),
+            Event::Stopped(stop) => outcome.stopped = Some(stop),
+            Event::Deleted => {}
+        }
+    }
+
+    fn set_full(&mut self, is_full: bool) {
+        if self.is_full == is_full {
+            return;
+        }
+        self.is_full = is_full;
+        if is_full {
+            self.status.full.fetch_add(1, Ordering::Relaxed);
+            warn!(
+                topic = %self.name,
+                "the disk is full; producers of the topic wait or are refused until there is room, and consumers go on"
+            );
+        } else {
+            self.status.full.fetch_sub(1, Ordering::Relaxed);
+            info!(topic = %self.name, "there is room on the disk again");
+        }
+    }
+
+    /// Whether nothing is to be written any more.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.early.is_none() && self.appending.is_empty() && self.saving.is_empty()
+    }
+}
+
+fn fetched(group: GroupId, chunk: Chunk) -> Answer {
+    let runs = chunk.stored.into_iter().filter_map(|it| match it {
+        Stored::Run {
+            first,
+            published,
+            batch,
+            origin,
+            ..
+        } => Some(Run {
+            first,
+            published,
+            batch,
+            origin,
+        }),
+        // What is between two runs is not kept.
+        Stored::Gap(_) => None,
+    });
+    Answer::Fetched {
+        group,
+        runs: runs.collect(),
+        next: chunk.next.sequence(),
+    }
+}
