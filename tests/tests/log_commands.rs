@@ -373,7 +373,11 @@ fn what_is_not_there_or_not_allowed_is_named() {
     let broker = fs::File::open(&lock).expect("it is there");
     broker.try_lock().expect("nobody has it");
     for name in ["inspect", "verify", "repair", "export"] {
-        assert_ended(&stored.log(name, &[]), 1, &format!("process {own}"));
+        assert_ended(
+            &stored.log(name, &[]),
+            1,
+            &format!("process {own}; end the broker first"),
+        );
     }
     for args in [
         &["log", "verify"][..],

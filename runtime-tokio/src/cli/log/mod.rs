@@ -87,8 +87,10 @@ struct TopicArgs {
 /// Why a command has not done all of its work.
 #[derive(Debug, thiserror::Error)]
 enum LogError {
+    #[error("DATA_DIR: {} is used by process {process}; end the broker first", .folder.display())]
+    Locked { folder: PathBuf, process: String },
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    Folder(FolderError),
     #[error("DATA_DIR: {}: the topic {topic} is not stored there; `message-queue log inspect` lists those that are", .folder.display())]
     NoTopic { folder: PathBuf, topic: TopicName },
     #[error("{topic}: {}; `message-queue log repair` says what can be done", words::damage(.damage))]
@@ -111,6 +113,22 @@ enum LogError {
     Partly { source: Box<LogError>, done: String },
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl From<FolderError> for LogError {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Locked { path, process } => Self::Locked {
+                folder: path,
+                process,
+            },
+            other @ (FolderError::Io { .. }
+            | FolderError::NotAFolder(_)
+            | FolderError::Foreign(_)
+            | FolderError::Format { .. }
+            | FolderError::NotATopic(_)) => Self::Folder(other),
+        }
+    }
 }
 
 /// Does what the command says.
