@@ -141,7 +141,7 @@ impl Inspection {
         };
         let old = journals.into_iter().map(File::Journal);
         self.notes.extend(old.map(Note::Leftover));
-        self.way = Way::Journal(Walk::new(File::Journal(number), true));
+        self.way = Way::Journal(Walk::new(File::Journal(number), Some(0)));
     }
 
     /// What comes next.
@@ -311,7 +311,9 @@ impl Inspection {
                 (it.file, &it.regions[..])
             });
             let end = regions.last().map_or(0, |it| it.bytes.end);
-            self.report(file, end, DamageKind::EndsBefore(known));
+            if !last.is_some_and(|it| it.ends_damaged(end)) {
+                self.report(file, end, DamageKind::EndsBefore(known));
+            }
         }
     }
 }

@@ -40,7 +40,8 @@ impl Inspection {
         let segment = &self.segments[index];
         // All others were cut to their sizes and made safe.
         let is_last = index + 1 == self.segments.len();
-        self.way = Way::Segment(index, Walk::new(segment.file, is_last));
+        let torn_above = is_last.then(|| self.known_by_groups(true));
+        self.way = Way::Segment(index, Walk::new(segment.file, torn_above));
     }
 
     /// Whether a segment follows upon the one before it.
