@@ -109,6 +109,7 @@ fn piece(first: u64) -> Stored {
         published: PUBLISHED + first / 3 * 1000,
         batch: FrameBatch::encode(&bodies).expect("small"),
         producers: Vec::new(),
+        origin: None,
     }
 }
 

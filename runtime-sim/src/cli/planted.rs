@@ -40,7 +40,7 @@ pub(super) fn planted(args: &PlantedArgs) -> Result<Verdict, CliError> {
         "bug", "by the checker alone"
     )?;
     for (number, bug) in bugs().iter().enumerate() {
-        if bug.scenario != args.scenario {
+        if bug.scenario != Some(args.scenario) {
             continue;
         }
         select(Some(number));

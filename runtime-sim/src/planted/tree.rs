@@ -6,6 +6,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Where the core's own tests find which bugs there are.
+const FOR_TESTS: &str = "core/tests/guarantees/planted.txt";
+
 /// What is no part of the source, by the name of its folder.
 const LEFT_OUT: [&str; 2] = [".git", "target"];
 
@@ -63,7 +66,15 @@ pub fn plant(from: &Path, into: &Path) -> Result<(), PlantError> {
             }
         }
     }
-    Ok(())
+    write(&into.join(FOR_TESTS), for_tests().as_bytes())
+}
+
+/// The bugs that the core's own tests have to catch, each with its number.
+fn for_tests() -> String {
+    let bugs = bugs().into_iter().enumerate();
+    let bugs = bugs.filter(|(_, bug)| bug.scenario.is_none());
+    bugs.map(|(number, bug)| format!("{number} {}\n", bug.name))
+        .collect()
 }
 
 /// The files that have bugs in them, as they are to be.

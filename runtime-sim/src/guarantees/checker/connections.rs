@@ -116,6 +116,7 @@ impl Checker<'_> {
             | CloseReason::GroupMismatch
             | CloseReason::NoHistory => false,
             CloseReason::Unauthorized | CloseReason::Forbidden => is_turned_away,
+            CloseReason::StoreFailed => false,
         };
         self.must(fits && !was_closed, Invariant::CloseReason, || {
             format!("{conn} is closed for {reason}, which does not fit")
