@@ -41,4 +41,4 @@ pub use serve::observe::{Observed, Observer};
 pub use serve::orders::OrderError;
 pub use serve::server::{Handle, Overview, Server, Snapshot};
 pub use serve::survey::{ConsumerStatus, Detail, ProducerStatus};
-pub use store::{NotOpened, Opened};
+pub use store::{NotOpened, Opened, Taken};

@@ -2,12 +2,12 @@
 
 use crate::access::tls::{FileError, ServerTls};
 use crate::operate::logging::{self, LoggingError};
-use crate::operate::process::{self, Ended, Listeners};
+use crate::operate::process::{self, Ended, Listeners, NotServed};
 use crate::operate::signals::Signals;
 use crate::record::{self, Recorder};
 use crate::serve::net::{self, SocketOptions};
 use crate::settings::{Settings, SettingsError, settings_help};
-use crate::store::{NotOpened, Opened};
+use crate::store::{NotOpened, Taken};
 use message_queue_core::Config;
 use message_queue_core::names::TopicName;
 use std::io::{self, Write};
@@ -60,12 +60,12 @@ enum StartError {
     /// The certificate for TLS, or its key, cannot be used.
     #[error(transparent)]
     Tls(#[from] FileError),
-    /// The folder of stored topics cannot be used, or a log in it was not opened.
+    /// The folder of stored topics cannot be used.
     #[error(transparent)]
     Store(#[from] NotOpened),
-    /// There is no thread for stored topics.
-    #[error("cannot start a thread for stored topics: {0}")]
-    StoreThread(io::Error),
+    /// A log in it was not opened.
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
     /// It started, and a log of a topic has failed since.
     #[error(
         "the log of a topic has failed, as the log says; the broker finds out what the disk has when it is started again"
@@ -99,7 +99,10 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&mut io::stderr(), &error.to_string());
-            ExitCode::FAILURE
+            match error {
+                StartError::Store(error) if error.is_of_settings() => ExitCode::from(BAD_SETTINGS),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -160,11 +163,11 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
         started_ms: since_1970.as_millis() as u64,
         ..settings.broker_config()
     };
-    let opened = match settings.data_dir().filter(|_| settings.stores_anything()) {
+    let taken = match settings.data_dir().filter(|_| settings.stores_anything()) {
         Some(folder) => {
             // What was published in another life of the broker has a moment, too.
             config.started_ms = 0;
-            Some(Opened::open(
+            Some(Taken::take(
                 folder,
                 settings.disk_reserve(),
                 &config,
@@ -200,7 +203,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
         tls,
     };
     let outcome = runtime.block_on(process::run(
-        settings, config, signals, &log, listeners, recorder, opened,
+        settings, config, signals, &log, listeners, recorder, taken,
     ));
     if log.lost_lines() > 0 {
         tracing::warn!(
@@ -208,7 +211,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
             "log lines were lost: nobody read them in time"
         );
     }
-    match outcome.map_err(StartError::StoreThread)? {
+    match outcome? {
         Ended::Orderly => Ok(()),
         Ended::StoreFailed => Err(StartError::StoreFailed),
     }

@@ -3,7 +3,7 @@
 //! | path | answers |
 //! |---|---|
 //! | `/healthz` | 200 while the broker runs; 503 if the loop that serves has not come round for 30 s |
-//! | `/ready` | 200 while new connections are taken, otherwise 503 |
+//! | `/ready` | 200 while new connections are taken, otherwise 503 and why: `recovering`, `disk full`, `not ready` |
 //! | `/metrics` | the counters, for Prometheus |
 //! | `/queue` | what waits, as JSON |
 //! | `/consumers` | every consumer, as JSON: what it took, missed and has yet to take |
@@ -109,11 +109,10 @@ async fn healthz(State(view): State<Arc<View>>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn ready(State(view): State<Arc<View>>) -> (StatusCode, &'static str) {
-    if view.is_ready() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+async fn ready(State(view): State<Arc<View>>) -> (StatusCode, String) {
+    match view.not_ready() {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 

@@ -14,12 +14,14 @@ use crate::access::tls::{Ports, ServerTls, TlsOptions, TlsPort};
 use crate::access::{Gate, Proxied};
 use crate::record::Recorder;
 use crate::settings::Settings;
-use crate::store::Opened;
+use crate::store::{NotOpened, Opened, Taken};
 use message_queue_core::{Config, Stats};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
+use tokio::time::interval;
 use tracing::field::display;
 use tracing::{error, info, warn};
 
@@ -52,51 +54,48 @@ pub(crate) enum Ended {
     StoreFailed,
 }
 
-/// Serves until a signal has brought the orderly end about, or the log of a topic has failed.
+/// Why nothing was served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotServed {
+    /// A log in the folder of stored topics was not opened.
+    #[error(transparent)]
+    Store(#[from] NotOpened),
+    /// There is no thread for stored topics.
+    #[error("cannot start a thread for stored topics: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Opens the logs of stored topics while operators are answered already, then serves until a signal has brought the
+/// orderly end about, or the log of a topic has failed.
 ///
 /// # Errors
-/// If the system gives no thread for stored topics. Nothing was served then.
+/// If the logs cannot be opened, or the system gives no thread for them. Nothing was served then.
 pub(crate) async fn run(
     settings: &Settings,
     mut config: Config,
-    signals: Signals,
+    mut signals: Signals,
     log: &Log,
     listeners: Listeners,
     recorder: Option<Recorder>,
-    opened: Option<Opened>,
-) -> io::Result<Ended> {
+    taken: Option<Taken>,
+) -> Result<Ended, NotServed> {
     let most_http = settings.max_http_connections();
     let handshakes = listeners.most_handshakes(settings);
     let descriptors = Descriptors::allot(config.max_connections, most_http, handshakes);
     config.max_connections = descriptors.connections;
-    let mut metrics = Metrics::default();
-    let decoder = settings.decoder_config();
-    let server = match opened {
-        None => Server::new(config, decoder),
-        Some(opened) => {
-            metrics = metrics.with_store(opened.status(), opened.folder().into());
-            Server::stored(config, decoder, opened)?
-        }
-    };
-    let mut server = server
-        .with_frame_timeout(settings.frame_timeout())
-        .with_max_sockets(descriptors.sockets)
-        .with_address_limits(settings.address_limits());
     let gate = settings.policy().map(Gate::new);
-    if let Some(gate) = &gate {
-        server = server.guarded_by(gate.clone());
-    }
-    let (broker, handle) = (server.handle(), server.handle());
     let http = Arc::new(HttpStats::new(descriptors.http));
-    metrics = metrics
+    let mut metrics = Metrics::default()
         .with_topics(settings.metrics_topics())
         .with_http(Arc::clone(&http));
+    if let Some(taken) = &taken {
+        metrics = metrics.with_store(taken.status(), taken.folder().into());
+    }
     if let Some(tls) = &listeners.tls {
         metrics = metrics.with_tls(TlsMetrics::new(Arc::clone(tls)));
     }
-    if let Some(recorder) = recorder {
+    if let Some(recorder) = &recorder {
         metrics = metrics.with_recording(recorder.status());
-        server = server.observed_by(recorder);
     }
 
     announce(settings, &listeners);
@@ -129,24 +128,42 @@ pub(crate) async fn run(
     let watching_certificate = tls.clone().map(|tls| tokio::spawn(tls.watch()));
     let heartbeats = Arc::<AtomicU64>::default();
     let has_watchdog = systemd::has_watchdog();
-    server = server.with_heartbeat({
-        let heartbeats = Arc::clone(&heartbeats);
-        move || {
-            heartbeats.fetch_add(1, Ordering::Relaxed);
-            if has_watchdog {
-                systemd::alive();
-            }
-        }
-    });
+    let view = Arc::new(View::new(Arc::clone(&heartbeats)));
     let serving_http = operators.into_std().and_then(|it| {
-        let view = View::new(broker.clone(), heartbeats);
-        let guard = Guard::new(gate, settings.http_auth());
+        let view = Arc::clone(&view);
+        let guard = Guard::new(gate.clone(), settings.http_auth());
         let timeout = settings.http_timeout();
         HttpThread::start(it, http_tls, timeout, view, guard, http, metrics)
     });
     if let Err(error) = &serving_http {
         error!(%error, "HTTP is not served");
     }
+    let decoder = settings.decoder_config();
+    let server = match taken {
+        None => Server::new(config, decoder),
+        Some(taken) => match open(taken, &mut signals).await? {
+            Some(opened) => Server::stored(config, decoder, opened)?,
+            None => return Ok(Ended::Orderly),
+        },
+    };
+    let mut server = server
+        .with_frame_timeout(settings.frame_timeout())
+        .with_max_sockets(descriptors.sockets)
+        .with_address_limits(settings.address_limits())
+        .with_heartbeat(move || {
+            heartbeats.fetch_add(1, Ordering::Relaxed);
+            if has_watchdog {
+                systemd::alive();
+            }
+        });
+    if let Some(gate) = gate {
+        server = server.guarded_by(gate);
+    }
+    if let Some(recorder) = recorder {
+        server = server.observed_by(recorder);
+    }
+    let (broker, handle) = (server.handle(), server.handle());
+    view.show(server.handle());
     let following_signals = tokio::spawn(signals::follow(
         signals,
         settings.clone(),
@@ -168,6 +185,22 @@ pub(crate) async fn run(
     } else {
         Ended::Orderly
     })
+}
+
+/// Opens the logs of stored topics; none where a signal has ended that.
+async fn open(taken: Taken, signals: &mut Signals) -> Result<Option<Opened>, NotServed> {
+    let mut opened = pin!(taken.open_aside()?);
+    let mut every_second = interval(systemd::HEARTBEAT);
+    loop {
+        tokio::select! {
+            opened = &mut opened => return Ok(Some(opened?)),
+            signal = signals.next_end() => {
+                info!(signal, "ended before the logs of stored topics were open");
+                return Ok(None);
+            }
+            _ = every_second.tick() => systemd::starting(),
+        }
+    }
 }
 
 /// Tells the addresses and what was set in one event. Whoever sees it can connect, and can end the

@@ -70,7 +70,7 @@ impl Signals {
     }
 
     /// The next signal to end the process; others are logged.
-    async fn next_end(&mut self) -> &'static str {
+    pub(crate) async fn next_end(&mut self) -> &'static str {
         loop {
             match self.next().await {
                 signal @ (SIGTERM | SIGINT) => return name(signal),

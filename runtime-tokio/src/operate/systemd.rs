@@ -40,6 +40,12 @@ pub(crate) fn stopping(drain: Duration) {
     tell(&[NotifyState::Stopping, NotifyState::Custom(&extend)]);
 }
 
+/// The broker needs longer to start: it opens the logs of stored topics. To be called once a [`HEARTBEAT`].
+pub(crate) fn starting() {
+    let extend = format!("EXTEND_TIMEOUT_USEC={}", (HEARTBEAT + TO_END).as_micros());
+    tell(&[NotifyState::Custom(&extend)]);
+}
+
 /// Whether the unit has a `WatchdogSec`: systemd then restarts a broker of which it has not heard
 /// for so long that it is [`alive`].
 pub(crate) fn has_watchdog() -> bool {

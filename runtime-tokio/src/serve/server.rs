@@ -312,11 +312,15 @@ impl Server {
 impl Handle {
     /// Whether the broker takes new connections, is not about to end, and has room on the disk for what it is to store.
     pub fn is_ready(&self) -> bool {
-        let is_full = self.store.as_ref().is_some_and(|it| it.is_full());
         self.ready.load(Ordering::Acquire)
             && !self.driver.is_draining()
             && !self.has_store_failed()
-            && !is_full
+            && !self.is_disk_full()
+    }
+
+    /// Whether there is no room on the disk for what the broker is to store.
+    pub fn is_disk_full(&self) -> bool {
+        self.store.as_ref().is_some_and(|it| it.is_full())
     }
 
     /// Says whether the broker is ready, for whoever asks. Everything works on as before.
@@ -459,12 +463,9 @@ impl fmt::Debug for Handle {
 }
 
 async fn next_event(store: &mut Option<StoreEvents>) -> StoreEvent {
-    let event = match store {
-        Some(events) => events.recv().await,
-        None => None,
-    };
-    match event {
-        Some(event) => event,
+    match store {
+        // Its thread is there for as long as the broker serves, unless it has panicked.
+        Some(events) => events.recv().await.unwrap_or(StoreEvent::Failed),
         None => pending().await,
     }
 }

@@ -50,7 +50,7 @@ pub(crate) trait Disk: Send + Sync {
     fn carry_out(&self, operation: &Operation) -> Result<Done, Failure>;
 }
 
-/// A folder of a file system.
+/// A folder of a file system. It is made with the first file in it.
 #[derive(Debug)]
 pub(crate) struct StdDisk {
     folder: PathBuf,
@@ -110,7 +110,7 @@ pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
 }
 
 impl StdDisk {
-    /// The disk under the log in this folder, which is there.
+    /// The disk under the log in this folder.
     pub(crate) fn new(folder: PathBuf, reserve: Arc<Reserve>) -> Self {
         Self {
             folder,
@@ -145,7 +145,20 @@ impl StdDisk {
         open.files.remove(&file);
     }
 
+    /// Makes the folder if it is not there: a log begins with a file.
+    fn make_folder(&self) -> io::Result<()> {
+        match fs::create_dir(&self.folder) {
+            Ok(()) => match self.folder.parent() {
+                Some(parent) => fs::File::open(parent)?.sync_all(),
+                None => Ok(()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn create(&self, file: File, size: u64) -> io::Result<()> {
+        self.make_folder()?;
         self.reserve.take(&self.folder, size)?;
         let mut options = OpenOptions::new();
         let handle = options
@@ -210,7 +223,11 @@ impl StdDisk {
 
     fn list(&self) -> io::Result<Vec<(File, u64)>> {
         let mut files = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+            entries => entries?,
+        };
+        for entry in entries {
             let entry = entry?;
             if let Some(file) = entry.file_name().to_str().and_then(File::parse) {
                 files.push((file, entry.metadata()?.len()));
@@ -336,6 +353,16 @@ mod tests {
         };
         assert_eq!(done(&disk, read), Done::Read("\0".into()));
         assert_eq!(disk.open.lock().expect("no panic").files.len(), MOST_OPEN);
+    }
+
+    #[test]
+    fn the_folder_comes_with_the_first_file() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let disk = StdDisk::new(parent.path().join("jobs"), Arc::new(Reserve::new(1)));
+        assert_eq!(done(&disk, Operation::List), Done::Listed(Vec::new()));
+        let file = File::Segment(1);
+        done(&disk, Operation::Create { file, size: 1 });
+        assert_eq!(done(&disk, Operation::List), Done::Listed(vec![(file, 1)]));
     }
 
     #[test]

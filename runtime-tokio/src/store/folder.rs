@@ -32,9 +32,15 @@ pub(crate) enum FolderError {
     )]
     NotAFolder(PathBuf),
     #[error(
-        "DATA_DIR: {0} holds other files and no data of this program; give an empty folder, or one that is to be made"
+        "DATA_DIR: {path} is not a data folder of this program{}; give one that is, an empty folder, or one that is to \
+         be made",
+        .found.as_ref().map_or_else(String::new, |it| format!(" and holds {it}"))
     )]
-    Foreign(PathBuf),
+    Foreign {
+        path: PathBuf,
+        /// A file in it.
+        found: Option<String>,
+    },
     #[error(
         "DATA_DIR: {path} has the format {found:?}, and this version knows {FORMAT}; run the version that wrote it, or a later one"
     )]
@@ -93,7 +99,10 @@ impl DataDir {
             return Err(FolderError::NotAFolder(path.into()));
         }
         if !path.join("format").exists() {
-            return Err(FolderError::Foreign(path.into()));
+            return Err(FolderError::Foreign {
+                path: path.into(),
+                found: None,
+            });
         }
         Self::lock(path)
     }
@@ -157,13 +166,18 @@ impl DataDir {
         Ok(names)
     }
 
+    /// Where the folder of a topic's log is, or is to be.
+    pub(crate) fn of_topic(&self, name: &TopicName) -> PathBuf {
+        self.path.join("topics").join(name.as_str())
+    }
+
     /// The folder of a topic's log, which is made if it is not there.
     ///
     /// # Errors
     /// If it cannot be made.
     pub(crate) fn topic(&self, name: &TopicName) -> Result<PathBuf, FolderError> {
         let topics = self.path.join("topics");
-        let path = topics.join(name.as_str());
+        let path = self.of_topic(name);
         match fs::create_dir(&path) {
             Ok(()) => sync(&topics)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -188,7 +202,10 @@ fn check_format(path: &Path) -> Result<(), FolderError> {
             for entry in fs::read_dir(path).map_err(of(path))? {
                 let name = entry.map_err(of(path))?.file_name();
                 if !own.iter().any(|it| name == *it) {
-                    return Err(FolderError::Foreign(path.into()));
+                    return Err(FolderError::Foreign {
+                        path: path.into(),
+                        found: Some(name.to_string_lossy().into_owned()),
+                    });
                 }
             }
             Ok(())
@@ -259,7 +276,7 @@ mod tests {
         let path = parent.path().join("file");
         fs::write(&path, "").expect("a file");
         assert!(refused(&path).contains("DIR is not a folder"));
-        assert!(refused(parent.path()).contains("DIR holds other files"));
+        assert!(refused(parent.path()).contains("program and holds file; give"));
         let path = parent.path().join("newer");
         drop(DataDir::take(&path).expect("an empty folder"));
         fs::write(path.join("format"), "2\n").expect("a file");

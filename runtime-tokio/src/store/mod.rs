@@ -19,7 +19,7 @@ mod topic;
 
 #[cfg(feature = "cli")]
 pub(crate) use disk::free_bytes;
-pub use opened::{NotOpened, Opened};
+pub use opened::{NotOpened, Opened, Taken};
 pub(crate) use opened::{StoreEvent, StoreEvents};
 pub(crate) use status::StoreStatus;
 #[cfg(feature = "cli")]

@@ -1,4 +1,4 @@
-//! A store that is open, and what it has to say once the broker runs.
+//! A data folder that is taken, then one whose logs are open, and what its store has to say once the broker runs.
 
 use super::clock::moment;
 use super::disk::Reserve;
@@ -10,12 +10,28 @@ use message_queue_core::names::TopicName;
 use message_queue_core::store::Answer;
 use message_queue_core::{Config, Now, Storage, StoredTopic, TopicId};
 use std::fmt;
+use std::future::pending;
 use std::io;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+/// The data folder of a broker that stores topics: locked, and none of its logs open yet.
+#[derive(Debug)]
+pub struct Taken {
+    folder: DataDir,
+    reserve: u64,
+    config: Config,
+    status: Arc<StoreStatus>,
+    /// When it was taken, and that moment since 1970.
+    taken: Instant,
+    now: Duration,
+}
 
 /// The data folder of a broker that stores topics: locked, and all logs in it open. See
 /// [`Server::stored`](crate::Server::stored).
@@ -47,30 +63,37 @@ pub(crate) type StoreEvents = UnboundedReceiver<StoreEvent>;
 #[error(transparent)]
 pub struct NotOpened(#[from] Cause);
 
+impl NotOpened {
+    /// Whether other settings are needed, and not another folder.
+    pub const fn is_of_settings(&self) -> bool {
+        matches!(self.0, Cause::NotStored { .. })
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum Cause {
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(
-        "DATA_DIR: {folder} holds the topic {topic}, which is not to be stored by STORAGE and TOPICS_FILE; store it, or \
-         move {folder}/topics/{topic} away"
+        "DATA_DIR: {folder} holds the topic {topic}, which by STORAGE and the rules of TOPICS_FILE is kept in memory; set \
+         storage=disk for it, or move {folder}/topics/{topic} away"
     )]
     NotStored { folder: String, topic: TopicName },
 }
 
-impl Opened {
-    /// Takes a folder, which is made if it is not there, and opens all logs in it. At least `reserve` bytes are left free
-    /// on its file system. `now` is the moment, since 1970; [`Config::started_ms`] is to be 0.
+impl Taken {
+    /// Takes a folder, which is made if it is not there. At least `reserve` bytes are to be left free on its file system.
+    /// `now` is the moment, since 1970; [`Config::started_ms`] is to be 0.
     ///
     /// # Errors
-    /// If the folder cannot be used, is used by another broker, or a log in it is damaged.
-    pub fn open(
+    /// If the folder cannot be used, is used by another broker, or holds a topic that is not to be stored.
+    pub fn take(
         path: &Path,
         reserve: u64,
         config: &Config,
         now: Duration,
     ) -> Result<Self, NotOpened> {
-        let started = moment();
+        let taken = moment();
         let folder = DataDir::take(path)
             .map_err(OpenError::from)
             .map_err(Cause::from)?;
@@ -84,29 +107,75 @@ impl Opened {
                 return Err(Cause::NotStored { folder, topic }.into());
             }
         }
+        Ok(Self {
+            folder,
+            reserve,
+            config: config.clone(),
+            status: Arc::default(),
+            taken,
+            now,
+        })
+    }
+
+    /// Opens all logs in it. Takes as long as that takes, and waits while the disk is full.
+    ///
+    /// # Errors
+    /// If a log is damaged, or cannot be read.
+    pub fn open(self) -> Result<Opened, NotOpened> {
+        let Self {
+            folder,
+            reserve,
+            config,
+            status,
+            taken,
+            now,
+        } = self;
+        let started = moment();
         let reserve = Arc::new(Reserve::new(reserve));
         let max_producers = config.topics.max_producer_names;
-        let of_topics = config.clone();
-        let settings = move |name: &TopicName| of_topics.topic(name).store;
+        let settings = move |name: &TopicName| config.topic(name).store;
         let logs = open_all(&folder, &reserve, max_producers, &settings).map_err(Cause::from)?;
-        let status = Arc::<StoreStatus>::default();
         let took = started.elapsed();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         status.opening.store(millis, Ordering::Relaxed);
         tracing::info!(
-            folder = %path.display(),
+            folder = %folder.path().display(),
             topics = logs.len(),
             ?took,
             "the logs of stored topics are open"
         );
-        Ok(Self {
+        Ok(Opened {
             folder,
             reserve,
             logs,
             settings: Box::new(settings),
             max_producers,
             status,
-            now: Now::at(now + took),
+            now: Now::at(now + taken.elapsed()),
+        })
+    }
+
+    /// Opens them on a thread of its own, which goes on when nobody waits for it any more: until the process ends. What
+    /// opening writes may be cut off anywhere.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(crate) fn open_aside(
+        self,
+    ) -> io::Result<impl Future<Output = Result<Opened, NotOpened>> + use<>> {
+        let (done, opened) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("mq-open".into())
+            .spawn(move || done.send(self.open()).is_ok())?;
+        Ok(async move {
+            match opened.await {
+                Ok(opened) => opened,
+                // It has not sent anything, so it has panicked.
+                Err(_) => match thread.join() {
+                    Err(panic) => resume_unwind(panic),
+                    Ok(_) => pending().await,
+                },
+            }
         })
     }
 
@@ -118,6 +187,13 @@ impl Opened {
     /// The folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+}
+
+impl Opened {
+    /// The figures of the store.
+    pub(crate) fn status(&self) -> Arc<StoreStatus> {
+        Arc::clone(&self.status)
     }
 
     /// Starts its thread, where topics have these numbers.

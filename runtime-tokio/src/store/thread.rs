@@ -1,7 +1,7 @@
 //! The thread of the store: it has the logs of all stored topics, and does for the core what that asks for.
 
 use super::clock::{moment, wall_clock};
-use super::disk::{Disk, Reserve, StdDisk};
+use super::disk::{Reserve, StdDisk};
 use super::folder::DataDir;
 use super::opening::OpenLog;
 use super::pool::{Completion, Job, Pool};
@@ -13,6 +13,7 @@ use message_queue_core::store::{Answer, Request};
 use message_queue_core::{Now, StoreSettings, StoredTopic, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -115,6 +116,8 @@ struct Worker {
     pool: Pool,
     listener: Box<dyn Listener>,
     started: Instant,
+    /// How many operations disks carry out.
+    in_flight: usize,
     /// Topics of which something may have come.
     touched: BTreeSet<TopicId>,
     /// What the system said when an operation failed last.
@@ -152,6 +155,7 @@ impl Worker {
             pool,
             listener,
             started: moment(),
+            in_flight: 0,
             touched,
             detail: String::new(),
             trims: moment() + TRIM_EVERY,
@@ -163,15 +167,23 @@ impl Worker {
         Now::at(self.started.elapsed())
     }
 
-    /// Until nothing more is asked for, and all is done; or until it fails.
+    /// Until nothing more is asked for, and all is done; or until it fails. The folder is given back then, unless some
+    /// disk is still at work in it: then it is with the end of the process.
     fn run(mut self, told: &Receiver<Message>) {
+        self.work(told);
+        if self.in_flight > 0 {
+            mem::forget(self.folder);
+        }
+    }
+
+    fn work(&mut self, told: &Receiver<Message>) {
         loop {
             if self.follow_up().is_err() {
                 self.listener.failed();
                 return;
             }
             if let Some(ends) = self.ends
-                && (ends <= moment() || self.topics.values().all(Topic::is_at_rest))
+                && (ends <= moment() || self.is_at_rest())
             {
                 return;
             }
@@ -192,6 +204,10 @@ impl Worker {
         }
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.in_flight == 0 && self.topics.values().all(Topic::is_at_rest)
+    }
+
     fn take(&mut self, message: Message) {
         match message {
             Message::Request(id, Request::Open { name, epoch }) => self.make(id, name, epoch),
@@ -208,15 +224,8 @@ impl Worker {
 
     fn make(&mut self, id: TopicId, name: TopicName, epoch: u64) {
         let settings = (self.settings)(&name);
-        let disk: Arc<dyn Disk> = match self.folder.topic(&name) {
-            Ok(folder) => Arc::new(StdDisk::new(folder, Arc::clone(&self.reserve))),
-            Err(error) => {
-                // The log finds out what the matter is, and says so.
-                error!(topic = %name, %error, "no folder for a stored topic");
-                let folder = self.folder.path().join("topics").join(name.as_str());
-                Arc::new(StdDisk::new(folder, Arc::clone(&self.reserve)))
-            }
-        };
+        let folder = self.folder.of_topic(&name);
+        let disk = Arc::new(StdDisk::new(folder, Arc::clone(&self.reserve)));
         let (most, status, now) = (self.max_producers, Arc::clone(&self.status), self.now());
         let topic = Topic::make(name, epoch, disk, settings, most, status, now);
         self.topics.insert(id, topic);
@@ -231,6 +240,7 @@ impl Worker {
             result,
             took,
         } = completion;
+        self.in_flight -= 1;
         if let Operation::Sync { .. } = operation {
             self.status.sync_latency.note(took);
         }
@@ -272,6 +282,7 @@ impl Worker {
             };
             let outcome = topic.poll();
             for (operation_id, operation) in outcome.operations {
+                self.in_flight += 1;
                 self.pool.carry_out(Job {
                     topic: id,
                     id: operation_id,
@@ -283,7 +294,7 @@ impl Worker {
             if let Some(stop) = outcome.stopped {
                 error!(
                     topic = %topic.name,
-                    folder = %self.folder.path().join("topics").join(topic.name.as_str()).display(),
+                    folder = %self.folder.of_topic(&topic.name).display(),
                     detail = %self.detail,
                     "the log of a topic has stopped: {stop}; nothing more is confirmed, and the broker ends; what the \
                      disk has is found when it is started again"

@@ -5,8 +5,8 @@ use super::disk::Disk;
 use super::opening::log_settings;
 use super::status::StoreStatus;
 use message_queue_core::log::{
-    Chunk, Cursor, Event, Log, OpId, Operation, Output, Progress, ReadFrom, ReadId, Recovered,
-    Refused, Retention, SaveId, Stop, Stored,
+    Chunk, Cursor, DiskError, Done, Event, Log, OpId, Operation, Output, Progress, ReadError,
+    ReadFrom, ReadId, Recovered, Refused, Retention, SaveId, Stop, Stored,
 };
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::store::{Answer, FetchFrom, Request, Run};
@@ -20,6 +20,9 @@ use tracing::{error, info, warn};
 
 /// How long a group waits after a read has failed.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// Of so many groups it is remembered where they have stopped reading. Others are looked up in the index.
+const MOST_CURSORS: usize = 1_000;
 
 /// The most ranges that are saved of what a group has settled out of order. What is beyond them may be handed out again
 /// after a crash.
@@ -41,8 +44,10 @@ pub(super) struct Topic {
     reading: BTreeMap<ReadId, Fetch>,
     /// Reads that have failed, and when they are tried again.
     failed_reads: VecDeque<(Instant, Fetch)>,
-    /// Where each group has stopped reading.
-    cursors: BTreeMap<GroupId, Cursor>,
+    /// When it was said last that a read has failed.
+    told_of_reads: Option<Instant>,
+    /// Where groups have stopped reading, those that did last: a group that is gone says nothing.
+    cursors: VecDeque<(GroupId, Cursor)>,
     /// Up to where each group has settled everything.
     settled: BTreeMap<Name, u64>,
     is_full: bool,
@@ -88,7 +93,8 @@ impl Topic {
             saving: VecDeque::new(),
             reading: BTreeMap::new(),
             failed_reads: VecDeque::new(),
-            cursors: BTreeMap::new(),
+            told_of_reads: None,
+            cursors: VecDeque::new(),
             settled: settled.collect(),
             is_full: false,
         }
@@ -186,13 +192,41 @@ impl Topic {
             FetchFrom::First => ReadFrom::First,
             FetchFrom::Last => ReadFrom::Last,
             FetchFrom::Time(time) => ReadFrom::Time(time),
-            FetchFrom::Sequence(sequence) => match self.cursors.get(&fetch.group) {
-                Some(cursor) if cursor.sequence() == sequence => ReadFrom::At(*cursor),
+            FetchFrom::Sequence(sequence) => match self.take_cursor(fetch.group) {
+                Some(cursor) if cursor.sequence() == sequence => ReadFrom::At(cursor),
                 Some(_) | None => ReadFrom::Sequence(sequence),
             },
         };
         let id = self.log.read(from, fetch.bytes);
         self.reading.insert(id, fetch);
+    }
+
+    fn take_cursor(&mut self, group: GroupId) -> Option<Cursor> {
+        let at = self.cursors.iter().rposition(|(of, _)| *of == group)?;
+        self.cursors.remove(at).map(|(_, cursor)| cursor)
+    }
+
+    fn keep_cursor(&mut self, group: GroupId, cursor: Cursor) {
+        self.take_cursor(group);
+        if self.cursors.len() >= MOST_CURSORS {
+            self.cursors.pop_front();
+        }
+        self.cursors.push_back((group, cursor));
+    }
+
+    fn read_failed(&mut self, fetch: Fetch, error: &ReadError) {
+        self.status.read_errors.fetch_add(1, Ordering::Relaxed);
+        let now = moment();
+        if self.told_of_reads.is_none_or(|at| at + READ_AGAIN <= now) {
+            self.told_of_reads = Some(now);
+            error!(
+                topic = %self.name,
+                group = %fetch.group,
+                %error,
+                "a group cannot read on; it is tried again each second, and `message-queue log verify` looks at the log"
+            );
+        }
+        self.failed_reads.push_back((now + READ_AGAIN, fetch));
     }
 
     /// When something is due.
@@ -239,12 +273,7 @@ impl Topic {
     }
 
     /// An operation was carried out, or was not.
-    pub(super) fn completed(
-        &mut self,
-        id: OpId,
-        result: Result<message_queue_core::log::Done, message_queue_core::log::DiskError>,
-        now: Now,
-    ) {
+    pub(super) fn completed(&mut self, id: OpId, result: Result<Done, DiskError>, now: Now) {
         self.log.completed(id, result, now);
     }
 
@@ -290,21 +319,11 @@ impl Topic {
                 match result {
                     Ok(chunk) => {
                         let group = fetch.group;
-                        self.cursors.insert(group, chunk.next);
+                        self.keep_cursor(group, chunk.next);
                         outcome.answers.push(fetched(group, chunk));
                     }
-                    Err(message_queue_core::log::ReadError::Closed) => {}
-                    Err(error) => {
-                        self.status.read_errors.fetch_add(1, Ordering::Relaxed);
-                        error!(
-                            topic = %self.name,
-                            group = %fetch.group,
-                            %error,
-                            "a group cannot read on; it is tried again in a second"
-                        );
-                        let at = moment() + READ_AGAIN;
-                        self.failed_reads.push_back((at, fetch));
-                    }
+                    Err(ReadError::Closed) => {}
+                    Err(error) => self.read_failed(fetch, &error),
                 }
             }
             Event::Trimmed { first } => {

@@ -39,7 +39,8 @@ async fn guarded(
     broker: &Handle,
 ) -> (StatusCode, Option<String>, String) {
     let request = request.body(Body::empty()).unwrap();
-    let view = Arc::new(View::new(broker.clone(), Arc::default()));
+    let view = Arc::new(View::new(Arc::default()));
+    view.show(broker.clone());
     let router = router(view, guard, Arc::default());
     let answer = router.oneshot(request).await.unwrap();
     let kind = answer.headers().get(CONTENT_TYPE);

@@ -31,7 +31,7 @@ impl HttpThread {
         listener: TcpListener,
         tls: Option<TlsOptions>,
         timeout: Duration,
-        view: View,
+        view: Arc<View>,
         guard: Guard,
         stats: Arc<HttpStats>,
         metrics: Metrics,
@@ -48,7 +48,6 @@ impl HttpThread {
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = async move {
-            let view = Arc::new(view);
             let router = router(Arc::clone(&view), guard, Arc::new(metrics));
             let server = HttpServer::new(router, timeout, stats);
             tokio::select! {

@@ -6,8 +6,8 @@ use crate::serve::server::{Overview, Snapshot};
 use crate::serve::survey::{Detail, TopicStatus};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::{ConnId, Count};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -24,7 +24,8 @@ const DEAD_AFTER: u64 = 30;
 
 /// A broker, as HTTP sees it.
 pub(crate) struct View {
-    broker: Handle,
+    /// None while its stored topics are being opened.
+    broker: OnceLock<Handle>,
     latest: Mutex<Latest>,
     /// How often the loop that serves has come round to its timer, which is once a second.
     heartbeats: Arc<AtomicU64>,
@@ -38,10 +39,14 @@ struct Latest {
     snapshot: Option<(Instant, Snapshot)>,
 }
 
-/// The broker has not answered in time.
+/// Why the broker has not answered.
 #[derive(Debug, thiserror::Error)]
-#[error("the broker has not answered within {} s", PATIENCE.as_secs())]
-pub(super) struct Unanswered;
+pub(super) enum Unanswered {
+    #[error("the broker has not answered within {} s", PATIENCE.as_secs())]
+    InTime,
+    #[error("the logs of stored topics are being opened; the broker serves when that is done")]
+    Recovering,
+}
 
 /// An order has not been carried out, as far as is known.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +58,10 @@ pub(super) enum Disobeyed {
 }
 
 impl View {
-    /// Shows `broker`, whose loop counts its `heartbeats`, one a second.
-    pub(crate) fn new(broker: Handle, heartbeats: Arc<AtomicU64>) -> Self {
+    /// Shows a broker that is to come, whose loop counts its `heartbeats`, one a second.
+    pub(crate) fn new(heartbeats: Arc<AtomicU64>) -> Self {
         Self {
-            broker,
+            broker: OnceLock::new(),
             heartbeats,
             latest: Mutex::new(Latest {
                 asked: None,
@@ -66,14 +71,28 @@ impl View {
         }
     }
 
-    /// Whether new connections are taken.
-    pub(super) fn is_ready(&self) -> bool {
-        self.broker.is_ready()
+    /// Shows this broker from now on, if it shows none yet.
+    pub(crate) fn show(&self, broker: Handle) {
+        let _ = self.broker.set(broker);
     }
 
-    /// Whether the loop that serves has come round lately.
+    /// Why no new connections are taken, if they are not.
+    pub(super) fn not_ready(&self) -> Option<&'static str> {
+        match self.broker.get() {
+            None => Some("recovering"),
+            Some(broker) if broker.is_ready() => None,
+            Some(broker) if broker.is_disk_full() => Some("disk full"),
+            Some(_) => Some("not ready"),
+        }
+    }
+
+    /// Whether the loop that serves has come round lately, if there is one yet.
     pub(super) fn is_alive(&self) -> bool {
         self.silent.load(Ordering::Relaxed) < DEAD_AFTER
+    }
+
+    fn broker(&self) -> Result<&Handle, Unanswered> {
+        self.broker.get().ok_or(Unanswered::Recovering)
     }
 
     /// Looks for heartbeats, for ever. Seconds are counted here, so that a process that was stopped
@@ -85,7 +104,7 @@ impl View {
         loop {
             every_second.tick().await;
             let now = self.heartbeats.load(Ordering::Relaxed);
-            match now == seen {
+            match now == seen && self.broker.get().is_some() {
                 true => self.silent.fetch_add(1, Ordering::Relaxed),
                 false => self.silent.swap(0, Ordering::Relaxed),
             };
@@ -95,6 +114,7 @@ impl View {
 
     /// The counters and gauges, and how old they are: a moment, unless the broker does not answer.
     pub(super) async fn snapshot(&self) -> Result<(Snapshot, Duration), Unanswered> {
+        let broker = self.broker()?;
         let arrived = Instant::now();
         // Where it runs out of time, the lock is free again.
         let _ = timeout(PATIENCE, async {
@@ -105,54 +125,55 @@ impl View {
                 .as_ref()
                 .is_some_and(|(asked, _)| *asked >= arrived);
             if !is_fresh {
-                self.survey(&mut latest, Detail::Sums).await;
+                survey(broker, &mut latest, Detail::Sums).await;
             }
         })
         .await;
         let latest = timeout(PATIENCE, self.latest.lock()).await;
-        let latest = latest.map_err(|_| Unanswered)?;
-        let (asked, snapshot) = latest.snapshot.as_ref().ok_or(Unanswered)?;
+        let latest = latest.map_err(|_| Unanswered::InTime)?;
+        let (asked, snapshot) = latest.snapshot.as_ref().ok_or(Unanswered::InTime)?;
         let mut snapshot = snapshot.clone();
-        snapshot.ready = self.broker.is_ready();
+        snapshot.ready = broker.is_ready();
         Ok((snapshot, asked.elapsed()))
     }
 
     /// The counters and gauges, and each connection.
     pub(super) async fn overview(&self) -> Result<Overview, Unanswered> {
+        let broker = self.broker()?;
         let survey = async {
             let mut latest = self.latest.lock().await;
-            self.survey(&mut latest, Detail::Lists).await
+            survey(broker, &mut latest, Detail::Lists).await
         };
         let found = timeout(PATIENCE, survey).await.ok().flatten();
-        found.ok_or(Unanswered)
+        found.ok_or(Unanswered::InTime)
     }
 
     /// Every topic.
     pub(super) async fn topics(&self) -> Result<Vec<TopicStatus>, Unanswered> {
-        self.ask(self.broker.topics()).await
+        self.ask(self.broker()?.topics()).await
     }
 
     /// The topic of this name, if it is there.
     pub(super) async fn topic(&self, name: TopicName) -> Result<Option<TopicStatus>, Unanswered> {
-        self.ask(self.broker.topic(name)).await
+        self.ask(self.broker()?.topic(name)).await
     }
 
     /// Ends a named group.
     pub(super) async fn end_group(&self, topic: TopicName, group: Name) -> Result<(), Disobeyed> {
-        let ended = timeout(PATIENCE, self.broker.end_group(topic, group)).await;
-        Ok(ended.map_err(|_| Unanswered)??)
+        let ended = timeout(PATIENCE, self.broker()?.end_group(topic, group)).await;
+        Ok(ended.map_err(|_| Unanswered::InTime)??)
     }
 
     /// Ends a connection.
     pub(super) async fn end(&self, conn: ConnId) -> Result<(), Disobeyed> {
-        let ended = timeout(PATIENCE, self.broker.end_connection(conn)).await;
-        Ok(ended.map_err(|_| Unanswered)??)
+        let ended = timeout(PATIENCE, self.broker()?.end_connection(conn)).await;
+        Ok(ended.map_err(|_| Unanswered::InTime)??)
     }
 
     /// Empties the queue. Returns what was dropped.
     pub(super) async fn purge(&self) -> Result<Count, Disobeyed> {
-        let purged = timeout(PATIENCE, self.broker.purge_queue()).await;
-        Ok(purged.map_err(|_| Unanswered)??)
+        let purged = timeout(PATIENCE, self.broker()?.purge_queue()).await;
+        Ok(purged.map_err(|_| Unanswered::InTime)??)
     }
 
     /// Has the broker looked at when its turn has come: it gives one answer at a time.
@@ -169,19 +190,19 @@ impl View {
             .await
             .ok()
             .flatten()
-            .ok_or(Unanswered)
+            .ok_or(Unanswered::InTime)
     }
+}
 
-    async fn survey(&self, latest: &mut Latest, detail: Detail) -> Option<Overview> {
-        if let Some(asked) = latest.asked {
-            sleep_until(asked + LEAST_INTERVAL).await;
-        }
-        let asked = Instant::now();
-        latest.asked = Some(asked);
-        let overview = self.broker.overview(detail).await?;
-        latest.snapshot = Some((asked, overview.snapshot.clone()));
-        Some(overview)
+async fn survey(broker: &Handle, latest: &mut Latest, detail: Detail) -> Option<Overview> {
+    if let Some(asked) = latest.asked {
+        sleep_until(asked + LEAST_INTERVAL).await;
     }
+    let asked = Instant::now();
+    latest.asked = Some(asked);
+    let overview = broker.overview(detail).await?;
+    latest.snapshot = Some((asked, overview.snapshot.clone()));
+    Some(overview)
 }
 
 #[cfg(test)]
@@ -194,11 +215,31 @@ mod tests {
         Server::new(Default::default(), Default::default())
     }
 
+    fn view_of(server: &Server) -> View {
+        let view = View::new(Arc::default());
+        view.show(server.handle());
+        view
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_logs_are_opened_it_is_alive_and_not_ready_however_long_that_takes() {
+        let view = Arc::new(View::new(Arc::default()));
+        let watching = Arc::clone(&view);
+        tokio::spawn(async move { watching.watch_heartbeats().await });
+        tokio::time::sleep(Duration::from_secs(3 * DEAD_AFTER)).await;
+        assert!(view.is_alive());
+        assert_eq!(view.not_ready(), Some("recovering"));
+        let unanswered = view.snapshot().await.err().expect("nobody can answer");
+        assert!(matches!(unanswered, Unanswered::Recovering));
+        view.show(server().handle());
+        assert_eq!(view.not_ready(), Some("not ready"), "it does not serve yet");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_broker_that_does_not_answer_is_waited_for_no_longer_than_a_second() {
         // It serves nobody: nobody comes round to answer.
         let server = server();
-        let view = View::new(server.handle(), Arc::default());
+        let view = view_of(&server);
         let began = Instant::now();
         assert!(view.snapshot().await.is_err());
         assert!(view.overview().await.is_err());
@@ -208,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_known_last_is_told_with_its_age() {
         let server = server();
-        let view = View::new(server.handle(), Arc::default());
+        let view = view_of(&server);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let serving = tokio::spawn(server.serve(listener));
         let (snapshot, age) = view.snapshot().await.unwrap();
@@ -223,7 +264,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_does_not_come_round_for_long_is_taken_for_dead() {
         let heartbeats = Arc::<AtomicU64>::default();
-        let view = Arc::new(View::new(server().handle(), Arc::clone(&heartbeats)));
+        let view = Arc::new(View::new(Arc::clone(&heartbeats)));
+        view.show(server().handle());
         let watching = Arc::clone(&view);
         tokio::spawn(async move { watching.watch_heartbeats().await });
         tokio::time::sleep(Duration::from_secs(DEAD_AFTER - 5)).await;
@@ -238,7 +280,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn however_many_ask_it_looks_at_most_once_in_the_interval() {
         let server = server();
-        let view = Arc::new(View::new(server.handle(), Arc::default()));
+        let view = Arc::new(view_of(&server));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         tokio::spawn(server.serve(listener));
         view.snapshot().await.unwrap();
