@@ -1,4 +1,5 @@
-//! Whatever the files of a log hold, opening it does not panic, and nothing is read that was not appended.
+//! Whatever the files of a log hold, opening it does not panic, and nothing is read that was not appended. A repair makes
+//! it whole.
 //!
 //! The first byte of the input says what the rest is: changes of the files of a good log, contents of records whose
 //! sums are right, or the files as they are.

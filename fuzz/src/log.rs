@@ -3,8 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use message_queue_core::Now;
 use message_queue_core::log::{
-    Chunk, DiskError, Done, Event, File, Fsync, Log, Operation, Output, Progress, ReadError,
-    ReadFrom, Recovered, Settings, Stored,
+    Chunk, DiskError, Done, Event, File, Fsync, Inspection, InspectionStep, Log, Operation, Output,
+    Part, Progress, ReadError, ReadFrom, Recovered, Settings, Stored,
 };
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::{Control, Mark};
@@ -140,9 +140,9 @@ pub fn check_changed(input: &[u8]) {
             }
         }
     }
-    check_opening(SimDisk::with(files), |sequence, body| {
-        appended.get(&sequence) == Some(body)
-    });
+    let is_real = |sequence, body: &Bytes| appended.get(&sequence) == Some(body);
+    check_repair(&SimDisk::with(files.clone()), is_real);
+    check_opening(SimDisk::with(files), is_real);
 }
 
 /// Files of records whose sums are right and whose contents are the input.
@@ -161,9 +161,10 @@ pub fn check_contents(input: &[u8]) {
         data.extend_from_slice(&record(part));
     }
     let everything: Vec<u8> = files.values().flatten().copied().collect();
-    check_opening(SimDisk::with(files), |_, body| {
-        body.is_empty() || everything.windows(body.len()).any(|it| it == body)
-    });
+    let is_real =
+        |_, body: &Bytes| body.is_empty() || everything.windows(body.len()).any(|it| it == body);
+    check_repair(&SimDisk::with(files.clone()), is_real);
+    check_opening(SimDisk::with(files), is_real);
 }
 
 /// Files of any bytes.
@@ -171,16 +172,17 @@ pub fn check_contents(input: &[u8]) {
 /// # Panics
 /// If something is read from them.
 pub fn check_bytes(input: &[u8]) {
-    let mut files: BTreeMap<_, _> = written().0.files();
+    let (disk, written) = written();
+    let is_real = |sequence, body: &Bytes| written.get(&sequence) == Some(body);
+    let mut files: BTreeMap<_, _> = disk.files();
     let middle = input.len() / 2;
     files.insert(File::Journal(9), input[..middle].to_vec());
+    check_repair(&SimDisk::with(files.clone()), is_real);
     check_opening(SimDisk::with(files.clone()), |_, _| false);
     files.remove(&File::Journal(9));
     files.insert(File::Segment(1), input[middle..].to_vec());
-    let written = written().1;
-    check_opening(SimDisk::with(files), |sequence, body| {
-        written.get(&sequence) == Some(body)
-    });
+    check_repair(&SimDisk::with(files.clone()), is_real);
+    check_opening(SimDisk::with(files), is_real);
 }
 
 /// Opens a log and reads it; what is read has to be `real`. A power cut later, it is the same.
@@ -206,6 +208,63 @@ fn check_opening(mut disk: SimDisk, real: impl Fn(u64, &Bytes) -> bool) {
     );
     let (stored, is_all_again) = read(&mut log, &mut disk);
     assert_eq!((bodies(&stored), is_all_again), (found, is_all));
+}
+
+/// Repairs a log: then it is whole, can be opened and read to its end, and what is read is `real`.
+fn check_repair(disk: &SimDisk, real: impl Fn(u64, &Bytes) -> bool) {
+    let mut files = disk.files();
+    // A later format is left alone.
+    let Ok(plan) = inspect(&files).plan(EPOCH) else {
+        return;
+    };
+    let mut new = BTreeMap::new();
+    for file in &plan.new {
+        let mut data = Vec::new();
+        for part in &file.parts {
+            match part {
+                Part::Bytes(bytes) => data.extend_from_slice(bytes),
+                Part::Copy { file, bytes } => {
+                    let bytes = bytes.start as usize..bytes.end as usize;
+                    data.extend_from_slice(&files[file][bytes]);
+                }
+            }
+        }
+        new.insert(file.file, data);
+    }
+    for file in &plan.aside {
+        assert!(files.remove(file).is_some(), "{file} is not there");
+    }
+    for (file, data) in new {
+        assert!(files.insert(file, data).is_none(), "{file} is lost");
+    }
+    let inspection = inspect(&files);
+    assert_eq!(inspection.damage(), [], "{plan:?}");
+    let mut disk = SimDisk::with(files);
+    let (mut log, recovered) = open(&mut disk);
+    assert!(recovered.is_some(), "it cannot be opened: {plan:?}");
+    let (stored, is_all) = read(&mut log, &mut disk);
+    assert!(is_all, "{plan:?}");
+    for (sequence, body) in &bodies(&stored) {
+        assert!(real(*sequence, body), "{sequence} is invented");
+    }
+}
+
+/// Looks at all of a log.
+fn inspect(files: &BTreeMap<File, Vec<u8>>) -> Inspection {
+    let sizes = files.iter().map(|(file, data)| (*file, data.len() as u64));
+    let sizes: Vec<_> = sizes.collect();
+    let mut disk = SimDisk::with(files.clone());
+    let mut inspection = Inspection::new("jobs", &sizes, ReadFrom::First);
+    loop {
+        match inspection.next() {
+            InspectionStep::Read(operation) => match disk.execute(&operation) {
+                Ok(Done::Read(bytes)) => inspection.read(bytes),
+                other => panic!("{operation:?}: {other:?}"),
+            },
+            InspectionStep::Record(_) => {}
+            InspectionStep::Done => return inspection,
+        }
+    }
 }
 
 /// A record of this content: its first byte is what it calls safe.

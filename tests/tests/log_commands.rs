@@ -339,6 +339,29 @@ fn a_repair_that_was_interrupted_is_brought_to_its_end_and_nothing_else_is_done_
 }
 
 #[test]
+fn what_is_wrong_with_one_topic_does_not_keep_from_the_others() {
+    let stored = Stored30::new();
+    stored.damage();
+    for other in ["a", "z"] {
+        let output = stored.feed(&["import", stored.path(), other], &stream(28));
+        assert_ended(&output, 0, "imported 3 messages");
+    }
+    let pending = stored.folder.path().join("aside/a-1/new");
+    fs::create_dir_all(pending).expect("a folder");
+    let output = run(["log", "verify", stored.path()], &[]);
+    for says in ["a: a repair was interrupted", "orders: damaged", "z: whole"] {
+        assert_ended(&output, 1, says);
+    }
+    let output = run(["log", "inspect", stored.path()], &[]);
+    assert_ended(&output, 1, "orders");
+    assert_ended(&run(["log", "repair", stored.path()], &[]), 1, "z: whole");
+    let output = run(["log", "repair", stored.path(), "--yes"], &[]);
+    assert_ended(&output, 0, "orders: repaired");
+    let output = run(["log", "verify", stored.path()], &[]);
+    assert_ended(&output, 0, "a: whole");
+}
+
+#[test]
 fn what_is_not_there_or_not_allowed_is_named() {
     let stored = Stored30::new();
     let output = run(["log", "verify", stored.path(), "nothing"], &[]);
@@ -351,7 +374,11 @@ fn what_is_not_there_or_not_allowed_is_named() {
     let broker = fs::File::open(&lock).expect("it is there");
     broker.try_lock().expect("nobody has it");
     for name in ["inspect", "verify", "repair", "export"] {
-        assert_ended(&stored.log(name, &[]), 1, &format!("process {own}"));
+        assert_ended(
+            &stored.log(name, &[]),
+            1,
+            &format!("process {own}; end the broker first"),
+        );
     }
     for args in [
         &["log", "verify"][..],

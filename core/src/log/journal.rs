@@ -154,9 +154,9 @@ impl Journal {
         self.lacks_head = true;
     }
 
-    /// The bounds, if it has said them.
-    pub(super) fn known_bounds(&self) -> Option<Bounds> {
-        self.has_bounds.then_some(self.bounds)
+    /// Whether it has said the bounds.
+    pub(super) const fn has_bounds(&self) -> bool {
+        self.has_bounds
     }
 
     /// How many records have been taken in.

@@ -10,7 +10,7 @@
 use super::content::{self, FORMAT, Head};
 use super::damage::Damage;
 use super::disk::File;
-use super::inspect::{Inspection, JournalState, SegmentSeen};
+use super::inspect::{Inspection, JournalState, Note, SegmentSeen};
 use super::journal::Bounds;
 use crate::wire::control::Range;
 use alloc::vec::Vec;
@@ -120,6 +120,12 @@ impl<'a> Planner<'a> {
         for file in &self.inspection.foreign {
             self.move_aside(*file);
         }
+        // They are known not to be needed by the segments behind them, of which some may go.
+        for note in self.inspection.notes() {
+            if let Note::Leftover(file) = note {
+                self.move_aside(*file);
+            }
+        }
         let mut wanted = self.kept();
         let next = self.next(&mut wanted);
         let known = self.inspection.bounds();
@@ -157,10 +163,7 @@ impl<'a> Planner<'a> {
         for (index, seen) in inspection.segments.iter().enumerate() {
             let is_last = index + 1 == inspection.segments.len();
             if is_last && !seen.has_messages() && seen.head.is_none() {
-                // Opening the log takes away what the journal has not taken note of.
-                if inspection.is_noted(index) {
-                    self.move_aside(seen.file);
-                }
+                self.move_aside(seen.file);
                 continue;
             }
             wanted.push(Wanted {
@@ -179,23 +182,25 @@ impl<'a> Planner<'a> {
         let last = wanted.last().map(|it| it.first);
         let next = wanted.last().and_then(|it| it.seen).map(|it| it.next);
         let known = self.inspection.known_by_groups(false).saturating_add(1);
+        // It was not made before all before it was safe, though there is nothing of it.
+        let made = self.inspection.segments.last().map_or(0, |it| it.first);
         let is_missing = match (last, next) {
             (Some(last), Some(next)) => last < tail && next <= tail,
-            _ => tail > 0 || known > begin,
+            _ => tail > 0 || begin > 1 || known.max(made) > begin,
         };
         if is_missing {
             if let Some(last) = wanted.last_mut() {
                 last.is_followed = true;
             }
             wanted.push(Wanted {
-                first: tail.max(begin),
+                first: tail.max(begin).max(made),
                 seen: None,
                 is_followed: false,
             });
         }
         let next = next.unwrap_or(begin);
         self.plan.is_end_unknown = is_missing || known > next;
-        next.max(tail).max(known)
+        next.max(tail).max(known).max(made)
     }
 
     fn segments(&mut self, wanted: &[Wanted<'a>], next: u64) {

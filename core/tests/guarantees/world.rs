@@ -107,7 +107,7 @@ impl World {
         let rule = TopicRule {
             groups: Some(vec![Name::new(GROUP).unwrap()]),
             capacity: Some(rng.pick(&[3, 10, 50])),
-            max_failures: Some(rng.pick(&[2, 4, 6])),
+            max_failures: Some(rng.pick(if shape.stored { &[1, 2, 4] } else { &[2, 4, 6] })),
             backoff_max: Some(Duration::from_millis(50)),
             ack_timeout: shape.ack_timeout.then(|| Duration::from_millis(700)),
             overflow: Some(shape.overflow),

@@ -141,7 +141,7 @@ impl Inspection {
         };
         let old = journals.into_iter().map(File::Journal);
         self.notes.extend(old.map(Note::Leftover));
-        self.way = Way::Journal(Walk::new(File::Journal(number), true));
+        self.way = Way::Journal(Walk::new(File::Journal(number), Some(0)));
     }
 
     /// What comes next.
@@ -200,7 +200,8 @@ impl Inspection {
     /// What is known of the log.
     pub fn summary(&self) -> Summary {
         let next = self.next_sequence();
-        let published = self.segments.last().map_or(0, |it| it.published);
+        let published = self.segments.iter().map(|it| it.published).max();
+        let published = published.unwrap_or(0);
         let segments = self.segments.iter().map(|it| SegmentSummary {
             file: it.file,
             first: it.first,
@@ -290,7 +291,9 @@ impl Inspection {
 
     /// Where the log begins and ends, if the journal says it.
     pub(super) fn bounds(&self) -> Option<Bounds> {
-        self.journal.known_bounds()
+        let is_whole = self.journal_state == JournalState::Whole;
+        let is_known = is_whole || self.journal.has_bounds();
+        is_known.then_some(self.journal.bounds)
     }
 
     /// The highest sequence that groups have settled, or that has failed; if `safe`, of those that were safe then.
@@ -308,7 +311,9 @@ impl Inspection {
                 (it.file, &it.regions[..])
             });
             let end = regions.last().map_or(0, |it| it.bytes.end);
-            self.report(file, end, DamageKind::EndsBefore(known));
+            if !last.is_some_and(|it| it.ends_damaged(end)) {
+                self.report(file, end, DamageKind::EndsBefore(known));
+            }
         }
     }
 }

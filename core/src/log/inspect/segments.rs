@@ -40,7 +40,8 @@ impl Inspection {
         let segment = &self.segments[index];
         // All others were cut to their sizes and made safe.
         let is_last = index + 1 == self.segments.len();
-        self.way = Way::Segment(index, Walk::new(segment.file, is_last));
+        let torn_above = is_last.then(|| self.known_by_groups(true));
+        self.way = Way::Segment(index, Walk::new(segment.file, torn_above));
     }
 
     /// Whether a segment follows upon the one before it.
@@ -215,7 +216,7 @@ impl Inspection {
     }
 
     /// Whether the journal knows of a segment, as far as it says.
-    pub(in crate::log) fn is_noted(&self, index: usize) -> bool {
+    fn is_noted(&self, index: usize) -> bool {
         let tail = self.bounds().map_or(u64::MAX, |it| it.tail);
         index + 1 < self.segments.len() || self.segments[index].first <= tail
     }

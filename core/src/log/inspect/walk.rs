@@ -9,8 +9,8 @@ use core::ops::Range;
 /// A walk over a file. Where something is no record, it looks for the next one behind it.
 #[derive(Debug)]
 pub(super) struct Walk {
-    /// Whether its end may be torn: then what no record behind calls safe is no damage.
-    may_be_torn: bool,
+    /// If its end may be torn: what is missing above this number, and no record behind calls safe, is no damage.
+    torn_above: Option<u64>,
     scan: Scan,
     way: Way,
     /// How far it has got, in bytes.
@@ -45,9 +45,9 @@ pub(super) enum Walked {
 }
 
 impl Walk {
-    pub(super) const fn new(file: File, may_be_torn: bool) -> Self {
+    pub(super) const fn new(file: File, torn_above: Option<u64>) -> Self {
         Self {
-            may_be_torn,
+            torn_above,
             scan: Scan::new(file, 0),
             way: Way::Records,
             walked: 0,
@@ -88,7 +88,9 @@ impl Walk {
                         self.way = Way::Records;
                         return Walked::Read(operation);
                     }
-                    Found::End | Found::Damaged if self.may_be_torn => {
+                    Found::End | Found::Damaged
+                        if self.torn_above.is_some_and(|it| it < number) =>
+                    {
                         let mut search = Search::new(self.file(), begin, number);
                         let verdict = search.begin();
                         self.way = Way::Asking(search, verdict);

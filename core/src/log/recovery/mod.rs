@@ -359,6 +359,8 @@ impl Recovery {
         if tail.head.is_none() {
             return stop(file, 0, DamageKind::NotARecord);
         }
+        // Before anything is cut off: what groups have had was safe, and may stand behind.
+        reaches_groups(tail.last, file, tail.end, parts.journal)?;
         self.torn_bytes = end.saturating_sub(tail.end);
         match tail.unsafe_from() {
             Some(at) => self.rewrite(at, false, tail, Bytes::new(), parts),
@@ -432,18 +434,12 @@ impl Recovery {
             }
             None => 0,
         };
-        let mut known = last;
-        for (_, was_safe, progress) in parts.journal.groups() {
-            let highest = progress.highest();
-            if was_safe && highest > last {
-                let (file, offset) = match &tail {
-                    Some(tail) => (File::Segment(tail.first), tail.end),
-                    None => (parts.journal.file(), 0),
-                };
-                return stop(file, offset, DamageKind::EndsBefore(highest));
-            }
-            known = known.max(highest);
+        if tail.is_none() {
+            reaches_groups(last, parts.journal.file(), 0, parts.journal)?;
         }
+        let groups = parts.journal.groups();
+        let known = groups.map(|(_, _, progress)| progress.highest()).max();
+        let known = known.unwrap_or(0);
         if known > last {
             self.lost = Some(parts.writer.append_gap(known));
         }
@@ -461,6 +457,15 @@ impl Recovery {
         let mut files = self.leftovers;
         files.extend(journals);
         (self.lost, self.torn_bytes, files)
+    }
+}
+
+/// Stops if a group has got farther than `last`, where the log ends, with messages that were safe.
+fn reaches_groups(last: u64, file: File, offset: u64, journal: &Journal) -> Result<(), Stop> {
+    let safe = journal.groups().filter(|(_, was_safe, _)| *was_safe);
+    match safe.map(|(_, _, progress)| progress.highest()).max() {
+        Some(highest) if highest > last => stop(file, offset, DamageKind::EndsBefore(highest)),
+        Some(_) | None => Ok(()),
     }
 }
 

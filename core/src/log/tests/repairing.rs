@@ -342,13 +342,8 @@ fn a_record_that_is_damaged_becomes_a_gap_and_those_around_it_are_kept() {
                 let offset = bytes.start as u64;
                 assert_eq!(found[0].file, File::Segment(segment));
                 assert_eq!(found[0].offset, offset, "{at}");
-                // The very last looks torn, but for what the group says.
-                let kind = if is_last {
-                    DamageKind::EndsBefore(79)
-                } else {
-                    DamageKind::NotARecord
-                };
-                assert_eq!((&found[0].kind, found.len()), (&kind, 1));
+                // Of the very last only the group says that it was safe.
+                assert_eq!((&found[0].kind, found.len()), (&DamageKind::NotARecord, 1));
                 let (plan, _) = repaired(&files, &bodies);
                 let to = if is_last { 79 } else { range.to };
                 assert_eq!(lost(&plan), [(range.from, to)], "{place} of {segment}");
@@ -675,6 +670,89 @@ fn a_message_that_holds_records_is_not_taken_for_them() {
         let (plan, _) = repaired(&files, &bodies);
         assert_eq!(lost(&plan), [(3, 3)], "{at}");
     }
+}
+
+/// Records that were written together all call only what came before them safe. A group has had messages of them.
+#[test]
+fn records_behind_damage_are_kept_if_only_a_group_knows_that_they_were_safe() {
+    let mut host = Host::open(EPOCH, Files::new());
+    let mut bodies = Bodies::new();
+    host.append(1, &mut bodies);
+    for number in 2..=5_u8 {
+        let body = Bytes::from(vec![number; 50]);
+        let batch = FrameBatch::encode([&body]).expect("small");
+        let appending = host.log.append(&batch, 1002, Vec::new());
+        bodies.insert(appending.expect("it is open").first, body);
+    }
+    host.run();
+    let progress = Progress {
+        settled_up_to: 4,
+        ..Progress::default()
+    };
+    host.log.save_group("g", &progress).expect("it is open");
+    host.run();
+    let mut files = host.disk.files();
+    let (bytes, range) = records(&files, 1)[1].clone();
+    assert_eq!(range, Range { from: 3, to: 3 });
+    let data = files.get_mut(&File::Segment(1)).expect("there");
+    data[bytes.end - 1] ^= 1;
+    // Opening it stops, and cuts nothing off.
+    let stopped = Host::open(EPOCH, files.clone());
+    let Some(Stop::Damaged(found)) = &stopped.stopped else {
+        panic!("{:?}", stopped.stopped);
+    };
+    assert_eq!(found.kind, DamageKind::EndsBefore(4));
+    assert_eq!(stopped.disk.files(), files);
+    assert_eq!(kinds(&files), [(File::Segment(1), DamageKind::NotARecord)]);
+    let (plan, recovered) = repaired(&files, &bodies);
+    assert_eq!((lost(&plan), recovered.next), (vec![(3, 3)], 7));
+    assert!(!plan.is_end_unknown);
+}
+
+/// Found by fuzzing: what is no segment was left in the place of one.
+#[test]
+fn what_is_in_the_place_of_the_next_segment_is_moved_aside() {
+    let (files, bodies) = filled();
+    let (bytes, _) = records(&files, 1)[0].clone();
+    let stray = files[&File::Segment(1)][bytes].to_vec();
+    let mut with = files.clone();
+    with.insert(File::Segment(81), stray.clone());
+    assert_eq!(damage(&with)[0].kind, DamageKind::Misplaced);
+    let (plan, recovered) = repaired(&with, &bodies);
+    assert_eq!(plan.aside, [File::Segment(81)]);
+    assert_eq!((plan.lost.len(), recovered.next), (0, 81));
+    // Whatever it is, there was something before it.
+    let mut later = files;
+    later.insert(File::Segment(85), stray);
+    let (plan, recovered) = repaired(&later, &bodies);
+    assert_eq!((lost(&plan), recovered.next), (vec![(81, 84)], 85));
+}
+
+/// Found by fuzzing: a segment that was to be deleted came back.
+#[test]
+fn what_was_to_be_deleted_does_not_come_back() {
+    let (files, bodies) = filled();
+    let mut host = Host::open(EPOCH, files.clone());
+    let retention = crate::log::Retention {
+        settled_up_to: 80,
+        ..crate::log::Retention::default()
+    };
+    host.log.trim(&retention).expect("it is open");
+    host.run();
+    let mut after = host.disk.files();
+    let last = segments(&after)[0];
+    assert_eq!(segments(&after).len(), 1);
+    // It had not been deleted yet, and the last one is gone.
+    after.insert(File::Segment(1), files[&File::Segment(1)].clone());
+    after.remove(&File::Segment(last));
+    let (_, recovered) = repaired(&after, &bodies);
+    assert_eq!((recovered.first, recovered.next), (last, 80));
+    // Nor is it taken in where only a stray file follows.
+    let stray = vec![7; 100];
+    after.insert(File::Segment(last), stray);
+    let (plan, recovered) = repaired(&after, &bodies);
+    assert!(plan.aside.contains(&File::Segment(1)));
+    assert_eq!((recovered.first, recovered.next), (last, 80));
 }
 
 /// Anything anywhere: it is found, and what is repaired can be opened.

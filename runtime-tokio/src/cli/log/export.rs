@@ -12,11 +12,18 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  log export /var/lib/message-queue orders --output orders.mq
+  log export /var/lib/message-queue orders --from 1000 --to 1999 | gzip > orders.mq.gz
+  log export /var/lib/message-queue orders --from @1764000000000 --output since.mq";
+
 /// Write the messages of a stored topic to a file
 ///
 /// What is written is what a consumer of wire version 2 is sent (docs/PROTOCOL.md, section 10): CHECK frames with the
 /// checksum of what follows, RUN frames with sequences and times, and the messages. `log import` reads it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct ExportArgs {
     #[command(flatten)]
     topic: TopicArgs,

@@ -15,12 +15,18 @@ use tokio::time::Instant;
 /// How many bytes of messages may wait to be made safe.
 const WAITING_BYTES: usize = 8 << 20;
 
+const EXAMPLES: &str = "\
+Examples:
+  log import /var/lib/message-queue orders orders.mq
+  gzip -dc orders.mq.gz | message-queue log import /var/lib/message-queue orders";
+
 /// Append the messages of an export to a stored topic
 ///
 /// Verifies every checksum. Messages get new sequences, behind those that are there, and keep the times at which they
 /// were published, as far as these are not before what is there. Who published them is not kept. The topic is made if
 /// there is none. If the export is damaged, what comes before the damage has been appended, and it says how much.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct ImportArgs {
     #[command(flatten)]
     topic: TopicArgs,

@@ -1,7 +1,7 @@
 //! `message-queue log inspect`.
 
 use super::data::{Data, Topic};
-use super::{LogError, TopicsArgs, aside, records, walk, words};
+use super::{LogError, TopicsArgs, aside, each, records, walk, words};
 use crate::cli::exit::Exit;
 use crate::cli::table::{Align, table};
 use crate::cli::topics::ListFormat;
@@ -34,15 +34,12 @@ pub(super) struct InspectArgs {
 pub(super) fn inspect(args: &InspectArgs) -> Result<Exit, LogError> {
     let data = Data::take(&args.topics.data.data)?;
     let topics = data.topics(args.topics.topic.as_ref())?;
-    for topic in &topics {
-        aside::refuse_pending(topic)?;
-    }
-    if args.records {
-        return records::list(&topics, args.format);
-    }
     let mut rows = Vec::new();
-    let mut is_whole = true;
-    for topic in &topics {
+    let is_whole = each(&topics, |topic| {
+        aside::refuse_pending(topic)?;
+        if args.records {
+            return records::list(topic, args.format);
+        }
         let looked = walk::look(topic, ReadFrom::Last, |_| Ok(ControlFlow::Continue(())))?;
         let inspection = &looked.inspection;
         let summary = inspection.summary();
@@ -55,10 +52,10 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<Exit, LogError> {
             say::note(&format!("{}: {note}", topic.name()));
         }
         for damage in inspection.damage() {
-            is_whole = false;
             say::note(&format!("{}: {}", topic.name(), words::damage(damage)));
         }
-    }
+        Ok(inspection.damage().is_empty())
+    });
     if args.format == ListFormat::Table && args.topics.topic.is_none() {
         let columns = [
             ("TOPIC", Align::Left),

@@ -12,8 +12,9 @@ mod walk;
 mod words;
 
 use super::delivery_args;
-use super::run;
+use super::{run, say};
 use crate::store::folder::FolderError;
+use data::Topic;
 use message_queue_core::log::{BadImport, Damage, ReadFrom, Stop};
 use message_queue_core::names::TopicName;
 use message_queue_core::wire::handshake::Start;
@@ -24,14 +25,14 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "\
 Examples:
   log inspect /var/lib/message-queue               what each topic holds
-  log inspect /var/lib/message-queue orders        its segments, and how far its groups and producers are
+  log inspect /var/lib/message-queue orders        its segments, groups and producers
   log verify /var/lib/message-queue                read every byte, and say what is damaged
   log repair /var/lib/message-queue orders         say what a repair would do, and what is lost
-  log repair /var/lib/message-queue orders --yes   do it; what is replaced is moved aside, and nothing is deleted
+  log repair /var/lib/message-queue orders --yes   do it; nothing is deleted
   log export /var/lib/message-queue orders --output orders.mq
                                                    keep the messages of a topic in a file
   log import /var/lib/message-queue orders orders.mq
-                                                   append them to a topic; it is made if there is none";
+                                                   append them to a topic, or to a new one";
 
 /// Look at stored topics, check and repair them, and take messages out and in
 ///
@@ -86,8 +87,10 @@ struct TopicArgs {
 /// Why a command has not done all of its work.
 #[derive(Debug, thiserror::Error)]
 enum LogError {
+    #[error("DATA_DIR: {} is used by process {process}; end the broker first", .folder.display())]
+    Locked { folder: PathBuf, process: String },
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    Folder(FolderError),
     #[error("DATA_DIR: {}: the topic {topic} is not stored there; `message-queue log inspect` lists those that are", .folder.display())]
     NoTopic { folder: PathBuf, topic: TopicName },
     #[error("{topic}: {}; `message-queue log repair` says what can be done", words::damage(.damage))]
@@ -112,6 +115,22 @@ enum LogError {
     Io(#[from] io::Error),
 }
 
+impl From<FolderError> for LogError {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Locked { path, process } => Self::Locked {
+                folder: path,
+                process,
+            },
+            other @ (FolderError::Io { .. }
+            | FolderError::NotAFolder(_)
+            | FolderError::Foreign(_)
+            | FolderError::Format { .. }
+            | FolderError::NotATopic(_)) => Self::Folder(other),
+        }
+    }
+}
+
 /// Does what the command says.
 pub fn run(args: &LogCommand) -> ExitCode {
     let outcome = match &args.command {
@@ -125,6 +144,17 @@ pub fn run(args: &LogCommand) -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => run::failure(&error),
     }
+}
+
+/// Does it for each topic. Where it cannot be done, says why and goes on. Returns whether it was so for all.
+fn each(topics: &[Topic], mut is_so: impl FnMut(&Topic) -> Result<bool, LogError>) -> bool {
+    topics.iter().fold(true, |so_far, topic| {
+        let this = is_so(topic).unwrap_or_else(|error| {
+            say::error(&error);
+            false
+        });
+        so_far && this
+    })
 }
 
 fn topic_name(text: &str) -> Result<TopicName, String> {

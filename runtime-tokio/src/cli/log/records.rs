@@ -3,7 +3,6 @@
 use super::data::Topic;
 use super::inspect::date;
 use super::{LogError, walk, words};
-use crate::cli::exit::Exit;
 use crate::cli::table::{Align, table};
 use crate::cli::topics::ListFormat;
 use crate::cli::{json, say};
@@ -15,29 +14,27 @@ use std::ops::ControlFlow;
 /// How many rows are set as one table.
 const ROWS: usize = 1000;
 
-pub(super) fn list(topics: &[Topic], format: ListFormat) -> Result<Exit, LogError> {
-    let mut is_whole = true;
-    for topic in topics {
-        let mut rows = Vec::new();
-        let looked = walk::look(topic, ReadFrom::First, |seen| {
-            match format {
-                ListFormat::Json => say::answer(&as_json(&seen))?,
-                ListFormat::Table => rows.push(row(&seen)),
-            }
-            if rows.len() == ROWS {
-                print(&mut rows)?;
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        if !rows.is_empty() {
+/// Prints every record of a topic. Returns whether the topic is whole.
+pub(super) fn list(topic: &Topic, format: ListFormat) -> Result<bool, LogError> {
+    let mut rows = Vec::new();
+    let looked = walk::look(topic, ReadFrom::First, |seen| {
+        match format {
+            ListFormat::Json => say::answer(&as_json(&seen))?,
+            ListFormat::Table => rows.push(row(&seen)),
+        }
+        if rows.len() == ROWS {
             print(&mut rows)?;
         }
-        for damage in looked.inspection.damage() {
-            is_whole = false;
-            say::note(&format!("{}: {}", topic.name(), words::damage(damage)));
-        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if !rows.is_empty() {
+        print(&mut rows)?;
     }
-    Ok(if is_whole { Exit::Done } else { Exit::Failed })
+    let damage = looked.inspection.damage();
+    for damage in damage {
+        say::note(&format!("{}: {}", topic.name(), words::damage(damage)));
+    }
+    Ok(damage.is_empty())
 }
 
 fn print(rows: &mut Vec<[String; 8]>) -> Result<(), LogError> {

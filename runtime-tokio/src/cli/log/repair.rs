@@ -1,7 +1,7 @@
 //! `message-queue log repair`.
 
 use super::data::{Data, Topic};
-use super::{LogError, TopicsArgs, aside, walk, words};
+use super::{LogError, TopicsArgs, aside, each, walk, words};
 use crate::cli::exit::Exit;
 use crate::cli::say;
 use crate::cli::serve::since_1970;
@@ -29,21 +29,15 @@ pub(super) struct RepairArgs {
 
 pub(super) fn repair(args: &RepairArgs) -> Result<Exit, LogError> {
     let data = Data::take(&args.topics.data.data)?;
-    let mut is_whole = true;
-    for topic in data.topics(args.topics.topic.as_ref())? {
-        is_whole &= repair_topic(&topic, args.yes)?;
-    }
-    if !is_whole && !args.yes {
+    let topics = data.topics(args.topics.topic.as_ref())?;
+    let is_well = each(&topics, |topic| repair_topic(topic, args.yes));
+    if !is_well && !args.yes {
         say::note("nothing was done; the same command with --yes does it");
     }
-    Ok(if is_whole || args.yes {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
+    Ok(if is_well { Exit::Done } else { Exit::Failed })
 }
 
-/// Whether there was nothing to be done.
+/// Whether nothing is to be done any more.
 fn repair_topic(topic: &Topic, yes: bool) -> Result<bool, LogError> {
     let name = topic.name();
     let failed = |source| LogError::File {
@@ -81,14 +75,15 @@ fn repair_topic(topic: &Topic, yes: bool) -> Result<bool, LogError> {
     for loss in words::losses(&plan) {
         let _ = writeln!(text, "{name}: {loss}");
     }
-    if yes {
-        let folder = aside::carry_out(topic, &plan).map_err(failed)?;
-        let _ = write!(text, "{}", done(name, &plan, &folder));
-    } else {
-        let _ = write!(text, "{}", to_be_done(name, &plan));
+    if !yes {
+        text.push_str(&to_be_done(name, &plan));
+        say::answer(&text)?;
+        return Ok(false);
     }
     say::answer(&text)?;
-    Ok(false)
+    let folder = aside::carry_out(topic, &plan).map_err(failed)?;
+    say::answer(&done(name, &plan, &folder))?;
+    Ok(true)
 }
 
 fn to_be_done(name: &str, plan: &Plan) -> String {

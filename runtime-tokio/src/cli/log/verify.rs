@@ -1,7 +1,7 @@
 //! `message-queue log verify`.
 
 use super::data::{Data, Topic};
-use super::{LogError, TopicsArgs, aside, walk, words};
+use super::{LogError, TopicsArgs, aside, each, walk, words};
 use crate::cli::exit::Exit;
 use crate::cli::progress::Messages;
 use crate::cli::say;
@@ -27,11 +27,11 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, LogError> {
     let data = Data::take(&args.topics.data.data)?;
-    let mut is_whole = true;
-    for topic in data.topics(args.topics.topic.as_ref())? {
-        aside::refuse_pending(&topic)?;
-        is_whole &= verify_topic(&topic, args.format)?;
-    }
+    let topics = data.topics(args.topics.topic.as_ref())?;
+    let is_whole = each(&topics, |topic| {
+        aside::refuse_pending(topic)?;
+        verify_topic(topic, args.format)
+    });
     Ok(if is_whole { Exit::Done } else { Exit::Failed })
 }
 
