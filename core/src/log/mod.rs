@@ -294,6 +294,14 @@ impl Log {
         Ok(())
     }
 
+    /// How many segments there are, and how many bytes of records in all of them.
+    pub fn size(&self) -> (usize, u64) {
+        let sealed = self.segments.iter().map(|it| it.bytes).sum::<u64>();
+        let last = self.segments.last().map_or(0, |it| it.bytes);
+        let written = self.segments.last().map_or(0, |_| self.writer.offset());
+        (self.segments.iter().count(), sealed - last + written)
+    }
+
     /// Deletes the log with all its files. What waits to be written is dropped. [`Event::Deleted`] follows.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use message_queue_core::Config;
 use message_queue_core::names::TopicName;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -163,7 +164,8 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
         started_ms: since_1970.as_millis() as u64,
         ..settings.broker_config()
     };
-    let taken = match settings.data_dir().filter(|_| settings.stores_anything()) {
+    let stores = |folder: &&Path| settings.stores_anything() || Taken::holds_topics(folder);
+    let taken = match settings.data_dir().filter(stores) {
         Some(folder) => {
             // What was published in another life of the broker has a moment, too.
             config.started_ms = 0;

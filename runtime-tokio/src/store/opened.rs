@@ -10,6 +10,7 @@ use message_queue_core::names::TopicName;
 use message_queue_core::store::Answer;
 use message_queue_core::{Config, Now, Storage, StoredTopic, TopicId};
 use std::fmt;
+use std::fs;
 use std::future::pending;
 use std::io;
 use std::panic::resume_unwind;
@@ -82,6 +83,11 @@ enum Cause {
 }
 
 impl Taken {
+    /// Whether there is a topic in the folder: one that nothing says is to be stored is not to be passed over.
+    pub fn holds_topics(path: &Path) -> bool {
+        fs::read_dir(path.join("topics")).is_ok_and(|mut it| it.next().is_some())
+    }
+
     /// Takes a folder, which is made if it is not there. At least `reserve` bytes are to be left free on its file system.
     /// `now` is the moment, since 1970; [`Config::started_ms`] is to be 0.
     ///

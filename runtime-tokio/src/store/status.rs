@@ -22,6 +22,9 @@ pub(crate) struct StoreStatus {
     pub(crate) read_errors: AtomicU64,
     /// How many logs wait for room on the disk.
     pub(crate) full: AtomicUsize,
+    /// The segments of all logs, and the bytes in them. Looked at once a second.
+    pub(crate) segments: AtomicU64,
+    pub(crate) bytes: AtomicU64,
     /// How long opening all logs took.
     pub(crate) opening: AtomicU64,
 }

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -260,6 +261,7 @@ impl Worker {
         let trims = moment >= self.trims;
         if trims {
             self.trims = moment + TRIM_EVERY;
+            self.measure();
         }
         for (id, topic) in &mut self.topics {
             if topic.due(self.started).is_some_and(|due| due <= moment) {
@@ -271,6 +273,16 @@ impl Worker {
                 self.touched.insert(*id);
             }
         }
+    }
+
+    /// Takes note of how much is stored.
+    fn measure(&self) {
+        let sizes = self.topics.values().map(Topic::size);
+        let (segments, bytes) = sizes.fold((0, 0), |(segments, bytes), (some, more)| {
+            (segments + some as u64, bytes + more)
+        });
+        self.status.segments.store(segments, Ordering::Relaxed);
+        self.status.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Has disks do what logs ask for, and answers the core.

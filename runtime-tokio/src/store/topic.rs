@@ -272,6 +272,11 @@ impl Topic {
         let _ = self.log.trim(&retention);
     }
 
+    /// The segments of its log, and the bytes in them.
+    pub(super) fn size(&self) -> (usize, u64) {
+        self.log.size()
+    }
+
     /// An operation was carried out, or was not.
     pub(super) fn completed(&mut self, id: OpId, result: Result<Done, DiskError>, now: Now) {
         self.log.completed(id, result, now);

@@ -52,6 +52,16 @@ impl Collector for StoreCollector {
             "How many logs wait for room on the disk",
             status.full.load(Ordering::Relaxed) as u64,
         )?;
+        exposition.gauge(
+            "store_segments",
+            "Segments of all logs",
+            status.segments.load(Ordering::Relaxed),
+        )?;
+        exposition.gauge(
+            "store_bytes",
+            "Bytes in all logs, room that is set aside not included",
+            status.bytes.load(Ordering::Relaxed),
+        )?;
         let opening = Duration::from_millis(status.opening.load(Ordering::Relaxed));
         exposition.gauge(
             "store_opening_seconds",

@@ -1,0 +1,261 @@
+//! Stored topics, on the real binary.
+
+use message_queue_tests::process::{Broker, command, run};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// A broker that stores its topics there.
+fn start(data: &Path) -> Broker {
+    let broker = Broker::start(&[
+        ("STORAGE", "disk"),
+        ("DATA_DIR", text(data)),
+        ("SEGMENT_BYTES", "1MiB"),
+    ]);
+    wait_until_ready(&broker, 200, "ready\n");
+    broker
+}
+
+/// A broker that cannot start.
+fn refused(settings: &[(&str, &str)]) -> Output {
+    let ports = [("TCP_PORT", "0"), ("HTTP_PORT", "0")];
+    let address = [("BIND_ADDRESS", "127.0.0.1"), ("LOG_LEVEL", "error")];
+    run(["serve"], &[settings, &ports, &address].concat())
+}
+
+fn wait_until_ready(broker: &Broker, status: u16, says: &str) {
+    let is_so = |_| broker.get("/ready") == (status, says.to_owned());
+    assert!((0..100_000).any(is_so), "/ready does not say {says:?}");
+}
+
+fn client(broker: &Broker, args: &[&str]) -> Command {
+    let mut client = command(args);
+    client.args(["--addr", &broker.tcp().to_string(), "--topic", "jobs"]);
+    client.stdout(Stdio::piped()).stderr(Stdio::piped());
+    client
+}
+
+/// A producer that is sending these lines.
+fn produce(broker: &Broker, flags: &[&str], lines: &[String]) -> Child {
+    let mut produce = client(broker, &[&["produce"], flags].concat());
+    let mut child = produce.stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let input = lines.join("\n");
+    stdin.write_all(input.as_bytes()).expect("it reads");
+    child
+}
+
+#[track_caller]
+fn publish(broker: &Broker, flags: &[&str], lines: &[String]) -> Output {
+    let output = produce(broker, flags, lines).wait_with_output();
+    let output = output.expect("it ends");
+    assert_ended(&output, 0, "produced ");
+    output
+}
+
+#[track_caller]
+fn consume(broker: &Broker, flags: &[&str]) -> Vec<String> {
+    let output = client(broker, &[&["consume"], flags].concat()).output();
+    let output = output.expect("it ends");
+    assert_ended(&output, 0, "consumed ");
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.lines().map(str::to_owned).collect()
+}
+
+fn lines(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|it| it.to_string()).collect()
+}
+
+#[track_caller]
+fn assert_ended(output: &Output, code: i32, says: &str) {
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{err}");
+    assert!(err.contains(says), "it does not say {says:?} but:\n{err}");
+    assert!(!err.contains("panicked"), "{err}");
+}
+
+/// The only file of the topic `jobs` with this ending.
+fn file(data: &Path, ending: &str) -> PathBuf {
+    let entries = fs::read_dir(data.join("topics/jobs")).expect("a folder");
+    let paths = entries.map(|it| it.expect("a file").path());
+    let mut paths = paths.filter(|it| text(it).ends_with(ending));
+    let path = paths.next().expect("a file");
+    assert_eq!(paths.next(), None);
+    path
+}
+
+#[test]
+fn what_was_confirmed_is_there_however_the_broker_has_ended() {
+    for signal in ["TERM", "KILL"] {
+        let folder = folder();
+        let data = folder.path().join("data");
+        let broker = start(&data);
+        publish(&broker, &["--confirm"], &lines(0, 500));
+        broker.signal(signal);
+        let (status, _) = broker.wait();
+        assert_eq!(status.success(), signal == "TERM");
+        let broker = start(&data);
+        publish(&broker, &["--confirm"], &lines(500, 1_000));
+        let all = consume(&broker, &["--from", "first", "--count", "1000"]);
+        assert_eq!(all, lines(0, 1_000), "{signal}");
+    }
+}
+
+#[test]
+fn groups_and_producers_with_names_go_on_where_they_were() {
+    let folder = folder();
+    let broker = start(folder.path());
+    publish(&broker, &["--name", "importer"], &lines(0, 60));
+    let group = ["--group", "billing", "--from", "first", "--count"];
+    let taken = consume(&broker, &[&group[..], &["40"]].concat());
+    assert_eq!(taken, lines(0, 40));
+    broker.signal("TERM");
+    assert!(broker.wait().0.success());
+    let broker = start(folder.path());
+    // The same input and more: what is stored is passed over.
+    publish(&broker, &["--name", "importer"], &lines(0, 100));
+    let taken = consume(&broker, &[&group[..], &["60"]].concat());
+    assert_eq!(taken, lines(40, 100));
+}
+
+#[test]
+fn topics_in_memory_need_no_folder_and_leave_none() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let broker = Broker::start(&[("DATA_DIR", text(&data))]);
+    wait_until_ready(&broker, 200, "ready\n");
+    publish(&broker, &["--confirm"], &lines(0, 10));
+    broker.signal("TERM");
+    assert!(broker.wait().0.success());
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_full_disk_holds_producers_up_until_there_is_room() {
+    let folder = folder();
+    let broker = start(folder.path());
+    let limit = |bytes: &str| {
+        let mut prlimit = Command::new("prlimit");
+        prlimit.args(["--pid", &broker.pid().to_string()]);
+        prlimit.arg(format!("--fsize={bytes}:unlimited"));
+        assert!(prlimit.status().expect("util-linux").success());
+    };
+    publish(&broker, &["--confirm"], &lines(0, 10));
+    // No segment has room: a file that is too large is what a full disk looks like.
+    limit("8192");
+    let large = vec!["x".repeat(100_000); 20];
+    let producer = produce(&broker, &["--confirm"], &large);
+    wait_until_ready(&broker, 503, "disk full\n");
+    assert_eq!(broker.get("/healthz").0, 200);
+    assert!(broker.metric("message_queue_store_full", "") >= 1.0);
+    let stored = consume(&broker, &["--from", "first", "--count", "10"]);
+    assert_eq!(stored, lines(0, 10), "consumers go on");
+    limit("unlimited");
+    wait_until_ready(&broker, 200, "ready\n");
+    let output = producer.wait_with_output().expect("it ends");
+    assert_ended(&output, 0, "produced 20 messages");
+    let all = consume(&broker, &["--from", "first", "--count", "30"]);
+    assert_eq!(all[10..], large);
+}
+
+#[test]
+fn a_second_broker_is_told_who_has_the_folder() {
+    let folder = folder();
+    let broker = start(folder.path());
+    let output = refused(&[("STORAGE", "disk"), ("DATA_DIR", text(folder.path()))]);
+    let process = format!("(process {})", broker.pid());
+    assert_ended(&output, 1, &process);
+    publish(&broker, &["--confirm"], &lines(0, 10));
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named_with_what_to_do() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("file"), "").expect("a file");
+    fs::create_dir(path("foreign")).expect("a folder");
+    fs::write(path("foreign/notes.txt"), "mine").expect("a file");
+    for name in ["newer", "strange"] {
+        let broker = start(&path(name));
+        broker.signal("TERM");
+        assert!(broker.wait().0.success());
+    }
+    fs::write(path("newer/format"), "2\n").expect("a file");
+    fs::write(path("strange/topics/notes.txt"), "mine").expect("a file");
+    for (name, says) in [
+        ("none/data", "make the folder above it first"),
+        ("file", "is not a folder"),
+        ("foreign", "holds notes.txt"),
+        ("newer", "has the format \"2\""),
+        ("strange", "notes.txt is not the folder of a topic"),
+    ] {
+        let data = path(name);
+        let output = refused(&[("STORAGE", "disk"), ("DATA_DIR", text(&data))]);
+        assert_ended(&output, 1, says);
+        assert_ended(&output, 1, &format!("DATA_DIR: {}", text(&data)));
+    }
+    assert!(!path("none").exists());
+    let notes = fs::read_to_string(path("foreign/notes.txt")).expect("it is there");
+    assert_eq!(notes, "mine");
+}
+
+#[test]
+fn a_stored_topic_that_is_to_be_kept_in_memory_is_not_passed_over() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let broker = start(&data);
+    publish(&broker, &["--confirm"], &lines(0, 10));
+    broker.signal("TERM");
+    assert!(broker.wait().0.success());
+    let rules = folder.path().join("topics.toml");
+    fs::write(&rules, "[[rule]]\ntopics = \"other\"\nstorage = \"disk\"\n").expect("a file");
+    let data = ("DATA_DIR", text(&data));
+    for rules in [&[("TOPICS_FILE", text(&rules))][..], &[]] {
+        let output = refused(&[rules, &[data]].concat());
+        assert_ended(&output, 2, "is kept in memory; set storage=disk for it");
+    }
+}
+
+#[test]
+fn a_damaged_log_is_named_with_the_place_and_what_to_do() {
+    let folder = folder();
+    let broker = start(folder.path());
+    // The second says that the first was safe.
+    for from in [0, 10] {
+        publish(&broker, &["--confirm"], &lines(from, from + 10));
+    }
+    broker.signal("TERM");
+    assert!(broker.wait().0.success());
+    let serve = || refused(&[("STORAGE", "disk"), ("DATA_DIR", text(folder.path()))]);
+    let segment = file(folder.path(), ".log");
+    let whole = fs::read(&segment).expect("a file");
+    let mut damaged = whole.clone();
+    let message = whole.windows(5).position(|it| it == b"\0\0\0\x015");
+    damaged[message.expect("the message 5") + 4] = b'6';
+    fs::write(&segment, &damaged).expect("a file");
+    let output = serve();
+    assert_ended(&output, 1, "the log of topic jobs");
+    assert_ended(&output, 1, "00000000000000000001.log is damaged at byte");
+    assert_ended(&output, 1, "`message-queue log repair`");
+    assert_eq!(fs::read(&segment).expect("it is there"), damaged);
+
+    fs::write(&segment, &whole).expect("a file");
+    let journal = file(folder.path(), ".journal");
+    let aside = folder.path().join("aside");
+    fs::rename(&journal, &aside).expect("a file");
+    assert_ended(&serve(), 1, "no journal says");
+    fs::rename(&aside, &journal).expect("a file");
+    let broker = start(folder.path());
+    let all = consume(&broker, &["--from", "first", "--count", "20"]);
+    assert_eq!(all, lines(0, 20));
+}
