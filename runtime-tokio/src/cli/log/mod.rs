@@ -124,7 +124,7 @@ impl From<FolderError> for LogError {
             },
             other @ (FolderError::Io { .. }
             | FolderError::NotAFolder(_)
-            | FolderError::Foreign(_)
+            | FolderError::Foreign { .. }
             | FolderError::Format { .. }
             | FolderError::NotATopic(_)) => Self::Folder(other),
         }
