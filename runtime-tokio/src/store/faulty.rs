@@ -4,6 +4,7 @@ use super::disk::{Disk, Failure};
 use bytes::{Bytes, BytesMut};
 use message_queue_core::log::{Done, Operation};
 use std::io;
+use std::mem;
 
 /// What becomes of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,16 +58,17 @@ impl<D: Disk, F: Fn(&Operation) -> Fate + Send + Sync> Disk for FaultyDisk<D, F>
                     pieces: vec![written],
                 })
             }
-            (Fate::Flipped, Operation::Read { .. }) => match self.disk.carry_out(operation)? {
-                Done::Read(bytes) => {
-                    let mut bytes = BytesMut::from(bytes);
-                    if let Some(first) = bytes.first_mut() {
+            (Fate::Flipped, Operation::Read { .. }) => {
+                let mut done = self.disk.carry_out(operation)?;
+                if let Done::Read(bytes) = &mut done {
+                    let mut flipped = BytesMut::from(mem::take(bytes));
+                    if let Some(first) = flipped.first_mut() {
                         *first ^= 1;
                     }
-                    Ok(Done::Read(bytes.freeze()))
+                    *bytes = flipped.freeze();
                 }
-                done => Ok(done),
-            },
+                Ok(done)
+            }
             (Fate::Done | Fate::Short(_) | Fate::Flipped, _) => self.disk.carry_out(operation),
         }
     }

@@ -6,11 +6,11 @@ use super::folder::{DataDir, FolderError};
 use super::opening::{OpenLog, log_settings, open, open_all};
 use super::status::StoreStatus;
 use super::thread::{Beginning, Listener, Store};
-use message_queue_core::log::{File, Operation, Progress};
+use message_queue_core::log::{File, Fsync, Operation, Progress};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::store::{Answer, FetchFrom, Request, Run};
 use message_queue_core::wire::FrameBatch;
-use message_queue_core::{GroupId, StoreSettings, StoredTopic, TopicId};
+use message_queue_core::{Config, GroupId, StoreSettings, StoredTopic, TopicId};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -22,6 +22,15 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const TOPIC: TopicId = TopicId(1);
+
+/// Two segments of four messages of 1,000 bytes, about.
+const SMALL: StoreSettings = StoreSettings {
+    fsync: Fsync::Always,
+    segment_bytes: 4_096,
+    retention: None,
+    retention_bytes: Some(8_192),
+    retention_settled: false,
+};
 
 fn name() -> TopicName {
     TopicName::new("jobs").expect("a name")
@@ -138,6 +147,21 @@ impl Kit {
         self.store.ask(TOPIC, fetch);
     }
 
+    /// Appends 20 messages of 1,000 bytes. Returns where the log begins once some are deleted.
+    fn fill_until_trimmed(&self) -> u64 {
+        let message = "m".repeat(1_000);
+        for first in 1..=20 {
+            self.append(first, &[&message]);
+        }
+        loop {
+            match self.next() {
+                Told::Answer(TOPIC, Answer::Trimmed { first }) => return first,
+                Told::Answer(TOPIC, Answer::Appended { .. }) => {}
+                told @ (Told::Answer(..) | Told::Failed) => panic!("{told:?}"),
+            }
+        }
+    }
+
     /// What it says next.
     fn next(&self) -> Told {
         self.told.recv_timeout(PATIENCE).expect("it says something")
@@ -218,9 +242,13 @@ fn after_a_failed_sync_nothing_more_is_answered() {
     let fails = Arc::<AtomicBool>::default();
     let kit = Kit::faulty(folder.path(), {
         let fails = Arc::clone(&fails);
-        move |operation| match operation {
-            Operation::Sync { .. } if fails.load(Ordering::Relaxed) => Fate::Fails(EIO),
-            _ => Fate::Done,
+        move |operation| {
+            let is_sync = matches!(operation, Operation::Sync { .. });
+            if is_sync && fails.load(Ordering::Relaxed) {
+                Fate::Fails(EIO)
+            } else {
+                Fate::Done
+            }
         }
     });
     kit.append(1, &["a"]);
@@ -243,12 +271,14 @@ fn a_full_disk_is_told_and_waited_for() {
     let (asked, asks) = mpsc::channel();
     let kit = Kit::faulty(folder.path(), {
         let (is_full, asked) = (Arc::clone(&is_full), Mutex::new(asked));
-        move |operation| match operation {
-            Operation::Write { .. } if is_full.load(Ordering::Relaxed) => {
+        move |operation| {
+            let is_write = matches!(operation, Operation::Write { .. });
+            if is_write && is_full.load(Ordering::Relaxed) {
                 let _ = asked.lock().expect("no panic").send(());
                 Fate::Fails(ENOSPC)
+            } else {
+                Fate::Done
             }
-            _ => Fate::Done,
         }
     });
     is_full.store(true, Ordering::Relaxed);
@@ -279,12 +309,14 @@ fn a_group_waits_while_what_is_read_is_not_what_was_written() {
     let (asked, asks) = mpsc::channel();
     let kit = Kit::faulty(folder.path(), {
         let (flips, asked) = (Arc::clone(&flips), Mutex::new(asked));
-        move |operation| match operation {
-            Operation::Read { .. } if flips.load(Ordering::Relaxed) => {
+        move |operation| {
+            let is_read = matches!(operation, Operation::Read { .. });
+            if is_read && flips.load(Ordering::Relaxed) {
                 let _ = asked.lock().expect("no panic").send(());
                 Fate::Flipped
+            } else {
+                Fate::Done
             }
-            _ => Fate::Done,
         }
     });
     kit.append(1, &["a"]);
@@ -310,16 +342,18 @@ fn the_folder_is_not_given_back_while_a_disk_is_at_work() {
     let is_held = Arc::<AtomicBool>::default();
     let kit = Kit::faulty(folder.path(), {
         let (is_held, held) = (Arc::clone(&is_held), Mutex::new(held));
-        move |operation| match operation {
-            Operation::Read { .. } if is_held.load(Ordering::Relaxed) => {
+        move |operation| {
+            let is_held = is_held.load(Ordering::Relaxed);
+            if is_held && matches!(operation, Operation::Read { .. }) {
                 // Until the test is over.
                 let _ = held.lock().expect("no panic").recv();
+            }
+            let file = File::Segment(1);
+            if is_held && *operation == (Operation::Sync { file }) {
+                Fate::Fails(EIO)
+            } else {
                 Fate::Done
             }
-            Operation::Sync {
-                file: File::Segment(_),
-            } if is_held.load(Ordering::Relaxed) => Fate::Fails(EIO),
-            _ => Fate::Done,
         }
     });
     kit.append(1, &["a"]);
@@ -365,23 +399,22 @@ fn what_every_group_has_settled_goes_by_whole_segments() {
 #[test]
 fn retention_by_bytes_alone_keeps_the_last() {
     let folder = folder();
-    let settings = StoreSettings {
-        segment_bytes: 4_096,
-        retention_bytes: Some(8_192),
-        ..StoreSettings::default()
-    };
-    let kit = Kit::start(folder.path(), settings);
+    let kit = Kit::start(folder.path(), SMALL);
     kit.make();
-    let message = "m".repeat(1_000);
-    for first in 1..=20 {
-        kit.append(first, &[&message]);
-    }
-    let trimmed = loop {
-        match kit.next() {
-            Told::Answer(TOPIC, Answer::Trimmed { first }) => break first,
-            Told::Answer(TOPIC, Answer::Appended { .. }) => {}
-            told => panic!("{told:?}"),
-        }
+    let first = kit.fill_until_trimmed();
+    assert!((2..=20).contains(&first), "{first}");
+}
+
+#[test]
+fn topics_that_are_made_later_are_kept_as_was_said_last() {
+    let folder = folder();
+    let kit = Kit::start(folder.path(), StoreSettings::default());
+    let config = Config {
+        store: SMALL,
+        ..Config::default()
     };
-    assert!((2..=20).contains(&trimmed), "{trimmed}");
+    kit.store.follow(config);
+    kit.make();
+    let first = kit.fill_until_trimmed();
+    assert!((2..=20).contains(&first), "{first}");
 }
