@@ -57,16 +57,17 @@ impl<D: Disk, F: Fn(&Operation) -> Fate + Send + Sync> Disk for FaultyDisk<D, F>
                     pieces: vec![written],
                 })
             }
-            (Fate::Flipped, Operation::Read { .. }) => match self.disk.carry_out(operation)? {
-                Done::Read(bytes) => {
-                    let mut bytes = BytesMut::from(bytes);
-                    if let Some(first) = bytes.first_mut() {
-                        *first ^= 1;
-                    }
-                    Ok(Done::Read(bytes.freeze()))
+            (Fate::Flipped, Operation::Read { .. }) => {
+                let done = self.disk.carry_out(operation)?;
+                let Done::Read(bytes) = done else {
+                    return Ok(done);
+                };
+                let mut bytes = BytesMut::from(bytes);
+                if let Some(first) = bytes.first_mut() {
+                    *first ^= 1;
                 }
-                done => Ok(done),
-            },
+                Ok(Done::Read(bytes.freeze()))
+            }
             (Fate::Done | Fate::Short(_) | Fate::Flipped, _) => self.disk.carry_out(operation),
         }
     }
