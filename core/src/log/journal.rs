@@ -19,6 +19,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
+use core::time::Duration;
 
 /// A journal is not replaced before it has this many bytes.
 const LEAST: u64 = 1 << 20;
@@ -402,6 +403,14 @@ impl Journal {
         &mut self.lane
     }
 
+    /// What was written is to be safe so soon from now on.
+    pub(super) fn sync_within(&mut self, after: Duration, now: Now) {
+        if self.safe_records < self.records {
+            let due = now + after;
+            self.sync_due = Some(self.sync_due.map_or(due, |it| it.min(due)));
+        }
+    }
+
     /// The lane has finished what it was at. Returns the last change that is stored, if that is news, and a journal that
     /// is not needed any more.
     pub(super) fn finished(&mut self, fsync: Fsync, now: Now) -> (Option<SaveId>, Option<u64>) {
@@ -415,7 +424,7 @@ impl Journal {
         if is_safe {
             self.safe_records = self.records;
             self.sync_due = None;
-        } else if let Fsync::Every(after) = fsync
+        } else if let Some(after) = fsync.within()
             && self.sync_due.is_none()
         {
             self.sync_due = Some(now + after);

@@ -294,6 +294,19 @@ impl Log {
         Ok(())
     }
 
+    /// Has what is stored from now on synced like this, and what was written before as soon as this says. What is being
+    /// written at the moment is reported as before.
+    pub fn set_fsync(&mut self, fsync: Fsync) {
+        self.settings.fsync = fsync;
+        if let Some(after) = fsync.within() {
+            self.writer.sync_within(after, self.now);
+            self.journal.sync_within(after, self.now);
+        }
+        if matches!(self.state, State::Open) {
+            self.drive();
+        }
+    }
+
     /// How many segments there are, and how many bytes of records in all of them.
     pub fn size(&self) -> (usize, u64) {
         let sealed = self.segments.iter().map(|it| it.bytes).sum::<u64>();

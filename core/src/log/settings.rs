@@ -17,6 +17,17 @@ pub enum Fsync {
     Never,
 }
 
+impl Fsync {
+    /// How long after it was written something is safe at the latest; none: that is not promised.
+    pub(super) const fn within(self) -> Option<Duration> {
+        match self {
+            Self::Always => Some(Duration::ZERO),
+            Self::Every(after) => Some(after),
+            Self::Never => None,
+        }
+    }
+}
+
 /// How a log is kept. All may be changed from one opening to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {

@@ -18,6 +18,7 @@ use crate::wire::control::{Mark, Origin, Range};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
+use core::time::Duration;
 
 /// The most records in one write: each has two pieces.
 const WRITE_RECORDS: usize = 512;
@@ -340,7 +341,7 @@ impl Writer {
                 }
                 if syncs {
                     self.all_is_safe();
-                } else if let Fsync::Every(after) = fsync
+                } else if let Some(after) = fsync.within()
                     && self.sync_due.is_none()
                 {
                     self.sync_due = Some(now + after);
@@ -357,6 +358,14 @@ impl Writer {
                 self.activity = Activity::Noting(segment, head);
                 Outcome::Note(segment)
             }
+        }
+    }
+
+    /// What was written is to be safe so soon from now on.
+    pub(super) fn sync_within(&mut self, after: Duration, now: Now) {
+        if self.safe < self.written {
+            let due = now + after;
+            self.sync_due = Some(self.sync_due.map_or(due, |it| it.min(due)));
         }
     }
 

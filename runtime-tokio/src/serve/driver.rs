@@ -508,6 +508,10 @@ impl Core {
     ) -> Result<Vec<TopicChange>, NeedsRestart> {
         self.show(Observed::Rules(&rules), now);
         let changes = self.broker.set_rules(rules, now)?;
+        // Before it is asked for the topics that these rules have made.
+        if let Some(store) = &self.store {
+            store.follow(self.broker.config().clone());
+        }
         for change in &changes {
             self.touched.extend(self.broker.topic_named(&change.topic));
         }

@@ -10,7 +10,7 @@ use super::topic::Topic;
 use message_queue_core::log::Operation;
 use message_queue_core::names::TopicName;
 use message_queue_core::store::{Answer, Request};
-use message_queue_core::{Now, StoreSettings, StoredTopic, TopicId};
+use message_queue_core::{Config, Now, StoreSettings, StoredTopic, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem;
@@ -36,6 +36,8 @@ pub(crate) type SettingsOf = Box<dyn Fn(&TopicName) -> StoreSettings + Send>;
 /// What the thread is told.
 enum Message {
     Request(TopicId, Request),
+    /// Topics that are made from now on are kept like this.
+    Settings(SettingsOf),
     Completion(Completion),
     /// Nothing more is asked for.
     End,
@@ -94,6 +96,12 @@ impl Store {
     pub(crate) fn ask(&self, topic: TopicId, request: Request) {
         // A store that has failed has said so.
         let _ = self.messages.send(Message::Request(topic, request));
+    }
+
+    /// Topics that are made from now on are kept by these settings.
+    pub(crate) fn follow(&self, config: Config) {
+        let settings = Box::new(move |name: &TopicName| config.topic(name).store);
+        let _ = self.messages.send(Message::Settings(settings));
     }
 }
 
@@ -218,6 +226,7 @@ impl Worker {
                     self.touched.insert(id);
                 }
             }
+            Message::Settings(settings) => self.settings = settings,
             Message::Completion(completion) => self.completed(completion),
             Message::End => self.ends = Some(moment() + REST),
         }

@@ -174,7 +174,11 @@ impl Topic {
                 let saved = self.log.remove_group(group.as_str());
                 self.note_saving(saved, change);
             }
-            Request::Change(settings) => self.settings = settings,
+            Request::Change(settings) => {
+                // Segments have the size that they had at the start.
+                self.log.set_fsync(settings.fsync);
+                self.settings = settings;
+            }
             Request::Open { .. } => {}
         }
     }

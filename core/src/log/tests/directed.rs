@@ -175,6 +175,35 @@ fn syncs_come_when_they_are_due_or_never() {
 }
 
 #[test]
+fn what_was_written_by_another_setting_is_synced_as_the_new_one_says() {
+    let mut world = World::new(1, settings(Fsync::Never));
+    let mut process = world.open();
+    world.append(&mut process, &[1]).expect("it is open");
+    world.run(&mut process);
+    world.save(&mut process).expect("it is open");
+    world.run(&mut process);
+    process.log.set_fsync(Fsync::Always);
+    world.poll(&mut process);
+    assert_eq!(
+        names(&process),
+        ["sync", "sync"],
+        "the segment and the journal"
+    );
+    world.run(&mut process);
+    process.log.set_fsync(Fsync::Never);
+    world.append(&mut process, &[1]).expect("it is open");
+    process.log.set_fsync(Fsync::Always);
+    assert_eq!(one(&mut world, &mut process), "write");
+    assert_eq!(world.model.appended, 2, "it is reported as it was written");
+    assert_eq!(one(&mut world, &mut process), "sync");
+    world.append(&mut process, &[1]).expect("it is open");
+    assert_eq!(one(&mut world, &mut process), "write");
+    assert_eq!(world.model.appended, 2);
+    assert_eq!(one(&mut world, &mut process), "sync");
+    assert_eq!(world.model.appended, 3);
+}
+
+#[test]
 fn a_sync_that_fails_is_not_tried_again() {
     for fails in 0..4 {
         let (mut world, mut process) = filled();
