@@ -367,6 +367,10 @@ impl Topic {
             let stored = self.stored.as_mut().expect("the topic is stored");
             stored.unplaced -= 1;
             self.make_safe(id, shared);
+            if let GroupId::Own(member) = id {
+                let next = self.next_for(id);
+                shared.consumer(member).membership(self.id).next = next;
+            }
         }
         taken.has_given_up
     }

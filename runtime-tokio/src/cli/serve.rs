@@ -100,7 +100,9 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&mut io::stderr(), &error.to_string());
-            if matches!(&error, StartError::Store(error) if error.is_of_settings()) {
+            if let StartError::Store(error) = &error
+                && error.is_of_settings()
+            {
                 ExitCode::from(BAD_SETTINGS)
             } else {
                 ExitCode::FAILURE

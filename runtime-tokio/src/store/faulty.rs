@@ -4,7 +4,6 @@ use super::disk::{Disk, Failure};
 use bytes::{Bytes, BytesMut};
 use message_queue_core::log::{Done, Operation};
 use std::io;
-use std::mem;
 
 /// What becomes of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +58,15 @@ impl<D: Disk, F: Fn(&Operation) -> Fate + Send + Sync> Disk for FaultyDisk<D, F>
                 })
             }
             (Fate::Flipped, Operation::Read { .. }) => {
-                let mut done = self.disk.carry_out(operation)?;
-                if let Done::Read(bytes) = &mut done {
-                    let mut flipped = BytesMut::from(mem::take(bytes));
-                    if let Some(first) = flipped.first_mut() {
-                        *first ^= 1;
-                    }
-                    *bytes = flipped.freeze();
+                let done = self.disk.carry_out(operation)?;
+                let Done::Read(bytes) = done else {
+                    return Ok(done);
+                };
+                let mut bytes = BytesMut::from(bytes);
+                if let Some(first) = bytes.first_mut() {
+                    *first ^= 1;
                 }
-                Ok(done)
+                Ok(Done::Read(bytes.freeze()))
             }
             (Fate::Done | Fate::Short(_) | Fate::Flipped, _) => self.disk.carry_out(operation),
         }

@@ -1,5 +1,10 @@
 //! The store's thread over a real folder, and over disks that fail.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a disk fails at what a test is about"
+)]
+
 use super::disk::{Disk, Reserve, StdDisk};
 use super::faulty::{EIO, ENOSPC, Fate, FaultyDisk};
 use super::folder::{DataDir, FolderError};
