@@ -168,6 +168,31 @@ fn a_full_disk_holds_producers_up_until_there_is_room() {
     assert_eq!(all[10..], large);
 }
 
+/// What the broker begins with is known when its topics are found, and a recording begins with that.
+#[test]
+fn a_broker_that_stores_is_recorded() {
+    let folder = folder();
+    let records = folder.path().join("records");
+    fs::create_dir(&records).expect("a folder");
+    let data = folder.path().join("data");
+    for all in [10, 20] {
+        let broker = Broker::start(&[
+            ("STORAGE", "disk"),
+            ("DATA_DIR", text(&data)),
+            ("SEGMENT_BYTES", "1MiB"),
+            ("RECORD_DIR", text(&records)),
+        ]);
+        wait_until_ready(&broker, 200, "ready\n");
+        publish(&broker, &["--confirm"], &lines(all - 10, all));
+        let count = all.to_string();
+        let stored = consume(&broker, &["--from", "first", "--count", &count]);
+        assert_eq!(stored, lines(0, all));
+        assert_eq!(broker.metric("message_queue_recording_gaps_total", ""), 0.0);
+        broker.signal("TERM");
+        assert!(broker.wait().0.success());
+    }
+}
+
 #[test]
 fn a_second_broker_is_told_who_has_the_folder() {
     let folder = folder();

@@ -64,6 +64,8 @@ pub struct Recorder {
 /// Where the recording stands.
 #[derive(Clone, Copy, Debug)]
 enum State {
+    /// Topics are stored: what the broker begins with is known when it has found them.
+    Waiting,
     /// In the midst of a file.
     Recording {
         /// At most how many bytes of the file are taken.
@@ -96,17 +98,21 @@ impl Recorder {
         let status = RecordingStatus::default();
         let ring = Ring::open(&options.directory, options.bytes, started()).map_err(failed)?;
         let mut writer = Writer::new(ring, options.payloads, status.clone());
-        let broker = Broker::new(config);
-        let begun = writer.begin(Box::new(broker.checkpoint()), 0);
-        begun.map_err(failed)?;
+        let state = if config.may_store() {
+            State::Waiting
+        } else {
+            let broker = Broker::new(config);
+            let begun = writer.begin(Box::new(broker.checkpoint()), 0);
+            begun.map_err(failed)?;
+            begun_with(size::of_checkpoint(&broker, options.payloads), &options)
+        };
         let (queue, messages) = channel();
         let thread = thread::Builder::new().name("recorder".to_owned());
         let thread = thread
             .spawn(move || writer.run(&messages))
             .map_err(failed)?;
-        let used = size::of_checkpoint(&broker, options.payloads);
         Ok(Self {
-            state: begun_with(used, &options),
+            state,
             step: Step::default(),
             options,
             status,
@@ -167,11 +173,7 @@ impl Recorder {
                 Err((cause, State::Paused { most: u64::MAX }))
             }
         };
-        end.unwrap_or_else(|(cause, paused)| {
-            self.status.gap();
-            self.send(Message::Gap(cause));
-            paused
-        })
+        end.unwrap_or_else(|gap| self.pause(gap))
     }
 
     /// In a gap: the end of it, if the disk has caught up by half and there is room for a
@@ -186,6 +188,13 @@ impl Recorder {
         self.begin(broker).unwrap_or_else(|(_, paused)| paused)
     }
 
+    /// Says that what follows is missing, until there is room again.
+    fn pause(&self, (cause, paused): (StopCause, State)) -> State {
+        self.status.gap();
+        self.send(Message::Gap(cause));
+        paused
+    }
+
     fn send(&self, message: Message) {
         // It fails after the writer has; it has said so, and the next step will see it.
         let _ = self.queue.send(message);
@@ -193,6 +202,12 @@ impl Recorder {
 }
 
 impl Observer for Recorder {
+    fn begins(&mut self, broker: &Broker) {
+        if matches!(self.state, State::Waiting) {
+            self.state = self.begin(broker).unwrap_or_else(|gap| self.pause(gap));
+        }
+    }
+
     fn observe(&mut self, observed: Observed<'_>, now: Now) {
         if matches!(self.state, State::Over) {
             return;
@@ -233,7 +248,7 @@ impl Observer for Recorder {
         self.state = match self.state {
             State::Recording { used, full } => self.record(broker, used, full),
             State::Paused { most } => self.resume(broker, most),
-            State::Over => State::Over,
+            state @ (State::Waiting | State::Over) => state,
         };
     }
 }

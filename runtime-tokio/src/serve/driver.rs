@@ -457,7 +457,8 @@ fn detail(reason: CloseReason, farewell: Option<&[u8]>) -> Option<String> {
 
 impl Core {
     /// From now on everything is shown to `observer`.
-    pub(crate) fn set_observer(&mut self, observer: Box<dyn Observer>) {
+    pub(crate) fn set_observer(&mut self, mut observer: Box<dyn Observer>) {
+        observer.begins(&self.broker);
         self.observer = Some(observer);
     }
 

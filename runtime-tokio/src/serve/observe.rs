@@ -34,6 +34,9 @@ pub enum Observed<'a> {
 /// they led to. An observer is called under the lock of the core, so nothing happens meanwhile; and
 /// so it must not call the broker's [`Handle`](crate::Handle).
 pub trait Observer: Send {
+    /// Everything is shown from now on; the broker is as it is here.
+    fn begins(&mut self, _broker: &Broker) {}
+
     /// One thing.
     fn observe(&mut self, observed: Observed<'_>, now: Now);
 
