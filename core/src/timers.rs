@@ -32,6 +32,8 @@ pub(crate) enum Timeout {
     TopicIdle(TopicId),
     /// What is owed to producers that do not wait for room may have been owed for long enough.
     Turn(TopicId),
+    /// The group may ask its topic's store again, which could not read.
+    Fetch(TopicId, GroupId),
 }
 
 /// All that is due, soonest first.
@@ -75,7 +77,8 @@ impl Timers {
             | Timeout::Age(..)
             | Timeout::GroupIdle(..)
             | Timeout::TopicIdle(_)
-            | Timeout::Turn(_) => None,
+            | Timeout::Turn(_)
+            | Timeout::Fetch(..) => None,
         })
     }
 

@@ -371,6 +371,7 @@ fn the_scripts_reach_every_end_and_every_loss() {
         DropReason::GroupEnded,
         DropReason::Refused,
         DropReason::Expired,
+        DropReason::NotKept,
     ];
     for reason in DropReason::ALL {
         if of_version2.contains(&reason) {

@@ -40,6 +40,11 @@ impl Broker {
                     self.end_group(topic, group);
                 }
                 Timeout::TopicIdle(topic) => self.forget_idle_topic(topic),
+                Timeout::Fetch(topic, group) => {
+                    self.with_topic(topic, |it, shared| {
+                        it.with_group(group, shared, |group, _| group.asks_again());
+                    });
+                }
                 Timeout::Turn(topic) => {
                     self.with_topic(topic, Topic::turn_is_over);
                     self.admit_parked(topic);

@@ -255,6 +255,8 @@ impl Broker {
                 expected.extend(idle.map(|due| (due, Timeout::GroupIdle(*id, *group))));
                 let retry = it.retry().timer();
                 expected.extend(retry.map(|due| (due, Timeout::Retry(*id, *group))));
+                let fetch = it.fetch_timer();
+                expected.extend(fetch.map(|due| (due, Timeout::Fetch(*id, *group))));
                 let age = it.age_timer;
                 expected.extend(age.map(|due| (due, Timeout::Age(*id, *group))));
             }

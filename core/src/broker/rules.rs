@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::id::{ConnId, TopicId};
 use crate::names::TopicName;
 use crate::shared::Facts;
+use crate::store::Storage;
 use crate::time::Now;
 use crate::topic_settings::{NeedsRestart, TopicRule, TopicSettings};
 use alloc::vec::Vec;
@@ -142,6 +143,10 @@ fn merge(before: &TopicSettings, wanted: TopicSettings) -> (TopicSettings, Vec<&
     if next.storage != before.storage {
         kept.push("storage");
         next.storage = before.storage;
+    }
+    if next.storage != Storage::Memory && next.store.segment_bytes != before.store.segment_bytes {
+        kept.push("segment_bytes");
+        next.store.segment_bytes = before.store.segment_bytes;
     }
     let is_gone = |it: &&crate::names::Name| !next.groups.contains(it);
     let gone: Vec<_> = before.groups.iter().filter(is_gone).cloned().collect();

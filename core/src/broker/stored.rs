@@ -103,6 +103,11 @@ impl Broker {
                     self.bury(id, group);
                 }
             }
+            Answer::NotFetched { group } => {
+                self.shared.asking -= 1;
+                self.shared.budget.answer();
+                self.with_topic(id, |topic, shared| topic.not_fetched(group, shared));
+            }
             Answer::GroupSaved { up_to } => {
                 self.with_topic(id, |topic, shared| topic.group_saved(up_to, shared));
             }

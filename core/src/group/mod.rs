@@ -478,6 +478,11 @@ impl Group {
                 .timers
                 .clear(set, Timeout::GroupIdle(self.topic, self.id));
         }
+        if let Some(set) = self.fetch_timer() {
+            shared
+                .timers
+                .clear(set, Timeout::Fetch(self.topic, self.id));
+        }
     }
 
     /// Drops everything that waits and is with no member.

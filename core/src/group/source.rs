@@ -14,10 +14,14 @@ use crate::shared::Shared;
 use crate::stats::Count;
 use crate::store::{FetchFrom, Run};
 use crate::time::Now;
+use crate::timers::Timeout;
 use crate::topic::SHARED_NAME;
 use crate::wire::control::Range;
 use crate::wire::{FrameBatch, MAX_FRAME};
 use core::time::Duration;
+
+/// How long a group waits that could not read.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a group of a stored topic has to know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +66,8 @@ enum Fetch {
     Asked,
     /// It has asked, and does not want it any more.
     Stale,
+    /// What it asked for could not be read. It asks again then.
+    Failed(Now),
 }
 
 /// What has become of what was fetched.
@@ -302,6 +308,31 @@ impl Group {
         self.miss_up_to(next, books);
         self.dispatch(books.shared);
         taken
+    }
+
+    /// What it asked for could not be read: it asks again after a while.
+    pub(crate) fn could_not_read(&mut self, shared: &mut Shared) {
+        if let Some(source) = self.source.as_deref_mut() {
+            let due = shared.now + ASK_AGAIN;
+            source.fetch = Fetch::Failed(due);
+            let timeout = Timeout::Fetch(self.topic, self.id);
+            shared.timers.set(due, timeout);
+        }
+    }
+
+    /// It may ask again.
+    pub(crate) fn asks_again(&mut self) {
+        if let Some(source) = self.source.as_deref_mut() {
+            source.fetch = Fetch::None;
+        }
+    }
+
+    /// When it asks again, if it could not read.
+    pub(crate) fn fetch_timer(&self) -> Option<Now> {
+        match self.source()?.fetch {
+            Fetch::Failed(due) => Some(due),
+            Fetch::None | Fetch::Waiting | Fetch::Asked | Fetch::Stale => None,
+        }
     }
 
     /// Takes in what the window has room for. Returns whether that is all.

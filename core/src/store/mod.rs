@@ -152,6 +152,11 @@ pub enum Answer {
         /// [`Answer::Appended`] before.
         next: u64,
     },
+    /// What a group asked for could not be read. It asks again after a second.
+    NotFetched {
+        /// The group.
+        group: GroupId,
+    },
     /// All changes of groups up to this one are safe. Cumulative.
     GroupSaved {
         /// The number of the change.

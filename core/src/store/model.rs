@@ -187,6 +187,15 @@ impl Model {
         Some(Answer::Fetched { group, runs, next })
     }
 
+    /// The same, and it cannot be read.
+    pub fn fail_to_fetch(&mut self, number: usize) -> Option<Answer> {
+        if number >= self.fetches.len() {
+            return None;
+        }
+        let (group, ..) = self.fetches.remove(number);
+        Some(Answer::NotFetched { group })
+    }
+
     /// Keeps nothing before this sequence any more.
     pub fn trim(&mut self, first: u64) -> Answer {
         self.first = self.first.max(first.min(self.next()));

@@ -387,6 +387,13 @@ impl Topic {
         }
     }
 
+    /// What a group has asked for could not be read.
+    pub(crate) fn not_fetched(&mut self, id: GroupId, shared: &mut Shared) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.could_not_read(shared);
+        }
+    }
+
     /// Where a new group begins.
     pub(super) fn place_of(&self, from: Start, shared: &Shared) -> Option<Place> {
         let stored = self.stored.as_ref()?;

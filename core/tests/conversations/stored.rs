@@ -395,6 +395,28 @@ fn what_is_not_kept_any_more_is_counted_and_told() {
 }
 
 #[test]
+fn who_cannot_read_asks_again_after_a_second_and_holds_nobody() {
+    let mut kit = stored(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs confirm=1");
+    kit.send(producer, &["a"]);
+    kit.store_all("jobs");
+    // More than may ask at a time.
+    let stuck: Vec<ConnId> = (0..10)
+        .map(|_| kit.connect("CONSUMER topic=jobs from=first"))
+        .collect();
+    for _ in 0..10 {
+        assert!(kit.store("jobs", |it| it.fail_to_fetch(0)));
+    }
+    let worker = kit.connect(WORKER);
+    assert!(kit.store("jobs", |it| it.fetch(0)));
+    assert_eq!(handed(&mut kit, worker), ["a"]);
+    kit.input(stuck[0], Input::PeerReset);
+    kit.pass(SECOND);
+    kit.store_all("jobs");
+    assert_eq!(handed(&mut kit, stuck[9]), ["a"]);
+}
+
+#[test]
 fn an_orderly_end_stores_everything_and_hands_out_nothing_more() {
     let mut kit = stored(|_| {});
     let producer = kit.connect("PRODUCER topic=jobs confirm=1");

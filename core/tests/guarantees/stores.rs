@@ -50,12 +50,14 @@ impl World {
         }
         let topic = self.rng.pick(&topics);
         let (act, some) = (self.rng.below(3), self.rng.within(1, 3));
+        let cannot_read = self.rng.once_in(8);
         let Some(store) = self.stores.0.get_mut(&topic) else {
             return;
         };
         let answer = match act {
             0 => store.append(some),
             1 => store.save(some),
+            _ if cannot_read => store.fail_to_fetch(some - 1),
             _ => store.fetch(some - 1),
         };
         self.answer(topic, answer);

@@ -129,6 +129,15 @@ pub(crate) async fn run(
     let heartbeats = Arc::<AtomicU64>::default();
     let has_watchdog = systemd::has_watchdog();
     let view = Arc::new(View::new(Arc::clone(&heartbeats)));
+    // Where nothing is stored there is nothing to open, and operators see the broker at once.
+    let decoder = settings.decoder_config();
+    let in_memory = match taken {
+        None => Some(Server::new(config.clone(), decoder)),
+        Some(_) => None,
+    };
+    if let Some(server) = &in_memory {
+        view.show(server.handle());
+    }
     let serving_http = operators.into_std().and_then(|it| {
         let view = Arc::clone(&view);
         let guard = Guard::new(gate.clone(), settings.http_auth());
@@ -138,14 +147,15 @@ pub(crate) async fn run(
     if let Err(error) = &serving_http {
         error!(%error, "HTTP is not served");
     }
-    let decoder = settings.decoder_config();
-    let server = match taken {
-        None => Server::new(config, decoder),
+    let stored = match taken {
+        None => None,
         Some(taken) => match open(taken, &mut signals).await? {
-            Some(opened) => Server::stored(config, decoder, opened)?,
+            Some(opened) => Some(Server::stored(config, decoder, opened)?),
             None => return Ok(Ended::Orderly),
         },
     };
+    let server = in_memory.or(stored);
+    let server = server.expect("either nothing is stored, or all logs are open");
     let mut server = server
         .with_frame_timeout(settings.frame_timeout())
         .with_max_sockets(descriptors.sockets)

@@ -18,8 +18,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
-/// How long a group waits after a read has failed.
-const READ_AGAIN: Duration = Duration::from_secs(1);
+/// How often it is said that reads of a topic fail, at most.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Of so many groups it is remembered where they have stopped reading. Others are looked up in the index.
 const MOST_CURSORS: usize = 1_000;
@@ -42,8 +42,6 @@ pub(super) struct Topic {
     /// The changes that are being saved, by their numbers in the log and the core's.
     saving: VecDeque<(SaveId, u64)>,
     reading: BTreeMap<ReadId, Fetch>,
-    /// Reads that have failed, and when they are tried again.
-    failed_reads: VecDeque<(Instant, Fetch)>,
     /// When it was said last that a read has failed.
     told_of_reads: Option<Instant>,
     /// Where groups have stopped reading, those that did last: a group that is gone says nothing.
@@ -92,7 +90,6 @@ impl Topic {
             appending: VecDeque::new(),
             saving: VecDeque::new(),
             reading: BTreeMap::new(),
-            failed_reads: VecDeque::new(),
             told_of_reads: None,
             cursors: VecDeque::new(),
             settled: settled.collect(),
@@ -218,37 +215,31 @@ impl Topic {
         self.cursors.push_back((group, cursor));
     }
 
-    fn read_failed(&mut self, fetch: Fetch, error: &ReadError) {
+    fn read_failed(&mut self, group: GroupId, error: &ReadError) -> Answer {
         self.status.read_errors.fetch_add(1, Ordering::Relaxed);
         let now = moment();
-        if self.told_of_reads.is_none_or(|at| at + READ_AGAIN <= now) {
+        if self.told_of_reads.is_none_or(|at| at + TELL_EVERY <= now) {
             self.told_of_reads = Some(now);
             error!(
                 topic = %self.name,
-                group = %fetch.group,
+                %group,
                 %error,
-                "a group cannot read on; it is tried again each second, and `message-queue log verify` looks at the log"
+                "a group cannot read on; it tries again each second, and `message-queue log verify` looks at the log"
             );
         }
-        self.failed_reads.push_back((now + READ_AGAIN, fetch));
+        Answer::NotFetched { group }
     }
 
     /// When something is due.
     pub(super) fn due(&self, started: Instant) -> Option<Instant> {
-        let log = self.log.poll_timeout();
-        let log = log.map(|at| started + at.since_start());
-        let reads = self.failed_reads.front().map(|(at, _)| *at);
-        [log, reads].into_iter().flatten().min()
+        let due = self.log.poll_timeout()?;
+        Some(started + due.since_start())
     }
 
     /// Does what is due.
     pub(super) fn handle_timeout(&mut self, now: Now) {
         if self.log.poll_timeout().is_some_and(|due| due <= now) {
             self.log.handle_timeout(now);
-        }
-        let moment = moment();
-        while let Some((_, fetch)) = self.failed_reads.pop_front_if(|(at, _)| *at <= moment) {
-            self.fetch(fetch);
         }
     }
 
@@ -332,7 +323,10 @@ impl Topic {
                         outcome.answers.push(fetched(group, chunk));
                     }
                     Err(ReadError::Closed) => {}
-                    Err(error) => self.read_failed(fetch, &error),
+                    Err(error) => {
+                        let answer = self.read_failed(fetch.group, &error);
+                        outcome.answers.push(answer);
+                    }
                 }
             }
             Event::Trimmed { first } => {

@@ -85,9 +85,8 @@ fn the_answer_has_the_keys_of_the_table() {
     assert_eq!(documented, keys);
 }
 
-/// Codes that the core never says: one that no broker says yet, and one that a port of TLS says before there is a
-/// connection.
-const KEPT: [&str; 2] = ["store_failed", "tls_required"];
+/// A code that the core never says: a port of TLS says it before there is a connection.
+const KEPT: [&str; 1] = ["tls_required"];
 
 #[test]
 fn every_reason_is_documented_and_no_other() {
