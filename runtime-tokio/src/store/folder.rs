@@ -94,6 +94,7 @@ impl DataDir {
     ///
     /// # Errors
     /// See [`FolderError`].
+    #[cfg(feature = "cli")]
     pub(crate) fn take_existing(path: &Path) -> Result<Self, FolderError> {
         if !path.is_dir() {
             return Err(FolderError::NotAFolder(path.into()));

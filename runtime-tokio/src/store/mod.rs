@@ -7,6 +7,8 @@
 //!
 //! `folder.rs` is the folder of all that, and `opening.rs` opens what is in it before anything is served.
 
+#[cfg(feature = "cli")]
+mod aside;
 mod clock;
 pub(crate) mod disk;
 #[cfg(test)]

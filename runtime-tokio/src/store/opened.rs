@@ -11,24 +11,20 @@ use message_queue_core::store::Answer;
 use message_queue_core::{Config, Now, Storage, StoredTopic, TopicId};
 use std::fmt;
 use std::fs;
-use std::future::pending;
 use std::io;
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
 
 /// The data folder of a broker that stores topics: locked, and none of its logs open yet.
 #[derive(Debug)]
 pub struct Taken {
-    folder: DataDir,
+    pub(super) folder: DataDir,
     reserve: u64,
     config: Config,
-    status: Arc<StoreStatus>,
+    pub(super) status: Arc<StoreStatus>,
     /// When it was taken, and that moment since 1970.
     taken: Instant,
     now: Duration,
@@ -159,40 +155,6 @@ impl Taken {
             status,
             now: Now::at(now + taken.elapsed()),
         })
-    }
-
-    /// Opens them on a thread of its own, which goes on when nobody waits for it any more: until the process ends. What
-    /// opening writes may be cut off anywhere.
-    ///
-    /// # Errors
-    /// If the system gives no thread.
-    pub(crate) fn open_aside(
-        self,
-    ) -> io::Result<impl Future<Output = Result<Opened, NotOpened>> + use<>> {
-        let (done, opened) = oneshot::channel();
-        let thread = thread::Builder::new()
-            .name("mq-open".into())
-            .spawn(move || done.send(self.open()).is_ok())?;
-        Ok(async move {
-            match opened.await {
-                Ok(opened) => opened,
-                // It has not sent anything, so it has panicked.
-                Err(_) => match thread.join() {
-                    Err(panic) => resume_unwind(panic),
-                    Ok(_) => pending().await,
-                },
-            }
-        })
-    }
-
-    /// The figures of the store.
-    pub(crate) fn status(&self) -> Arc<StoreStatus> {
-        Arc::clone(&self.status)
-    }
-
-    /// The folder.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 

@@ -46,6 +46,7 @@ impl Latency {
     }
 
     /// How many there were in each bucket, and the sum of all, in seconds.
+    #[cfg(feature = "cli")]
     pub(crate) fn read(&self) -> ([u64; BOUNDS.len() + 1], f64) {
         let counts = std::array::from_fn(|at| self.buckets[at].load(Ordering::Relaxed));
         let micros = self.micros.load(Ordering::Relaxed);
