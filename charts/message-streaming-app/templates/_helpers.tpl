@@ -101,9 +101,29 @@ ipFamilies: {{ toJson . }}
 {{- .Values.producer.fileContent | default (.Files.Get "files/telemetry.csv") -}}
 {{- end -}}
 
-{{/* The broker's volumes, as JSON: one for the flight recorder where it is on, the user's, and those of Secrets. */}}
+{{/* Where the volume of stored topics is mounted. */}}
+{{- define "app.dataDir" -}}/data{{- end -}}
+
+{{/* The settings that the broker gets, as JSON: the user's, and with a volume to store on those that use it. */}}
+{{- define "app.settings" -}}
+{{- $settings := .Values.settings -}}
+{{- if .Values.storage.enabled -}}
+{{- $settings = merge (dict "STORAGE" "disk" "DATA_DIR" (include "app.dataDir" .)) $settings -}}
+{{- end -}}
+{{- toJson $settings -}}
+{{- end -}}
+
+{{/*
+The broker's volumes, as JSON: one for the flight recorder where it is on, the claim of stored topics where it is the
+user's, the user's, and those of Secrets. The StatefulSet's own claim is mounted by name alone.
+*/}}
 {{- define "app.volumes" -}}
 {{- $volumes := .Values.extraVolumes -}}
+{{- if .Values.storage.enabled -}}
+{{- with .Values.storage.existingClaim -}}
+{{- $volumes = prepend $volumes (dict "name" "data" "persistentVolumeClaim" (dict "claimName" .)) -}}
+{{- end -}}
+{{- end -}}
 {{- if .Values.settings.RECORD_DIR -}}
 {{- $source := dict "emptyDir" dict -}}
 {{- with .Values.recording.existingClaim -}}
@@ -121,6 +141,9 @@ ipFamilies: {{ toJson . }}
 
 {{- define "app.volumeMounts" -}}
 {{- $mounts := .Values.extraVolumeMounts -}}
+{{- if .Values.storage.enabled -}}
+{{- $mounts = prepend $mounts (dict "name" "data" "mountPath" (include "app.dataDir" .)) -}}
+{{- end -}}
 {{- with .Values.settings.RECORD_DIR -}}
 {{- $mounts = prepend $mounts (dict "name" "recording" "mountPath" .) -}}
 {{- end -}}

@@ -76,6 +76,30 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- end -}}
 {{- end -}}
 
+{{- $dataDir := include "app.dataDir" . -}}
+{{- with $s.DATA_DIR -}}
+{{- fail (printf "settings.DATA_DIR is %s, but the chart sets it, to %s: leave it empty, and use storage.enabled" . $dataDir) -}}
+{{- end -}}
+{{- if .Values.storage.enabled -}}
+{{- if .Values.autoscaling.enabled -}}
+{{- fail "storage.enabled needs autoscaling.enabled=false: nobody reads what a broker that is scaled away has stored" -}}
+{{- end -}}
+{{- if and .Values.storage.existingClaim (gt $most 1) -}}
+{{- fail (printf "storage.existingClaim needs replicaCount=1: it is %d, and each broker needs a claim of its own" $most) -}}
+{{- end -}}
+{{- $least := add (int64 $s.DISK_RESERVE_BYTES) (int64 $s.SEGMENT_BYTES) -}}
+{{- if and (not .Values.storage.existingClaim) (lt (include "app.quantityBytes" .Values.storage.size | int64) $least) -}}
+{{- fail (printf "storage.size is %v: it must be at least %d bytes (settings.DISK_RESERVE_BYTES and settings.SEGMENT_BYTES), or the disk is full from the start" .Values.storage.size $least) -}}
+{{- end -}}
+{{- if hasPrefix (printf "%s/" $dataDir) (printf "%s/" $s.RECORD_DIR) -}}
+{{- fail (printf "settings.RECORD_DIR is %s: with storage.enabled it must be outside %s, where stored topics are" $s.RECORD_DIR $dataDir) -}}
+{{- end -}}
+{{- else if eq $s.STORAGE "disk" -}}
+{{- fail "settings.STORAGE is disk, but there is no volume to store on: set storage.enabled=true" -}}
+{{- else if .Values.storage.existingClaim -}}
+{{- fail (printf "storage.existingClaim is %s, but storage.enabled is false: nothing would be stored" .Values.storage.existingClaim) -}}
+{{- end -}}
+
 {{- range .Values.extraEnv -}}
 {{- if hasKey $s .name -}}
 {{- fail (printf "extraEnv holds %s, which is a setting: use settings.%s" .name .name) -}}
@@ -83,7 +107,7 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- end -}}
 {{- $volumes := list -}}
 {{- range .Values.extraVolumes -}}
-{{- if or (has .name $volumes) (eq .name "recording") (get $.Values.secrets .name) -}}
+{{- if or (has .name $volumes) (eq .name "recording") (and (eq .name "data") $.Values.storage.enabled) (get $.Values.secrets .name) -}}
 {{- fail (printf "extraVolumes holds a second volume named %s: use another name" .name) -}}
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
@@ -94,6 +118,9 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- end -}}
 {{- if eq (trimSuffix "/" .mountPath) (default "/" $s.RECORD_DIR) -}}
 {{- fail (printf "extraVolumeMounts mounts %s at settings.RECORD_DIR, %s, where recordings are: use another path, or recording.existingClaim" .name $s.RECORD_DIR) -}}
+{{- end -}}
+{{- if and $.Values.storage.enabled (hasPrefix (printf "%s/" $dataDir) (printf "%s/" .mountPath)) -}}
+{{- fail (printf "extraVolumeMounts mounts %s at %s: with storage.enabled it must be outside %s, where stored topics are" .name .mountPath $dataDir) -}}
 {{- end -}}
 {{- end -}}
 
