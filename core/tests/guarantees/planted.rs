@@ -5,7 +5,7 @@ use crate::world::World;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
 /// So many seeds have to do.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 5000;
 
 fn is_caught(seed: u64) -> bool {
     let shape = crate::stored(seed);

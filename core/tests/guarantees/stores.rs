@@ -50,6 +50,9 @@ impl World {
         }
         let topic = self.rng.pick(&topics);
         let (act, some) = (self.rng.below(3), self.rng.within(1, 3));
+        if act == self.slow && !self.rng.once_in(20) {
+            return;
+        }
         let cannot_read = self.rng.once_in(8);
         let Some(store) = self.stores.0.get_mut(&topic) else {
             return;

@@ -92,6 +92,8 @@ pub(crate) struct World {
     /// Links whose connection the broker has not seen the end of, but whose client has left them.
     pub(crate) ledger: Ledger,
     pub(crate) stores: Stores,
+    /// What the stores are slow at: to append, to save or to read; or at nothing.
+    pub(crate) slow: usize,
     pub(crate) power_cuts: u64,
     by_conn: BTreeMap<ConnId, usize>,
     confirmed: BTreeSet<(&'static str, Vec<u8>)>,
@@ -143,6 +145,7 @@ impl World {
             peers: Vec::new(),
             ledger: Ledger::default(),
             stores: Stores::default(),
+            slow: if shape.stored { rng.below(4) } else { 0 },
             power_cuts: 0,
             by_conn: BTreeMap::new(),
             confirmed: BTreeSet::new(),
