@@ -141,7 +141,7 @@ pub fn check_changed(input: &[u8]) {
         }
     }
     let is_real = |sequence, body: &Bytes| appended.get(&sequence) == Some(body);
-    check_repair(&SimDisk::with(files.clone()), is_real);
+    check_repair(&SimDisk::with(files.clone()), true, is_real);
     check_opening(SimDisk::with(files), is_real);
 }
 
@@ -163,7 +163,8 @@ pub fn check_contents(input: &[u8]) {
     let everything: Vec<u8> = files.values().flatten().copied().collect();
     let is_real =
         |_, body: &Bytes| body.is_empty() || everything.windows(body.len()).any(|it| it == body);
-    check_repair(&SimDisk::with(files.clone()), is_real);
+    // No log has ever written them. A repair need not make sense of whole records that contradict each other.
+    check_repair(&SimDisk::with(files.clone()), false, is_real);
     check_opening(SimDisk::with(files), is_real);
 }
 
@@ -177,11 +178,11 @@ pub fn check_bytes(input: &[u8]) {
     let mut files: BTreeMap<_, _> = disk.files();
     let middle = input.len() / 2;
     files.insert(File::Journal(9), input[..middle].to_vec());
-    check_repair(&SimDisk::with(files.clone()), is_real);
+    check_repair(&SimDisk::with(files.clone()), true, is_real);
     check_opening(SimDisk::with(files.clone()), |_, _| false);
     files.remove(&File::Journal(9));
     files.insert(File::Segment(1), input[middle..].to_vec());
-    check_repair(&SimDisk::with(files.clone()), is_real);
+    check_repair(&SimDisk::with(files.clone()), true, is_real);
     check_opening(SimDisk::with(files), is_real);
 }
 
@@ -210,8 +211,8 @@ fn check_opening(mut disk: SimDisk, real: impl Fn(u64, &Bytes) -> bool) {
     assert_eq!((bodies(&stored), is_all_again), (found, is_all));
 }
 
-/// Repairs a log: then it is whole, can be opened and read to its end, and what is read is `real`.
-fn check_repair(disk: &SimDisk, real: impl Fn(u64, &Bytes) -> bool) {
+/// Repairs a log: then it is whole, can be opened, if it `has_to_open`, and read to its end, and what is read is `real`.
+fn check_repair(disk: &SimDisk, has_to_open: bool, real: impl Fn(u64, &Bytes) -> bool) {
     let mut files = disk.files();
     // A later format is left alone.
     let Ok(plan) = inspect(&files).plan(EPOCH) else {
@@ -241,7 +242,10 @@ fn check_repair(disk: &SimDisk, real: impl Fn(u64, &Bytes) -> bool) {
     assert_eq!(inspection.damage(), [], "{plan:?}");
     let mut disk = SimDisk::with(files);
     let (mut log, recovered) = open(&mut disk);
-    assert!(recovered.is_some(), "it cannot be opened: {plan:?}");
+    if recovered.is_none() {
+        assert!(!has_to_open, "it cannot be opened: {plan:?}");
+        return;
+    }
     let (stored, is_all) = read(&mut log, &mut disk);
     assert!(is_all, "{plan:?}");
     for (sequence, body) in &bodies(&stored) {
