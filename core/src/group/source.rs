@@ -51,7 +51,8 @@ pub(crate) struct Source {
 pub(crate) enum Place {
     /// At this sequence.
     At(u64),
-    /// The store has to say which sequence that is. Nothing is appended to the topic until it has.
+    /// The store has to say which sequence that is. Until it has, nothing is appended to the topic, unless the group is
+    /// one of somebody's own.
     Sought(FetchFrom),
 }
 

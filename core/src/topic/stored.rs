@@ -42,7 +42,7 @@ pub(crate) struct Stored {
     /// The last change that makes a group. Nothing is appended before it is saved: what a group is to have is stored
     /// only when the group is sure to be found again.
     made: u64,
-    /// How many new groups have yet to be told where they begin.
+    /// How many new groups that outlive their members have yet to be told where they begin.
     unplaced: usize,
     /// What is being saved, by the number of its change.
     saving: VecDeque<(u64, GroupId)>,
@@ -364,12 +364,13 @@ impl Topic {
             group.take_fetched(runs, next, books)
         });
         if taken.is_placed {
-            let stored = self.stored.as_mut().expect("the topic is stored");
-            stored.unplaced -= 1;
-            self.make_safe(id, shared);
             if let GroupId::Own(member) = id {
                 let next = self.next_for(id);
                 shared.consumer(member).membership(self.id).next = next;
+            } else {
+                let stored = self.stored.as_mut().expect("the topic is stored");
+                stored.unplaced -= 1;
+                self.make_safe(id, shared);
             }
         }
         taken.has_given_up
@@ -416,7 +417,7 @@ impl Topic {
     ) -> Option<Source> {
         let place = self.place_of(from, shared)?;
         let stored = self.stored.as_mut()?;
-        if let Place::Sought(_) = place {
+        if let (Place::Sought(_), true) = (place, id.is_lasting()) {
             stored.unplaced += 1;
         }
         Some(Source::new(id, place, stored.appended))
@@ -584,7 +585,8 @@ impl Topic {
             return;
         };
         stored.check(self.next_sequence);
-        let sought = self.groups.values().filter_map(|it| it.source());
+        let lasting = self.groups.values().filter(|it| it.id().is_lasting());
+        let sought = lasting.filter_map(|it| it.source());
         let sought = sought.filter(|it| matches!(it.place(), Place::Sought(_)));
         assert_eq!(stored.unplaced, sought.count());
         for it in &stored.appending {

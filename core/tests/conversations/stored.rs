@@ -206,6 +206,25 @@ fn nothing_is_appended_while_a_new_group_may_be_forgotten() {
 }
 
 #[test]
+fn a_listener_that_leaves_before_it_knows_where_it_begins_holds_nobody() {
+    let mut kit = stored(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs confirm=1");
+    kit.told(producer);
+    for text in ["a", "b"] {
+        let listener = kit.connect("CONSUMER topic=jobs from=@0");
+        // It holds nobody while it waits, either.
+        kit.send(producer, &[text]);
+        assert!(kit.store("jobs", |it| it.append(1)));
+        kit.input(listener, Input::PeerReset);
+    }
+    assert_eq!(
+        told(&mut kit, producer),
+        ["CONFIRMED 1, 0 unrouted", "CONFIRMED 2, 0 unrouted"]
+    );
+    kit.store_all("jobs");
+}
+
+#[test]
 fn a_named_producer_goes_on_where_the_store_got_to() {
     let mut kit = stored(|_| {});
     let line = "PRODUCER topic=jobs producer=p session=s";
