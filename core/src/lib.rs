@@ -75,7 +75,7 @@ pub mod wire;
 
 pub use broker::{
     Blocked, Broker, Checkpoint, ConnectionView, ConsumerView, GroupView, Input, Output,
-    StoredView, TopicChange, TopicReport, TopicView,
+    TopicChange, TopicReport, TopicView,
 };
 pub use config::{Config, ConfigError, DeliveryMode, Overflow};
 pub use error::{CloseReason, DropReason, ProtocolError};

@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) idle_names: BTreeSet<(Now, TopicId, Name)>,
     /// How many messages the topics were given that are forgotten.
     pub(crate) forgotten: u64,
-    /// How many bytes of an epoch are those of the broker's start.
+    /// The epochs of topics that are made in this life of the broker are above this.
     pub(crate) first_epoch: u64,
     /// Groups that want something of their topics' stores, first come first.
     pub(crate) to_fetch: VecDeque<(TopicId, GroupId)>,

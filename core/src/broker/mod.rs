@@ -27,9 +27,7 @@ mod views;
 
 pub use checkpoint::Checkpoint;
 pub use rules::TopicChange;
-pub use views::{
-    Blocked, ConnectionView, ConsumerView, GroupView, StoredView, TopicReport, TopicView,
-};
+pub use views::{Blocked, ConnectionView, ConsumerView, GroupView, TopicReport, TopicView};
 
 use crate::access::Principal;
 use crate::config::Config;

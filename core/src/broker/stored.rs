@@ -18,13 +18,6 @@ use core::mem;
 const MAX_ASKING: usize = 8;
 
 impl Broker {
-    /// The stored topics: their numbers and names.
-    pub fn stored_topics(&self) -> impl Iterator<Item = (TopicId, &TopicName)> {
-        let topics = self.topics.iter();
-        let stored = topics.filter(|(_, topic)| topic.stored().is_some());
-        stored.map(|(id, topic)| (*id, topic.name()))
-    }
-
     /// Makes the topics that were found in the store, and the one that is always there.
     pub(super) fn take_in_stored(&mut self, stored: Vec<StoredTopic>) {
         let mut found: BTreeMap<TopicName, StoredTopic> = BTreeMap::new();
@@ -95,8 +88,7 @@ impl Broker {
                 consequences = self.with_topic(id, |topic, shared| topic.appended(up_to, shared));
             }
             Answer::Fetched { group, runs, next } => {
-                self.shared.asking -= 1;
-                self.shared.budget.answer();
+                self.asks_no_more();
                 let has_given_up =
                     self.with_topic(id, |topic, shared| topic.fetched(group, runs, next, shared));
                 if has_given_up {
@@ -104,8 +96,7 @@ impl Broker {
                 }
             }
             Answer::NotFetched { group } => {
-                self.shared.asking -= 1;
-                self.shared.budget.answer();
+                self.asks_no_more();
                 self.with_topic(id, |topic, shared| topic.not_fetched(group, shared));
             }
             Answer::GroupSaved { up_to } => {
@@ -136,6 +127,12 @@ impl Broker {
                 self.introduce(conn, options);
             }
         }
+    }
+
+    /// A group that has asked is answered: another may ask.
+    const fn asks_no_more(&mut self) {
+        self.shared.asking -= 1;
+        self.shared.budget.answer();
     }
 
     /// A dead letter is where it belongs.
@@ -190,15 +187,15 @@ impl Broker {
         {
             return false;
         }
-        let life = |broker: &Self| broker.topics[&topic].producers.get(&identity.name).cloned();
-        if let Some(life) = life(self)
-            && life.is_connected
-            && life.conn < conn
-            && self.is_storing(life.conn)
-        {
-            self.close(life.conn, CloseReason::TakenOver);
+        let Some(life) = self.topics[&topic].producers.get(&identity.name) else {
+            return false;
+        };
+        let (holder, is_connected) = (life.conn, life.is_connected);
+        if is_connected && holder < conn && self.is_storing(holder) {
+            self.close(holder, CloseReason::TakenOver);
         }
-        life(self).is_some_and(|it| !it.is_connected && it.storing > it.accepted)
+        let life = self.topics[&topic].producers.get(&identity.name);
+        life.is_some_and(|it| !it.is_connected && it.storing > it.accepted)
     }
 
     fn is_storing(&self, conn: ConnId) -> bool {

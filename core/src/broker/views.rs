@@ -93,21 +93,6 @@ pub struct TopicReport {
     pub groups: usize,
     /// Who waits for room, if somebody does.
     pub blocked: Option<Blocked>,
-    /// What is stored of it, if it is.
-    pub stored: Option<StoredView>,
-}
-
-/// What is stored of a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredView {
-    /// The sequence of the first message kept.
-    pub first: u64,
-    /// The sequence after the last message that was appended.
-    pub next: u64,
-    /// What its store was asked to append and has not.
-    pub storing: Count,
-    /// How many changes of groups are not saved yet.
-    pub unsaved: u64,
 }
 
 /// Producers that wait for room in a topic.
@@ -338,11 +323,5 @@ fn topic_report(topic: &Topic) -> TopicReport {
         backlog_bytes: topic.backlog_bytes(),
         groups: topic.groups().len(),
         blocked,
-        stored: topic.stored().map(|it| StoredView {
-            first: it.first(),
-            next: it.appended() + 1,
-            storing: it.appending(),
-            unsaved: it.unsaved(),
-        }),
     }
 }

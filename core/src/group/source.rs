@@ -100,15 +100,11 @@ impl Source {
 
     /// Of a group that has got so far in another life of the broker.
     pub(crate) fn recovered(settled: Settled, appended: u64) -> Self {
+        let place = Place::At(settled.next());
         Self {
-            place: Place::At(settled.next()),
-            appended,
             handed_out: settled.end(),
             settled: Some(settled),
-            fetch: Fetch::None,
-            saving: None,
-            is_dirty: false,
-            is_closed: false,
+            ..Self::new(GroupId::Shared, place, appended)
         }
     }
 
@@ -207,11 +203,16 @@ impl Group {
 
     /// Takes in the front of the window's next messages.
     fn let_in(&mut self, batch: FrameBatch, mark: Mark, books: &mut Books<'_>) {
-        let count = Count::of(&batch);
+        self.count_in(&batch, &mark, books);
+        self.backlog.push_back(batch.compact(), mark);
+    }
+
+    /// The window's next messages come into it.
+    fn count_in(&mut self, batch: &FrameBatch, mark: &Mark, books: &mut Books<'_>) {
+        let count = Count::of(batch);
         self.move_place(mark.sequence + count.messages);
         books.shared.budget.take(count.bytes as usize);
         self.post(Entry::Offered(count), books);
-        self.backlog.push_back(batch.compact(), mark);
     }
 
     fn move_place(&mut self, next: u64) {
@@ -223,16 +224,14 @@ impl Group {
     /// Whether it has not had something, has room for it, and somebody to give it to; and so is to ask for it. It
     /// then waits for its turn.
     pub(crate) fn begins_to_want(&mut self, write_bytes: usize) -> bool {
-        if self.source.is_none() || !self.wants_more(write_bytes) {
+        let may_ask = self.source().is_some_and(|it| it.fetch == Fetch::None);
+        if !may_ask || !self.wants_more(write_bytes) {
             return false;
         }
-        if let Some(source) = self.source.as_deref_mut()
-            && source.fetch == Fetch::None
-        {
+        if let Some(source) = self.source.as_deref_mut() {
             source.fetch = Fetch::Waiting;
-            return true;
         }
-        false
+        true
     }
 
     fn wants_more(&self, write_bytes: usize) -> bool {
@@ -306,7 +305,7 @@ impl Group {
                 return taken;
             }
         }
-        self.miss_up_to(next, books);
+        self.miss_up_to(next, DropReason::NotKept, books);
         self.dispatch(books.shared);
         taken
     }
@@ -338,7 +337,7 @@ impl Group {
 
     /// Takes in what the window has room for. Returns whether that is all.
     fn take_run(&mut self, run: Run, taken: &mut Taken, books: &mut Books<'_>) -> bool {
-        self.miss_up_to(run.first, books);
+        self.miss_up_to(run.first, DropReason::NotKept, books);
         let Run {
             first,
             published,
@@ -400,10 +399,7 @@ impl Group {
         failure: Failure,
         books: &mut Books<'_>,
     ) {
-        let count = Count::of(&batch);
-        self.move_place(mark.sequence + count.messages);
-        books.shared.budget.take(count.bytes as usize);
-        self.post(Entry::Offered(count), books);
+        self.count_in(&batch, &mark, books);
         (mark.failures, mark.attempts) = (failure.count, failure.count.max(1));
         let batch = batch.compact();
         let waiting = Waiting { batch, mark };
@@ -419,8 +415,8 @@ impl Group {
         }
     }
 
-    /// What is before `next` and has not come is not kept any more.
-    fn miss_up_to(&mut self, next: u64, books: &mut Books<'_>) {
+    /// What is before `next` and has not come is lost to this group.
+    fn miss_up_to(&mut self, next: u64, reason: DropReason, books: &mut Books<'_>) {
         let Some(source) = self.source.as_deref_mut() else {
             return;
         };
@@ -438,10 +434,17 @@ impl Group {
                 from: place,
                 to: next - 1,
             });
-            source.is_dirty = true;
-            books.shared.dirty.push((self.topic, self.id));
+            self.note_progress(books.shared);
         }
-        self.lose_unseen(missing, DropReason::NotKept, books);
+        self.lose_unseen(missing, reason, books);
+    }
+
+    /// It has got further, which is to be saved.
+    fn note_progress(&mut self, shared: &mut Shared) {
+        if let Some(source) = self.source.as_deref_mut() {
+            source.is_dirty = true;
+            shared.dirty.push((self.topic, self.id));
+        }
     }
 
     /// Messages that have not come into the window are lost to this group.
@@ -462,27 +465,11 @@ impl Group {
         let Some(source) = self.source.as_deref_mut() else {
             return;
         };
-        let behind = source.behind();
-        let mut unseen = behind;
-        if let Place::At(place) = source.place
-            && behind > 0
-        {
-            let next = place + behind;
-            source.place = Place::At(next);
-            if let Some(settled) = &mut source.settled {
-                unseen = settled.unsettled_between(place, next);
-                settled.add(Range {
-                    from: place,
-                    to: next - 1,
-                });
-                source.is_dirty = true;
-                books.shared.dirty.push((self.topic, self.id));
-            }
-        }
         if source.fetch == Fetch::Asked {
             source.fetch = Fetch::Stale;
         }
-        self.lose_unseen(unseen, reason, books);
+        let next = source.appended + 1;
+        self.miss_up_to(next, reason, books);
     }
 
     /// Nobody is there to take what waits: it leaves the memory, and is fetched again.
@@ -537,8 +524,7 @@ impl Group {
                 // A window that is closed begins where the next life of the broker will.
                 *place = settled.next().max(*place);
             }
-            source.is_dirty = true;
-            shared.dirty.push((self.topic, self.id));
+            self.note_progress(shared);
         }
     }
 
@@ -550,8 +536,7 @@ impl Group {
             for sequence in waiting.mark.sequence..waiting.end() {
                 settled.fail(sequence, failure);
             }
-            source.is_dirty = true;
-            shared.dirty.push((self.topic, self.id));
+            self.note_progress(shared);
         }
     }
 

@@ -123,10 +123,6 @@ pub enum Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum FetchFrom {
-    /// At the first message kept.
-    First,
-    /// At the last message that was appended.
-    Last,
     /// At this sequence, or at the first kept if that is behind it.
     Sequence(u64),
     /// At the first message that was published then or later, in milliseconds since 1970.

@@ -156,8 +156,6 @@ impl Model {
         let (group, from, bytes) = self.fetches.remove(number);
         let next = self.next();
         let begins = match from {
-            FetchFrom::First => self.first,
-            FetchFrom::Last => next.saturating_sub(1).max(self.first),
             FetchFrom::Sequence(sequence) => sequence.max(self.first),
             FetchFrom::Time(time) => {
                 let mut runs = self.safe.iter().map(|(run, _)| run);

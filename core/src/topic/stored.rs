@@ -130,11 +130,6 @@ impl Stored {
         self.first
     }
 
-    /// The last message that was appended.
-    pub(crate) const fn appended(&self) -> u64 {
-        self.appended
-    }
-
     /// How many bytes more may wait to be appended.
     fn room(&self, bytes: usize) -> usize {
         if self.appending.len() >= MAX_APPENDING || !self.groups_are_safe() {
@@ -195,7 +190,7 @@ impl Topic {
         }
     }
 
-    /// How many bytes of messages a store may be asked to append now, and that there is room for one of `first` bytes.
+    /// How many bytes of messages the store may be asked to append now.
     pub(super) fn room_in_store(&self, budget_room: usize) -> usize {
         let stored = self.stored.as_ref().expect("the topic is stored");
         stored

@@ -190,8 +190,6 @@ impl Topic {
 
     fn fetch(&mut self, fetch: Fetch) {
         let from = match fetch.from {
-            FetchFrom::First => ReadFrom::First,
-            FetchFrom::Last => ReadFrom::Last,
             FetchFrom::Time(time) => ReadFrom::Time(time),
             FetchFrom::Sequence(sequence) => match self.take_cursor(fetch.group) {
                 Some(cursor) if cursor.sequence() == sequence => ReadFrom::At(cursor),
@@ -430,7 +428,7 @@ mod tests {
         for conn in 0..2 * MOST_CURSORS as u64 {
             topic.ask(Request::Fetch {
                 group: GroupId::Own(ConnId(conn)),
-                from: FetchFrom::First,
+                from: FetchFrom::Sequence(1),
                 bytes: 1,
             });
             assert_eq!(answers(&mut topic).len(), 1);
