@@ -97,9 +97,18 @@ impl Kit {
 
     /// The same, as somebody whom the broker is told of.
     pub(crate) fn connect_as(&mut self, principal: Option<&Principal>, line: &str) -> ConnId {
+        let conn = self.open(line.starts_with("PRODUCER"));
+        if let Some(principal) = principal {
+            self.input(conn, Input::Identified(principal.clone()));
+        }
+        self.bytes(conn, format!("{line}\n").as_bytes());
+        conn
+    }
+
+    fn open(&mut self, is_producer: bool) -> ConnId {
         let conn = ConnId(self.next);
         self.next += 1;
-        let link = if line.starts_with("PRODUCER") {
+        let link = if is_producer {
             Link::ToProducer
         } else {
             Link::ToConsumer
@@ -115,11 +124,24 @@ impl Kit {
         };
         self.peers.insert(conn, peer);
         self.input(conn, Input::Opened);
-        if let Some(principal) = principal {
-            self.input(conn, Input::Identified(principal.clone()));
-        }
-        self.bytes(conn, format!("{line}\n").as_bytes());
         conn
+    }
+
+    /// Connects a producer with a role line of any bytes.
+    pub(crate) fn connect_with(&mut self, line: &[u8]) -> ConnId {
+        let conn = self.open(true);
+        self.bytes(conn, line);
+        conn
+    }
+
+    /// A peer ends its side.
+    pub(crate) fn end(&mut self, conn: ConnId) {
+        let peer = self.peers.get_mut(&conn).expect("a peer");
+        let end = match peer.decoder.finish() {
+            Ok(()) => Input::PeerClosed,
+            Err(error) => Input::Broke(error),
+        };
+        self.input(conn, end);
     }
 
     pub(crate) fn bytes(&mut self, conn: ConnId, bytes: &[u8]) {

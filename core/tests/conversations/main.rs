@@ -9,6 +9,7 @@
 )]
 
 mod ages;
+mod bad_input;
 mod consumers;
 mod kit;
 mod opting_in;
