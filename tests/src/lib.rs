@@ -2,6 +2,8 @@
 //!
 //! - [`process`]: the real binary as a child process; [`frames`]: clients that speak its wire.
 //! - [`model`]: the reference model, a broker so plain that it can be seen to be right.
+//! - [`groups_model`]: the reference model of version 2; [`world`]: a broker, and connections that bytes go in at and
+//!   come out of.
 //! - [`script`]: what happens on a broker's sockets, as text, played to the core and to the model
 //!   in lockstep.
 //! - [`usage`]: memory and CPU time of a process.
@@ -12,6 +14,7 @@
 
 pub mod conversation;
 pub mod frames;
+pub mod groups_model;
 pub mod model;
 pub mod process;
 pub mod random;
@@ -19,3 +22,4 @@ pub mod script;
 pub mod smol_driver;
 pub mod specification;
 pub mod usage;
+pub mod world;

@@ -101,6 +101,7 @@ impl Broker {
                     .unsettled
                     .take(*range, &mut |part| taken.push(part.into()));
             }
+            let mut returned: Vec<(TopicId, GroupId)> = Vec::new();
             for released in taken {
                 touched.push(released.topic);
                 match outcome {
@@ -108,8 +109,19 @@ impl Broker {
                         self.fail(released, Duration::from_millis(delay_ms.into()), "failed");
                     }
                     Outcome::Reject => self.give_up(released, "rejected"),
-                    Outcome::Return | Outcome::Done | Outcome::Working => self.put_back(released),
+                    Outcome::Return | Outcome::Done | Outcome::Working => {
+                        returned.push((released.topic, released.group));
+                        self.return_to_group(released);
+                    }
                 }
+            }
+            // All are back before the first is handed on: they may have been settled in any order.
+            returned.sort_unstable();
+            returned.dedup();
+            for (topic, group) in returned {
+                self.with_topic(topic, |it, shared| {
+                    it.with_group(group, shared, |group, books| group.dispatch(books.shared));
+                });
             }
         }
         self.shared.stats.settled_late += late;
@@ -146,15 +158,6 @@ impl Broker {
             });
         }
         self.serve(conn);
-    }
-
-    /// Messages go back to where they were; nothing has failed.
-    fn put_back(&mut self, released: Released) {
-        let (topic, group) = (released.topic, released.group);
-        self.return_to_group(released);
-        self.with_topic(topic, |it, shared| {
-            it.with_group(group, shared, |group, books| group.dispatch(books.shared));
-        });
     }
 
     /// Messages have failed: they are handed out again after a while, or given up.

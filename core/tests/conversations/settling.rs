@@ -26,6 +26,24 @@ fn what_is_returned_comes_back_at_once_and_in_order() {
 }
 
 #[test]
+fn what_is_returned_at_once_in_any_order_is_handed_on_in_the_order_it_had() {
+    let mut kit = jobs(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs");
+    let worker = kit.connect("CONSUMER topic=jobs group=workers ack=1 prefetch=3");
+    kit.send(producer, &["a", "b"]);
+    // The first comes again, behind the second.
+    kit.settle(worker, Outcome::Return, 1, 1);
+    let credit = Control::Credit {
+        messages: 1,
+        bytes: u32::MAX,
+    };
+    kit.say(worker, &credit);
+    told(&mut kit, worker);
+    kit.settle(worker, Outcome::Return, 2, 3);
+    assert_eq!(told(&mut kit, worker), ["RUN 1 #3 @1000", "a"]);
+}
+
+#[test]
 fn what_failed_comes_again_after_a_wait_that_doubles_and_is_given_up_at_last() {
     let mut kit = jobs(|rule| rule.max_failures = Some(3));
     let producer = kit.connect("PRODUCER topic=jobs");

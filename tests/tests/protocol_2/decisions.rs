@@ -1,11 +1,11 @@
 //! What section 17 of the specification decides, row by row.
 
-use crate::world::{Said, World};
 use message_queue_core::names::{Name, Pattern};
 use message_queue_core::wire::control::{Control, Outcome, Range, Reason};
 use message_queue_core::wire::handshake::Answer;
 use message_queue_core::{Config, ConnId, DeliveryMode, Overflow, TopicRule, TopicsConfig};
 use message_queue_tests::frames::frames;
+use message_queue_tests::world::{Said, World};
 use std::time::Duration;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);

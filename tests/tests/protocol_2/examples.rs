@@ -1,12 +1,12 @@
 //! The examples, byte for byte.
 
-use crate::world::World;
 use bytes::BytesMut;
 use message_queue_core::wire::control::{
     Control, Lag, Link, Mark, Origin, Outcome, Range, Reason, table,
 };
 use message_queue_core::{Config, DeliveryMode};
 use message_queue_tests::specification::{bytes, code, rows};
+use message_queue_tests::world::World;
 
 fn config() -> Config {
     Config {

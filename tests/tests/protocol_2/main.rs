@@ -5,4 +5,3 @@ mod examples;
 mod promises;
 mod sharing;
 mod tables;
-mod world;

@@ -1,11 +1,11 @@
 //! What sections 11 to 14 of the specification promise and no other test here shows.
 
 use crate::decisions::{SECOND, accepted, confirmed, error, message, queue, run, settle};
-use crate::world::{Said, World};
 use message_queue_core::names::Pattern;
 use message_queue_core::wire::control::{Control, Origin, Outcome, Range, Reason};
 use message_queue_core::{Config, ConnId, Overflow, TopicRule, TopicsConfig};
 use message_queue_tests::frames::frames;
+use message_queue_tests::world::{Said, World};
 
 fn rule(topics: &str) -> TopicRule {
     TopicRule::new(Pattern::new(topics).expect("a pattern"))

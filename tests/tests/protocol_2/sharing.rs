@@ -1,10 +1,10 @@
 //! Room that comes free is shared between producers with confirms and those without (section 11 of the specification).
 
 use crate::decisions::{SECOND, accepted, queue, settle};
-use crate::world::World;
 use message_queue_core::wire::control::Outcome;
 use message_queue_core::{Config, ConnId, Overflow};
 use message_queue_tests::frames::frames;
+use message_queue_tests::world::World;
 use proptest::prelude::*;
 
 /// How many messages of each kind a consumer was handed: `w` of those that wait for room, `d` of those that do not.

@@ -1,12 +1,12 @@
 //! The tables of options, keys and codes.
 
-use crate::world::World;
 use message_queue_core::client::Ended;
 use message_queue_core::wire::Role;
 use message_queue_core::wire::control::Reason;
 use message_queue_core::wire::handshake::{Accepted, Answer, RoleOptions, Safety};
 use message_queue_core::{CloseReason, Config};
 use message_queue_tests::specification::{code, rows};
+use message_queue_tests::world::World;
 
 fn parse(role: Role, options: &str) -> Result<RoleOptions, String> {
     RoleOptions::parse(role, options.as_bytes()).map_err(|error| error.to_string())

@@ -1,4 +1,4 @@
-//! The core with connections that bytes go in at and come out of, and time that stands still unless it is moved.
+//! The core, with connections that bytes go in at and come out of, and time that stands still unless it is moved.
 
 use bytes::BufMut;
 use message_queue_core::wire::control::{Control, Link};
@@ -9,14 +9,19 @@ use std::time::Duration;
 
 /// What a client reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub enum Said {
+    /// A line: the answer to its role line.
     Line(String),
+    /// A message.
     Message(String),
+    /// A control frame.
     Control(Control),
 }
 
-pub(crate) struct World {
-    pub(crate) broker: Broker,
+/// A broker, and connections that bytes go in at and come out of.
+pub struct World {
+    /// The broker.
+    pub broker: Broker,
     now: Now,
     connections: BTreeMap<ConnId, Connection>,
 }
@@ -35,7 +40,8 @@ struct Connection {
 }
 
 impl World {
-    pub(crate) fn new(config: Config) -> Self {
+    /// A broker without connections.
+    pub fn new(config: Config) -> Self {
         Self {
             broker: Broker::new(config),
             now: Now::START,
@@ -44,7 +50,7 @@ impl World {
     }
 
     /// A connection that has sent these bytes. They are numbered from 1.
-    pub(crate) fn connect(&mut self, bytes: impl AsRef<[u8]>) -> ConnId {
+    pub fn connect(&mut self, bytes: impl AsRef<[u8]>) -> ConnId {
         let conn = ConnId(self.connections.len() as u64 + 1);
         let connection = Connection {
             decoder: Decoder::new(DecoderConfig::default()),
@@ -62,36 +68,38 @@ impl World {
         conn
     }
 
-    pub(crate) fn send(&mut self, conn: ConnId, bytes: impl AsRef<[u8]>) {
+    /// A client sends these bytes.
+    pub fn send(&mut self, conn: ConnId, bytes: impl AsRef<[u8]>) {
         let connection = self.connection(conn);
         connection.decoder.recv_buf().put_slice(bytes.as_ref());
         self.decode(conn);
     }
 
-    pub(crate) fn say(&mut self, conn: ConnId, control: &Control) {
+    /// A client sends a control frame.
+    pub fn say(&mut self, conn: ConnId, control: &Control) {
         let mut bytes = bytes::BytesMut::new();
         control.encode(&mut bytes);
         self.send(conn, bytes);
     }
 
     /// Its client closes its sending side.
-    pub(crate) fn end(&mut self, conn: ConnId) {
+    pub fn end(&mut self, conn: ConnId) {
         self.connection(conn).has_ended = true;
         self.decode(conn);
     }
 
     /// Its client is gone without a word.
-    pub(crate) fn cut(&mut self, conn: ConnId) {
+    pub fn cut(&mut self, conn: ConnId) {
         self.input(conn, Input::PeerReset);
     }
 
     /// Its client reads nothing more, until [`take`](Self::take).
-    pub(crate) fn stop_reading(&mut self, conn: ConnId) {
+    pub fn stop_reading(&mut self, conn: ConnId) {
         self.connection(conn).reads = false;
     }
 
     /// Its client reads what is on its way, and all that comes.
-    pub(crate) fn read_again(&mut self, conn: ConnId) {
+    pub fn read_again(&mut self, conn: ConnId) {
         let connection = self.connection(conn);
         connection.reads = true;
         let all = connection.unread.len();
@@ -99,7 +107,7 @@ impl World {
     }
 
     /// Its client takes so many bytes of what is on its way.
-    pub(crate) fn take(&mut self, conn: ConnId, bytes: usize) {
+    pub fn take(&mut self, conn: ConnId, bytes: usize) {
         let connection = self.connection(conn);
         connection.read.extend(connection.unread.drain(..bytes));
         connection.written += bytes as u64;
@@ -107,28 +115,42 @@ impl World {
         self.input(conn, Input::Written(written));
     }
 
-    pub(crate) fn pass(&mut self, time: Duration) {
+    /// Time passes, and what becomes due meanwhile is done when it is due.
+    pub fn pass(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(due) = self.broker.poll_timeout().filter(|due| *due <= end) {
-            self.now = due.max(self.now);
-            self.broker.handle_timeout(self.now);
-            self.follow();
-        }
-        self.now = end;
+        while self.pass_to_what_is_due(end) {}
     }
 
-    pub(crate) fn drain(&mut self, timeout: Duration) {
+    /// Time passes until something is due and done, but not beyond `end`. Returns whether something was.
+    pub fn pass_to_what_is_due(&mut self, end: Now) -> bool {
+        let Some(due) = self.broker.poll_timeout().filter(|due| *due <= end) else {
+            self.now = end;
+            return false;
+        };
+        self.now = due.max(self.now);
+        self.broker.handle_timeout(self.now);
+        self.follow();
+        true
+    }
+
+    /// What time it is.
+    pub const fn now(&self) -> Now {
+        self.now
+    }
+
+    /// An orderly end begins.
+    pub fn drain(&mut self, timeout: Duration) {
         self.broker.drain(timeout, self.now);
         self.follow();
     }
 
     /// While draining: there is nothing more to read.
-    pub(crate) fn is_silent(&mut self, conn: ConnId) {
+    pub fn is_silent(&mut self, conn: ConnId) {
         self.input(conn, Input::NothingToRead);
     }
 
     /// The bytes that its client has read since it was last asked.
-    pub(crate) fn bytes(&mut self, conn: ConnId) -> Vec<u8> {
+    pub fn bytes(&mut self, conn: ConnId) -> Vec<u8> {
         std::mem::take(&mut self.connection(conn).read)
     }
 
@@ -157,7 +179,7 @@ impl World {
     }
 
     /// The answer that it has read.
-    pub(crate) fn answer(&mut self, conn: ConnId) -> String {
+    pub fn answer(&mut self, conn: ConnId) -> String {
         let bytes = self.bytes(conn);
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let (line, rest) = bytes.split_at(end.expect("a line") + 1);
@@ -166,7 +188,7 @@ impl World {
     }
 
     /// What a producer has read behind the answer.
-    pub(crate) fn producer_reads(&mut self, conn: ConnId) -> Vec<Control> {
+    pub fn producer_reads(&mut self, conn: ConnId) -> Vec<Control> {
         let said = self.read(conn, Link::ToProducer, true);
         said.into_iter()
             .map(|it| match it {
@@ -177,12 +199,12 @@ impl World {
     }
 
     /// What a consumer has read behind the answer.
-    pub(crate) fn consumer_reads(&mut self, conn: ConnId) -> Vec<Said> {
+    pub fn consumer_reads(&mut self, conn: ConnId) -> Vec<Said> {
         self.read(conn, Link::ToConsumer, true)
     }
 
     /// The messages that a consumer has read.
-    pub(crate) fn messages(&mut self, conn: ConnId) -> Vec<String> {
+    pub fn messages(&mut self, conn: ConnId) -> Vec<String> {
         let said = self.consumer_reads(conn).into_iter();
         said.filter_map(|it| match it {
             Said::Message(message) => Some(message),
@@ -191,7 +213,8 @@ impl World {
         .collect()
     }
 
-    pub(crate) fn closed(&mut self, conn: ConnId) -> Option<&'static str> {
+    /// Why the broker has closed a connection, if it has.
+    pub fn closed(&mut self, conn: ConnId) -> Option<&'static str> {
         self.connection(conn).closed.map(CloseReason::as_str)
     }
 

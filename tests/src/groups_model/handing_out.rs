@@ -1,0 +1,277 @@
+//! What members are handed, and what becomes of it.
+
+use super::{
+    BACKOFF_MAX, Consumer, Group, GroupName, Message, Model, Origin, dead_letters_of,
+    is_dead_letter_topic,
+};
+use message_queue_core::ConnId;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a consumer says of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The work is done.
+    Done,
+    /// Not its fault: back at once.
+    Return,
+    /// It has failed, and waits for so long at least.
+    Failed(Duration),
+    /// It is dead.
+    Reject,
+    /// Still at work.
+    Working,
+}
+
+impl Model {
+    /// A consumer connects, and joins a group. Without `prefetch` it settles nothing.
+    pub fn consumer_comes(
+        &mut self,
+        conn: ConnId,
+        topic: &str,
+        group: &GroupName,
+        prefetch: Option<usize>,
+        as_one: bool,
+    ) {
+        let groups = &mut self.topic(topic).groups;
+        let group_now = groups.entry(group.clone()).or_default();
+        if as_one && group_now.members.is_empty() {
+            group_now.active = Some(conn);
+        }
+        group_now.members.push(conn);
+        let consumer = Consumer {
+            topic: topic.to_owned(),
+            group: group.clone(),
+            prefetch,
+            next: 1,
+            held: BTreeMap::new(),
+        };
+        self.consumers.insert(conn, consumer);
+        self.let_in_who_waits();
+    }
+
+    /// A consumer may hold so many from now on.
+    pub fn credit_changes(&mut self, conn: ConnId, messages: usize) {
+        self.consumer(conn).prefetch = Some(messages);
+    }
+
+    /// How many messages the members of a group may be handed now.
+    pub(super) fn credit(&self, topic: &str, name: &GroupName) -> usize {
+        let group = &self.topics[topic].groups[name];
+        let free = |conn: &ConnId| {
+            let consumer = &self.consumers[conn];
+            let prefetch = consumer.prefetch.unwrap_or(usize::MAX);
+            prefetch.saturating_sub(consumer.held.len())
+        };
+        let members = group.members.iter().filter(|it| group.may_serve(**it));
+        members.map(free).fold(0, usize::saturating_add)
+    }
+
+    pub(super) fn takes_anything(&self, group: &Group) -> bool {
+        let mut members = group.members.iter().filter(|it| group.may_serve(**it));
+        members.any(|it| self.consumers[it].prefetch.is_none())
+    }
+
+    /// The broker has handed a message to a consumer.
+    ///
+    /// # Panics
+    /// If it was not to.
+    pub fn handed_out(
+        &mut self,
+        conn: ConnId,
+        sequence: u64,
+        attempt: u32,
+        body: &str,
+        origin: Option<&Origin>,
+    ) {
+        let consumer = self.consumer(conn);
+        let (topic, name) = (consumer.topic.clone(), consumer.group.clone());
+        let (prefetch, holds) = (consumer.prefetch, consumer.held.len());
+        assert!(
+            prefetch.is_none_or(|it| holds < it),
+            "{conn} holds {holds} and is handed {body}, prefetch {prefetch:?}"
+        );
+        let group = self.group(&topic, &name);
+        assert!(
+            group.may_serve(conn),
+            "{conn} stands by, and is handed {body}"
+        );
+        let waits = group.ready.remove(&sequence);
+        let mut message = waits.unwrap_or_else(|| panic!("{name:?} does not have {sequence}"));
+        message.attempts += 1;
+        assert_eq!(
+            (attempt, body, origin),
+            (message.attempts, &*message.body, message.origin.as_ref())
+        );
+        let consumer = self.consumer(conn);
+        let position = consumer.next;
+        consumer.next += 1;
+        if consumer.prefetch.is_some() {
+            consumer.held.insert(position, (sequence, message));
+        }
+    }
+
+    /// Checks that nobody could be handed anything more, and that what is left in each group is newer than what was
+    /// `handed_out` of it just now.
+    ///
+    /// # Panics
+    /// If that is not so.
+    pub fn check_that_all_is_handed_out(&self, handed_out: &[(ConnId, u64)]) {
+        for (topic_name, topic) in &self.topics {
+            for (name, group) in &topic.groups {
+                let (credit, ready) = (self.credit(topic_name, name), group.ready.len());
+                assert!(
+                    credit == 0 || ready == 0,
+                    "{topic_name}, {name:?}: {ready} wait, and there is room for {credit}"
+                );
+                let here = handed_out
+                    .iter()
+                    .filter(|(conn, _)| group.members.contains(conn));
+                let newest = here.map(|(_, sequence)| sequence).max();
+                if let (Some(newest), Some(oldest)) = (newest, group.ready.keys().next()) {
+                    assert!(
+                        newest < oldest,
+                        "{topic_name}, {name:?}: {newest} went before {oldest}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Whether a consumer settles what it is handed.
+    pub fn settles(&self, conn: ConnId) -> bool {
+        self.consumers
+            .get(&conn)
+            .is_some_and(|it| it.prefetch.is_some())
+    }
+
+    /// Whether a consumer's topic is one of dead letters.
+    pub fn is_of_dead_letters(&self, conn: ConnId) -> bool {
+        self.consumers
+            .get(&conn)
+            .is_some_and(|it| is_dead_letter_topic(&it.topic))
+    }
+
+    /// Whether a consumer is a group of its own.
+    pub fn is_alone(&self, conn: ConnId) -> bool {
+        self.consumers
+            .get(&conn)
+            .is_some_and(|it| !it.group.is_lasting())
+    }
+
+    /// The positions that a consumer holds.
+    pub fn holds(&self, conn: ConnId) -> Vec<u64> {
+        let consumer = self.consumers.get(&conn);
+        consumer.map_or_else(Vec::new, |it| it.held.keys().copied().collect())
+    }
+
+    /// A consumer settles these positions.
+    pub fn settle(&mut self, conn: ConnId, fate: Fate, positions: &[u64]) {
+        for position in positions {
+            if fate == Fate::Working {
+                continue;
+            }
+            let Some((sequence, message)) = self.consumer(conn).held.remove(position) else {
+                continue;
+            };
+            self.becomes(conn, fate, sequence, message);
+        }
+        self.let_in_who_waits();
+    }
+
+    fn becomes(&mut self, conn: ConnId, fate: Fate, sequence: u64, mut message: Message) {
+        let consumer = self.consumer(conn);
+        let (topic, name) = (consumer.topic.clone(), consumer.group.clone());
+        match fate {
+            Fate::Done | Fate::Working => {}
+            Fate::Return => {
+                self.group(&topic, &name).ready.insert(sequence, message);
+            }
+            Fate::Reject => self.dies(&topic, &name, sequence, message),
+            Fate::Failed(at_least) => {
+                message.failures += 1;
+                if message.failures >= self.topic(&topic).rules.max_failures {
+                    return self.dies(&topic, &name, sequence, message);
+                }
+                let backoff = Duration::from_millis(10) * 2_u32.pow(message.failures - 1);
+                let due = self.now + backoff.min(BACKOFF_MAX).max(at_least);
+                self.group(&topic, &name)
+                    .delayed
+                    .push((due, sequence, message));
+            }
+        }
+    }
+
+    fn dies(&mut self, topic: &str, name: &GroupName, sequence: u64, message: Message) {
+        if is_dead_letter_topic(topic) {
+            self.group(topic, name).lost += 1;
+            return;
+        }
+        let dead = Message {
+            origin: Some(Origin {
+                topic: topic.to_owned(),
+                sequence,
+                group: name.label(),
+                failures: message.failures,
+            }),
+            ..Message::new(message.body)
+        };
+        self.offer(&dead_letters_of(topic), dead);
+    }
+
+    /// A consumer leaves. What it holds goes back; and where it did not say that it goes, the oldest has failed.
+    pub fn consumer_leaves(&mut self, conn: ConnId, says_so: bool) {
+        let mut held = std::mem::take(&mut self.consumer(conn).held);
+        if !self.consumer(conn).group.is_lasting() {
+            // Its group goes with it, and all that is in it.
+            held.clear();
+        }
+        for (number, (sequence, message)) in held.into_values().enumerate() {
+            let fate = match number {
+                0 if !says_so => Fate::Failed(Duration::ZERO),
+                _ => Fate::Return,
+            };
+            self.becomes(conn, fate, sequence, message);
+        }
+        let gone = self.consumers.remove(&conn).expect("it is connected");
+        let groups = &mut self.topic(&gone.topic).groups;
+        if gone.group.is_lasting() {
+            let group = groups.get_mut(&gone.group).expect("the group is there");
+            group.members.retain(|it| *it != conn);
+            if group.active == Some(conn) {
+                group.active = group.members.first().copied();
+            }
+        } else {
+            groups.remove(&gone.group);
+        }
+        self.let_in_who_waits();
+    }
+
+    /// It is so late now.
+    pub fn time_is(&mut self, now: Duration) {
+        self.now = now;
+        for topic in self.topics.values_mut() {
+            for group in topic.groups.values_mut() {
+                let (due, later) = std::mem::take(&mut group.delayed)
+                    .into_iter()
+                    .partition(|(due, ..)| *due <= now);
+                group.delayed = later;
+                let due: Vec<(Duration, u64, Message)> = due;
+                let due = due
+                    .into_iter()
+                    .map(|(_, sequence, message)| (sequence, message));
+                group.ready.extend(due);
+            }
+        }
+    }
+
+    fn consumer(&mut self, conn: ConnId) -> &mut Consumer {
+        self.consumers.get_mut(&conn).expect("it is connected")
+    }
+}
+
+impl Group {
+    fn may_serve(&self, conn: ConnId) -> bool {
+        self.active.is_none_or(|active| active == conn)
+    }
+}

@@ -1,0 +1,443 @@
+//! Plays a script to the broker and to the model, and holds the one to the other after each step.
+
+use crate::script::{Script, Step, Wish, Word};
+use message_queue_core::names::{Pattern, TopicName};
+use message_queue_core::wire::FrameBatch;
+use message_queue_core::wire::control::{Control, Outcome, Range};
+use message_queue_core::{
+    Config, ConnId, DeliveryMode, GroupId, Overflow, TopicRule, TopicsConfig,
+};
+use message_queue_tests::groups_model::{
+    BACKOFF_MAX, Fate, GroupName, Holds, Model, Origin, Rules, Told, dead_letters_of,
+};
+use message_queue_tests::world::{Said, World};
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+use std::time::Duration;
+
+/// How often something happened.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) again: u64,
+    pub(crate) dead: u64,
+    pub(crate) waited: u64,
+    pub(crate) refused: u64,
+    pub(crate) resumed: u64,
+    pub(crate) taken_over: u64,
+    pub(crate) lost: u64,
+}
+
+impl AddAssign for Seen {
+    fn add_assign(&mut self, other: Self) {
+        self.again += other.again;
+        self.dead += other.dead;
+        self.waited += other.waited;
+        self.refused += other.refused;
+        self.resumed += other.resumed;
+        self.taken_over += other.taken_over;
+        self.lost += other.lost;
+    }
+}
+
+/// A broker and its model, side by side.
+struct Lockstep {
+    world: World,
+    model: Model,
+    producers: BTreeMap<usize, ConnId>,
+    consumers: BTreeMap<usize, ConnId>,
+    /// What each producer has been told so far.
+    told: BTreeMap<ConnId, Told>,
+    /// Where each consumer's stream is.
+    streams: BTreeMap<ConnId, Stream>,
+    messages: u64,
+    seen: Seen,
+}
+
+/// What was said to a consumer of the messages that follow.
+#[derive(Debug, Default)]
+struct Stream {
+    sequence: u64,
+    attempt: u32,
+    origin: Option<Origin>,
+    /// In a group of one's own: nothing up to here is missing without a word.
+    heard_up_to: Option<u64>,
+}
+
+pub(crate) fn play(script: &Script) -> Seen {
+    let mut lockstep = Lockstep {
+        world: World::new(config(&script.rules)),
+        model: Model::new(&script.rules),
+        producers: BTreeMap::new(),
+        consumers: BTreeMap::new(),
+        told: BTreeMap::new(),
+        streams: BTreeMap::new(),
+        messages: 0,
+        seen: Seen::default(),
+    };
+    for step in &script.steps {
+        lockstep.take(step, script);
+        lockstep.compare();
+    }
+    lockstep.seen
+}
+
+fn config(rules: &[Rules]) -> Config {
+    let mut all = Vec::new();
+    for rules in rules {
+        let rule = TopicRule::new(Pattern::new(&rules.topic).expect("a topic"));
+        all.push(TopicRule {
+            mode: Some(rules.mode),
+            overflow: Some(rules.overflow),
+            capacity: Some(rules.capacity),
+            max_failures: Some(rules.max_failures),
+            backoff_max: Some(BACKOFF_MAX),
+            ..rule
+        });
+        let dead = Pattern::new(&dead_letters_of(&rules.topic)).expect("a topic");
+        all.push(TopicRule {
+            capacity: Some(1 << 20),
+            ..TopicRule::new(dead)
+        });
+    }
+    let mut config = Config {
+        max_consumers: 1000,
+        topics: TopicsConfig {
+            rules: all,
+            ..TopicsConfig::default()
+        },
+        ..Config::default()
+    };
+    config.broker_bytes = config.least_broker_bytes();
+    config
+}
+
+impl Lockstep {
+    fn take(&mut self, step: &Step, script: &Script) {
+        match step {
+            Step::ProducerComes(place, topic, name) => {
+                self.cut_producer(*place);
+                let rules = &script.rules[*topic];
+                // What was refused is told again to a name that comes back: left to others.
+                let may_have_name = script.confirms[*topic] && rules.overflow != Overflow::Reject;
+                let conn = match name.filter(|_| may_have_name) {
+                    Some((name, session)) => self.named_producer(&rules.topic, name, session),
+                    None => self.producer(&rules.topic, script.confirms[*topic]),
+                };
+                self.producers.insert(*place, conn);
+            }
+            Step::Publishes(place, count) => {
+                if let Some(conn) = self.producers.get(place).copied() {
+                    self.publish(conn, *count, script);
+                }
+            }
+            Step::ProducerEnds(place) => {
+                if let Some(conn) = self.producers.remove(place) {
+                    self.model.producer_ends(conn);
+                    self.world.end(conn);
+                }
+            }
+            Step::ProducerIsCut(place) => self.cut_producer(*place),
+            Step::ConsumerComes(place, wish) => {
+                self.let_consumer_go(*place, false);
+                let conn = self.consumer(wish, script);
+                self.consumers.insert(*place, conn);
+            }
+            Step::Settles(place, word, which) => {
+                if let Some(conn) = self.consumers.get(place).copied() {
+                    self.settle(conn, *word, *which);
+                }
+            }
+            Step::Credits(place, messages) => {
+                if let Some(conn) = self.consumers.get(place).copied()
+                    && self.model.settles(conn)
+                {
+                    self.model.credit_changes(conn, (*messages).into());
+                    let (messages, bytes) = ((*messages).into(), u32::MAX);
+                    self.world.say(conn, &Control::Credit { messages, bytes });
+                }
+            }
+            Step::Leaves(place) => self.let_consumer_go(*place, true),
+            Step::IsCut(place) => self.let_consumer_go(*place, false),
+            Step::Passes(millis) => {
+                let end = self.world.now() + Duration::from_millis(*millis);
+                while self.world.pass_to_what_is_due(end) {
+                    self.model.time_is(self.world.now().since_start());
+                    self.compare();
+                }
+                self.model.time_is(end.since_start());
+            }
+        }
+    }
+
+    fn publish(&mut self, conn: ConnId, count: usize, script: &Script) {
+        let bodies: Vec<String> = (0..count).map(|_| self.body()).collect();
+        let topic = self.model.topic_of(conn).to_owned();
+        let number = script.rules.iter().position(|it| it.topic == topic);
+        let number = number.expect("a topic of the script");
+        // Where messages are dropped or refused they come one by one. Of several at a time members have shares, and
+        // whether one finds a member before it is dropped depends on those.
+        let at_a_time = match (script.rules[number].overflow, script.confirms[number]) {
+            (Overflow::Block, _) | (Overflow::Drop | Overflow::DropOldest, true) => count,
+            (Overflow::Drop | Overflow::DropOldest, false) | (Overflow::Reject, _) => 1,
+        };
+        for bodies in bodies.chunks(at_a_time) {
+            let batch = FrameBatch::encode(bodies).expect("small messages");
+            self.model.publish(conn, bodies.to_vec());
+            self.world.send(conn, batch.as_bytes());
+            self.compare();
+        }
+    }
+
+    fn body(&mut self) -> String {
+        self.messages += 1;
+        format!("m{}", self.messages)
+    }
+
+    fn producer(&mut self, topic: &str, confirms: bool) -> ConnId {
+        let confirm = u8::from(confirms);
+        let conn = self.world.connect(format!(
+            "PRODUCER topic={topic} confirm={confirm} heartbeat=0\n"
+        ));
+        self.world.answer(conn);
+        self.model.producer_comes(conn, topic, confirms);
+        self.told.insert(conn, Told::default());
+        conn
+    }
+
+    fn named_producer(&mut self, topic: &str, name: u8, session: u8) -> ConnId {
+        let conn = self.world.connect(format!(
+            "PRODUCER topic={topic} producer=p{name} session=s{session} at=1 heartbeat=0\n"
+        ));
+        let answer = self.world.answer(conn);
+        let (name, session) = (format!("p{name}"), format!("s{session}"));
+        let (accepted, before) = self
+            .model
+            .named_producer_comes(conn, topic, &name, &session);
+        assert!(
+            answer.contains(&format!(" accepted={accepted} ")),
+            "{answer}"
+        );
+        self.seen.resumed += u64::from(accepted > 0);
+        if let Some(before) = before {
+            assert_eq!(self.world.closed(before), Some("taken_over"));
+            self.producers.retain(|_, it| *it != before);
+            self.told.remove(&before);
+            self.seen.taken_over += 1;
+        }
+        let told = Told {
+            confirmed: accepted,
+            ..Told::default()
+        };
+        self.told.insert(conn, told);
+        conn
+    }
+
+    fn cut_producer(&mut self, place: usize) {
+        if let Some(conn) = self.producers.remove(&place) {
+            self.model.producer_is_cut(conn);
+            self.world.cut(conn);
+            self.told.remove(&conn);
+        }
+    }
+
+    fn consumer(&mut self, wish: &Wish, script: &Script) -> ConnId {
+        let rules = &script.rules[wish.topic];
+        let (topic, mode) = if wish.of_dead_letters {
+            (dead_letters_of(&rules.topic), DeliveryMode::Queue)
+        } else {
+            (rules.topic.clone(), rules.mode)
+        };
+        // Where several messages that have waited come in at a time, which of them a group of one's own loses depends on
+        // what is just being written to its consumer.
+        let several_at_a_time = script.confirms[wish.topic]
+            && matches!(rules.overflow, Overflow::Drop | Overflow::DropOldest);
+        let is_own = wish.group.is_none() && mode == DeliveryMode::Broadcast;
+        let group = if is_own && several_at_a_time {
+            Some(1)
+        } else {
+            wish.group
+        };
+        let mut line = format!("CONSUMER topic={topic} heartbeat=0");
+        if let Some(group) = group {
+            line += &format!(" group=g{group}");
+        }
+        // The first group is one whose members share as one.
+        let as_one = group == Some(0);
+        if as_one {
+            line += " share=one";
+        }
+        let shares = group.is_some() || mode == DeliveryMode::Queue;
+        let prefetch = if shares { wish.shared } else { wish.own };
+        if let Some(prefetch) = prefetch {
+            line += &format!(" ack=1 prefetch={prefetch}");
+        }
+        let conn = self.world.connect(line + "\n");
+        let answer = self.world.answer(conn);
+        assert!(answer.starts_with("OK "), "{answer}");
+        let group = match (group, mode) {
+            (Some(group), _) => GroupName::Named(format!("g{group}")),
+            (None, DeliveryMode::Queue) => GroupName::Queue,
+            (None, DeliveryMode::Broadcast) => GroupName::Own(conn),
+        };
+        let prefetch = prefetch.map(usize::from);
+        self.model
+            .consumer_comes(conn, &topic, &group, prefetch, as_one);
+        self.streams.insert(conn, Stream::default());
+        conn
+    }
+
+    fn let_consumer_go(&mut self, place: usize, says_so: bool) {
+        if let Some(conn) = self.consumers.remove(&place) {
+            // Dead letters do not fail: in time they would be handed out alone.
+            let says_so = says_so || self.model.is_of_dead_letters(conn);
+            self.model.consumer_leaves(conn, says_so);
+            if says_so {
+                self.world.say(conn, &Control::Bye);
+            } else {
+                self.world.cut(conn);
+            }
+            self.streams.remove(&conn);
+        }
+    }
+
+    fn settle(&mut self, conn: ConnId, word: Word, which: u8) {
+        let held = self.model.holds(conn);
+        let named =
+            |(number, position): (usize, u64)| (which >> (number % 8) & 1 == 1).then_some(position);
+        let positions: Vec<u64> = held.into_iter().enumerate().filter_map(named).collect();
+        if positions.is_empty() {
+            return;
+        }
+        let (fate, outcome, delay_ms) = match word {
+            Word::Done => (Fate::Done, Outcome::Done, 0),
+            Word::Failed(_) if self.model.is_of_dead_letters(conn) => {
+                (Fate::Return, Outcome::Return, 0)
+            }
+            Word::Return => (Fate::Return, Outcome::Return, 0),
+            Word::Failed(millis) => {
+                let delay = Duration::from_millis(millis.into());
+                (Fate::Failed(delay), Outcome::Failed, millis)
+            }
+            Word::Reject => (Fate::Reject, Outcome::Reject, 0),
+            Word::Working => (Fate::Working, Outcome::Working, 0),
+        };
+        let one = |it: &u64| Range { from: *it, to: *it };
+        let settle = Control::Settle {
+            outcome,
+            delay_ms,
+            ranges: positions.iter().map(one).collect(),
+        };
+        self.model.settle(conn, fate, &positions);
+        self.world.say(conn, &settle);
+    }
+
+    /// Everybody reads, and the model is asked whether that is right.
+    fn compare(&mut self) {
+        let mut handed_out = Vec::new();
+        let consumers: Vec<ConnId> = self.consumers.values().copied().collect();
+        for conn in consumers {
+            assert_eq!(self.world.closed(conn), None, "{conn}");
+            for said in self.world.consumer_reads(conn) {
+                self.hear(conn, said, &mut handed_out);
+            }
+        }
+        self.model.check_that_all_is_handed_out(&handed_out);
+        self.compare_producers();
+        self.compare_groups();
+    }
+
+    fn hear(&mut self, conn: ConnId, said: Said, handed_out: &mut Vec<(ConnId, u64)>) {
+        let is_own = self.model.is_alone(conn);
+        let stream = self.streams.get_mut(&conn).expect("it is connected");
+        match said {
+            Said::Control(Control::Run { first, attempt, .. }) => {
+                (stream.sequence, stream.attempt) = (first, attempt);
+            }
+            Said::Control(Control::Origin(origin)) => {
+                stream.origin = Some(Origin {
+                    topic: origin.topic,
+                    sequence: origin.sequence,
+                    group: origin.group,
+                    failures: origin.failures,
+                });
+            }
+            Said::Control(Control::Gap(range, _)) => {
+                assert!(is_own, "{conn} is told of a gap: {range:?}");
+                self.seen.lost += range.to - range.from + 1;
+                stream.heard_up_to = Some(range.to);
+            }
+            Said::Message(body) => {
+                let (sequence, attempt) = (stream.sequence, stream.attempt);
+                let origin = stream.origin.take();
+                stream.sequence += 1;
+                if is_own && attempt == 1 {
+                    let expected = stream.heard_up_to.map_or(sequence, |it| it + 1);
+                    assert_eq!(sequence, expected, "{conn}");
+                    stream.heard_up_to = Some(sequence);
+                }
+                self.seen.again += u64::from(attempt > 1);
+                self.seen.dead += u64::from(origin.is_some());
+                handed_out.push((conn, sequence));
+                self.model
+                    .handed_out(conn, sequence, attempt, &body, origin.as_ref());
+            }
+            other @ (Said::Control(_) | Said::Line(_)) => panic!("{conn}: {other:?}"),
+        }
+    }
+
+    fn compare_producers(&mut self) {
+        for (conn, told) in &mut self.told {
+            for control in self.world.producer_reads(*conn) {
+                match control {
+                    Control::Confirmed { position, unrouted } => {
+                        told.confirmed = position;
+                        told.unrouted = unrouted;
+                    }
+                    Control::Refused(range, reason) => {
+                        assert_eq!(reason.code, "full");
+                        told.refused.extend(range.from..=range.to);
+                        self.seen.refused += 1;
+                    }
+                    Control::Blocked { .. } => self.seen.waited += 1,
+                    other => panic!("{conn}: {other:?}"),
+                }
+            }
+            if let Some(expected) = self.model.told(*conn) {
+                assert_eq!(*told, expected, "{conn}");
+            }
+        }
+        let (model, world) = (&self.model, &mut self.world);
+        self.told.retain(|conn, _| {
+            let is_there = model.has_producer(*conn);
+            let closed = world.closed(*conn);
+            assert_eq!(closed.is_none(), is_there, "{conn}: {closed:?}");
+            is_there
+        });
+    }
+
+    fn compare_groups(&self) {
+        for (topic, group, expected) in self.model.groups() {
+            let name = TopicName::new(&topic).expect("a topic");
+            let Some(id) = self.world.broker.topic_named(&name) else {
+                // Nobody has died yet.
+                assert_eq!(expected, Holds::default(), "{topic}");
+                continue;
+            };
+            let views = self.world.broker.groups_of(id, None);
+            let view = views.into_iter().find(|view| match &group {
+                GroupName::Queue => view.id == GroupId::Shared,
+                GroupName::Named(name) => view.name.as_ref().is_some_and(|it| it.as_str() == name),
+                GroupName::Own(conn) => view.id == GroupId::Own(*conn),
+            });
+            let view = view.unwrap_or_else(|| panic!("{topic} has no {group:?}"));
+            let holds = Holds {
+                ready: view.backlog.messages,
+                unsettled: view.unsettled.messages,
+                delayed: view.delayed.messages,
+                lost: view.flow.dropped_in_all().messages,
+            };
+            assert_eq!(holds, expected, "{topic}, {group:?}");
+            assert_eq!(view.given_up.messages, 0);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Random scripts in version 2: the broker does what the reference model says, whatever its clients do.
+//!
+//! A failure prints the shortest script that was found to show it.
+
+mod lockstep;
+mod script;
+
+use lockstep::play;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+/// How many scripts are played: 2,000, or what the environment says.
+fn cases() -> u32 {
+    let cases = std::env::var("PROPTEST_CASES").ok();
+    cases.and_then(|it| it.parse().ok()).unwrap_or(2_000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        // What a failure prints is worth more than a seed.
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn the_broker_does_what_the_model_says(script in script::script()) {
+        play(&script);
+    }
+}
+
+/// Agreement about what never happens is worth nothing.
+#[test]
+fn the_scripts_reach_what_the_model_knows() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen = lockstep::Seen::default();
+    for _ in 0..500 {
+        let script = script::script().new_tree(&mut runner).expect("a script");
+        seen += play(&script.current());
+    }
+    let lockstep::Seen {
+        again,
+        dead,
+        waited,
+        refused,
+        resumed,
+        taken_over,
+        lost,
+    } = seen;
+    for (what, times) in [
+        ("messages handed out again", again),
+        ("dead letters", dead),
+        ("producers that wait for room", waited),
+        ("refusals", refused),
+        ("names that go on", resumed),
+        ("names taken over", taken_over),
+        ("losses for want of room", lost),
+    ] {
+        assert!(times > 20, "{what}: {times}");
+    }
+}

@@ -1,0 +1,136 @@
+//! What clients do, as data.
+
+use message_queue_core::{DeliveryMode, Overflow};
+use message_queue_tests::groups_model::Rules;
+use proptest::prelude::*;
+
+/// How many producers, and how many consumers, there are at a time.
+const PLACES: usize = 4;
+
+/// The group whose members settle nothing.
+const NOBODY_SETTLES: u8 = 2;
+
+/// The rules of the topics, and what happens.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) rules: Vec<Rules>,
+    /// For each topic: whether its producers ask for confirms.
+    pub(crate) confirms: Vec<bool>,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// Something that a client does, by its place among the producers or the consumers. Nobody there: nothing happens.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Takes the place of the one that is there, whose connection is cut. By a name and a life, or without one.
+    ProducerComes(usize, usize, Option<(u8, u8)>),
+    Publishes(usize, usize),
+    ProducerEnds(usize),
+    ProducerIsCut(usize),
+    /// Takes the place of the one that is there, which is cut.
+    ConsumerComes(usize, Wish),
+    /// Settles those of its positions that the bits name, oldest first.
+    Settles(usize, Word, u8),
+    Credits(usize, u8),
+    Leaves(usize),
+    IsCut(usize),
+    Passes(u64),
+}
+
+/// What a consumer asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    /// A topic, or that of its dead letters.
+    pub(crate) topic: usize,
+    pub(crate) of_dead_letters: bool,
+    pub(crate) group: Option<u8>,
+    /// In a group of its own. None: it does not settle.
+    pub(crate) own: Option<u8>,
+    /// In one that it shares.
+    pub(crate) shared: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Word {
+    Done,
+    Return,
+    Failed(u32),
+    Reject,
+    Working,
+}
+
+fn rules(topic: &'static str) -> impl Strategy<Value = Rules> {
+    let mode = prop_oneof![Just(DeliveryMode::Broadcast), Just(DeliveryMode::Queue)];
+    let overflow = prop_oneof![
+        Just(Overflow::Drop),
+        Just(Overflow::Block),
+        Just(Overflow::Reject),
+        Just(Overflow::DropOldest),
+    ];
+    (mode, overflow, 1..7_usize, 1..=3_u32).prop_map(
+        move |(mode, overflow, capacity, max_failures)| Rules {
+            topic: topic.to_owned(),
+            mode,
+            overflow,
+            capacity,
+            max_failures,
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let place = || 0..PLACES;
+    let name = prop::option::of((0..2_u8, 0..2_u8));
+    let word = prop_oneof![
+        4 => Just(Word::Done),
+        2 => Just(Word::Return),
+        2 => (0..60_u32).prop_map(Word::Failed),
+        1 => Just(Word::Reject),
+        1 => Just(Word::Working),
+    ];
+    prop_oneof![
+        4 => (place(), 0..2_usize, name)
+            .prop_map(|(place, topic, name)| Step::ProducerComes(place, topic, name)),
+        12 => (place(), 1..8_usize).prop_map(|(place, count)| Step::Publishes(place, count)),
+        1 => place().prop_map(Step::ProducerEnds),
+        1 => place().prop_map(Step::ProducerIsCut),
+        5 => (place(), wish()).prop_map(|(place, wish)| Step::ConsumerComes(place, wish)),
+        14 => (place(), word, any::<u8>())
+            .prop_map(|(place, word, which)| Step::Settles(place, word, which)),
+        2 => (place(), 0..4_u8).prop_map(|(place, credit)| Step::Credits(place, credit)),
+        1 => place().prop_map(Step::Leaves),
+        1 => place().prop_map(Step::IsCut),
+        5 => (1..50_u64).prop_map(Step::Passes),
+    ]
+}
+
+/// In one group all settle, or nobody does: otherwise the room that a message takes depends on whom it goes to.
+fn wish() -> impl Strategy<Value = Wish> {
+    let prefetch = || prop::option::weighted(0.8, 1..6_u8);
+    let group = prop::option::of(0..3_u8);
+    (
+        0..2_usize,
+        prop::bool::weighted(0.2),
+        group,
+        prefetch(),
+        1..6_u8,
+    )
+        .prop_map(|(topic, of_dead_letters, group, own, shared)| Wish {
+            topic,
+            of_dead_letters,
+            group,
+            own,
+            shared: (group != Some(NOBODY_SETTLES)).then_some(shared),
+        })
+}
+
+pub(crate) fn script() -> impl Strategy<Value = Script> {
+    let topics = (rules("a"), rules("b"), any::<bool>(), any::<bool>());
+    (topics, prop::collection::vec(step(), 1..120)).prop_map(|((a, b, first, second), steps)| {
+        Script {
+            rules: vec![a, b],
+            confirms: vec![first, second],
+            steps,
+        }
+    })
+}
