@@ -17,6 +17,9 @@ pub enum File {
     NewJournal(u64),
     /// The segment that begins at this sequence: `00000000000000000001.log`.
     Segment(u64),
+    /// What the segment behind the one of this sequence is made of, before it has a name of its own; beside 0, the first
+    /// one: `00000000000000000001.spare`.
+    Spare(u64),
     /// The journal of a log that is being deleted: `00000000000000000001.deleted`.
     Deleted(u64),
     /// The index of that segment: `00000000000000000001.index`.
@@ -119,6 +122,7 @@ impl File {
             "journal.new" => Self::NewJournal(number),
             "deleted" => Self::Deleted(number),
             "log" => Self::Segment(number),
+            "spare" => Self::Spare(number),
             "index" => Self::Index(number),
             _ => return None,
         })
@@ -132,6 +136,7 @@ impl fmt::Display for File {
             Self::NewJournal(number) => write!(f, "{number:020}.journal.new"),
             Self::Deleted(number) => write!(f, "{number:020}.deleted"),
             Self::Segment(first) => write!(f, "{first:020}.log"),
+            Self::Spare(before) => write!(f, "{before:020}.spare"),
             Self::Index(first) => write!(f, "{first:020}.index"),
         }
     }
@@ -192,6 +197,7 @@ mod tests {
             File::NewJournal(7),
             File::Deleted(7),
             File::Segment(u64::MAX),
+            File::Spare(0),
             File::Index(1),
         ] {
             assert_eq!(File::parse(&file.to_string()), Some(file));

@@ -21,7 +21,7 @@
 //! | `record.rs`, `checksum.rs`, `content.rs` | the bytes: a CHECK frame and what it covers |
 //! | `scan.rs` | records one after the other, and what a torn tail is told from damage by |
 //! | `disk.rs`, `lane.rs`, `ops.rs` | operations, and rows of them in order |
-//! | `writer.rs`, `segment.rs`, `producers.rs` | appending: group commit, and one segment after the other |
+//! | `writer.rs`, `spare.rs`, `segment.rs`, `producers.rs` | appending: group commit, and one segment after the other |
 //! | `journal.rs`, `progress.rs` | groups, and where the log begins and ends |
 //! | `recovery/`, `retention.rs` | opening, and deleting what is not needed any more |
 //! | `reading.rs`, `index.rs`, `indexer.rs` | reading, and finding where to begin |
@@ -60,6 +60,7 @@ mod retention;
 mod scan;
 mod segment;
 mod settings;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -94,6 +95,7 @@ use ops::{Ops, Owner};
 use reading::{Reading, Step, View};
 use recovery::{Parts, Recovery, files_of};
 use segment::Segments;
+use spare::Spare;
 use writer::{Outcome, Writer};
 
 /// The log of one topic, in a folder of its own.
@@ -105,6 +107,7 @@ pub struct Log {
     ops: Ops,
     journal: Journal,
     writer: Writer,
+    spare: Spare,
     segments: Segments,
     readings: BTreeMap<ReadId, Reading>,
     last_read: u64,
@@ -174,6 +177,7 @@ impl Log {
             ops,
             journal: Journal::new(topic, epoch),
             writer: Writer::new(settings.max_producers),
+            spare: Spare::new(),
             segments: Segments::default(),
             readings: BTreeMap::new(),
             last_read: 0,
@@ -337,6 +341,7 @@ impl Log {
         let done = match owner {
             Owner::Recovery => self.recovery_completed(result),
             Owner::Writer => self.writer_completed(result),
+            Owner::Spare => self.spare.completed(&mut self.ops, result, self.now),
             Owner::Journal => self.journal_completed(result),
             Owner::Cleaner => self.cleaner_completed(result),
             Owner::Indexer => {
@@ -362,7 +367,12 @@ impl Log {
             State::Open | State::Leaving => None,
             State::Deleting | State::Closed => return None,
         };
-        let lanes = [recovery, self.writer.wakes(), self.journal.wakes()];
+        let lanes = [
+            recovery,
+            self.writer.wakes(),
+            self.spare.lane().wakes(),
+            self.journal.wakes(),
+        ];
         lanes.into_iter().flatten().min()
     }
 
@@ -376,6 +386,7 @@ impl Log {
             State::Deleting | State::Closed => return,
         }
         self.writer.lane_mut().wake(&mut self.ops, now);
+        self.spare.lane_mut().wake(&mut self.ops, now);
         self.journal.lane_mut().wake(&mut self.ops, now);
         self.drive();
     }
@@ -509,10 +520,16 @@ impl Log {
                 self.writer.drive(
                     &mut self.ops,
                     &self.segments,
+                    &mut self.spare,
                     &self.settings,
                     epoch,
                     self.now,
                 );
+                if self.writer.rolling().is_none() {
+                    let (last, offset) = (self.segments.last(), self.writer.offset());
+                    self.spare
+                        .drive(&mut self.ops, last, offset, &self.settings);
+                }
                 self.journal
                     .drive(&mut self.ops, self.settings.fsync, self.now);
                 self.indexer.drive(&mut self.ops);
@@ -535,7 +552,7 @@ impl Log {
             State::Leaving | State::Deleting | State::Closed => return,
         };
         let lanes = [self.writer.lane(), self.journal.lane()];
-        let is_full = recovery || lanes.into_iter().any(Lane::is_full);
+        let is_full = recovery || self.spare.holds_up() || lanes.into_iter().any(Lane::is_full);
         if is_full != self.is_full {
             self.is_full = is_full;
             let event = if is_full { Event::Full } else { Event::HasRoom };
@@ -548,6 +565,7 @@ impl Log {
     fn leave(&mut self) {
         let is_free = |lane: &Lane| lane.is_idle() || lane.wakes().is_some();
         if !is_free(self.writer.lane())
+            || !is_free(self.spare.lane())
             || !is_free(self.journal.lane())
             || !self.cleaner.is_idle()
             || !self.indexer.is_idle()
@@ -560,6 +578,7 @@ impl Log {
         let mut files = core::mem::take(&mut self.litter);
         files.extend(self.segments.iter().flat_map(|it| files_of(it.first)));
         files.extend(self.writer.rolling().map(|it| File::Segment(it.first)));
+        files.push(spare::beside(self.segments.last()));
         files.push(File::NewJournal(number + 1));
         let row = [Operation::Rename { from, to }, Operation::SyncDir];
         let row = row.into_iter().chain(recovery::deletion(files));

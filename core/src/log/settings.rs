@@ -36,8 +36,8 @@ pub struct Settings {
     /// A segment takes no record more when it would become larger than this, in bytes. Default: 64 MiB. Recovery
     /// reads one segment, and retention deletes whole ones.
     pub segment_bytes: u64,
-    /// Whether a new segment is filled with zeros up to `segment_bytes` at once, so that a write changes no size and a
-    /// sync is faster. Default: true.
+    /// Whether a new segment is filled with zeros up to `segment_bytes` before it is used, so that a write changes no
+    /// size and a sync is faster. With [`Fsync::Never`] it is not: there is no sync to be faster. Default: true.
     pub preallocate: bool,
     /// The most producers whose positions are remembered; who has published longest ago is forgotten first.
     /// Default: 10,000.

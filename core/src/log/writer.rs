@@ -2,7 +2,8 @@
 //!
 //! Records wait until the lane is free. Then all that wait are written at once, and where the setting says so made safe
 //! by one sync: what is appended meanwhile goes with the next. A segment that has no room is cut to its size and made
-//! safe, and the next one is complete and safe, and the journal knows of it, before a message is written to it.
+//! safe, and the next one, which is made of the spare, is complete and safe, and the journal knows of it, before a message
+//! is written to it.
 
 use super::content::{self, FORMAT, Head};
 use super::disk::{File, Operation};
@@ -12,6 +13,7 @@ use super::ops::{Ops, Owner};
 use super::producers::Producers;
 use super::segment::{Segment, Segments};
 use super::settings::{Fsync, Settings};
+use super::spare::Spare;
 use crate::time::Now;
 use crate::wire::FrameBatch;
 use crate::wire::control::{Mark, Origin, Range};
@@ -218,6 +220,7 @@ impl Writer {
         &mut self,
         ops: &mut Ops,
         segments: &Segments,
+        spare: &mut Spare,
         settings: &Settings,
         epoch: u64,
         now: Now,
@@ -236,7 +239,11 @@ impl Writer {
                 Some(segment) if size <= settings.segment_bytes || self.offset == self.head => {
                     self.write(ops, segment, settings);
                 }
-                last => self.roll(ops, last, settings, epoch),
+                last => {
+                    if let Some(file) = spare.take() {
+                        self.roll(ops, last, file, epoch);
+                    }
+                }
             }
         }
     }
@@ -272,7 +279,7 @@ impl Writer {
         self.lane.begin(ops, core::iter::once(write).chain(sync));
     }
 
-    fn roll(&mut self, ops: &mut Ops, last: Option<Segment>, settings: &Settings, epoch: u64) {
+    fn roll(&mut self, ops: &mut Ops, last: Option<Segment>, spare: File, epoch: u64) {
         let first = self.written + 1;
         let head = Head {
             format: FORMAT,
@@ -294,23 +301,20 @@ impl Writer {
             let size = self.offset;
             [Operation::Truncate { file, size }, Operation::Sync { file }]
         });
-        let file = File::Segment(first);
-        let size = if settings.preallocate {
-            settings.segment_bytes
-        } else {
-            0
-        };
-        let create = [
-            Operation::Create { file, size },
+        let begin = [
             Operation::Write {
-                file,
+                file: spare,
                 offset: 0,
                 pieces: [head].into(),
             },
-            Operation::Sync { file },
+            Operation::Sync { file: spare },
+            Operation::Rename {
+                from: spare,
+                to: File::Segment(first),
+            },
             Operation::SyncDir,
         ];
-        let row = seal.into_iter().flatten().chain(create);
+        let row = seal.into_iter().flatten().chain(begin);
         self.lane.begin(ops, row);
     }
 

@@ -123,6 +123,8 @@ impl Inspection {
                 File::NewJournal(_) => self.notes.push(Note::Unfinished(*file)),
                 File::Index(first) if self.sizes.contains_key(&File::Segment(first)) => {}
                 File::Index(_) => self.notes.push(Note::Leftover(*file)),
+                // Nothing is in it, and a log that was closed may well have one.
+                File::Spare(_) => {}
                 File::Deleted(_) => deleted = Some(*file),
             }
         }

@@ -45,7 +45,7 @@ pub(super) struct Recovery {
 #[derive(Debug)]
 enum Step {
     Listing,
-    /// A deletion that was begun is brought to its end.
+    /// A deletion that was begun is brought to its end, or what an earlier life has prepared is deleted.
     Deleting,
     Journal(Scan),
     JournalEnd(Search),
@@ -160,22 +160,29 @@ impl Recovery {
                 self.sizes.insert(*first, *size);
             }
         }
-        let mut deleted = Vec::new();
+        let (mut deleted, mut spares) = (Vec::new(), Vec::new());
         for file in &files {
             match *file {
                 File::Journal(number) => self.journals.push(number),
                 File::Segment(first) => self.segments.push(first),
                 File::NewJournal(_) => self.leftovers.push(*file),
+                File::Spare(_) => spares.push(*file),
                 File::Index(segment) if self.sizes.contains_key(&segment) => {}
                 File::Index(_) => self.leftovers.push(*file),
                 File::Deleted(_) => deleted.push(*file),
             }
         }
+        let mut row = Vec::new();
         if !deleted.is_empty() {
             files.retain(|file| !deleted.contains(file));
+            row.extend(deletion(files).chain(deletion(deleted)));
+        } else if !spares.is_empty() {
+            // Before there are others of the same names.
+            row.extend(deletion(spares));
+        }
+        if !row.is_empty() {
             self.step = Step::Deleting;
-            let row = deletion(files).chain(deletion(deleted));
-            self.lane.begin(parts.ops, row.collect::<Vec<_>>());
+            self.lane.begin(parts.ops, row);
             return Ok(());
         }
         let Some(number) = self.journals.last() else {

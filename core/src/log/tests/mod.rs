@@ -3,6 +3,7 @@
 mod crashes;
 mod directed;
 mod model;
+mod next_segment;
 mod repairing;
 mod sim_disk;
 mod world;

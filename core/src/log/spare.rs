@@ -1,0 +1,145 @@
+//! The file that the next segment is made of.
+//!
+//! It is filled with zeros piece by piece beside what is appended, so that a segment that is full costs no more than a few
+//! small writes. That begins when the last segment is half full, and goes on at three bytes for each that is appended:
+//! it is done well before it is needed, and appends share the disk with it evenly. Where it is needed earlier, which is
+//! at the beginning of a log and where a record is large, all of it is done at once, and appends wait.
+
+use super::damage::Stop;
+use super::disk::{DiskError, Done, File, Operation};
+use super::lane::{self, Lane};
+use super::ops::{Ops, Owner};
+use super::segment::Segment;
+use super::settings::{Fsync, Settings};
+use crate::time::Now;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// How many zeros are written and made safe at a time: 1 MiB, or a quarter of a smaller segment.
+const STEP: u64 = 1 << 20;
+
+/// What is written.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// The next segment's file, as far as there is one.
+#[derive(Debug)]
+pub(super) struct Spare {
+    state: State,
+    lane: Lane,
+    /// Whether appends wait for it.
+    is_wanted: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// There is none.
+    None,
+    /// So many of its bytes are there, or are being written.
+    Filling { file: File, filled: u64, size: u64 },
+}
+
+/// The spare that is made while this is the last segment.
+pub(super) fn beside(last: Option<Segment>) -> File {
+    File::Spare(last.map_or(0, |it| it.first))
+}
+
+impl Spare {
+    pub(super) const fn new() -> Self {
+        Self {
+            state: State::None,
+            lane: Lane::new(Owner::Spare),
+            is_wanted: false,
+        }
+    }
+
+    pub(super) const fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    pub(super) fn lane_mut(&mut self) -> &mut Lane {
+        &mut self.lane
+    }
+
+    /// Whether appends wait for it, and it waits for room on the disk.
+    pub(super) const fn holds_up(&self) -> bool {
+        self.is_wanted && self.lane.is_full()
+    }
+
+    /// Takes it, if it is complete; if not, all is done to that end.
+    pub(super) fn take(&mut self) -> Option<File> {
+        match self.state {
+            State::Filling { file, filled, size } if filled >= size && self.lane.is_idle() => {
+                self.state = State::None;
+                self.is_wanted = false;
+                Some(file)
+            }
+            State::None | State::Filling { .. } => {
+                self.is_wanted = true;
+                None
+            }
+        }
+    }
+
+    /// Goes on with it, if it is time: there are `offset` bytes in the last segment.
+    pub(super) fn drive(
+        &mut self,
+        ops: &mut Ops,
+        last: Option<Segment>,
+        offset: u64,
+        settings: &Settings,
+    ) {
+        if !self.lane.is_idle() {
+            return;
+        }
+        let behind = offset.saturating_sub(settings.segment_bytes / 2);
+        match self.state {
+            State::None if self.is_wanted || behind > 0 => {
+                let file = beside(last);
+                let is_filled = settings.preallocate && settings.fsync != Fsync::Never;
+                let size = if is_filled { settings.segment_bytes } else { 0 };
+                let filled = 0;
+                self.state = State::Filling { file, filled, size };
+                let size = 0;
+                self.lane.begin(ops, [Operation::Create { file, size }]);
+            }
+            State::Filling { file, filled, size }
+                if filled < size && (self.is_wanted || filled < behind.saturating_mul(3)) =>
+            {
+                let step = STEP.min(size.div_ceil(4)).min(size - filled);
+                let write = Operation::Write {
+                    file,
+                    offset: filled,
+                    pieces: zeros(step),
+                };
+                let filled = filled + step;
+                self.state = State::Filling { file, filled, size };
+                self.lane.begin(ops, [write, Operation::Sync { file }]);
+            }
+            State::None | State::Filling { .. } => {}
+        }
+    }
+
+    /// The disk has done something for it, or has not.
+    pub(super) fn completed(
+        &mut self,
+        ops: &mut Ops,
+        result: Result<Done, DiskError>,
+        now: Now,
+    ) -> Result<(), Stop> {
+        let _: lane::Progress = self.lane.completed(ops, result, now)?;
+        Ok(())
+    }
+}
+
+/// So many zeros.
+fn zeros(mut bytes: u64) -> Vec<Bytes> {
+    let mut pieces = Vec::new();
+    while bytes > 0 {
+        let piece = ZEROS
+            .len()
+            .min(usize::try_from(bytes).unwrap_or(usize::MAX));
+        pieces.push(Bytes::from_static(&ZEROS[..piece]));
+        bytes -= piece as u64;
+    }
+    pieces
+}
