@@ -11,7 +11,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 /// A simulator and its plans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scenario {
     /// The core alone, without sockets or a runtime: the one for volume.
     #[default]

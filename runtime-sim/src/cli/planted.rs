@@ -6,7 +6,7 @@ use super::{CliError, Verdict};
 use clap::Args;
 use message_queue_core::planted::select;
 use message_queue_sim::checker::Invariant;
-use message_queue_sim::planted::bugs;
+use message_queue_sim::planted::{Catcher, bugs};
 use message_queue_sim::scenario::{Options, Scenario};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
@@ -40,7 +40,7 @@ pub(super) fn planted(args: &PlantedArgs) -> Result<Verdict, CliError> {
         "bug", "by the checker alone"
     )?;
     for (number, bug) in bugs().iter().enumerate() {
-        if bug.scenario != Some(args.scenario) {
+        if bug.catcher != Catcher::Scenario(args.scenario) {
             continue;
         }
         select(Some(number));

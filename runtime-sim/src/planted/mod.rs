@@ -18,20 +18,25 @@ use serde::Deserialize;
 const SWITCH: &str = "$BUG";
 
 /// A mistake that can be planted.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bug {
     /// Its name in the table of what was caught.
     pub name: String,
     /// What is wrong.
     pub mistake: String,
-    /// The simulator that has to catch it: the one whose list it stands in; none: the core's own tests, with the model of a
-    /// store (`core/tests/guarantees`).
-    #[serde(skip)]
-    pub scenario: Option<Scenario>,
+    /// What has to catch it.
+    pub catcher: Catcher,
     /// Where it is planted: one edit, or several that belong together.
-    #[serde(rename = "edit")]
     pub edits: Vec<Edit>,
+}
+
+/// What has to catch a bug: it goes with the list that the bug stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Catcher {
+    /// A simulator.
+    Scenario(Scenario),
+    /// The core's own tests in this folder, which find their bugs in a file `planted.txt` there.
+    Tests(&'static str),
 }
 
 /// One change of one file.
@@ -48,7 +53,15 @@ pub struct Edit {
 
 #[derive(Deserialize)]
 struct List {
-    bug: Vec<Bug>,
+    bug: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    mistake: String,
+    edit: Vec<Edit>,
 }
 
 /// Every bug there is. Its place in this list is its number for the switch.
@@ -58,27 +71,39 @@ struct List {
 pub fn bugs() -> Vec<Bug> {
     let lists = [
         (
-            Some(Scenario::Core),
+            Catcher::Scenario(Scenario::Core),
             include_str!("../../planted/core.toml"),
         ),
         (
-            Some(Scenario::Full),
+            Catcher::Scenario(Scenario::Full),
             include_str!("../../planted/driver.toml"),
         ),
-        (None, include_str!("../../planted/stores.toml")),
         (
-            Some(Scenario::Guarantees),
+            Catcher::Tests("core/tests/guarantees"),
+            include_str!("../../planted/stores.toml"),
+        ),
+        (
+            Catcher::Tests("core/src/log/tests"),
+            include_str!("../../planted/log.toml"),
+        ),
+        (
+            Catcher::Scenario(Scenario::Guarantees),
             include_str!("../../planted/guarantees.toml"),
         ),
         (
-            Some(Scenario::Guarantees),
+            Catcher::Scenario(Scenario::Guarantees),
             include_str!("../../planted/rights.toml"),
         ),
     ];
     let mut bugs = Vec::new();
-    for (scenario, text) in lists {
+    for (catcher, text) in lists {
         match toml::from_str::<List>(text) {
-            Ok(list) => bugs.extend(list.bug.into_iter().map(|bug| Bug { scenario, ..bug })),
+            Ok(list) => bugs.extend(list.bug.into_iter().map(|entry| Bug {
+                name: entry.name,
+                mistake: entry.mistake,
+                catcher,
+                edits: entry.edit,
+            })),
             Err(error) => panic!("a list of planted bugs: {error}"),
         }
     }
@@ -137,7 +162,10 @@ mod tests {
         assert_eq!(names.len(), bugs.len());
         assert!(bugs.iter().all(|bug| bug.mistake.ends_with('.')));
         for scenario in Scenario::ALL {
-            assert!(bugs.iter().any(|bug| bug.scenario == Some(scenario)));
+            assert!(
+                bugs.iter()
+                    .any(|bug| bug.catcher == Catcher::Scenario(scenario))
+            );
         }
     }
 

@@ -1,13 +1,13 @@
 //! A copy of the source tree with every bug in it.
 
-use super::bugs;
+use super::{Catcher, bugs};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where the core's own tests find which bugs there are.
-const FOR_TESTS: &str = "core/tests/guarantees/planted.txt";
+/// Where tests find which bugs they are to catch.
+const FOR_TESTS: &str = "planted.txt";
 
 /// What is no part of the source, by the name of its folder.
 const LEFT_OUT: [&str; 2] = [".git", "target"];
@@ -66,15 +66,22 @@ pub fn plant(from: &Path, into: &Path) -> Result<(), PlantError> {
             }
         }
     }
-    write(&into.join(FOR_TESTS), for_tests().as_bytes())
+    for (folder, bugs) in for_tests() {
+        write(&into.join(folder).join(FOR_TESTS), bugs.as_bytes())?;
+    }
+    Ok(())
 }
 
-/// The bugs that the core's own tests have to catch, each with its number.
-fn for_tests() -> String {
-    let bugs = bugs().into_iter().enumerate();
-    let bugs = bugs.filter(|(_, bug)| bug.scenario.is_none());
-    bugs.map(|(number, bug)| format!("{number} {}\n", bug.name))
-        .collect()
+/// The bugs that tests have to catch, by the folders of those, each with its number.
+fn for_tests() -> BTreeMap<&'static str, String> {
+    let mut lists: BTreeMap<&str, String> = BTreeMap::new();
+    for (number, bug) in bugs().into_iter().enumerate() {
+        if let Catcher::Tests(folder) = bug.catcher {
+            let list = lists.entry(folder).or_default();
+            list.push_str(&format!("{number} {}\n", bug.name));
+        }
+    }
+    lists
 }
 
 /// The files that have bugs in them, as they are to be.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use proptest::prelude::*;
 
-const POLICIES: [Fsync; 3] = [
+pub(super) const POLICIES: [Fsync; 3] = [
     Fsync::Always,
     Fsync::Every(Duration::from_millis(10)),
     Fsync::Never,
@@ -120,7 +120,7 @@ fn a_power_cut_at_every_operation_of_twenty_histories_and_of_the_recovery() {
 }
 
 /// Any number of crashes of any kind, one after the other.
-fn live_and_die(seed: u64, fsync: Fsync, lives: usize) -> World {
+pub(super) fn live_and_die(seed: u64, fsync: Fsync, lives: usize) -> World {
     let mut world = World::new(seed, settings(fsync));
     world.settings.preallocate = world.rng.one_in(2);
     for _ in 0..lives {

@@ -204,7 +204,7 @@ fn what_was_written_by_another_setting_is_synced_as_the_new_one_says() {
 }
 
 #[test]
-fn a_sync_that_fails_is_not_tried_again() {
+pub(super) fn a_sync_that_fails_is_not_tried_again() {
     for fails in 0..4 {
         let (mut world, mut process) = filled();
         // A write into the segment, or into the journal; the sync of either fails.
@@ -354,7 +354,7 @@ fn reading_begins_at_a_time() {
 }
 
 #[test]
-fn what_is_missing_is_not_taken_for_empty() {
+pub(super) fn what_is_missing_is_not_taken_for_empty() {
     let (world, process) = filled();
     drop(process);
     let files = world.disk.files();
@@ -546,7 +546,7 @@ fn append_plain(world: &mut World, process: &mut Process, byte: u8) {
 
 /// What is written anew is as long as what was torn: what stood behind that must not be taken for what follows.
 #[test]
-fn nothing_of_a_torn_tail_comes_back_behind_what_is_written_in_its_place() {
+pub(super) fn nothing_of_a_torn_tail_comes_back_behind_what_is_written_in_its_place() {
     let mut world = World::new(1, settings(Fsync::Always));
     let mut process = world.open();
     append_plain(&mut world, &mut process, b'a');
@@ -661,7 +661,7 @@ fn a_log_is_deleted_as_a_whole_whenever_the_power_goes() {
 }
 
 #[test]
-fn what_every_group_has_settled_goes_and_what_is_read_meanwhile_goes_on() {
+pub(super) fn what_every_group_has_settled_goes_and_what_is_read_meanwhile_goes_on() {
     let (mut world, mut process) = filled();
     let chunk = world
         .read(&mut process, ReadFrom::First, 1)

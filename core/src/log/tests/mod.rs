@@ -4,6 +4,8 @@ mod crashes;
 mod directed;
 mod model;
 mod next_segment;
+#[cfg(planted_bugs)]
+mod planted;
 mod repairing;
 mod sim_disk;
 mod world;
