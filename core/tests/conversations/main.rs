@@ -9,6 +9,7 @@
 )]
 
 mod ages;
+mod checks;
 mod consumers;
 mod kit;
 mod opting_in;
