@@ -81,6 +81,8 @@ impl Speech {
 
     /// The same, with the sum of each batch and of what is said of it. That is all that has to be known of its messages,
     /// whatever was said of others before, but for the topic.
+    #[cold]
+    #[inline(never)]
     fn checked_pieces(
         &mut self,
         first: Option<Bytes>,

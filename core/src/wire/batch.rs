@@ -141,7 +141,11 @@ impl FrameBatch {
 
     /// Splits off a front part that [`prefix`](Self::prefix) has measured.
     pub(crate) fn split_at(&mut self, (messages, end): (usize, usize)) -> Self {
-        let sums = self.split_sums_at(end);
+        let sums = if self.sums.is_some() {
+            self.split_sums_at(end)
+        } else {
+            None
+        };
         let front = Self {
             bytes: self.bytes.split_to(end),
             messages,
@@ -153,6 +157,8 @@ impl FrameBatch {
     }
 
     /// Splits off the sums of a front part.
+    #[cold]
+    #[inline(never)]
     fn split_sums_at(&mut self, end: usize) -> Option<Sums> {
         let (front, rest) = self.sums.as_ref()?.split_at(&self.bytes, end);
         self.sums = Some(rest);
@@ -161,7 +167,9 @@ impl FrameBatch {
 
     /// Drops a front part that [`prefix`](Self::prefix) has measured.
     pub(crate) fn drop_front(&mut self, (messages, end): (usize, usize)) {
-        drop(self.split_sums_at(end));
+        if self.sums.is_some() {
+            drop(self.split_sums_at(end));
+        }
         self.bytes.advance(end);
         self.messages -= messages;
     }

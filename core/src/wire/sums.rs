@@ -12,9 +12,9 @@ use core::ops::Range;
 /// The size of a piece, in bytes: what is read again where a batch is cut, at most.
 const PIECE: usize = 16 * 1024;
 
-/// The sums of all bytes of a batch, in pieces.
+/// The sums of all bytes of a batch, in pieces. It is no larger than a pointer, because every batch has room for it.
 #[derive(Clone, Debug)]
-pub(super) struct Sums(Arc<[Piece]>);
+pub(super) struct Sums(Arc<Vec<Piece>>);
 
 /// So many bytes, and their sum.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,11 @@ impl Piece {
 impl Sums {
     /// Of these bytes, which are as they came.
     pub(super) fn of(bytes: &[u8]) -> Self {
-        Self(bytes.chunks(PIECE).map(Piece::of).collect())
+        Self::from_pieces(bytes.chunks(PIECE).map(Piece::of).collect())
+    }
+
+    fn from_pieces(pieces: Vec<Piece>) -> Self {
+        Self(Arc::new(pieces))
     }
 
     /// The sum of all of it.
@@ -72,7 +76,7 @@ impl Sums {
             }
             begin = end;
         }
-        (Self(front.into()), Self(rest.into()))
+        (Self::from_pieces(front), Self::from_pieces(rest))
     }
 
     /// The sums of a part.
@@ -94,7 +98,7 @@ impl Sums {
         if is_right {
             return sums;
         }
-        Self(sums.0.iter().map(|it| it.spoilt()).collect())
+        Self::from_pieces(sums.0.iter().map(|it| it.spoilt()).collect())
     }
 }
 

@@ -6,7 +6,7 @@ use message_queue_core::client::{ConsumerClient, ConsumerEvent, Ended};
 use message_queue_core::wire::control::{Control, Outcome};
 use message_queue_core::wire::handshake::ConsumerOptions;
 use message_queue_core::wire::{Damage, Encoder};
-use message_queue_core::{ConnId, Now, Storage};
+use message_queue_core::{Broker, ConnId, Now, Storage};
 
 const WORKER: &str = "CONSUMER topic=jobs group=workers ack=1 prefetch=3 check=1";
 
@@ -128,6 +128,28 @@ fn who_does_not_ask_gets_the_bytes_of_ever() {
         beside(true).escape_ascii().to_string(),
         beside(false).escape_ascii().to_string()
     );
+}
+
+/// Sums are not in a checkpoint, and follow from the messages.
+#[test]
+fn a_broker_that_was_restored_makes_the_same_sums() {
+    let heard = |restores: bool| {
+        let mut kit = jobs(|_| {});
+        let producer = kit.connect("PRODUCER topic=jobs confirm=1");
+        let worker = kit.connect("CONSUMER topic=jobs group=workers check=1 ack=1 prefetch=2");
+        kit.stop_reading(worker);
+        kit.send(producer, &["a", "b", "c", "d"]);
+        if restores {
+            let checkpoint = kit.broker.checkpoint();
+            kit.broker = Broker::restore(checkpoint.clone());
+            assert_eq!(kit.broker.checkpoint(), checkpoint);
+        }
+        kit.read_again(worker);
+        kit.settle(worker, Outcome::Done, 1, 2);
+        assert_eq!(told(&mut kit, worker).len(), 7);
+        kit.heard(worker).to_vec()
+    };
+    assert_eq!(heard(false), heard(true));
 }
 
 /// What a client that verifies makes of a stream: what it was handed, message by message, and how it ended.
