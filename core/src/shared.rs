@@ -227,7 +227,8 @@ impl Shared {
                 let source = Source {
                     topic,
                     group,
-                    name: consumer.pattern.as_ref().map(|_| &facts[&topic].name),
+                    name: (consumer.pattern.is_some() || speech.checks())
+                        .then(|| &facts[&topic].name),
                     started_ms,
                 };
                 Write::new(speech.pieces(first, &taken, &source, membership))

@@ -48,10 +48,10 @@ const ROLES: [&str; 24] = [
     "CONSUMER ack=1 topic=a group=h prefetch_bytes=9 heartbeat=1",
     "CONSUMER topic=a group=g",
     "CONSUMER topic=b.*",
-    "CONSUMER topic=> group=g ack=1 prefetch=3",
+    "CONSUMER topic=> group=g ack=1 prefetch=3 check=1",
     "CONSUMER topic=a.dead ack=1",
     "CONSUMER topic=b.c from=1 group=i",
-    "CONSUMER topic=a from=first ack=1",
+    "CONSUMER topic=a from=first ack=1 check=1",
     "CONSUMER",
 ];
 
@@ -304,7 +304,14 @@ impl World {
             written: 0,
             until: None,
             is_registered: false,
-            reader: line.contains(' ').then(|| FrameReader::new(link, 1 << 16)),
+            reader: line.contains(' ').then(|| {
+                let reader = FrameReader::new(link, 1 << 16);
+                if line.contains("check=1") {
+                    reader.verifying()
+                } else {
+                    reader
+                }
+            }),
             sent: 0,
             confirmed: 0,
         };

@@ -1,6 +1,7 @@
 //! The whole state of a broker, to go on from elsewhere and later.
 
 use super::Broker;
+use crate::session::Consumer;
 use crate::wire::FrameBatch;
 
 /// The state of a [`Broker`] between two steps: [`Broker::checkpoint`].
@@ -37,7 +38,13 @@ impl Broker {
     /// If there is an output that was not polled: it would be lost.
     pub fn checkpoint(&self) -> Checkpoint {
         assert!(self.shared.outputs.is_empty(), "an output was not polled");
-        Checkpoint(self.clone())
+        let mut broker = self.clone();
+        for session in broker.shared.sessions.values_mut() {
+            if session.consumer().is_some_and(Consumer::checks) {
+                session.outbox.forget_sums();
+            }
+        }
+        Checkpoint(broker)
     }
 
     /// A broker in the state of `checkpoint`.

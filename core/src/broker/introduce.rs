@@ -4,7 +4,9 @@ use super::{Broker, Output};
 use crate::error::{CloseReason, NotTaken, ProtocolError};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::{TopicFilter, TopicName};
-use crate::session::{Acks, Confirms, Consumer, Producer, Signals, State, Version2, Wanted};
+use crate::session::{
+    Acks, Confirms, Consumer, Producer, Signals, Speech, State, Version2, Wanted,
+};
 use crate::store::Storage;
 use crate::topic::{Life, Refusals, SHARED_NAME};
 use crate::unsettled::Unsettled;
@@ -227,7 +229,7 @@ impl Broker {
             _ => self.accepted_without_topic(conn, &options.common),
         };
         let mut consumer = Consumer::new();
-        consumer.speech = Some(Box::default());
+        consumer.speech = Some(Box::new(Speech::new(options.check)));
         consumer.acks = options.ack.then(|| {
             Box::new(Acks {
                 pinned: 0,

@@ -158,6 +158,11 @@ impl Broker {
         let pinned: usize = acks.map(|it| it.pinned).sum();
         assert_eq!(budget.pinned(), pinned);
         assert!(pinned <= shared.config.broker_bytes / 8, "{pinned} bytes");
+        let consumers = shared.sessions.values().filter_map(|it| it.consumer());
+        let checking = consumers.filter(|it| it.checks());
+        let checking: usize = checking.map(|it| it.memberships.len()).sum();
+        let counted: usize = self.topics.values().map(|it| it.checking).sum();
+        assert_eq!(counted, checking);
         assert_eq!(shared.stats.flow.waiting, waiting);
         assert!(shared.stats.flow.adds_up(), "{:?}", shared.stats.flow);
         assert_eq!(shared.stats.parked, parked);

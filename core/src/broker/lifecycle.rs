@@ -141,8 +141,10 @@ impl Broker {
         share: Option<Share>,
         from: Start,
     ) -> Result<(GroupId, bool), CloseReason> {
+        let checks = self.shared.consumer(conn).checks();
         let joined = self.with_topic(topic, |it, shared| {
             it.join(conn, group, share, from, shared)
+                .inspect(|_| it.checking += usize::from(checks))
         });
         let (group, created) = joined?;
         let next = self.topics[&topic].next_for(group);

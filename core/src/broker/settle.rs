@@ -294,11 +294,14 @@ impl Broker {
                 }
             }
         }
+        let checks = consumer.checks();
         for membership in consumer.memberships {
             self.shared.stats.memberships -= 1;
             let (topic, group) = (membership.topic, membership.group);
-            let successor =
-                self.with_topic(topic, |it, shared| it.leave(conn, group, reason, shared));
+            let successor = self.with_topic(topic, |it, shared| {
+                it.checking -= usize::from(checks);
+                it.leave(conn, group, reason, shared)
+            });
             if let Some(successor) = successor {
                 self.shared.consumer(successor).succeed(topic, group);
                 if let Some(served) = self.serve(successor).filter(|it| *it != topic) {

@@ -25,12 +25,13 @@ pub(super) struct Connection {
 impl Connection {
     /// A connection that has just been made; its role line is to be written.
     pub(super) fn new(link: Link, read_bytes: usize, options: &RoleOptions, now: Now) -> Self {
-        let heartbeat = match options {
-            RoleOptions::Producer(options) => options.common.heartbeat,
-            RoleOptions::Consumer(options) => options.common.heartbeat,
+        let (heartbeat, verifies) = match options {
+            RoleOptions::Producer(options) => (options.common.heartbeat, false),
+            RoleOptions::Consumer(options) => (options.common.heartbeat, options.check),
         };
+        let reader = FrameReader::new(link, read_bytes);
         Self {
-            reader: FrameReader::new(link, read_bytes),
+            reader: if verifies { reader.verifying() } else { reader },
             liveness: Liveness::new(heartbeat, now),
             outgoing: BytesMut::from(options.line().as_bytes()),
             is_open: false,

@@ -117,6 +117,8 @@ pub struct ConsumerClient {
     connections: u64,
     /// Whether it wants nothing for now.
     is_paused: bool,
+    /// What is still to be written on a connection that it has ended itself.
+    last_words: Option<Bytes>,
     events: VecDeque<ConsumerEvent>,
 }
 
@@ -148,6 +150,7 @@ impl ConsumerClient {
             stream: Stream::new(),
             connections: 0,
             is_paused: false,
+            last_words: None,
             events: VecDeque::new(),
         }
     }
@@ -165,6 +168,7 @@ impl ConsumerClient {
         assert!(self.connection.is_none(), "one connection at a time");
         self.connections += 1;
         self.stream = Stream::new();
+        self.last_words = None;
         let options = RoleOptions::Consumer(self.options.clone());
         let mut connection = Connection::new(Link::ToConsumer, READ_BYTES, &options, now);
         if self.is_paused {
@@ -202,6 +206,11 @@ impl ConsumerClient {
                 Err(ended) => Err(ended),
             };
             if let Err(ended) = handled {
+                if let Ended::Damaged(_) = ended {
+                    self.leave();
+                    let connection = self.connection.as_mut();
+                    self.last_words = connection.and_then(Connection::take_outgoing);
+                }
                 self.end(ended);
             }
         }
@@ -272,7 +281,7 @@ impl ConsumerClient {
                 self.events.push_back(ConsumerEvent::GoAway { wait_ms });
             }
             Control::Error(reason) => return Err(Ended::Refused(reason)),
-            // What is stored is verified by whoever asked for it.
+            // The reader has verified it, where that was asked for.
             Control::Flushed(_) | Control::Check { .. } | Control::Segment { .. } => {}
             Control::Flush(_)
             | Control::Bye
@@ -362,8 +371,13 @@ impl ConsumerClient {
     }
 
     /// What to write next. What was settled is gathered until this is called.
+    ///
+    /// After [`Ended::Damaged`] too: the runtime writes that before it closes. So what is held goes back, and nothing of it
+    /// has failed.
     pub fn poll_transmit(&mut self, now: Now) -> Option<Bytes> {
-        let connection = self.connection.as_mut()?;
+        let Some(connection) = self.connection.as_mut() else {
+            return self.last_words.take();
+        };
         if connection.is_open() {
             self.stream.settling.encode(connection.outgoing());
         }

@@ -20,9 +20,9 @@ pub use consumer::{ConsumerClient, ConsumerEvent, Delivery, Position};
 pub use producer::{ProducerClient, ProducerEvent};
 pub use resend::Window;
 
-use crate::wire::BadStream;
 use crate::wire::control::Reason;
 use crate::wire::handshake::BadAnswer;
+use crate::wire::{BadStream, Damage};
 use core::fmt;
 
 /// Why a connection of a client has ended.
@@ -34,6 +34,8 @@ pub enum Ended {
     NotUnderstood(BadStream),
     /// Its answer is none.
     NoAnswer(BadAnswer),
+    /// What came is not what was sent, of which no message was handed out: only where the client verifies.
+    Damaged(Damage),
     /// It was silent for twice the heartbeat.
     Silent,
     /// The stream ended or failed.
@@ -42,7 +44,10 @@ pub enum Ended {
 
 impl From<BadStream> for Ended {
     fn from(error: BadStream) -> Self {
-        Self::NotUnderstood(error)
+        match error {
+            BadStream::Damaged(damage) => Self::Damaged(damage),
+            BadStream::Line | BadStream::Frame(_) => Self::NotUnderstood(error),
+        }
     }
 }
 
@@ -77,7 +82,7 @@ impl Ended {
         match self {
             Self::Refused(reason) => !FINAL.contains(&reason.code.as_str()),
             Self::NotUnderstood(_) | Self::NoAnswer(_) => false,
-            Self::Silent | Self::Disconnected => true,
+            Self::Damaged(_) | Self::Silent | Self::Disconnected => true,
         }
     }
 }
@@ -88,6 +93,7 @@ impl fmt::Display for Ended {
             Self::Refused(reason) => write!(f, "{}: {}", reason.code, reason.text),
             Self::NotUnderstood(error) => error.fmt(f),
             Self::NoAnswer(error) => error.fmt(f),
+            Self::Damaged(damage) => damage.fmt(f),
             Self::Silent => f.write_str("the broker was silent for twice the heartbeat"),
             Self::Disconnected => f.write_str("the connection ended"),
         }

@@ -18,7 +18,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `record.rs`, `checksum.rs`, `content.rs` | the bytes: a CHECK frame and what it covers |
+//! | `record.rs`, `content.rs` | the bytes: a CHECK frame and what it covers |
 //! | `scan.rs` | records one after the other, and what a torn tail is told from damage by |
 //! | `disk.rs`, `lane.rs`, `ops.rs` | operations, and rows of them in order |
 //! | `writer.rs`, `spare.rs`, `segment.rs`, `producers.rs` | appending: group commit, and one segment after the other |
@@ -39,7 +39,6 @@
 //! each read, one chunk of 256 KiB, or one record if that is larger, and what it gathers. While it is opened: the
 //! journal's groups and three chunks.
 
-mod checksum;
 mod content;
 mod damage;
 mod disk;

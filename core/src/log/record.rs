@@ -1,32 +1,16 @@
-//! A record: a CHECK frame and the bytes that it covers. All files of a log are records, one after the other.
-//!
-//! ```text
-//! ┌─────────────────────────────────────────────┬───────────────────┐
-//! │ CHECK: crc32c │ length │ safe │ producers … │ content: `length` │
-//! └─────────────────────────────────────────────┴───────────────────┘
-//!                 └──────────── what the sum is of ────────────────┘
-//! ```
+//! A record: a CHECK frame and the bytes that it covers (`wire/check.rs`). All files of a log are records, one after the
+//! other.
 
-use super::checksum::crc32c;
 use crate::wire::LENGTH_PREFIX;
+use crate::wire::check;
+pub(super) use crate::wire::check::{MIN_CHECK, put as put_check};
 use crate::wire::control::{CONTROL_BIT, Control, Link, MAX_CONTROL_BODY, Mark};
 use alloc::vec::Vec;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use check::{CHECK, LENGTH_END};
 
 /// The longest content of a record, in bytes: 8 MiB.
-pub const MAX_CONTENT: usize = 8 << 20;
-
-/// The number of CHECK.
-const CHECK: u8 = 0x80;
-
-/// The bytes of a CHECK frame up to what its sum is of: header, kind and sum.
-const SUM_END: usize = LENGTH_PREFIX + 1 + 4;
-
-/// The bytes of a CHECK frame up to its `safe`: where the length of the content is known.
-const LENGTH_END: usize = SUM_END + 4;
-
-/// The least size of a CHECK frame.
-pub(super) const MIN_CHECK: usize = LENGTH_END + 8;
+pub const MAX_CONTENT: usize = check::MAX_CONTENT;
 
 /// A record that has been read and whose sum is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,24 +34,6 @@ pub(super) enum Next {
     Damaged,
 }
 
-/// Appends the CHECK frame of these pieces of content to `out`.
-pub(super) fn put_check(out: &mut BytesMut, content: &[&[u8]], safe: u64, producers: Vec<Mark>) {
-    let begin = out.len();
-    let length: usize = content.iter().map(|it| it.len()).sum();
-    debug_assert!(length <= MAX_CONTENT);
-    let check = Control::Check {
-        crc32c: 0,
-        #[expect(clippy::cast_possible_truncation, reason = "at most MAX_CONTENT")]
-        length: length as u32,
-        safe,
-        producers,
-    };
-    check.encode(out);
-    let fields = &out[begin + SUM_END..];
-    let sum = crc32c(core::iter::once(fields).chain(content.iter().copied()));
-    out[begin + SUM_END - 4..begin + SUM_END].copy_from_slice(&sum.to_be_bytes());
-}
-
 /// Whether the CHECK frame of these producers is not too long for a frame.
 pub(super) fn fits(producers: &[Mark]) -> bool {
     let marks: usize = producers.iter().map(mark_len).sum();
@@ -89,8 +55,7 @@ fn sizes(bytes: &[u8]) -> Option<(usize, usize)> {
     let is_check = header & CONTROL_BIT != 0
         && (MIN_CHECK - LENGTH_PREFIX..=MAX_CONTROL_BODY).contains(&body)
         && bytes.get(LENGTH_PREFIX) == Some(&CHECK);
-    let length = bytes.get(SUM_END..LENGTH_END)?.first_chunk()?;
-    let length = u32::from_be_bytes(*length) as usize;
+    let length = check::length(bytes)?;
     let frame = LENGTH_PREFIX + body;
     (is_check && length <= MAX_CONTENT).then_some((frame, frame + length))
 }
@@ -114,8 +79,7 @@ pub(super) fn next(bytes: &Bytes) -> Next {
     if bytes.len() < size {
         return Next::Partial(size);
     }
-    let sum = bytes[SUM_END - 4..SUM_END].first_chunk();
-    if sum.map(|it| u32::from_be_bytes(*it)) != Some(crc32c([&bytes[SUM_END..size]])) {
+    if !check::is_right(&bytes[..size]) {
         return Next::Damaged;
     }
     match Control::decode(Link::ToConsumer, &bytes[LENGTH_PREFIX..frame]) {
@@ -162,6 +126,7 @@ mod tests {
     use super::*;
     use alloc::string::String;
     use alloc::vec;
+    use bytes::BytesMut;
 
     fn record(content: &[u8], safe: u64) -> BytesMut {
         let mark = Mark {

@@ -139,6 +139,11 @@ impl Consumer {
         }
     }
 
+    /// Whether its messages come with their sums.
+    pub(crate) fn checks(&self) -> bool {
+        self.speech.as_ref().is_some_and(|it| it.checks())
+    }
+
     /// It has become a member of a group, which is to have a turn with it. `next` is the sequence of the topic's
     /// next message.
     pub(crate) fn join(&mut self, topic: TopicId, group: GroupId, next: u64) {

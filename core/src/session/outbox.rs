@@ -7,6 +7,7 @@ use crate::stats::Count;
 use crate::time::Now;
 use crate::wire::control::Range;
 use crate::wire::{FrameBatch, Piece, Write};
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// The write in flight to one peer, if there is one.
@@ -186,6 +187,20 @@ impl Outbox {
         Some(Delivered { messages, ranges })
     }
 
+    /// Forgets the sums in what is in flight, which nobody needs any more: they would tell something of messages where
+    /// those themselves are not to be told.
+    pub(crate) fn forget_sums(&mut self) {
+        if let Some(flight) = &mut self.in_flight {
+            let mut pieces = flight.write.pieces().to_vec();
+            for piece in &mut pieces {
+                if let Piece::Check(bytes) = piece {
+                    *bytes = vec![0; bytes.len()].into();
+                }
+            }
+            flight.write = Write::new(pieces);
+        }
+    }
+
     /// Shows `visit` every batch: see [`Checkpoint::each_batch`](crate::Checkpoint::each_batch).
     pub(crate) fn each_batch(&mut self, visit: &mut dyn FnMut(&mut FrameBatch)) {
         if let Some(flight) = &mut self.in_flight {
@@ -253,7 +268,6 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
     use bytes::Bytes;
     use core::time::Duration;
 

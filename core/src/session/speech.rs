@@ -5,8 +5,8 @@ use crate::group::Waiting;
 use crate::id::{GroupId, TopicId};
 use crate::names::TopicName;
 use crate::time::Now;
-use crate::wire::Piece;
 use crate::wire::control::{Control, Range, Reason};
+use crate::wire::{Piece, check};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
@@ -19,6 +19,8 @@ pub(crate) struct Speech {
     topic: Option<TopicId>,
     /// What the next message would be if no RUN were said.
     run: Option<Run>,
+    /// Whether messages come with their sums.
+    checks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,19 @@ pub(crate) struct Source<'a> {
 }
 
 impl Speech {
+    /// Nothing was told yet. `checks`: messages are to come with their sums.
+    pub(crate) fn new(checks: bool) -> Self {
+        Self {
+            checks,
+            ..Self::default()
+        }
+    }
+
+    /// Whether messages come with their sums.
+    pub(crate) const fn checks(&self) -> bool {
+        self.checks
+    }
+
     /// The pieces of a write: these batches, each behind what is to be said of it. `first` comes before all.
     pub(crate) fn pieces(
         &mut self,
@@ -49,6 +64,9 @@ impl Speech {
         source: &Source<'_>,
         membership: &mut Membership,
     ) -> Vec<Piece> {
+        if self.checks {
+            return self.checked_pieces(first, handed, source, membership);
+        }
         let mut pieces = Vec::with_capacity(2 * handed.len());
         let mut said = first.map_or_else(BytesMut::new, BytesMut::from);
         for waiting in handed {
@@ -57,6 +75,33 @@ impl Speech {
                 pieces.push(Piece::Control(said.split().freeze()));
             }
             pieces.push(Piece::Messages(waiting.batch.clone()));
+        }
+        pieces
+    }
+
+    /// The same, with the sum of each batch and of what is said of it. That is all that has to be known of its messages,
+    /// whatever was said of others before, but for the topic.
+    #[cold]
+    #[inline(never)]
+    fn checked_pieces(
+        &mut self,
+        first: Option<Bytes>,
+        handed: &[Waiting],
+        source: &Source<'_>,
+        membership: &mut Membership,
+    ) -> Vec<Piece> {
+        let mut pieces = Vec::with_capacity(1 + 3 * handed.len());
+        pieces.extend(first.map(Piece::Control));
+        for waiting in handed {
+            let mut said = BytesMut::new();
+            self.run = None;
+            self.announce(waiting, source, membership, &mut said);
+            let check = check::of_messages(&said, &waiting.batch, waiting.end() - 1);
+            pieces.extend([
+                Piece::Check(check),
+                Piece::Control(said.freeze()),
+                Piece::Messages(waiting.batch.clone()),
+            ]);
         }
         pieces
     }

@@ -65,6 +65,8 @@ pub(crate) struct Topic {
     pub(crate) producers: Producers,
     /// How many connections use it: producers that send to it, and consumers.
     pub(crate) users: usize,
+    /// How many of its consumers get messages with their sums.
+    pub(crate) checking: usize,
     /// When it is forgotten, if nobody uses it until then.
     pub(crate) idle_timer: Option<Now>,
     /// For a dead-letter topic: the groups that wait for room in it.
@@ -107,6 +109,7 @@ impl Topic {
             backlog_bytes: 0,
             producers: Producers::default(),
             users: 0,
+            checking: 0,
             idle_timer: None,
             waiting_groups: BTreeSet::new(),
             settings,
@@ -219,17 +222,26 @@ impl Topic {
         self.next_sequence
     }
 
+    /// Messages come in that are as they should be: a socket or a store has just brought them. Where a consumer gets
+    /// messages with their sums, these are made now.
+    fn sum_up(&self, batch: &mut FrameBatch) {
+        if self.checking > 0 {
+            batch.keep_sums();
+        }
+    }
+
     /// Publishes what a producer sent.
     pub(crate) fn publish(
         &mut self,
         conn: ConnId,
-        batch: FrameBatch,
+        mut batch: FrameBatch,
         confirms: bool,
         shared: &mut Shared,
     ) -> Published {
         if batch.is_empty() {
             return Published::Offered;
         }
+        self.sum_up(&mut batch);
         if self.stored.is_some() {
             return self.publish_stored(conn, batch, confirms, shared);
         }

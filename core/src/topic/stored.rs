@@ -348,12 +348,15 @@ impl Topic {
     pub(crate) fn fetched(
         &mut self,
         id: GroupId,
-        runs: Vec<Run>,
+        mut runs: Vec<Run>,
         next: u64,
         shared: &mut Shared,
     ) -> bool {
         if !self.groups.contains_key(&id) {
             return false;
+        }
+        for run in &mut runs {
+            self.sum_up(&mut run.batch);
         }
         let taken = self.with_group(id, shared, |group, books| {
             group.take_fetched(runs, next, books)

@@ -1,6 +1,8 @@
 //! A batch: a run of whole frames, as they came off the wire. The unit of flow.
 
+use super::checksum::crc32c;
 use super::frame::{self, Front, LENGTH_PREFIX};
+use super::sums::Sums;
 use crate::error::ProtocolError;
 use crate::stats::Count;
 use alloc::vec::Vec;
@@ -30,6 +32,8 @@ pub struct FrameBatch {
     messages: usize,
     /// The size of the memory that `bytes` keeps alive; at least `bytes.len()`.
     pinned: usize,
+    /// The sums of `bytes` as they came in, if a consumer has asked for sums by then.
+    sums: Option<Sums>,
 }
 
 impl FrameBatch {
@@ -41,6 +45,7 @@ impl FrameBatch {
             bytes,
             messages,
             pinned,
+            sums: None,
         }
     }
 
@@ -54,6 +59,7 @@ impl FrameBatch {
             pinned: bytes.len(),
             bytes,
             messages,
+            sums: None,
         })
     }
 
@@ -80,6 +86,21 @@ impl FrameBatch {
     /// The frames as they stand on the wire.
     pub fn into_bytes(self) -> Bytes {
         self.bytes
+    }
+
+    /// Carries the sums of its bytes from now on, unless it does.
+    pub(crate) fn keep_sums(&mut self) {
+        if self.sums.is_none() {
+            self.sums = Some(Sums::of(&self.bytes));
+        }
+    }
+
+    /// The sum of its bytes: of what they were when they came in, if it was made then.
+    pub(crate) fn sum(&self) -> u32 {
+        match &self.sums {
+            Some(sums) => sums.whole(),
+            None => crc32c([&self.bytes[..]]),
+        }
     }
 
     /// The messages, first to last.
@@ -120,17 +141,35 @@ impl FrameBatch {
 
     /// Splits off a front part that [`prefix`](Self::prefix) has measured.
     pub(crate) fn split_at(&mut self, (messages, end): (usize, usize)) -> Self {
+        let sums = if self.sums.is_some() {
+            self.split_sums_at(end)
+        } else {
+            None
+        };
         let front = Self {
             bytes: self.bytes.split_to(end),
             messages,
             pinned: self.pinned,
+            sums,
         };
         self.messages -= messages;
         front
     }
 
+    /// Splits off the sums of a front part.
+    #[cold]
+    #[inline(never)]
+    fn split_sums_at(&mut self, end: usize) -> Option<Sums> {
+        let (front, rest) = self.sums.as_ref()?.split_at(&self.bytes, end);
+        self.sums = Some(rest);
+        Some(front)
+    }
+
     /// Drops a front part that [`prefix`](Self::prefix) has measured.
     pub(crate) fn drop_front(&mut self, (messages, end): (usize, usize)) {
+        if self.sums.is_some() {
+            drop(self.split_sums_at(end));
+        }
         self.bytes.advance(end);
         self.messages -= messages;
     }
@@ -142,7 +181,12 @@ impl FrameBatch {
 
     /// The `messages` messages whose frames stand at these bytes. Neither copies nor walks them.
     pub(crate) fn slice(&self, frames: Range<usize>, messages: usize) -> Self {
-        Self::of_whole_frames(self.bytes.slice(frames), messages, self.pinned)
+        let sums = self.sums.as_ref();
+        let sums = sums.map(|it| it.slice(&self.bytes, frames.clone()));
+        Self {
+            sums,
+            ..Self::of_whole_frames(self.bytes.slice(frames), messages, self.pinned)
+        }
     }
 
     /// A batch of its own of the messages whose frames stand at these places; they take `bytes`
@@ -159,7 +203,12 @@ impl FrameBatch {
             messages += 1;
         }
         let pinned = gathered.capacity();
-        Self::of_whole_frames(gathered.into(), messages, pinned)
+        let sums = self.sums.as_ref();
+        let sums = sums.map(|it| it.gathered(&self.bytes, &gathered));
+        Self {
+            sums,
+            ..Self::of_whole_frames(gathered.into(), messages, pinned)
+        }
     }
 
     /// The same batch, fit to be kept: copied if it would keep alive more than twice the memory

@@ -36,24 +36,37 @@ pub(super) fn next(link: Link, buffer: &mut ReadBuffer) -> Result<Option<Frames>
             // It is not whole, or announces too much.
             return frame::front(bytes).map(|_| None);
         }
-        let length = header & !CONTROL_BIT;
-        let size = match length as usize {
-            length @ 1..=MAX_CONTROL_BODY => LENGTH_PREFIX + length,
-            _ => return Err(ProtocolError::BadFrame(BadFrame::Length(length))),
-        };
-        let Some(body) = bytes.get(LENGTH_PREFIX..size) else {
+        let Some(control) = control(link, buffer)? else {
             return Ok(None);
         };
-        let control = Control::decode(link, body).map_err(ProtocolError::BadFrame)?;
-        buffer.advance(size);
         if let Some(control) = control {
             return Ok(Some(Frames::Control(control)));
         }
     }
 }
 
+/// Takes the control frame at the front of `buffer`, of which the header has come; `None` when it takes more bytes to
+/// go on, and nothing of one that is unknown and may be skipped.
+pub(super) fn control(
+    link: Link,
+    buffer: &mut ReadBuffer,
+) -> Result<Option<Option<Control>>, ProtocolError> {
+    let bytes = buffer.as_bytes();
+    let length = header_at(bytes, 0).unwrap_or(0) & !CONTROL_BIT;
+    let size = match length as usize {
+        length @ 1..=MAX_CONTROL_BODY => LENGTH_PREFIX + length,
+        _ => return Err(ProtocolError::BadFrame(BadFrame::Length(length))),
+    };
+    let Some(body) = bytes.get(LENGTH_PREFIX..size) else {
+        return Ok(None);
+    };
+    let control = Control::decode(link, body).map_err(ProtocolError::BadFrame)?;
+    buffer.advance(size);
+    Ok(Some(control))
+}
+
 /// How many whole messages stand at the front, and the bytes they take.
-fn whole_messages(bytes: &[u8]) -> (usize, usize) {
+pub(super) fn whole_messages(bytes: &[u8]) -> (usize, usize) {
     let (mut messages, mut end) = (0, 0);
     while header_at(bytes, end).is_some_and(|header| header & CONTROL_BIT == 0)
         && let Ok(Front::Whole(size)) = frame::front(&bytes[end..])
@@ -64,7 +77,7 @@ fn whole_messages(bytes: &[u8]) -> (usize, usize) {
     (messages, end)
 }
 
-fn header_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn header_at(bytes: &[u8], at: usize) -> Option<u32> {
     let header = bytes.get(at..at + LENGTH_PREFIX)?;
     header.first_chunk().map(|it| u32::from_be_bytes(*it))
 }

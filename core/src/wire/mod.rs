@@ -4,9 +4,12 @@
 //! bytes ─▶ Decoder ─▶ Role, then FrameBatch …            (read_buffer.rs, decoder.rs, role.rs, first_bytes.rs, frame.rs, batch.rs)
 //!          messages ─▶ Encoder ─▶ FrameBatch ─▶ bytes    (encoder.rs)
 //!          FrameBatch … ─▶ Write ─▶ bytes                (write.rs)
+//!          what is said is right?                        (checksum.rs, sums.rs, check.rs, verifier.rs)
 //! ```
 
 mod batch;
+pub(crate) mod check;
+mod checksum;
 pub mod control;
 mod decoder;
 mod encoder;
@@ -17,6 +20,8 @@ pub mod handshake;
 mod read_buffer;
 mod reader;
 mod role;
+mod sums;
+mod verifier;
 mod write;
 
 pub use batch::{Bodies, FrameBatch};
@@ -28,5 +33,6 @@ pub use frames::Frames;
 pub use read_buffer::SpareBuffers;
 pub use reader::{BadStream, FrameReader, Received};
 pub use role::Role;
+pub use verifier::Damage;
 pub(crate) use write::MAX_BATCHES;
 pub use write::{Piece, Write};

@@ -3,7 +3,7 @@
 
 use super::batch::FrameBatch;
 use super::frame::MAX_FRAME;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use core::mem;
 
 /// The smallest read asked for, in bytes: where every connection starts.
@@ -158,11 +158,17 @@ impl ReadBuffer {
     /// Takes the first `end` bytes, which hold `messages` whole frames. A part too small to keep
     /// the whole buffer alive is copied, and the buffer is used again.
     pub(super) fn take(&mut self, messages: usize, end: usize) -> FrameBatch {
+        let (view, allocated) = self.take_bytes(end);
+        FrameBatch::of_whole_frames(view, messages, allocated).compact()
+    }
+
+    /// Takes the first `end` bytes, and says how many bytes of memory they keep alive.
+    pub(super) fn take_bytes(&mut self, end: usize) -> (Bytes, usize) {
         // A caller that appended more than there was room for has made the buffer grow.
         self.allocated = self.allocated.max(self.bytes.capacity());
         let view = self.bytes.split_to(end).freeze();
         self.before_read = self.bytes.len();
-        FrameBatch::of_whole_frames(view, messages, self.allocated).compact()
+        (view, self.allocated)
     }
 
     /// Drops the first `size` bytes.

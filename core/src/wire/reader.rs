@@ -4,6 +4,7 @@ use super::batch::FrameBatch;
 use super::control::{Control, Link};
 use super::frames::{self, Frames};
 use super::read_buffer::{ReadBuffer, SpareBuffers};
+use super::verifier::{Damage, Verifier};
 use crate::error::ProtocolError;
 use alloc::string::String;
 use bytes::BytesMut;
@@ -25,12 +26,14 @@ pub enum Received {
 }
 
 /// What is wrong with a stream. Nothing after it can be understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadStream {
     /// It does not begin with a line of UTF-8 of at most 4,096 bytes.
     Line,
     /// A message or a control frame is not allowed.
     Frame(ProtocolError),
+    /// What has come is not what was sent: only where that is [verified](FrameReader::verifying).
+    Damaged(Damage),
 }
 
 impl fmt::Display for BadStream {
@@ -38,6 +41,7 @@ impl fmt::Display for BadStream {
         match self {
             Self::Line => f.write_str("what comes first is not a line of text"),
             Self::Frame(error) => error.fmt(f),
+            Self::Damaged(damage) => damage.fmt(f),
         }
     }
 }
@@ -58,6 +62,8 @@ pub struct FrameReader {
     /// Sticky.
     failed: Option<BadStream>,
     buffer: ReadBuffer,
+    /// Verifies what comes behind the first line, if that is wanted.
+    verifier: Option<Verifier>,
 }
 
 impl FrameReader {
@@ -68,6 +74,17 @@ impl FrameReader {
             has_line: false,
             failed: None,
             buffer: ReadBuffer::new(read_bytes.max(1)),
+            verifier: None,
+        }
+    }
+
+    /// The same, and nothing of a message, and of what is said of it, comes out that does not have the sum that came with
+    /// it: for the consumer whose role line says `check=1`. Then whatever cannot be understood is damaged.
+    #[must_use]
+    pub fn verifying(self) -> Self {
+        Self {
+            verifier: Some(Verifier::default()),
+            ..self
         }
     }
 
@@ -92,16 +109,16 @@ impl FrameReader {
     )]
     pub fn next(&mut self) -> Result<Option<Received>, BadStream> {
         self.buffer.adapt();
-        if let Some(error) = self.failed {
-            return Err(error);
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
         }
         let next = if self.has_line {
             self.frames()
         } else {
             self.line()
         };
-        if let Err(error) = next {
-            self.failed = Some(error);
+        if let Err(error) = &next {
+            self.failed = Some(error.clone());
             self.buffer.clear();
         }
         next
@@ -125,7 +142,13 @@ impl FrameReader {
     }
 
     fn frames(&mut self) -> Result<Option<Received>, BadStream> {
-        let frames = frames::next(self.link, &mut self.buffer).map_err(BadStream::Frame)?;
+        let frames = match &mut self.verifier {
+            None => frames::next(self.link, &mut self.buffer).map_err(BadStream::Frame)?,
+            Some(verifier) => {
+                let next = verifier.next(self.link, &mut self.buffer);
+                next.map_err(BadStream::Damaged)?
+            }
+        };
         Ok(frames.map(|it| match it {
             Frames::Batch(batch) => Received::Batch(batch),
             Frames::Control(control) => Received::Control(control),

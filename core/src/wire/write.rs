@@ -18,6 +18,9 @@ pub enum Piece {
     Messages(FrameBatch),
     /// What is said between them, in version 2: whole control frames, or the answer to a role line.
     Control(Bytes),
+    /// A CHECK frame: the sum of the pieces after it, up to the next CHECK. Alone of what is said it depends on what is in
+    /// messages.
+    Check(Bytes),
 }
 
 impl Piece {
@@ -25,7 +28,7 @@ impl Piece {
     pub const fn as_bytes(&self) -> &Bytes {
         match self {
             Self::Messages(batch) => batch.as_bytes(),
-            Self::Control(bytes) => bytes,
+            Self::Control(bytes) | Self::Check(bytes) => bytes,
         }
     }
 
@@ -33,7 +36,7 @@ impl Piece {
     pub const fn batch(&self) -> Option<&FrameBatch> {
         match self {
             Self::Messages(batch) => Some(batch),
-            Self::Control(_) => None,
+            Self::Control(_) | Self::Check(_) => None,
         }
     }
 }
@@ -43,7 +46,7 @@ impl Piece {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(from = "Vec<Piece>", into = "Vec<Piece>"))]
 pub struct Write {
-    /// At least one; at most [`MAX_BATCHES`] with messages, and one more for each of control frames.
+    /// At least one; at most [`MAX_BATCHES`] with messages, and for each two of control frames.
     pieces: Arc<[Piece]>,
     /// The messages in them.
     count: Count,

@@ -26,6 +26,8 @@ struct Peer {
     is_reading: bool,
     written: u64,
     in_flight: Vec<u8>,
+    /// All that its socket has taken.
+    heard: Vec<u8>,
     told: Vec<String>,
 }
 
@@ -113,9 +115,15 @@ impl Kit {
         } else {
             Link::ToConsumer
         };
+        let reader = FrameReader::new(link, 4096);
         let peer = Peer {
             decoder: Decoder::new(DecoderConfig::default()),
-            reader: FrameReader::new(link, 4096),
+            reader: if line.contains(" check=1") {
+                reader.verifying()
+            } else {
+                reader
+            },
+            heard: Vec::new(),
             is_paused: false,
             is_reading: true,
             written: 0,
@@ -281,6 +289,11 @@ impl Kit {
         self.broker.check_invariants();
     }
 
+    /// All bytes that a peer has got.
+    pub(crate) fn heard(&self, conn: ConnId) -> &[u8] {
+        &self.peers[&conn].heard
+    }
+
     /// What a peer was told since this was last asked.
     pub(crate) fn told(&mut self, conn: ConnId) -> Vec<String> {
         std::mem::take(&mut self.peers.get_mut(&conn).expect("a peer").told)
@@ -289,6 +302,7 @@ impl Kit {
 
 impl Peer {
     fn hear(&mut self, mut bytes: &[u8]) {
+        self.heard.extend_from_slice(bytes);
         while !bytes.is_empty() {
             let buffer = self.reader.recv_buf();
             let size = bytes.len().min(buffer.capacity() - buffer.len());

@@ -10,6 +10,7 @@
 
 mod ages;
 mod bad_input;
+mod checks;
 mod consumers;
 mod kit;
 mod opting_in;

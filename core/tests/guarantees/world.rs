@@ -5,7 +5,7 @@ use crate::link::Link;
 use crate::rng::Rng;
 use crate::stores::Stores;
 use message_queue_core::client::{
-    ConsumerClient, ConsumerEvent, Delivery, ProducerClient, ProducerEvent, Window,
+    ConsumerClient, ConsumerEvent, Delivery, Ended, ProducerClient, ProducerEvent, Window,
 };
 use message_queue_core::names::{Name, Pattern, TopicFilter, TopicName};
 use message_queue_core::wire::control::{Link as Way, Outcome};
@@ -218,6 +218,7 @@ impl World {
             } else {
                 Share::All
             },
+            check: self.peers.len().is_multiple_of(3),
             ..ConsumerOptions::default()
         };
         self.peers.push(Peer {
@@ -500,7 +501,8 @@ impl World {
                     match event {
                         ConsumerEvent::Delivered(delivery) => held.push_back(delivery),
                         ConsumerEvent::Ended(ended) => {
-                            assert!(ended.may_try_again(), "{ended}");
+                            let is_damaged = matches!(ended, Ended::Damaged(_));
+                            assert!(ended.may_try_again() && !is_damaged, "{ended}");
                             is_ended = true;
                         }
                         ConsumerEvent::Gap(..) => panic!("a lasting group has no gaps"),

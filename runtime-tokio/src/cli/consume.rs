@@ -64,7 +64,7 @@ pub struct ConsumeArgs {
     /// loss (as in broadcast mode). Nothing is acknowledged, for which a broker needs the least work
     #[arg(
         long,
-        conflicts_with_all = ["topic", "group", "ack", "prefetch", "from", "share", "meta"]
+        conflicts_with_all = ["topic", "group", "ack", "prefetch", "from", "share", "verify", "meta"]
     )]
     discard_rest: bool,
 

@@ -114,6 +114,7 @@ pub(super) async fn consume(args: &ConsumeArgs, sink: Sink) -> Result<Exit, AckE
         .token(args.broker.token.token())
         .share(args.acks.share.unwrap_or_default())
         .from(args.acks.from.unwrap_or_default())
+        .verify(args.acks.verify)
         .retry(watch::retry(&args.broker))
         .on_change(watch::changes(
             progress.notices(),

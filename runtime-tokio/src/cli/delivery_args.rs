@@ -73,6 +73,11 @@ pub(crate) struct AckArgs {
     )]
     pub(crate) share: Option<Share>,
 
+    /// Have the broker send the sums of messages, and end with 1 at one that was damaged on its way: it is not written,
+    /// and goes back to the broker
+    #[arg(long, help_heading = HEADING)]
+    pub(crate) verify: bool,
+
     /// With --format json: each line is an object of topic, sequence, time, attempt and message
     #[arg(long, help_heading = HEADING)]
     pub(crate) meta: bool,
@@ -87,6 +92,7 @@ impl AckArgs {
             || self.prefetch.is_some()
             || self.from.is_some()
             || self.share.is_some()
+            || self.verify
             || self.meta
     }
 }

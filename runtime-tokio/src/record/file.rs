@@ -1,7 +1,7 @@
 //! One file of a recording.
 //!
 //! ```text
-//! message-queue recording format=7 program=0.2.0 payloads=hash run=1795437696000 file=3 missed=0\n
+//! message-queue recording format=8 program=0.2.0 payloads=hash run=1795437696000 file=3 missed=0\n
 //! ┌────────┬──────────┬──────────────────────┐
 //! │ length │ checksum │ body: `length` bytes │  a record; the first is a checkpoint
 //! └────────┴──────────┴──────────────────────┘

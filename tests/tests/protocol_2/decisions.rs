@@ -82,7 +82,7 @@ fn every_row_has_its_test_here() {
         .lines()
         .filter(|line| line.starts_with("| "))
         .count();
-    assert_eq!(questions, 1 + 23, "a decision more needs a test more");
+    assert_eq!(questions, 1 + 24, "a decision more needs a test more");
 }
 
 #[test]
@@ -593,4 +593,20 @@ fn a_declared_group_and_the_unrouted() {
     assert_eq!(world.producer_reads(producer), [confirmed(1), unrouted]);
     let consumer = accepted(&mut world, "CONSUMER topic=jobs group=store");
     assert_eq!(world.messages(consumer), ["a"]);
+}
+
+#[test]
+fn members_of_a_group_with_sums_and_without() {
+    let mut world = World::new(queue());
+    let plain = accepted(&mut world, "CONSUMER topic=jobs ack=1 prefetch=1");
+    let checked = accepted(&mut world, "CONSUMER topic=jobs ack=1 prefetch=1 check=1");
+    let producer = accepted(&mut world, "PRODUCER topic=jobs");
+    world.send(producer, frames(["first", "second"]));
+    assert_eq!(world.consumer_reads(plain), [run(1, 1), message("first")]);
+    let told = world.consumer_reads(checked);
+    assert!(matches!(
+        told[0],
+        Said::Control(Control::Check { safe: 2, .. })
+    ));
+    assert_eq!(told[1..], [topic("jobs"), run(2, 1), message("second")]);
 }

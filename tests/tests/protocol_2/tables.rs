@@ -23,7 +23,7 @@ fn beside(option: &str) -> &'static str {
 #[test]
 fn the_options_have_the_defaults_and_the_bounds_of_the_table() {
     let rows = rows("7");
-    assert_eq!(rows.len(), 16);
+    assert_eq!(rows.len(), 17);
     for row in rows {
         let (option, of, default, allowed) = (code(row[0]), row[1], row[2], row[3]);
         let roles = match of {

@@ -107,6 +107,34 @@ fn a_replay_of_version_2_does_what_the_broker_did() {
     }
 }
 
+/// Sums are of messages that a replay may not have.
+#[test]
+fn a_replay_does_what_the_broker_did_for_consumers_that_verify() {
+    for payloads in ["full", "hash"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let settings = [
+            ("RECORD_PAYLOADS", payloads),
+            ("DELIVERY_MODE", "queue"),
+            ("DRAIN_TIMEOUT_MS", "100"),
+        ];
+        let broker = recorded(directory.path(), &settings);
+        let mut consumer = broker.connect_with(b"CONSUMER topic=jobs ack=1 check=1\n");
+        let mut producer = broker.connect_with(b"PRODUCER topic=jobs confirm=1\n");
+        producer
+            .write_all(&frames(["first", "a longer message"]))
+            .expect("the broker reads");
+        let mut read = Vec::new();
+        while !read.ends_with(b"a longer message") {
+            let mut byte = [0];
+            consumer.read_exact(&mut byte).expect("it comes");
+            read.push(byte[0]);
+        }
+        end(broker);
+        let (result, _) = replayed(directory.path());
+        assert_eq!((result.missed, result.unread.len()), (0, 0), "{payloads}");
+    }
+}
+
 #[test]
 fn a_replay_takes_other_rules_when_the_broker_did() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -90,6 +90,8 @@ pub struct ConsumerOptions {
     pub share: Share,
     /// Where a new group begins. Default: at what is new.
     pub from: Start,
+    /// Whether messages come with their sums. Default: no.
+    pub check: bool,
 }
 
 /// How the members of a group share its messages.
@@ -142,6 +144,7 @@ impl Default for ConsumerOptions {
             workers: 1,
             share: Share::All,
             from: Start::New,
+            check: false,
         }
     }
 }
@@ -249,6 +252,7 @@ impl ConsumerOptions {
             line.option("share", Some(self.share.as_str()));
         }
         line.unless("from", self.from, default.from);
+        line.flag("check", self.check);
     }
 }
 

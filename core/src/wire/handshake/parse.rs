@@ -15,7 +15,7 @@ use core::ops::RangeInclusive;
 use core::str::FromStr;
 
 /// Every option, with the role that has it; none: both have.
-const OPTIONS: [(&str, Option<Role>); 16] = [
+const OPTIONS: [(&str, Option<Role>); 17] = [
     ("v", None),
     ("topic", None),
     ("token", None),
@@ -32,6 +32,7 @@ const OPTIONS: [(&str, Option<Role>); 16] = [
     ("workers", Some(Role::Consumer)),
     ("share", Some(Role::Consumer)),
     ("from", Some(Role::Consumer)),
+    ("check", Some(Role::Consumer)),
 ];
 
 /// Which code a role line is refused with.
@@ -198,6 +199,7 @@ impl Parsed {
                     )
                 })?;
             }
+            "check" => consumer.check = flag(option, &value)?,
             // `v` has been looked at.
             _ => {}
         }
@@ -295,7 +297,7 @@ mod tests {
             "PRODUCER v=2 topic=gpu.0 confirm=1",
             "PRODUCER v=2 token=a%20b client=me heartbeat=0 producer=p session=%C3%A9 at=9223372036854775808",
             "CONSUMER v=2",
-            "CONSUMER v=2 topic=gpu.> group=store ack=1 prefetch=1 prefetch_bytes=1 workers=3 share=one from=@5",
+            "CONSUMER v=2 topic=gpu.> group=store ack=1 prefetch=1 prefetch_bytes=1 workers=3 share=one from=@5 check=1",
             "CONSUMER v=2 from=7",
         ] {
             let options = parse(line).expect(line);

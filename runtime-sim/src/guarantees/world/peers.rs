@@ -119,6 +119,7 @@ impl Peer {
                     } else {
                         Share::All
                     },
+                    check: at.is_multiple_of(3),
                     ..ConsumerOptions::default()
                 }),
                 plan: plan.clone(),
@@ -339,7 +340,8 @@ impl World<'_> {
 
     /// A client has ended its connection by itself.
     fn client_gave_up(&mut self, at: usize, ended: &Ended) {
-        if !ended.may_try_again() && !self.may_be_turned_away(at, ended) {
+        let is_damaged = matches!(ended, Ended::Damaged(_));
+        if is_damaged || (!ended.may_try_again() && !self.may_be_turned_away(at, ended)) {
             let text = ended.to_string();
             self.record(Event::Complaint { client: at, text });
         }

@@ -102,6 +102,17 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Has the broker send the sum of all that it hands out, and verifies it. Nothing that was damaged on its way is
+    /// handed out, nor anything after it: the connection ends ([`Gone::damage`] says what was damaged), and whatever
+    /// was not settled is handed out again, on the next one or to another member. Nothing of it counts as failed.
+    ///
+    /// The sums are made when the broker reads a message from its producer, or from the disk, where a consumer of the
+    /// topic verifies by then; else when it hands it out. Default: no.
+    pub const fn verify(mut self, verify: bool) -> Self {
+        self.options.check = verify;
+        self
+    }
+
     /// Who says that a message is done.
     pub const fn acks(mut self, acks: Acks) -> Self {
         self.acks = acks;

@@ -4,8 +4,8 @@ use super::token::TokenError;
 use crate::client::ConnectError;
 use message_queue_core::client::Ended;
 use message_queue_core::names::NameError;
-use message_queue_core::wire::MessageTooLarge;
 use message_queue_core::wire::control::Reason;
+use message_queue_core::wire::{Damage, MessageTooLarge};
 use std::io;
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ fn hint(ended: &Ended) -> &'static str {
         Ended::Disconnected | Ended::NoAnswer(_) | Ended::NotUnderstood(_) => {
             " (is it the TCP port of a broker of version 0.2 or later?)"
         }
-        Ended::Refused(_) | Ended::Silent => "",
+        Ended::Refused(_) | Ended::Damaged(_) | Ended::Silent => "",
     }
 }
 
@@ -92,6 +92,21 @@ impl Gone {
         }
     }
 
+    /// What was damaged, if that is why: only of a consumer that [verifies](super::ConsumerBuilder::verify).
+    pub const fn damage(&self) -> Option<&Damage> {
+        match self {
+            Self::Lost {
+                ended: Ended::Damaged(damage),
+                ..
+            } => Some(damage),
+            Self::Connect(_)
+            | Self::Token(_)
+            | Self::Unanswered { .. }
+            | Self::Lost { .. }
+            | Self::Closed => None,
+        }
+    }
+
     /// The code with which the broker ended the connection, if it gave one: `taken_over` for instance.
     pub fn code(&self) -> Option<&str> {
         match self {
@@ -99,6 +114,7 @@ impl Gone {
                 Ended::Refused(reason) => Some(&reason.code),
                 Ended::NotUnderstood(_)
                 | Ended::NoAnswer(_)
+                | Ended::Damaged(_)
                 | Ended::Silent
                 | Ended::Disconnected => None,
             },

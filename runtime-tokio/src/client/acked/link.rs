@@ -381,6 +381,15 @@ impl<S: State> Link<S> {
                 }
             }
         };
+        if let Ended::Damaged(_) = ended {
+            let now = self.now();
+            while let Some(bytes) = self.shared.lock().client().poll_transmit(now) {
+                out.push(bytes);
+            }
+            let leaving = leave(out, &mut read, &mut write);
+            // A broker that does not hear of it takes back what it has handed out when the connection is gone.
+            let _ = timeout(GRACE, leaving).await;
+        }
         let address = Arc::clone(&self.address);
         let gone = if answered {
             Gone::Lost { address, ended }
@@ -412,6 +421,21 @@ impl<S: State> Link<S> {
         let due = state.client().poll_timeout();
         (news, due.map(|due| self.started + due.since_start()))
     }
+}
+
+/// Writes what there is, ends this side of the stream, and waits until the broker has ended the other: what it has sent
+/// meanwhile is of no use.
+async fn leave(
+    mut out: Outgoing,
+    read: &mut (impl AsyncRead + Unpin),
+    write: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<()> {
+    while !out.is_empty() {
+        poll_fn(|cx| out.poll_write(cx, write)).await?;
+    }
+    write.shutdown().await?;
+    tokio::io::copy(read, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// What the other side has said of why it broke off, if it has: TLS does, and a write may fail before that is read.
