@@ -525,9 +525,9 @@ impl Log {
                     self.now,
                 );
                 if self.writer.rolling().is_none() {
-                    let (last, offset) = (self.segments.last(), self.writer.offset());
+                    let so_far = (self.writer.writes(), self.writer.offset());
                     self.spare
-                        .drive(&mut self.ops, last, offset, &self.settings);
+                        .drive(&mut self.ops, self.segments.last(), so_far, &self.settings);
                 }
                 self.journal
                     .drive(&mut self.ops, self.settings.fsync, self.now);

@@ -63,6 +63,8 @@ pub(super) struct Writer {
     /// The size of the head of the last segment; 0 if there is none.
     head: u64,
     activity: Activity,
+    /// How many writes of records there were.
+    writes: u64,
     lane: Lane,
     sync_due: Option<Now>,
     /// Of the last segment.
@@ -126,6 +128,7 @@ impl Writer {
             offset: 0,
             head: 0,
             activity: Activity::Idle,
+            writes: 0,
             lane: Lane::new(Owner::Writer),
             sync_due: None,
             index: Index::default(),
@@ -151,6 +154,10 @@ impl Writer {
     /// The size of the last segment.
     pub(super) const fn offset(&self) -> u64 {
         self.offset
+    }
+
+    pub(super) const fn writes(&self) -> u64 {
+        self.writes
     }
 
     pub(super) const fn reported(&self) -> u64 {
@@ -240,7 +247,7 @@ impl Writer {
                     self.write(ops, segment, settings);
                 }
                 last => {
-                    if let Some(file) = spare.take() {
+                    if let Some(file) = spare.take(last) {
                         self.roll(ops, last, file, epoch);
                     }
                 }
@@ -265,6 +272,7 @@ impl Writer {
         }
         let file = File::Segment(segment.first);
         let syncs = settings.fsync == Fsync::Always;
+        self.writes += 1;
         self.activity = Activity::Writing {
             records,
             bytes,

@@ -76,62 +76,89 @@ fn a_segment_that_is_full_costs_a_few_small_operations() {
     assert!(bytes.sum::<usize>() < MESSAGE + 300);
 }
 
-#[test]
-fn it_is_filled_at_the_pace_of_what_is_appended_and_in_time() {
+/// How large the spare is while the first segment fills with messages of this size.
+fn sizes(message: usize) -> Vec<u64> {
     let (mut world, mut process) = world(Fsync::Always);
-    let Settings { segment_bytes, .. } = world.settings;
     let mut sizes = Vec::new();
     while process.log.size().0 < 2 {
-        append(&mut world, &mut process);
+        world.append(&mut process, &[message]).expect("it is open");
+        run(&mut world, &mut process);
         sizes.extend(spare(&world).map(|(_, size)| size as u64));
     }
-    assert!(sizes[0] < segment_bytes, "{sizes:?}");
-    assert_eq!(sizes.last(), Some(&segment_bytes), "{sizes:?}");
     assert_eq!(spare(&world), None, "it is the segment");
+    sizes
+}
+
+#[test]
+fn it_is_filled_in_time_where_writes_are_small_and_in_part_where_they_are_large() {
+    let Settings { segment_bytes, .. } = settings(Fsync::Always);
+    let small = sizes(20);
+    assert_eq!(small[0], 0, "step by step: {small:?}");
+    assert!(small.is_sorted() && small.contains(&(segment_bytes / 4)));
+    assert_eq!(small.last(), Some(&segment_bytes), "{small:?}");
+    assert!(sizes(MESSAGE).last() < Some(&segment_bytes));
+}
+
+/// So its syncs are as fast as those of the others.
+#[test]
+fn the_first_one_is_filled_before_it_is_used() {
+    let (mut world, mut process) = world(Fsync::Always);
+    append(&mut world, &mut process);
+    let files = world.disk.files();
+    assert_eq!(
+        files[&File::Segment(1)].len() as u64,
+        world.settings.segment_bytes
+    );
 }
 
 #[test]
 fn appends_go_on_while_the_disk_is_at_it() {
     let (mut world, mut process) = world(Fsync::Always);
-    while spare(&world).is_none() {
-        append(&mut world, &mut process);
-    }
-    world.append(&mut process, &[MESSAGE]).expect("it is open");
+    append(&mut world, &mut process);
     let is_for_spare = |operation: &Operation| matches!(operation.file(), Some(File::Spare(_)));
     // The disk does everything but that.
-    let before = world.model.appended;
-    while let Some(at) = process.asked.iter().position(|(_, it)| !is_for_spare(it)) {
-        let (id, operation) = process.asked.remove(at);
-        let result = world.disk.execute(&operation);
-        process.log.completed(id, result, crate::time::Now::START);
-        world.poll(&mut process);
+    for _ in 0..6 {
+        world.append(&mut process, &[MESSAGE]).expect("it is open");
+        while let Some(at) = process.asked.iter().position(|(_, it)| !is_for_spare(it)) {
+            let (id, operation) = process.asked.remove(at);
+            let result = world.disk.execute(&operation);
+            process.log.completed(id, result, crate::time::Now::START);
+            world.poll(&mut process);
+        }
+        assert_eq!(world.model.appended, world.model.last());
     }
-    assert_eq!(process.asked.len(), 1);
-    assert_eq!(world.model.appended, before + 1);
+    assert_eq!(process.asked.len(), 1, "it is at it");
 }
 
 #[test]
 fn without_room_for_it_nothing_waits_before_it_is_needed() {
     let (mut world, mut process) = world(Fsync::Always);
+    let append = |world: &mut World, process: &mut Process| {
+        world.append(process, &[20]).expect("it is open");
+        run(world, process);
+    };
     append(&mut world, &mut process);
-    let last = process.log.size().0;
     world.disk.faults.room = Some(0);
-    for _ in 0..5 {
+    while process.log.poll_timeout().is_none() {
         append(&mut world, &mut process);
     }
-    assert_eq!(world.model.appended, world.model.last());
-    assert!(process.full.is_empty() && process.log.poll_timeout().is_some());
-    for _ in 0..3 {
+    let so_far = world.model.appended;
+    append(&mut world, &mut process);
+    assert_eq!(world.model.appended, so_far + 1);
+    assert!(process.full.is_empty());
+    while process.full.is_empty() {
+        assert_eq!(world.model.appended, world.model.last());
         append(&mut world, &mut process);
     }
     assert_eq!(process.full, [true]);
+    assert_eq!(process.log.size().0, 1);
     assert!(world.model.appended < world.model.last());
     world.disk.faults.room = None;
     assert!(world.wait(&mut process), "it tries again");
     world.run(&mut process);
     assert_eq!(process.full, [true, false]);
     assert_eq!(world.model.appended, world.model.last());
-    assert_eq!(process.log.size().0, last + 1);
+    assert_eq!(process.log.size().0, 2);
     world.check(&mut process);
 }
 

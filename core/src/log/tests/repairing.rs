@@ -600,7 +600,9 @@ fn a_torn_end_and_what_was_being_made_are_no_damage() {
         .0
         .end;
     let mut torn = files.clone();
-    torn.get_mut(&last).expect("there")[end..end + 30].fill(b'?');
+    let data = torn.get_mut(&last).expect("there");
+    data.truncate(end);
+    data.extend([b'?'; 30]);
     let mut unfinished = files.clone();
     unfinished.insert(File::Segment(81), vec![0; 500]);
     let new = File::NewJournal(9);
