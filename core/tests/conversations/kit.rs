@@ -99,7 +99,7 @@ impl Kit {
 
     /// The same, as somebody whom the broker is told of.
     pub(crate) fn connect_as(&mut self, principal: Option<&Principal>, line: &str) -> ConnId {
-        let conn = self.open(line.starts_with("PRODUCER"));
+        let conn = self.open(line);
         if let Some(principal) = principal {
             self.input(conn, Input::Identified(principal.clone()));
         }
@@ -107,10 +107,11 @@ impl Kit {
         conn
     }
 
-    fn open(&mut self, is_producer: bool) -> ConnId {
+    /// Opens a connection for who is about to say this.
+    fn open(&mut self, line: &str) -> ConnId {
         let conn = ConnId(self.next);
         self.next += 1;
-        let link = if is_producer {
+        let link = if line.starts_with("PRODUCER") {
             Link::ToProducer
         } else {
             Link::ToConsumer
@@ -137,7 +138,7 @@ impl Kit {
 
     /// Connects a producer with a role line of any bytes.
     pub(crate) fn connect_with(&mut self, line: &[u8]) -> ConnId {
-        let conn = self.open(true);
+        let conn = self.open("PRODUCER");
         self.bytes(conn, line);
         conn
     }

@@ -13,8 +13,14 @@ const SEEDS: u64 = 3000;
 
 /// What finds a bug that no power cut shows.
 const DIRECTED: [(&str, fn()); 4] = [
-    ("what_is_missing_is_not_taken_for_empty", directed::what_is_missing_is_not_taken_for_empty),
-    ("a_sync_that_fails_is_not_tried_again", directed::a_sync_that_fails_is_not_tried_again),
+    (
+        "what_is_missing_is_not_taken_for_empty",
+        directed::what_is_missing_is_not_taken_for_empty,
+    ),
+    (
+        "a_sync_that_fails_is_not_tried_again",
+        directed::a_sync_that_fails_is_not_tried_again,
+    ),
     (
         "nothing_of_a_torn_tail_comes_back_behind_what_is_written_in_its_place",
         directed::nothing_of_a_torn_tail_comes_back_behind_what_is_written_in_its_place,
