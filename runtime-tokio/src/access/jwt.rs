@@ -1,8 +1,9 @@
 //! JSON Web Tokens (RFC 7519): signed by somebody who is trusted to say who is who, a Kubernetes cluster for one.
 
+use super::claims::JwtClaims;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// Who signs tokens, and for whom they must be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,15 +11,6 @@ pub struct JwtIssuer {
     keys: JwkSet,
     issuer: String,
     audience: String,
-}
-
-/// What a token says that was signed by who may, and whose time has come and is not over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JwtClaims {
-    /// Who the token is about.
-    pub subject: String,
-    /// When its time is over, in milliseconds since 1970.
-    pub expires_ms: u64,
 }
 
 /// The keys are no keys, or none that can be used.
@@ -30,13 +22,6 @@ pub enum KeysError {
     /// It has no key with which a token can be verified.
     #[error("it has no public key for RS256, ES256 or EdDSA")]
     NoKey,
-}
-
-/// What of a token's claims is looked at. Each must be there, but for `nbf`.
-#[derive(Deserialize)]
-struct Claims {
-    sub: String,
-    exp: u64,
 }
 
 /// Whether a token has the form of a JSON Web Token. Others are looked up by their digest.
@@ -72,15 +57,22 @@ impl JwtIssuer {
             None => true,
         });
         let claims = keys.find_map(|key| self.verify_with(key, header.alg, token))?;
-        let expires_ms = claims.exp.checked_mul(1000)?;
-        (now_ms < expires_ms).then_some(JwtClaims {
-            subject: claims.sub,
+        let subject = claims.get("sub")?.as_str()?.to_owned();
+        let expires_ms = claims.get("exp")?.as_u64()?.checked_mul(1000)?;
+        (now_ms < expires_ms).then(|| JwtClaims {
+            subject,
             expires_ms,
+            all: Value::Object(claims).to_string().into(),
         })
     }
 
     /// The key decides by what it may have been signed, and not the token.
-    fn verify_with(&self, key: &Jwk, claimed: Algorithm, token: &str) -> Option<Claims> {
+    fn verify_with(
+        &self,
+        key: &Jwk,
+        claimed: Algorithm,
+        token: &str,
+    ) -> Option<Map<String, Value>> {
         let algorithm = algorithm(key).filter(|it| *it == claimed)?;
         let mut validation = Validation::new(algorithm);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
@@ -91,7 +83,7 @@ impl JwtIssuer {
         // It is looked at above, by a clock that tests can set.
         validation.validate_exp = false;
         let key = DecodingKey::from_jwk(key).ok()?;
-        let token = decode::<Claims>(token, &key, &validation).ok()?;
+        let token = decode(token, &key, &validation).ok()?;
         Some(token.claims)
     }
 }
@@ -123,13 +115,14 @@ fn algorithm(key: &Jwk) -> Option<Algorithm> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::claims::{JwtRule, ValuePattern};
     use super::*;
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
     use jsonwebtoken::{EncodingKey, Header, encode};
     use ring::rand::SystemRandom;
     use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     /// Long after now, in seconds since 1970.
     const EXPIRES: u64 = 4_000_000_000;
@@ -208,6 +201,45 @@ mod tests {
             let stranger = new("k");
             assert_eq!(subject(&issuer, &stranger.sign(Some("k"), &claims())), None);
         }
+    }
+
+    /// A claim is whatever the issuer says, and no more: what is wrong about one never makes a token good, or a panic.
+    #[test]
+    fn rules_look_at_the_claims_that_were_signed() {
+        let signer = Signer::ed25519("k");
+        let issuer = signer.issuer();
+        let of_group = |value: &str| {
+            let value = ValuePattern::new(value);
+            JwtRule::of_claim(vec!["groups".to_owned()], value)
+        };
+        let deep = |levels: usize| {
+            let mut nested = json!("admins");
+            for _ in 0..levels {
+                nested = json!([nested]);
+            }
+            nested
+        };
+        for (groups, is_known, is_admin) in [
+            (json!(["admins"]), true, true),
+            (json!("admins"), true, true),
+            (json!("admins guests"), true, false),
+            (json!({ "admins": true }), true, false),
+            (json!("x".repeat(100_000)), true, false),
+            (json!(vec!["guests"; 20_000]), true, false),
+            (deep(50), true, false),
+            // Deeper than anybody reads it.
+            (deep(200), false, false),
+        ] {
+            let mut claims = claims();
+            claims["groups"] = groups;
+            let found = issuer.verify(&signer.sign(Some("k"), &claims), NOW_MS);
+            assert_eq!(found.is_some(), is_known);
+            let fits = found.is_some_and(|it| of_group("admins").is_for(&it));
+            assert_eq!(fits, is_admin);
+        }
+        // What stands there is not believed because it stands there.
+        let forged = Signer::ed25519("k").sign(Some("k"), &claims());
+        assert_eq!(issuer.verify(&forged, NOW_MS), None);
     }
 
     /// The example of RFC 7515, appendix A.2.
