@@ -1,5 +1,6 @@
 //! What a JSON Web Token says, and which tokens a rule is for.
 
+use super::policy::Digest;
 use serde_json::{Map, Value};
 
 /// What a token says that was signed by who may, and whose time has come and is not over.
@@ -9,6 +10,8 @@ pub struct JwtClaims {
     pub subject: String,
     /// When its time is over, in milliseconds since 1970.
     pub expires_ms: u64,
+    /// Why it was believed: the key, by and for whom.
+    pub(super) trust: Digest,
     /// All that it says, in JSON: rules that are yet to come may ask for any of it, and this takes no more than the
     /// token does.
     pub(super) all: Box<str>,
@@ -126,6 +129,7 @@ mod tests {
         JwtClaims {
             subject: all["sub"].as_str().unwrap_or("a").to_owned(),
             expires_ms: 1,
+            trust: Digest::of(""),
             all: all.to_string().into(),
         }
     }

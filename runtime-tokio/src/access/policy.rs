@@ -151,6 +151,8 @@ impl Policy {
                 Some((name, rights))
             }
             Credential::Jwt(claims) => {
+                // Who signed it may be believed no more.
+                self.issuer.as_ref().filter(|it| it.trusts(claims))?;
                 let mut rules = self.jwts.iter();
                 let (_, name, rights) = rules.find(|(it, ..)| it.is_for(claims))?;
                 Some((name, rights))
