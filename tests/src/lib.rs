@@ -15,6 +15,7 @@ pub mod frames;
 pub mod model;
 pub mod process;
 pub mod random;
+pub mod run_book;
 pub mod script;
 pub mod smol_driver;
 pub mod specification;

@@ -2,6 +2,8 @@
 
 #[path = "rights/jwt.rs"]
 mod jwt;
+#[path = "rights/run_book.rs"]
+mod run_book;
 
 use message_queue_tests::process::{Broker, command};
 use serde_json::Value;
