@@ -179,6 +179,18 @@ fn a_token_that_is_not_known_is_turned_away_whatever_it_is() {
             refused
         );
     }
+    // No role line is as long as that, so it is no token at all.
+    let endless = "x".repeat(100 << 10);
+    let mut stream = broker.connect();
+    // It is closed while it is sent.
+    let _ = stream.write_all(format!("PRODUCER topic=jobs token={endless}\n").as_bytes());
+    assert_eq!(broker.wait_for_close(&stream), "role_line_too_long");
+    assert!(
+        !broker
+            .log()
+            .iter()
+            .any(|it| it.to_string().contains("xxxxxxxx"))
+    );
     assert!(answer(&broker, "PRODUCER topic=jobs\n").starts_with("OK "));
     let known = answer(&broker, &format!("PRODUCER topic=jobs token={good}\n"));
     assert!(known.starts_with("OK "), "{known}");
