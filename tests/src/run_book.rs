@@ -94,11 +94,14 @@ pub fn tables(heading: &str) -> Vec<Vec<Row>> {
     tables
 }
 
-/// Runs `check` for each row of a table, by what it is about. No row may be without one, and none without a row.
+/// What a test makes of a row, and which it is for: its first cell.
+pub type Check<'a> = (&'a str, &'a dyn Fn(&Row));
+
+/// Runs the check of each row of a table, by what it is about. No row may be without one, and none without a row.
 ///
 /// # Panics
 /// If that is not so, or a check panics.
-pub fn check_each(table: &[Row], checks: &[(&str, &dyn Fn(&Row))]) {
+pub fn check_each(table: &[Row], checks: &[Check<'_>]) {
     let set_ups: Vec<_> = table.iter().map(|it| it.set_up).collect();
     let checked: Vec<_> = checks.iter().map(|(set_up, _)| *set_up).collect();
     assert_eq!(set_ups, checked, "the page and its test differ");

@@ -190,7 +190,7 @@ async fn side(mut stream: TlsStream<End>, plan: &Plan, reads_on: bool, side: &Re
         let mut side = side.borrow_mut();
         // Having marked its end, rustls asserts that what comes is good, where assertions are compiled in at all.
         let may_read = reads_on || !closing;
-        if may_read && side.peer_ended.is_none() && moods.next() % 3 == 0 {
+        if may_read && side.peer_ended.is_none() && moods.next().is_multiple_of(3) {
             match stream.look_ahead() {
                 Ok(Some(false)) => {
                     let mut byte = [0];
@@ -223,7 +223,7 @@ async fn side(mut stream: TlsStream<End>, plan: &Plan, reads_on: bool, side: &Re
             let left = &all[side.told..end];
             let (one, other) = left.split_at(left.len() / 2);
             let slices = [IoSlice::new(one), IoSlice::new(other)];
-            let written = if moods.next() % 2 == 0 {
+            let written = if moods.next().is_multiple_of(2) {
                 Pin::new(&mut stream).poll_write_vectored(cx, &slices)
             } else {
                 let now = stream.write_by(&slices, |below, slices| {
