@@ -10,9 +10,8 @@ from urllib.parse import quote, unquote
 
 TOPIC, PING, PONG, FLUSHED, ERROR, GOAWAY, BYE = 0x01, 0x02, 0x03, 0x05, 0x06, 0x07, 0x08
 CONFIRMED, REFUSED, BLOCKED, RUN, GAP, ORIGIN, REVOKED = 0x10, 0x11, 0x12, 0x20, 0x21, 0x22, 0x23
-SETTLE, CREDIT = 0x30, 0x31
 KNOWN = {TOPIC, PONG, FLUSHED, GOAWAY, CONFIRMED, REFUSED, BLOCKED, RUN, GAP, ORIGIN, REVOKED}
-DONE, RETURN, FAILED, REJECT, WORKING = 1, 2, 3, 4, 5
+SETTLE, CREDIT, DONE, RETURN, FAILED, REJECT, WORKING = 0x30, 0x31, 1, 2, 3, 4, 5
 CONTROL, MAX_CONTROL, MAX_MESSAGE = 1 << 31, 65_536, 1_048_576
 FINAL = set("unsupported_version unknown_option bad_option unknown_topic group_mismatch no_history bad_frame "
             "bad_position unexpected_data frame_too_large taken_over unauthorized forbidden".split())
@@ -97,7 +96,7 @@ class Client:
     def __init__(self, host, port, on_event=None, tls=None, **options):
         self.host, self.port, self.tls, self.on_event = host, port, tls, on_event or (lambda name, *details: None)
         self.options = {key: value for key, value in options.items() if value is not None}
-        self.connection = self.failure = None
+        self.connection = self.failure = self.ever = None
         self.going_away = self.leaving = False
         self.changed = asyncio.Condition()
 
@@ -130,7 +129,7 @@ class Client:
                 await connection.open(self.host, self.port, self.tls, self.role, self.options)
                 tries, self.going_away = -1, False
                 await self.begin(connection)
-                self.connection = connection
+                self.connection = self.ever = connection
                 while True:
                     await self.tell()
                     kind, fields = await connection.receive()
@@ -139,7 +138,8 @@ class Client:
                         self.on_event("goaway", wait)
                     self.handle(kind, fields)
             except (Refused, OSError, EOFError, asyncio.TimeoutError) as error:
-                self.failure = error if getattr(error, "final", self.leaving) else None
+                final = self.leaving or not self.ever and hasattr(error, "verify_code")  # not trusted, in TLS
+                self.failure = error if getattr(error, "final", final) else None
                 self.on_event("ended", error)
             except Exception as error:  # a mistake, here or in `on_event`: nobody is to wait for ever
                 self.failure = error

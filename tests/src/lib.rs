@@ -18,6 +18,7 @@ pub mod groups_model;
 pub mod model;
 pub mod process;
 pub mod random;
+pub mod run_book;
 pub mod script;
 pub mod smol_driver;
 pub mod specification;

@@ -164,6 +164,22 @@ fn it_speaks_tls() {
         assert consumer.settle(message)",
         );
     python(&["-c", &here(&take)]);
+    // Whom it does not trust it does not try again and again.
+    let other = tempfile::tempdir().expect("a directory");
+    let other = other.path().to_str().expect("UTF-8");
+    let made = process::run(["tls", "init", other], &[]);
+    assert!(made.status.success(), "{made:?}");
+    let program = here(&send).replace(&path("ca.pem"), &format!("{other}/ca.pem"));
+    let (before, run) = program
+        .split_once("asyncio.run(main())")
+        .expect("it runs at the end");
+    python(&[
+        "-c",
+        &format!(
+            "{before}try:\n    asyncio.run(main())\nexcept ssl.SSLCertVerificationError:\n    pass\n\
+             else:\n    raise SystemExit('it was trusted')\n{run}"
+        ),
+    ]);
 }
 
 /// An example that stands inside of an `async def`, as a program.

@@ -1,5 +1,10 @@
 //! What the real binary lets whom do: tokens, rights, and how they change.
 
+#[path = "rights/jwt.rs"]
+mod jwt;
+#[path = "rights/run_book.rs"]
+mod run_book;
+
 use message_queue_tests::process::{Broker, command};
 use serde_json::Value;
 use std::fs;
@@ -174,6 +179,18 @@ fn a_token_that_is_not_known_is_turned_away_whatever_it_is() {
             refused
         );
     }
+    // No role line is as long as that, so it is no token at all.
+    let endless = "x".repeat(100 << 10);
+    let mut stream = broker.connect();
+    // It is closed while it is sent.
+    let _ = stream.write_all(format!("PRODUCER topic=jobs token={endless}\n").as_bytes());
+    assert_eq!(broker.wait_for_close(&stream), "role_line_too_long");
+    assert!(
+        !broker
+            .log()
+            .iter()
+            .any(|it| it.to_string().contains("xxxxxxxx"))
+    );
     assert!(answer(&broker, "PRODUCER topic=jobs\n").starts_with("OK "));
     let known = answer(&broker, &format!("PRODUCER topic=jobs token={good}\n"));
     assert!(known.starts_with("OK "), "{known}");
@@ -401,54 +418,59 @@ fn a_token_file_is_read_again_before_each_connection() {
     assert!(output.status.success(), "{told}");
 }
 
-/// The example key of RFC 8037, whose public half is in `examples/jwks.json`, in DER.
-const SIGNER: [u8; 48] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-    0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4,
-    0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
-];
-
-/// A JSON Web Token about a pod, which is good for so many seconds.
-fn pods_token(seconds: u64, audience: &str) -> String {
-    let now = jsonwebtoken::get_current_timestamp();
-    let claims = serde_json::json!({
-        "iss": "https://cluster",
-        "aud": [audience],
-        "sub": "system:serviceaccount:telemetry:collector",
-        "exp": now + seconds,
-    });
-    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
-    let key = jsonwebtoken::EncodingKey::from_ed_der(&SIGNER);
-    jsonwebtoken::encode(&header, &claims, &key).expect("it is signed")
+/// Operators see whose a connection is, and no secret of theirs.
+#[test]
+fn consumers_and_producers_are_shown_with_their_principals() {
+    let tokens = Tokens::new();
+    let broker = tokens.broker(&[("AUTH_ANONYMOUS", "all")]);
+    let connect = |who: &str, role: &str| {
+        let says = format!("{role} token={}\n", tokens.token(who));
+        let mut stream = broker.connect_with(says.as_bytes());
+        assert!(line(&mut stream).starts_with("OK "));
+        stream
+    };
+    let _worker = connect("worker", "CONSUMER topic=jobs group=workers");
+    let _sender = connect("sender", "PRODUCER topic=jobs");
+    let _nobody = broker.connect_with(b"CONSUMER\n");
+    broker.wait_for_metric("message_queue_consumers", 2.0);
+    let principals = |path: &str| -> Vec<Value> {
+        let (status, page) = broker.get(path);
+        assert_eq!(status, 200, "{page}");
+        assert!(!page.contains(&tokens.token("worker")) && !page.contains(&tokens.token("sender")));
+        let page: Vec<Value> = serde_json::from_str(&page).expect("JSON");
+        page.iter().map(|it| it["principal"].clone()).collect()
+    };
+    assert_eq!(principals("/consumers"), ["worker", "anonymous"]);
+    assert_eq!(principals("/producers"), ["sender"]);
+    // Where nobody is asked there is nobody to show.
+    let broker = Broker::start(&[]);
+    let _consumer = broker.consumer();
+    let (_, page) = broker.get("/consumers");
+    assert!(page.contains("\"principal\":null"), "{page}");
 }
 
 #[test]
-fn a_pod_is_its_service_account_for_as_long_as_its_token_says() {
-    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
-    let (tokens, keys) = (
-        format!("{examples}/tokens.toml"),
-        format!("{examples}/jwks.json"),
-    );
-    let broker = Broker::start(&[
-        ("AUTH_TOKENS_FILE", &tokens),
-        ("AUTH_JWKS_FILE", &keys),
-        ("AUTH_JWT_ISSUER", "https://cluster"),
-    ]);
-    let says = |token: &str| format!("PRODUCER topic=gpu.0 heartbeat=0 token={token}\n");
-    let told = answer(&broker, &says(&pods_token(3600, "somebody-else")));
+fn from_where_too_many_tokens_were_tried_nobody_is_let_in() {
+    let tokens = Tokens::new();
+    let broker = tokens.broker(&[("FAILED_HANDSHAKES_PER_ADDRESS", "1")]);
+    let good = format!("PRODUCER topic=jobs token={}\n", tokens.token("sender"));
+    assert!(answer(&broker, &good).starts_with("OK "));
+    let told = answer(&broker, "PRODUCER topic=jobs token=guessed\n");
     assert!(told.starts_with("ERROR unauthorized "), "{told}");
-    let told = answer(&broker, &says(&pods_token(3600, "message-queue")));
-    assert!(told.starts_with("OK "), "{told}");
-    let mut stream = broker.connect_with(says(&pods_token(2, "message-queue")).as_bytes());
-    assert!(line(&mut stream).starts_with("OK "));
-    broker.wait_for_log(|it| it["principal"] == "telemetry" && it["role"] == "producer");
-    // GOAWAY, then, to who stays, ERROR.
-    let mut goaway = [0; 5];
-    stream.read_exact(&mut goaway).expect("it is told");
-    assert_eq!(goaway[4], 0x07);
-    let told = rest(&mut stream);
-    assert!(
-        told.contains("unauthorized the broker does not know who you are"),
-        "{told:?}"
+    // Nothing of it is read: neither a good token nor another guess.
+    let mut refused = broker.connect();
+    let _ = refused.write_all(good.as_bytes());
+    assert!(refused.read(&mut [0]).is_err(), "it was let in");
+    broker.wait_for_log(|it| {
+        it["message"] == "refused: too many failed handshakes from one address"
+            && it["last"] == "127.0.0.1"
+    });
+    broker.wait_for_metric("message_queue_failed_handshake_refusals_total", 1.0);
+    assert_eq!(
+        broker.metric(
+            "message_queue_connections_closed_total",
+            "reason=\"unauthorized\""
+        ),
+        1.0
     );
 }

@@ -6,6 +6,8 @@ mod authority;
 mod bad_certificates;
 #[path = "tls/both_versions.rs"]
 mod both_versions;
+#[path = "tls/failure_limit.rs"]
+mod failure_limit;
 #[path = "tls/handshakes.rs"]
 mod handshakes;
 #[path = "tls/init.rs"]
@@ -14,5 +16,7 @@ mod init;
 mod principals;
 #[path = "tls/process.rs"]
 mod process;
+#[path = "tls/renewal.rs"]
+mod renewal;
 #[path = "tls/world.rs"]
 mod world;

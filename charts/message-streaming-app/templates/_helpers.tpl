@@ -172,6 +172,76 @@ user's, the user's, and those of Secrets. The StatefulSet's own claim is mounted
 {{- printf "%s:%d" (include "app.fullname" .) (int64 .Values.service.port) -}}
 {{- end -}}
 
+{{/* The same for the chart's own clients, which may speak TLS. */}}
+{{- define "app.clientAddress" -}}
+{{- if .Values.clients.tls.enabled -}}
+{{- printf "%s:%d" (include "app.fullname" .) (int64 .Values.service.tlsPort) -}}
+{{- else -}}
+{{- include "app.brokerAddress" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Where the files of the chart's own clients are. */}}
+{{- define "app.clientTlsDir" -}}/etc/message-queue/client-tls{{- end -}}
+{{- define "app.clientTokenDir" -}}/etc/message-queue/client-token{{- end -}}
+
+{{/* The arguments by which one of the chart's own clients comes to the broker, as JSON. */}}
+{{- define "app.clientArgs" -}}
+{{- $args := list (printf "--addr=%s" (include "app.clientAddress" .)) -}}
+{{- $directory := include "app.clientTlsDir" . -}}
+{{- with .Values.clients.tls -}}
+{{- if .enabled -}}
+{{- $args = concat $args (list "--tls" (printf "--ca=%s/ca.crt" $directory)) -}}
+{{- if .certificate -}}
+{{- $args = concat $args (list (printf "--cert=%s/tls.crt" $directory) (printf "--key=%s/tls.key" $directory)) -}}
+{{- end -}}
+{{- with .serverName -}}
+{{- $args = append $args (printf "--server-name=%s" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.clients.tokens -}}
+{{- $args = append $args (printf "--token-file=%s/token" (include "app.clientTokenDir" .)) -}}
+{{- end -}}
+{{- toJson $args -}}
+{{- end -}}
+
+{{/* The volumes of the Secrets of one of the chart's own clients, as JSON. Argument: the root context and the client. */}}
+{{- define "app.clientVolumes" -}}
+{{- $root := index . 0 -}}
+{{- $volumes := list -}}
+{{- with $root.Values.clients.tls -}}
+{{- if .enabled -}}
+{{- $volumes = append $volumes (dict "name" "client-tls" "secret" (dict "secretName" .secret "defaultMode" 288)) -}}
+{{- end -}}
+{{- end -}}
+{{- with $root.Values.clients.tokens -}}
+{{- $item := dict "key" (index $ 1) "path" "token" -}}
+{{- $volumes = append $volumes (dict "name" "client-token" "secret" (dict "secretName" . "defaultMode" 288 "items" (list $item))) -}}
+{{- end -}}
+{{- toJson $volumes -}}
+{{- end -}}
+
+{{- define "app.clientMounts" -}}
+{{- $mounts := list -}}
+{{- if .Values.clients.tls.enabled -}}
+{{- $mounts = append $mounts (dict "name" "client-tls" "mountPath" (include "app.clientTlsDir" .) "readOnly" true) -}}
+{{- end -}}
+{{- if .Values.clients.tokens -}}
+{{- $mounts = append $mounts (dict "name" "client-token" "mountPath" (include "app.clientTokenDir" .) "readOnly" true) -}}
+{{- end -}}
+{{- toJson $mounts -}}
+{{- end -}}
+
+{{/* The arguments by which the test asks whether the broker is ready, as JSON. */}}
+{{- define "app.healthArgs" -}}
+{{- $args := list (printf "--addr=%s" (include "app.httpAddress" .)) -}}
+{{- if and .Values.clients.tls.enabled (eq (include "app.httpScheme" .) "https") -}}
+{{- $args = concat $args (list "--tls" (printf "--ca=%s/ca.crt" (include "app.clientTlsDir" .))) -}}
+{{- end -}}
+{{- toJson $args -}}
+{{- end -}}
+
 {{/* host:port of /healthz, /ready, /metrics and /consumers inside the cluster. */}}
 {{- define "app.httpAddress" -}}
 {{- printf "%s-http:%d" (include "app.fullname" .) (int64 .Values.settings.HTTP_PORT) -}}

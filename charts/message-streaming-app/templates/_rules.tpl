@@ -130,6 +130,19 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- fail (printf "settings.%s is in %s, where secrets.%s would be, but that names no Secret" $setting $place $secret) -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.clients.tls -}}
+{{- if .enabled -}}
+{{- if eq (toString $s.TLS_PORT) "off" -}}
+{{- fail "clients.tls.enabled needs settings.TLS_PORT: the broker does not speak TLS" -}}
+{{- end -}}
+{{- if not .secret -}}
+{{- fail "clients.tls.enabled needs clients.tls.secret: the image trusts no authority by itself" -}}
+{{- end -}}
+{{- if and (eq $s.TLS_CLIENT_AUTH "required") (not .certificate) -}}
+{{- fail "settings.TLS_CLIENT_AUTH is required, but clients.tls.certificate is false: the broker would turn the chart's own clients away" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 
 {{- if and (ne .Values.service.type "ClusterIP") .Values.networkPolicy.enabled -}}
 {{- $outside := false -}}

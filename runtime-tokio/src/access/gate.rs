@@ -1,5 +1,6 @@
 //! Where it is found out who a peer is.
 
+use super::failure_limit::FailureLimit;
 use super::failures::Failures;
 use super::policy::{Credential, Policy};
 use super::tls::PeerCertificate;
@@ -16,6 +17,7 @@ pub struct Gate(Arc<Inner>);
 struct Inner {
     current: RwLock<Current>,
     failures: Failures,
+    limit: FailureLimit,
 }
 
 /// The policy in force, and how many there were before it.
@@ -33,7 +35,16 @@ pub struct Unauthorized;
 impl Gate {
     /// One with this policy.
     pub fn new(policy: Policy) -> Self {
-        let gate = Self::default();
+        Self::limited(policy, FailureLimit::default())
+    }
+
+    /// One with this policy, which counts whoever shows a token that is not known within `limit`.
+    pub fn limited(policy: Policy, limit: FailureLimit) -> Self {
+        let inner = Inner {
+            limit,
+            ..Inner::default()
+        };
+        let gate = Self(Arc::new(inner));
         gate.set_policy(policy);
         gate
     }
@@ -82,6 +93,7 @@ impl Gate {
 
     /// Somebody there could not show who it is. Returns how long its answer waits.
     pub(crate) fn note_failure(&self, from: IpAddr) -> Duration {
+        self.0.limit.note(from);
         self.0.failures.note(from)
     }
 

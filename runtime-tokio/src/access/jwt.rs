@@ -1,24 +1,24 @@
 //! JSON Web Tokens (RFC 7519): signed by somebody who is trusted to say who is who, a Kubernetes cluster for one.
 
+use super::claims::JwtClaims;
+use super::policy::Digest;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// Who signs tokens, and for whom they must be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtIssuer {
-    keys: JwkSet,
+    keys: Vec<Key>,
     issuer: String,
     audience: String,
 }
 
-/// What a token says that was signed by who may, and whose time has come and is not over.
+/// A key, and what stands for the trust in what it signs: another key, issuer or audience is another trust.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JwtClaims {
-    /// Who the token is about.
-    pub subject: String,
-    /// When its time is over, in milliseconds since 1970.
-    pub expires_ms: u64,
+struct Key {
+    jwk: Jwk,
+    trust: Digest,
 }
 
 /// The keys are no keys, or none that can be used.
@@ -30,13 +30,6 @@ pub enum KeysError {
     /// It has no key with which a token can be verified.
     #[error("it has no public key for RS256, ES256 or EdDSA")]
     NoKey,
-}
-
-/// What of a token's claims is looked at. Each must be there, but for `nbf`.
-#[derive(Deserialize)]
-struct Claims {
-    sub: String,
-    exp: u64,
 }
 
 /// Whether a token has the form of a JSON Web Token. Others are looked up by their digest.
@@ -51,10 +44,18 @@ impl JwtIssuer {
     /// # Errors
     /// See [`KeysError`].
     pub fn new(keys: &str, issuer: &str, audience: &str) -> Result<Self, KeysError> {
-        let mut keys: JwkSet =
+        let set: JwkSet =
             serde_json::from_str(keys).map_err(|error| KeysError::NotASet(error.to_string()))?;
-        keys.keys.retain(|key| algorithm(key).is_some());
-        if keys.keys.is_empty() {
+        let mut keys = Vec::new();
+        for jwk in set.keys {
+            if algorithm(&jwk).is_some() {
+                let trust = serde_json::to_string(&(&jwk, issuer, audience))
+                    .map_err(|error| KeysError::NotASet(error.to_string()))?;
+                let trust = Digest::of(&trust);
+                keys.push(Key { jwk, trust });
+            }
+        }
+        if keys.is_empty() {
             return Err(KeysError::NoKey);
         }
         Ok(Self {
@@ -64,23 +65,39 @@ impl JwtIssuer {
         })
     }
 
+    /// Whether a token that was believed is by a key of this set, and by and for whom this is.
+    pub(super) fn trusts(&self, claims: &JwtClaims) -> bool {
+        self.keys.iter().any(|it| it.trust == claims.trust)
+    }
+
     /// What a token says; none if it is not to be believed, at this moment in milliseconds since 1970.
     pub(super) fn verify(&self, token: &str, now_ms: u64) -> Option<JwtClaims> {
         let header = decode_header(token).ok()?;
-        let mut keys = self.keys.keys.iter().filter(|key| match &header.kid {
-            Some(name) => key.common.key_id.as_ref() == Some(name),
+        let mut keys = self.keys.iter().filter(|it| match &header.kid {
+            Some(name) => it.jwk.common.key_id.as_ref() == Some(name),
             None => true,
         });
-        let claims = keys.find_map(|key| self.verify_with(key, header.alg, token))?;
-        let expires_ms = claims.exp.checked_mul(1000)?;
-        (now_ms < expires_ms).then_some(JwtClaims {
-            subject: claims.sub,
+        let (claims, trust) = keys.find_map(|it| {
+            let claims = self.verify_with(&it.jwk, header.alg, token)?;
+            Some((claims, it.trust))
+        })?;
+        let subject = claims.get("sub")?.as_str()?.to_owned();
+        let expires_ms = claims.get("exp")?.as_u64()?.checked_mul(1000)?;
+        (now_ms < expires_ms).then(|| JwtClaims {
+            subject,
             expires_ms,
+            trust,
+            all: Value::Object(claims).to_string().into(),
         })
     }
 
     /// The key decides by what it may have been signed, and not the token.
-    fn verify_with(&self, key: &Jwk, claimed: Algorithm, token: &str) -> Option<Claims> {
+    fn verify_with(
+        &self,
+        key: &Jwk,
+        claimed: Algorithm,
+        token: &str,
+    ) -> Option<Map<String, Value>> {
         let algorithm = algorithm(key).filter(|it| *it == claimed)?;
         let mut validation = Validation::new(algorithm);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
@@ -91,7 +108,7 @@ impl JwtIssuer {
         // It is looked at above, by a clock that tests can set.
         validation.validate_exp = false;
         let key = DecodingKey::from_jwk(key).ok()?;
-        let token = decode::<Claims>(token, &key, &validation).ok()?;
+        let token = decode(token, &key, &validation).ok()?;
         Some(token.claims)
     }
 }
@@ -123,13 +140,14 @@ fn algorithm(key: &Jwk) -> Option<Algorithm> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::claims::{JwtRule, ValuePattern};
     use super::*;
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
     use jsonwebtoken::{EncodingKey, Header, encode};
     use ring::rand::SystemRandom;
     use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     /// Long after now, in seconds since 1970.
     const EXPIRES: u64 = 4_000_000_000;
@@ -210,6 +228,63 @@ mod tests {
         }
     }
 
+    /// A claim is whatever the issuer says, and no more: what is wrong about one never makes a token good, or a panic.
+    #[test]
+    fn rules_look_at_the_claims_that_were_signed() {
+        let signer = Signer::ed25519("k");
+        let issuer = signer.issuer();
+        let of_group = |value: &str| {
+            let value = ValuePattern::new(value);
+            JwtRule::of_claim(vec!["groups".to_owned()], value)
+        };
+        let deep = |levels: usize| {
+            let mut nested = json!("admins");
+            for _ in 0..levels {
+                nested = json!([nested]);
+            }
+            nested
+        };
+        for (groups, is_known, is_admin) in [
+            (json!(["admins"]), true, true),
+            (json!("admins"), true, true),
+            (json!("admins guests"), true, false),
+            (json!({ "admins": true }), true, false),
+            (json!("x".repeat(100_000)), true, false),
+            (json!(vec!["guests"; 20_000]), true, false),
+            (deep(50), true, false),
+            // Deeper than anybody reads it.
+            (deep(200), false, false),
+        ] {
+            let mut claims = claims();
+            claims["groups"] = groups;
+            let found = issuer.verify(&signer.sign(Some("k"), &claims), NOW_MS);
+            assert_eq!(found.is_some(), is_known);
+            let fits = found.is_some_and(|it| of_group("admins").is_for(&it));
+            assert_eq!(fits, is_admin);
+        }
+        // What stands there is not believed because it stands there.
+        let forged = Signer::ed25519("k").sign(Some("k"), &claims());
+        assert_eq!(issuer.verify(&forged, NOW_MS), None);
+    }
+
+    #[test]
+    fn the_trust_in_a_token_ends_with_its_key_its_issuer_or_its_audience() {
+        let (one, other) = (Signer::ed25519("k"), Signer::ed25519("l"));
+        let keys = |of: &[&Signer]| {
+            let keys: Vec<_> = of.iter().map(|it| &it.jwk).collect();
+            json!({ "keys": keys }).to_string()
+        };
+        let of = |keys: &str, issuer, audience| JwtIssuer::new(keys, issuer, audience).unwrap();
+        let issuer = of(&keys(&[&one]), "https://issuer", "mq");
+        let token = one.sign(Some("k"), &claims());
+        let believed = issuer.verify(&token, NOW_MS).unwrap();
+        assert!(issuer.trusts(&believed));
+        assert!(of(&keys(&[&other, &one]), "https://issuer", "mq").trusts(&believed));
+        assert!(!of(&keys(&[&other]), "https://issuer", "mq").trusts(&believed));
+        assert!(!of(&keys(&[&one]), "https://another", "mq").trusts(&believed));
+        assert!(!of(&keys(&[&one]), "https://issuer", "other").trusts(&believed));
+    }
+
     /// The example of RFC 7515, appendix A.2.
     #[test]
     fn rs256_is_verified() {
@@ -226,8 +301,8 @@ mod tests {
                      lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvk\
                      SjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2\
                      w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
-        let set: JwkSet = serde_json::from_value(json!({ "keys": [key] })).unwrap();
-        let key = &set.keys[0];
+        let issuer = JwtIssuer::new(&json!({ "keys": [key] }).to_string(), "joe", "mq").unwrap();
+        let key = &issuer.keys[0].jwk;
         assert_eq!(algorithm(key), Some(Algorithm::RS256));
         let mut validation = Validation::new(Algorithm::RS256);
         validation.validate_exp = false;
@@ -237,11 +312,6 @@ mod tests {
             .claims;
         assert_eq!(claims["iss"], "joe");
         // It has no subject, and its time is over.
-        let issuer = JwtIssuer {
-            keys: set,
-            issuer: "joe".into(),
-            audience: "mq".into(),
-        };
         assert_eq!(subject(&issuer, token), None);
     }
 

@@ -4,6 +4,8 @@
 //! whose that is and which rights it has ([`Principal`](message_queue_core::access::Principal)). The [`Gate`] is where
 //! connections are looked at, under the policy of the moment. What the rights allow is decided by the core.
 
+mod claims;
+mod failure_limit;
 mod failures;
 mod gate;
 mod jwt;
@@ -13,11 +15,11 @@ mod proxy;
 mod seldom;
 pub mod tls;
 
+pub use claims::{JwtClaims, JwtRule, ValuePattern};
+pub use failure_limit::FailureLimit;
 pub use gate::{Gate, Unauthorized};
-pub use jwt::{JwtClaims, JwtIssuer, KeysError};
+pub use jwt::{JwtIssuer, KeysError};
 pub use limits::AddressLimits;
 pub(crate) use limits::{Addresses, Place, Refusals};
-pub use policy::{
-    ANONYMOUS, CertificateName, Credential, Digest, Policy, PolicyError, SubjectPattern,
-};
+pub use policy::{ANONYMOUS, CertificateName, Credential, Digest, Policy, PolicyError};
 pub use proxy::{Proxied, ProxyOptions};

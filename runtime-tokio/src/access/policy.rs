@@ -1,6 +1,7 @@
 //! Who has which rights.
 
-use super::jwt::{JwtClaims, JwtIssuer, is_jwt};
+use super::claims::{JwtClaims, JwtRule};
+use super::jwt::{JwtIssuer, is_jwt};
 use super::tls::PeerCertificate;
 use message_queue_core::access::{Principal, Rights};
 use message_queue_core::names::Name;
@@ -29,10 +30,6 @@ pub enum Credential {
     Certificate(PeerCertificate),
 }
 
-/// Subjects of JSON Web Tokens: one, or all that begin with what stands before a last `*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubjectPattern(String);
-
 /// A name in a certificate, compared exactly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateName {
@@ -48,7 +45,7 @@ pub enum CertificateName {
 pub struct Policy {
     tokens: Vec<(Digest, Name, Rights)>,
     certificates: Vec<(CertificateName, Name, Rights)>,
-    subjects: Vec<(SubjectPattern, Name, Rights)>,
+    jwts: Vec<(JwtRule, Name, Rights)>,
     issuer: Option<JwtIssuer>,
     anonymous: Rights,
 }
@@ -118,19 +115,19 @@ impl Policy {
         self
     }
 
-    /// Whoever shows a JSON Web Token about such a subject is `name` and has these rights, for as long as the token says.
-    /// The first rule counts that matches; where none does, the token is as good as unknown.
+    /// Whoever shows such a JSON Web Token is `name` and has these rights, for as long as the token says. The first rule
+    /// counts that is for a token; where none is, the token is as good as unknown.
     ///
     /// # Errors
     /// See [`PolicyError`].
-    pub fn add_subject(
+    pub fn add_jwt(
         &mut self,
-        subject: SubjectPattern,
+        rule: JwtRule,
         name: Name,
         rights: Rights,
     ) -> Result<(), PolicyError> {
         check(&name)?;
-        self.subjects.push((subject, name, rights));
+        self.jwts.push((rule, name, rights));
         Ok(())
     }
 
@@ -154,8 +151,10 @@ impl Policy {
                 Some((name, rights))
             }
             Credential::Jwt(claims) => {
-                let mut rules = self.subjects.iter();
-                let (_, name, rights) = rules.find(|(it, ..)| it.matches(&claims.subject))?;
+                // Who signed it may be believed no more.
+                self.issuer.as_ref().filter(|it| it.trusts(claims))?;
+                let mut rules = self.jwts.iter();
+                let (_, name, rights) = rules.find(|(it, ..)| it.is_for(claims))?;
                 Some((name, rights))
             }
             Credential::Forged => return None,
@@ -210,20 +209,6 @@ impl CertificateName {
             ]
             .into_iter()
             .any(|names| names.contains(name)),
-        }
-    }
-}
-
-impl SubjectPattern {
-    /// One subject, or with a `*` at its end all that begin so.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    fn matches(&self, subject: &str) -> bool {
-        match self.0.strip_suffix('*') {
-            Some(start) => subject.starts_with(start),
-            None => subject == self.0,
         }
     }
 }

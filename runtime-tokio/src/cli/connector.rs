@@ -111,12 +111,23 @@ impl<'a> Connector<'a> {
 /// How long it is watched whether a new connection is a refusal.
 pub(crate) const REFUSAL_TIME: Duration = Duration::from_millis(200);
 
-/// What to do where there is no connection and `--retry` was not given.
-pub(crate) fn hint(error: &ConnectError) -> &'static str {
+/// What to do where there is no connection and `--retry` was not given; behind the error, unless that says it.
+pub(crate) fn hint(error: &ConnectError) -> String {
     if was_reset(error) {
-        return REFUSAL_HINT;
+        return format!("; {REFUSAL_HINT}");
     }
-    "start a broker with `message-queue serve`, or let --retry wait for one"
+    if is_absent(error) {
+        "; start a broker with `message-queue serve`, or let --retry wait for one".to_owned()
+    } else {
+        String::new()
+    }
+}
+
+/// Whether no broker may be there. Otherwise it is about TLS: a file is no good, or the two sides do not want to speak to
+/// each other.
+pub(crate) fn is_absent(error: &ConnectError) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    ![InvalidData, InvalidInput, UnexpectedEof].contains(&error.source.kind())
 }
 
 /// Whether there was a connection for a moment.

@@ -78,7 +78,7 @@ pub struct ConsumeArgs {
 /// Why there are no more messages.
 #[derive(Debug, thiserror::Error)]
 enum ConsumeError {
-    #[error("{source}; {}", hint(.source))]
+    #[error("{source}{}", hint(.source))]
     Connect { source: ConnectError },
     #[error("the broker at {address} ended the connection at once; {REFUSAL_HINT}")]
     Refused { address: String },

@@ -1,5 +1,6 @@
 //! `consume` with acknowledgements: a message is done once it is written, and what is not written goes back.
 
+use super::connector::is_absent;
 use super::consume::ConsumeArgs;
 use super::exit::Exit;
 use super::progress::{Messages, Progress, Totals};
@@ -42,7 +43,7 @@ pub(super) enum AckError {
 impl From<StartError> for AckError {
     fn from(error: StartError) -> Self {
         match &error {
-            StartError::Gone(Gone::Connect(_)) => Self::NoBroker(error),
+            StartError::Gone(Gone::Connect(why)) if is_absent(why) => Self::NoBroker(error),
             StartError::Gone(_) | StartError::Option(_) => Self::Start(error),
         }
     }

@@ -1,6 +1,7 @@
 //! `produce` with confirms: until the broker has confirmed everything.
 
 use super::broker_args::BrokerArgs;
+use super::connector::is_absent;
 use super::delivery_args::ConfirmArgs;
 use super::exit::Exit;
 use super::input::{Chunk, InputError};
@@ -58,7 +59,7 @@ const fn hint(is_named: bool) -> &'static str {
 impl From<StartError> for ConfirmError {
     fn from(error: StartError) -> Self {
         match &error {
-            StartError::Gone(Gone::Connect(_)) => Self::NoBroker(error),
+            StartError::Gone(Gone::Connect(why)) if is_absent(why) => Self::NoBroker(error),
             StartError::Gone(_) | StartError::Option(_) => Self::Start(error),
         }
     }

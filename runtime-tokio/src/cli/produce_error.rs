@@ -9,7 +9,7 @@ use std::io;
 /// Why not everything was handed over.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProduceError {
-    #[error("{source}; {}", hint(.source))]
+    #[error("{source}{}", hint(.source))]
     Connect { source: ConnectError },
     #[error("{source}; {REFUSAL_HINT}; {at_risk}")]
     Refused { source: SendError, at_risk: AtRisk },

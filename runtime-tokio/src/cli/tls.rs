@@ -75,6 +75,10 @@ struct InitArgs {
     /// How many days they are valid for: 1 to 3650
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
+
+    /// Do nothing where all five files are there already, whatever is in them
+    #[arg(long)]
+    if_missing: bool,
 }
 
 /// Does what the command says. Exit codes: 0, or 1 where a file is there already or cannot be written.
@@ -99,6 +103,13 @@ enum TlsError {
 }
 
 fn init(args: &InitArgs) -> Result<(), TlsError> {
+    if args.if_missing
+        && Files::NAMES
+            .iter()
+            .all(|it| args.directory.join(it).exists())
+    {
+        return Ok(say::answer("They are there already.\n")?);
+    }
     let files = Files::make(args, now())?;
     files.write(&args.directory)?;
     Ok(say::answer(&next_commands(args))?)
@@ -118,6 +129,14 @@ fn now() -> SystemTime {
 struct Files([(&'static str, u32, String); 5]);
 
 impl Files {
+    const NAMES: [&str; 5] = [
+        "ca.pem",
+        "server.pem",
+        "server.key",
+        "client.pem",
+        "client.key",
+    ];
+
     fn make(args: &InitArgs, now: SystemTime) -> Result<Self, rcgen::Error> {
         let mut ca = params("message-queue tls init", args.days, now);
         // It issues for broker and client, and no further authority.
@@ -143,12 +162,13 @@ impl Files {
         };
         let (server, server_key) = issue(server)?;
         let (client, client_key) = issue(client)?;
+        let [of_ca, of_server, of_server_key, of_client, of_client_key] = Self::NAMES;
         Ok(Self([
-            ("ca.pem", CERTIFICATE_MODE, ca.pem()),
-            ("server.pem", CERTIFICATE_MODE, server),
-            ("server.key", KEY_MODE, server_key),
-            ("client.pem", CERTIFICATE_MODE, client),
-            ("client.key", KEY_MODE, client_key),
+            (of_ca, CERTIFICATE_MODE, ca.pem()),
+            (of_server, CERTIFICATE_MODE, server),
+            (of_server_key, KEY_MODE, server_key),
+            (of_client, CERTIFICATE_MODE, client),
+            (of_client_key, KEY_MODE, client_key),
         ]))
     }
 

@@ -30,6 +30,7 @@ pub(crate) use topics::MOST_LABELLED;
 
 use super::http::HttpStats;
 use crate::Snapshot;
+use crate::access::FailureLimit;
 use crate::access::tls::Handshakes;
 use crate::record::RecordingStatus;
 use crate::store::StoreStatus;
@@ -56,6 +57,7 @@ pub(crate) struct Metrics {
     http: Option<Arc<HttpStats>>,
     recording: Option<RecordingStatus>,
     tls: Option<TlsMetrics>,
+    failure_limit: FailureLimit,
     store: Option<StoreCollector>,
 }
 
@@ -85,6 +87,13 @@ impl Metrics {
     #[must_use]
     pub(crate) fn with_tls(mut self, tls: TlsMetrics) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// What becomes of connections from where handshakes have failed.
+    #[must_use]
+    pub(crate) fn with_failure_limit(mut self, limit: FailureLimit) -> Self {
+        self.failure_limit = limit;
         self
     }
 
@@ -124,6 +133,7 @@ impl Metrics {
             snapshot,
             age,
             most_topics: self.topics,
+            failure_limit: self.failure_limit.clone(),
         }));
         if let Some(http) = &self.http {
             ours.register_collector(Box::new(HttpCollector {

@@ -83,16 +83,19 @@ pub(crate) async fn run(
     let handshakes = listeners.most_handshakes(settings);
     let descriptors = Descriptors::allot(config.max_connections, most_http, handshakes);
     config.max_connections = descriptors.connections;
-    let gate = settings.policy().map(Gate::new);
+    let failure_limit = settings.failure_limit();
+    let limited = |policy| Gate::limited(policy, failure_limit.clone());
+    let gate = settings.policy().map(limited);
     let http = Arc::new(HttpStats::new(descriptors.http));
     let mut metrics = Metrics::default()
         .with_topics(settings.metrics_topics())
-        .with_http(Arc::clone(&http));
+        .with_http(Arc::clone(&http))
+        .with_failure_limit(failure_limit.clone());
     if let Some(taken) = &taken {
         metrics = metrics.with_store(taken.status(), taken.folder().into());
     }
     if let Some(tls) = &listeners.tls {
-        metrics = metrics.with_tls(TlsMetrics::new(Arc::clone(tls)));
+        metrics = metrics.with_tls(TlsMetrics::new(Arc::clone(tls), failure_limit.clone()));
     }
     if let Some(recorder) = &recorder {
         metrics = metrics.with_recording(recorder.status());
@@ -160,6 +163,7 @@ pub(crate) async fn run(
         .with_frame_timeout(settings.frame_timeout())
         .with_max_sockets(descriptors.sockets)
         .with_address_limits(settings.address_limits())
+        .with_failure_limit(failure_limit)
         .with_heartbeat(move || {
             heartbeats.fetch_add(1, Ordering::Relaxed);
             if has_watchdog {

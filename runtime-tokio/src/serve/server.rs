@@ -11,7 +11,7 @@ use super::orders::{Order, OrderError, Orders};
 use super::stream::Stream;
 use super::survey::{ConsumerStatus, ProducerStatus, TopicStatus};
 use super::survey::{Detail, Findings, Survey};
-use crate::access::{AddressLimits, Addresses, Gate, Place, Policy, Refusals};
+use crate::access::{AddressLimits, Addresses, FailureLimit, Gate, Place, Policy, Refusals};
 use crate::store::{Opened, StoreEvent, StoreEvents, StoreStatus};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::DecoderConfig;
@@ -58,6 +58,7 @@ pub struct Server {
     /// The most sockets open at a time.
     max_sockets: usize,
     limits: AddressLimits,
+    failure_limit: FailureLimit,
     heartbeat: Heartbeat,
     orders: mpsc::Receiver<Order>,
     /// What the store has to say, if topics are stored.
@@ -148,6 +149,7 @@ impl Server {
             frame_timeout: FRAME_TIMEOUT,
             max_sockets: usize::MAX,
             limits: AddressLimits::default(),
+            failure_limit: FailureLimit::default(),
             heartbeat: Heartbeat(Box::new(|| ())),
             orders,
             store: None,
@@ -221,6 +223,15 @@ impl Server {
         self
     }
 
+    /// Resets connections from where too many handshakes have failed before anything of them is read. Who counts those
+    /// that fail has the same limit: [`Gate::limited`], and for TLS
+    /// [`Handshakes::limited`](crate::access::tls::Handshakes::limited).
+    #[must_use]
+    pub fn with_failure_limit(mut self, limit: FailureLimit) -> Self {
+        self.failure_limit = limit;
+        self
+    }
+
     /// Has the loop that serves call `beat` once a second, each time after it has had the core to
     /// itself: who does not hear of it any more knows that the broker hangs. `beat` must not wait.
     #[must_use]
@@ -241,6 +252,7 @@ impl Server {
             frame_timeout,
             max_sockets,
             limits,
+            failure_limit,
             mut heartbeat,
             mut orders,
             mut store,
@@ -288,6 +300,10 @@ impl Server {
                 }
                 () = sleep_until_some(alarm) => deadlines.come(alarm, driver),
                 (stream, addr) = acceptor.accept(open) => {
+                    if failure_limit.refuses(addr.ip()) {
+                        L::reset(&stream);
+                        continue;
+                    }
                     let Some(place) = addresses.admit(addr.ip()) else {
                         L::reset(&stream);
                         continue;

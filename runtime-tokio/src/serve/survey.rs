@@ -6,6 +6,7 @@
 //! copies the next part ([`Surveyor::advance`]).
 
 use super::driver::Core;
+use super::peer::Peer;
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::Role;
 use message_queue_core::{
@@ -28,6 +29,8 @@ pub struct ConsumerStatus {
     pub conn: ConnId,
     /// Its address.
     pub addr: SocketAddr,
+    /// Who it is; none where the broker does not ask.
+    pub principal: Option<Name>,
     /// For how long it has been connected.
     pub connected: Duration,
     /// What its socket has taken.
@@ -47,6 +50,8 @@ pub struct ProducerStatus {
     pub conn: ConnId,
     /// Its address.
     pub addr: SocketAddr,
+    /// Who it is; none where the broker does not ask.
+    pub principal: Option<Name>,
     /// For how long it has been connected.
     pub connected: Duration,
     /// What it has sent, whole messages.
@@ -338,12 +343,13 @@ impl Survey {
         };
         let connected = now - view.opened;
         if let Some(consumer) = view.consumer {
-            let status = consumer_status(core, view.topic, consumer, peer.addr, connected);
+            let status = consumer_status(core, view.topic, consumer, peer, connected);
             self.findings.consumers.extend(status);
         } else if peer.role() == Some(Role::Producer) {
             self.findings.producers.push(ProducerStatus {
                 conn: view.conn,
                 addr: peer.addr,
+                principal: peer.principal(),
                 connected,
                 received: peer.tally.moved(),
                 waits_for_room: peer.is_paused(),
@@ -397,13 +403,14 @@ fn consumer_status(
     core: &Core,
     topic: TopicId,
     consumer: ConsumerView,
-    addr: SocketAddr,
+    peer: &Peer,
     connected: Duration,
 ) -> Option<ConsumerStatus> {
     let group = core.broker.group_view(topic, consumer.group)?;
     Some(ConsumerStatus {
         conn: consumer.conn,
-        addr,
+        addr: peer.addr,
+        principal: peer.principal(),
         connected,
         delivered: consumer.delivered,
         in_flight: consumer.in_flight,

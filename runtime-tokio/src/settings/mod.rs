@@ -44,7 +44,7 @@ pub use units::{TimeUnit, format_size, format_time, parse_seconds, parse_size, p
 pub use values::{HttpAuth, LogFormat, LogLevel};
 
 use crate::access::tls::ServerFiles;
-use crate::access::{AddressLimits, Policy, ProxyOptions};
+use crate::access::{AddressLimits, FailureLimit, Policy, ProxyOptions};
 use crate::record;
 use crate::serve::net::SocketOptions;
 use dotenv::{BROKER_ADDR, DotEnv};
@@ -56,6 +56,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 use unknown::Unknown;
@@ -321,6 +322,11 @@ impl Settings {
             connections: Some(self.values.max_connections_per_address).filter(|it| *it > 0),
             rate: Some(self.values.connection_rate_per_address).filter(|it| *it > 0),
         }
+    }
+
+    /// `FAILED_HANDSHAKES_PER_ADDRESS`: how many handshakes of one address may fail in a minute.
+    pub fn failure_limit(&self) -> FailureLimit {
+        FailureLimit::new(NonZeroU32::new(self.values.failed_handshakes_per_address))
     }
 
     /// `PROXY_PROTOCOL` and `PROXY_TRUSTED`: who may say whose connection it passes on, and within `ROLE_TIMEOUT_MS`;

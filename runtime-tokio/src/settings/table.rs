@@ -259,6 +259,16 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
     },
     Setting {
+        name: "FAILED_HANDSHAKES_PER_ADDRESS",
+        default: "0",
+        allowed: COUNT,
+        help: "Failed TLS handshakes and tokens a minute from one address, before it is refused; 0: any.",
+        memory: Some(
+            "64 bytes for each address with a failure in the last minute, 10,000 addresses at most.",
+        ),
+        secret: false,
+    },
+    Setting {
         name: "PROXY_PROTOCOL",
         default: "off",
         allowed: Allowed::OneOf(&["off", "on"]),

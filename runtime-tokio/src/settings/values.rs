@@ -45,6 +45,7 @@ pub(super) struct Values {
     pub(super) max_connections: usize,
     pub(super) max_connections_per_address: usize,
     pub(super) connection_rate_per_address: u32,
+    pub(super) failed_handshakes_per_address: u32,
     pub(super) proxy_protocol: Switch,
     pub(super) proxy_trusted: Option<String>,
     pub(super) consumer_channel_buffer_size: usize,

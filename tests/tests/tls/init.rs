@@ -74,4 +74,13 @@ fn its_certificates_and_commands_work_and_it_overwrites_nothing() {
         )
     );
     assert_eq!(std::fs::read(made.join("ca.pem")).unwrap(), before);
+    // Who only wants them to be there is content; but not with a part of them.
+    let output = init(&made, &["--if-missing"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(std::fs::read(made.join("ca.pem")).unwrap(), before);
+    std::fs::remove_file(made.join("client.key")).unwrap();
+    assert_eq!(init(&made, &["--if-missing"]).status.code(), Some(1));
+    let new = directory.path().join("new");
+    assert!(init(&new, &["--if-missing"]).status.success());
+    assert!(new.join("client.key").exists());
 }

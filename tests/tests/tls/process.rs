@@ -2,12 +2,10 @@
 
 use crate::authority::{self, Authority, Pair, text};
 use message_queue_tests::process::{self, Broker};
+use message_queue_tests::run_book::{Row, check_each, tables};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
-
-/// `docs/OPERATIONS.md`, in which every message stands.
-const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 
 /// The settings for TLS with `server.pem` and `server.key` of an authority.
 pub(crate) fn settings(authority: &Authority) -> [(&'static str, String); 3] {
@@ -52,85 +50,13 @@ pub(crate) fn tls_address(broker: &Broker) -> String {
 /// Makes one of an authority's files useless.
 type Spoil = dyn Fn(&Authority);
 
-/// What a certificate that cannot be used makes of the start, in the words of the documentation, in which files are
-/// called FILE.
+/// The part of the run book's table in which files are no good; before it are settings that contradict each other.
+const FILES: usize = 6;
+
 #[test]
-fn every_bad_file_ends_the_start_with_a_message_that_is_documented() {
-    let cases: [(&Spoil, &str); 10] = [
-        (
-            &|it| std::fs::remove_file(it.path("server.pem")).unwrap(),
-            "TLS_CERT_FILE: FILE: cannot be read: No such file or directory (os error 2)",
-        ),
-        (
-            &|it| {
-                std::fs::copy(it.path("server.key"), it.path("server.pem"))
-                    .map(|_| ())
-                    .unwrap()
-            },
-            "TLS_CERT_FILE: FILE: holds no certificate (a block of -----BEGIN CERTIFICATE-----)",
-        ),
-        (
-            &|it| {
-                std::fs::copy(it.path("server.pem"), it.path("server.key"))
-                    .map(|_| ())
-                    .unwrap()
-            },
-            "TLS_KEY_FILE: FILE: holds no private key (a block of -----BEGIN PRIVATE KEY-----)",
-        ),
-        (
-            &|it| {
-                it.write("server.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
-            },
-            "TLS_KEY_FILE: FILE: the key is encrypted: write it without a password (openssl pkey -in … -out …)",
-        ),
-        (
-            &|it| {
-                it.write("server.key", &it.issue(&authority::server()).key);
-            },
-            "TLS_KEY_FILE: FILE: the key does not fit the certificate in FILE",
-        ),
-        (
-            &|it| {
-                let pair = it.issue(&authority::server());
-                let certificate = it.pem() + &pair.certificate;
-                it.keep(
-                    "server",
-                    &Pair {
-                        certificate,
-                        ..pair
-                    },
-                );
-            },
-            "TLS_CERT_FILE: FILE: the chain is out of order: certificate 2 is of CN=broker, and CN=the authority \
-             issued the one before it; put the own certificate first, and behind each the one that issued it",
-        ),
-        (
-            &|it| {
-                it.write(
-                    "server.pem",
-                    "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                );
-            },
-            "TLS_CERT_FILE: FILE: certificate 1 in it cannot be read: ",
-        ),
-        (
-            &|it| {
-                it.write("server.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n");
-            },
-            "TLS_CERT_FILE: FILE: is not PEM: ",
-        ),
-        (
-            &|it| {
-                it.write("ca.pem", "");
-            },
-            "TLS_CLIENT_CA_FILE: FILE: holds no certificate (a block of -----BEGIN CERTIFICATE-----)",
-        ),
-        (
-            &|it| std::fs::remove_file(it.path("ca.pem")).unwrap(),
-            "TLS_CLIENT_CA_FILE: FILE: cannot be read: No such file or directory (os error 2)",
-        ),
-    ];
-    for (spoil, expected) in cases {
+fn every_bad_file_ends_the_start_with_the_message_of_the_run_book() {
+    let table = &tables("TLS")[0][FILES..];
+    let spoilt = |row: &Row, spoil: &Spoil| {
         let authority = prepared();
         spoil(&authority);
         let mut settings = settings(&authority).to_vec();
@@ -140,64 +66,112 @@ fn every_bad_file_ends_the_start_with_a_message_that_is_documented() {
             text(&authority.path("ca.pem")).to_owned(),
         ));
         let output = run(&["serve"], &settings);
-        assert_eq!(output.status.code(), Some(1), "{expected}");
+        assert_eq!(output.status.code(), Some(1), "{row:?}");
         let mut told = String::from_utf8(output.stderr).unwrap();
         for name in ["server.pem", "server.key", "ca.pem"] {
             told = told.replace(text(&authority.path(name)), "FILE");
         }
-        assert!(told.starts_with(expected), "{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
-        assert!(
-            OPERATIONS.contains(expected),
-            "not in OPERATIONS.md: {expected}"
-        );
-    }
+        row.assert_told(told.strip_suffix('\n').unwrap());
+    };
+    let remove =
+        |name: &'static str| move |it: &Authority| std::fs::remove_file(it.path(name)).unwrap();
+    let replace = |name: &'static str, by: &'static str| {
+        move |it: &Authority| {
+            it.write(name, by);
+        }
+    };
+    let copy = |from: &'static str, to: &'static str| {
+        move |it: &Authority| {
+            std::fs::copy(it.path(from), it.path(to)).unwrap();
+        }
+    };
+    check_each(
+        table,
+        &[
+            ("a file that is not there", &|row| {
+                spoilt(row, &remove("server.pem"))
+            }),
+            ("another file in place of the certificate", &|row| {
+                spoilt(row, &copy("server.key", "server.pem"));
+            }),
+            ("a certificate that is cut off", &|row| {
+                spoilt(
+                    row,
+                    &replace("server.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n"),
+                );
+            }),
+            ("a certificate that is none", &|row| {
+                let none = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+                spoilt(row, &replace("server.pem", none));
+            }),
+            ("a chain in the wrong order", &|row| {
+                spoilt(row, &|it| {
+                    let pair = it.issue(&authority::server());
+                    let certificate = it.pem() + &pair.certificate;
+                    it.keep(
+                        "server",
+                        &Pair {
+                            certificate,
+                            ..pair
+                        },
+                    );
+                });
+            }),
+            ("another file in place of the key", &|row| {
+                spoilt(row, &copy("server.pem", "server.key"));
+            }),
+            ("a key with a password", &|row| {
+                let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+                spoilt(row, &replace("server.key", locked));
+            }),
+            ("the key of another certificate", &|row| {
+                spoilt(row, &|it| {
+                    it.write("server.key", &it.issue(&authority::server()).key);
+                });
+            }),
+            ("a file of authorities that is empty", &|row| {
+                spoilt(row, &replace("ca.pem", ""))
+            }),
+            ("a file of authorities that is not there", &|row| {
+                spoilt(row, &remove("ca.pem"))
+            }),
+        ],
+    );
 }
 
 #[test]
-fn settings_that_contradict_each_other_are_documented() {
-    let cases: [(&[(&str, &str)], &str); 6] = [
-        (
-            &[("TCP_PORT", "off")],
-            "TCP_PORT: \"off\" is not allowed: use a port, or set TLS_PORT: nobody could connect",
-        ),
-        (
-            &[("TLS_PORT", "9443")],
-            "TLS_CERT_FILE: \"\" (the default) is not allowed: use the file of a certificate: TLS_PORT is set",
-        ),
-        (
-            &[("HTTP_TLS", "on")],
-            "TLS_CERT_FILE: \"\" (the default) is not allowed: use the file of a certificate: HTTP_TLS is set",
-        ),
-        (
-            &[("TLS_CERT_FILE", "a")],
-            "TLS_KEY_FILE: \"\" (the default) is not allowed: use the file of the key that belongs to TLS_CERT_FILE",
-        ),
-        (
-            &[("TLS_CLIENT_AUTH", "required")],
-            "TLS_CLIENT_CA_FILE: \"\" (the default) is not allowed: use the file of the authorities whose certificates TLS_CLIENT_AUTH asks for",
-        ),
-        (
-            &[
-                ("TLS_PORT", "9080"),
-                ("TLS_CERT_FILE", "a"),
-                ("TLS_KEY_FILE", "b"),
-            ],
-            "TLS_PORT: \"9080\" is not allowed: use a port other than TCP_PORT, or 0 for any free port",
-        ),
-    ];
-    for (settings, expected) in cases {
+fn settings_that_contradict_each_other_end_the_start_with_the_message_of_the_run_book() {
+    let table = &tables("TLS")[0][..FILES];
+    let given = |row: &Row, settings: &[(&str, &str)]| {
         let output = process::run(["serve"], settings);
-        assert_eq!(output.status.code(), Some(2), "{expected}");
-        assert_eq!(
-            String::from_utf8(output.stderr).unwrap(),
-            format!("{expected}\n")
-        );
-        assert!(
-            OPERATIONS.contains(expected),
-            "not in OPERATIONS.md: {expected}"
-        );
-    }
+        assert_eq!(output.status.code(), Some(2), "{row:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        row.assert_told(told.strip_suffix('\n').unwrap());
+    };
+    check_each(
+        table,
+        &[
+            ("no port for clients at all", &|row| {
+                given(row, &[("TCP_PORT", "off")])
+            }),
+            ("`TLS_PORT` without a certificate", &|row| {
+                given(row, &[("TLS_PORT", "9443")])
+            }),
+            ("`HTTP_TLS=on` without one", &|row| {
+                given(row, &[("HTTP_TLS", "on")])
+            }),
+            ("a certificate without its key", &|row| {
+                given(row, &[("TLS_CERT_FILE", "a")])
+            }),
+            ("clients are asked for certificates of nobody", &|row| {
+                given(row, &[("TLS_CLIENT_AUTH", "required")]);
+            }),
+            ("one port for both", &|row| {
+                let files = [("TLS_CERT_FILE", "a"), ("TLS_KEY_FILE", "b")];
+                given(row, &[&[("TLS_PORT", "9080")], &files[..]].concat());
+            }),
+        ],
+    );
 }
 
 /// Runs a client of the command line with this input.

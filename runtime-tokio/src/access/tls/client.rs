@@ -10,17 +10,46 @@ use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::spawn_blocking;
 
-/// How a client speaks TLS. A clone is cheap.
+/// How a client speaks TLS. A clone is cheap, and is the same one.
 ///
 /// By default it trusts the authorities that the system trusts, expects a certificate for the host that it connects
-/// to, and shows none of its own.
+/// to, and shows none of its own. Files that it was given are read again before each connection, so that certificates can
+/// be renewed while the client lives.
 #[derive(Clone)]
 pub struct ClientTls {
-    config: Arc<ClientConfig>,
+    source: Arc<Source>,
     name: Option<ServerName<'static>>,
+}
+
+/// What a client's TLS is made of.
+enum Source {
+    /// Always the same.
+    Fixed(Arc<ClientConfig>),
+    /// Files, and what was made of them last.
+    Files(ClientFiles, Mutex<Made>),
+}
+
+/// The files of a client.
+struct ClientFiles {
+    ca: Option<Named>,
+    own: Option<(Named, Named)>,
+}
+
+/// What the files hold.
+#[derive(PartialEq, Eq)]
+struct Contents {
+    ca: Option<Vec<u8>>,
+    own: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What was made of which contents.
+struct Made {
+    config: Arc<ClientConfig>,
+    contents: Contents,
 }
 
 /// A client cannot speak TLS as it was told to.
@@ -61,29 +90,15 @@ impl ClientTls {
         key: Option<&Path>,
         server_name: Option<&str>,
     ) -> Result<Self, ClientTlsError> {
-        let roots = match files::given(ca) {
-            Some(path) => {
-                let file = Named::new("--ca", path);
-                files::authorities(&file, &file.read()?)?
-            }
-            None => system_roots()?,
-        };
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
-            .with_protocol_versions(&[&TLS13, &TLS12])?
-            .with_root_certificates(roots);
         let half = |given, missing| ClientTlsError::Half { given, missing };
-        let config = match (files::given(cert), files::given(key)) {
-            (Some(cert), Some(key)) => {
-                let (cert, key) = (Named::new("--cert", cert), Named::new("--key", key));
-                let own = files::own(&cert, &cert.read()?, &key, &key.read()?)?;
-                builder
-                    .with_client_auth_cert(own.chain, own.key)
-                    .map_err(|error| key.error(Problem::BadKey(error)))?
-            }
-            (None, None) => builder.with_no_client_auth(),
+        let own = match (files::given(cert), files::given(key)) {
+            (Some(cert), Some(key)) => Some((Named::new("--cert", cert), Named::new("--key", key))),
+            (None, None) => None,
             (Some(_), None) => return Err(half("--cert", "--key")),
             (None, Some(_)) => return Err(half("--key", "--cert")),
         };
+        let ca = files::given(ca).map(|it| Named::new("--ca", it));
+        let files = ClientFiles { ca, own };
         let name = match server_name.filter(|name| !name.is_empty()) {
             Some(name) => {
                 let parsed = ServerName::try_from(name.to_owned());
@@ -91,8 +106,11 @@ impl ClientTls {
             }
             None => None,
         };
+        let contents = files.read()?;
+        let config = files.made(&contents)?;
+        let made = Mutex::new(Made { config, contents });
         Ok(Self {
-            config: Arc::new(config),
+            source: Arc::new(Source::Files(files, made)),
             name,
         })
     }
@@ -114,7 +132,7 @@ impl ClientTls {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         Ok(Self {
-            config: Arc::new(config),
+            source: Arc::new(Source::Fixed(Arc::new(config))),
             name: None,
         })
     }
@@ -122,7 +140,7 @@ impl ClientTls {
     /// Shakes hands with the broker at `address` (`host:port`) over `stream`.
     ///
     /// # Errors
-    /// Why one side does not want to speak to the other, in words that say what to do.
+    /// What is wrong with a file, or why one side does not want to speak to the other, in words that say what to do.
     pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         address: &str,
@@ -132,11 +150,66 @@ impl ClientTls {
             Some(name) => name.clone(),
             None => host(address)?,
         };
-        let session =
-            ClientConnection::new(Arc::clone(&self.config), name).map_err(explain::broken)?;
+        let session = ClientConnection::new(self.config().await?, name).map_err(explain::broken)?;
         let mut stream = TlsStream::new(stream, Connection::from(session));
         stream.handshake(&[]).await.map_err(explain::failed)?;
         Ok(stream)
+    }
+
+    /// What to shake hands with, as the files are now.
+    async fn config(&self) -> io::Result<Arc<ClientConfig>> {
+        let source = Arc::clone(&self.source);
+        // It waits for the disk.
+        spawn_blocking(move || source.config())
+            .await?
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+    }
+}
+
+impl Source {
+    fn config(&self) -> Result<Arc<ClientConfig>, ClientTlsError> {
+        let (files, made) = match self {
+            Self::Fixed(config) => return Ok(Arc::clone(config)),
+            Self::Files(files, made) => (files, made),
+        };
+        let contents = files.read()?;
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.contents != contents {
+            let config = files.made(&contents)?;
+            *made = Made { config, contents };
+        }
+        Ok(Arc::clone(&made.config))
+    }
+}
+
+impl ClientFiles {
+    fn read(&self) -> Result<Contents, FileError> {
+        let own = match &self.own {
+            Some((cert, key)) => Some((cert.read()?, key.read()?)),
+            None => None,
+        };
+        let ca = self.ca.as_ref().map(Named::read).transpose()?;
+        Ok(Contents { ca, own })
+    }
+
+    fn made(&self, contents: &Contents) -> Result<Arc<ClientConfig>, ClientTlsError> {
+        let roots = match (&self.ca, &contents.ca) {
+            (Some(file), Some(contents)) => files::authorities(file, contents)?,
+            (None, _) | (_, None) => system_roots()?,
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
+            .with_protocol_versions(&[&TLS13, &TLS12])?
+            .with_root_certificates(roots);
+        let config = match (&self.own, &contents.own) {
+            (Some((cert, key)), Some((certificates, private))) => {
+                let own = files::own(cert, certificates, key, private)?;
+                builder
+                    .with_client_auth_cert(own.chain, own.key)
+                    .map_err(|error| key.error(Problem::BadKey(error)))?
+            }
+            (None, _) | (_, None) => builder.with_no_client_auth(),
+        };
+        Ok(Arc::new(config))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::stream::HandshakeError;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use std::io;
+use std::net::IpAddr;
 
 /// A stream that failed after the handshake.
 pub(super) fn broken(error: Error) -> io::Error {
@@ -68,6 +69,11 @@ fn certificate(error: &CertificateError) -> String {
             "the certificate is of an authority that is not trusted here; name the file of the right one"
                 .to_owned()
         }
+        CertificateError::BadSignature => {
+            "the certificate is not by the authority that is trusted here, but by another one of its name; \
+             name the file of the right one"
+                .to_owned()
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "the certificate has expired".to_owned()
         }
@@ -102,9 +108,14 @@ fn certificate(error: &CertificateError) -> String {
     }
 }
 
-/// A name as a certificate has it; rustls tells its kind as well: `DnsName("a.example")`.
-fn plain(name: &str) -> &str {
-    name.split('"').nth(1).unwrap_or(name)
+/// A name as a certificate has it; rustls tells its kind as well: `DnsName("a.example")`, `IpAddress(0::1)`.
+fn plain(name: &str) -> String {
+    let inner = name
+        .split_once('(')
+        .and_then(|(_, it)| it.strip_suffix(')'));
+    let plain = inner.map_or(name, |it| it.trim_matches('"'));
+    let address = plain.parse().map(|it: IpAddr| it.to_string());
+    address.unwrap_or_else(|_| plain.to_owned())
 }
 
 /// What the peer has against this side.
@@ -117,7 +128,7 @@ fn refused(alert: AlertDescription) -> String {
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
             "the peer asks for a certificate, and none was shown".to_owned()
         }
-        AlertDescription::UnknownCA => {
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
             "the peer does not trust the authority of this side's certificate".to_owned()
         }
         AlertDescription::CertificateExpired => {

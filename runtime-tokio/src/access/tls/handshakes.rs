@@ -2,6 +2,7 @@
 
 use super::explain;
 use super::stream::HandshakeError;
+use crate::access::FailureLimit;
 use crate::access::seldom::Seldom;
 use rustls::{CertificateError, Error};
 use std::fmt::Display;
@@ -90,6 +91,7 @@ impl Failure {
 pub struct Handshakes {
     completed: AtomicU64,
     failed: [AtomicU64; Failure::ALL.len()],
+    limit: FailureLimit,
     lines: Mutex<Seldom>,
 }
 
@@ -105,17 +107,35 @@ impl Handshakes {
         Failure::ALL.into_iter().zip(counts)
     }
 
+    /// Counts those that fail within `limit`, and refuses whom it refuses.
+    #[must_use]
+    pub fn limited(mut self, limit: FailureLimit) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether nobody is to shake hands with who is there.
+    pub(super) fn refuse(&self, peer: SocketAddr) -> bool {
+        self.limit.refuses(peer.ip())
+    }
+
     pub(super) fn note_completed(&self) {
         self.completed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A client was gone before it said anything, as whoever only looks whether the port is open: nobody's failure.
+    pub(super) fn note_gone_at_once(&self, peer: SocketAddr) {
+        self.count(Failure::Gone);
+        debug!(%peer, "connected and gone before a TLS handshake");
+    }
+
     pub(super) fn note_failed(&self, failure: Failure, peer: SocketAddr, why: &dyn Display) {
-        for (cause, count) in Failure::ALL.iter().zip(&self.failed) {
-            if *cause == failure {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
+        self.count(failure);
+        // That others needed its place is not its own doing.
+        if failure != Failure::Displaced {
+            self.limit.note(peer.ip());
         }
-        // Whoever only looks whether the port is open, as probes do, is gone at once.
+        // Clients that are ended in the middle of it are no news.
         if failure == Failure::Gone {
             debug!(%peer, cause = failure.as_str(), detail = %why, "TLS handshake failed");
             return;
@@ -126,5 +146,13 @@ impl Handshakes {
             return;
         };
         warn!(%peer, cause = failure.as_str(), detail = %why, others, "TLS handshake failed");
+    }
+
+    fn count(&self, failure: Failure) {
+        for (cause, count) in Failure::ALL.iter().zip(&self.failed) {
+            if *cause == failure {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 }

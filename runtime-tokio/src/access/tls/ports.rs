@@ -98,6 +98,10 @@ impl<L: Listener> TlsPort<L> {
     }
 
     fn begin(&mut self, stream: L::Stream, addr: SocketAddr) {
+        if self.options.handshakes.refuse(addr) {
+            L::reset(&stream);
+            return;
+        }
         let most = self.options.most;
         if self.under_way.len() >= most {
             self.under_way.retain(|(task, _)| !task.is_finished());
@@ -152,6 +156,10 @@ async fn shake<L: Listener>(
 ) -> Option<TlsStream<L::Stream>> {
     let mut first = [0; FIRST_READ];
     let first = match stream.read(&mut first).await {
+        Ok(0) => {
+            options.handshakes.note_gone_at_once(addr);
+            return None;
+        }
         Ok(bytes) => &first[..bytes],
         Err(error) => {
             options.handshakes.note_failed(Failure::Gone, addr, &error);
@@ -189,9 +197,6 @@ async fn shake_over<S: AsyncRead + AsyncWrite + Unpin>(
     first: &[u8],
     options: &TlsOptions,
 ) -> Result<TlsStream<S>, (Option<TlsStream<S>>, HandshakeError)> {
-    if first.is_empty() {
-        return Err((None, HandshakeError::Ended));
-    }
     let session = ServerConnection::new((options.config)())
         .map_err(|error| (None, HandshakeError::Refused(error)))?;
     let mut stream = TlsStream::new(stream, Connection::from(session));

@@ -424,4 +424,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

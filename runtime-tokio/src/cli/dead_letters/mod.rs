@@ -7,6 +7,7 @@ mod redrive;
 
 use super::asking::NobodyToAsk;
 use super::broker_args::AddressArgs;
+use super::connector::is_absent;
 use super::delivery_args;
 use super::progress::Messages;
 use super::run;
@@ -109,7 +110,7 @@ enum DeadLettersError {
 impl From<StartError> for DeadLettersError {
     fn from(error: StartError) -> Self {
         match &error {
-            StartError::Gone(Gone::Connect(_)) => Self::NoBroker(error),
+            StartError::Gone(Gone::Connect(why)) if is_absent(why) => Self::NoBroker(error),
             StartError::Gone(_) | StartError::Option(_) => Self::Start(error),
         }
     }

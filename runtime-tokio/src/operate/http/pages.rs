@@ -59,6 +59,8 @@ pub(super) struct Producer {
     /// The number of its connection, which is also in the log.
     id: u64,
     peer: SocketAddr,
+    /// Who it is; null where the broker does not ask.
+    principal: Option<String>,
     connected_seconds: f64,
     /// What it has sent, whole messages.
     received: Messages,
@@ -71,6 +73,7 @@ impl From<ProducerStatus> for Producer {
         Self {
             id: status.conn.0,
             peer: status.addr,
+            principal: status.principal.map(|it| it.to_string()),
             connected_seconds: seconds(status.connected),
             received: status.received.into(),
             waits_for_room: status.waits_for_room,
@@ -84,6 +87,8 @@ pub(super) struct Consumer {
     /// The number of its connection, which is also in the log.
     id: u64,
     peer: SocketAddr,
+    /// Who it is; null where the broker does not ask.
+    principal: Option<String>,
     connected_seconds: f64,
     delivered: Messages,
     /// What it alone has missed, by the name of the reason; reasons without a message are left
@@ -100,6 +105,7 @@ impl From<ConsumerStatus> for Consumer {
         Self {
             id: status.conn.0,
             peer: status.addr,
+            principal: status.principal.map(|it| it.to_string()),
             connected_seconds: seconds(status.connected),
             delivered: status.delivered.into(),
             dropped: by_reason(status.dropped),

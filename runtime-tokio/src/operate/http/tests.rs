@@ -111,6 +111,7 @@ fn a_slow_consumer_shows() {
     let consumer = Consumer::from(ConsumerStatus {
         conn: ConnId(7),
         addr: (Ipv4Addr::LOCALHOST, 1234).into(),
+        principal: Some(Name::new("worker").unwrap()),
         connected: Duration::from_millis(3_500),
         delivered: Count {
             messages: 1,
@@ -131,6 +132,7 @@ fn a_slow_consumer_shows() {
         serde_json::json!({
             "id": 7,
             "peer": "127.0.0.1:1234",
+            "principal": "worker",
             "connected_seconds": 3.5,
             "delivered": { "messages": 1, "bytes": 5 },
             "dropped": { "backlog_bytes": { "messages": 2, "bytes": 12 } },

@@ -3,6 +3,7 @@
 use super::exposition::Exposition;
 use super::topics;
 use crate::Snapshot;
+use crate::access::FailureLimit;
 use message_queue_core::{CloseReason, Count, DeliveryMode, DropReason};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -16,6 +17,8 @@ pub(super) struct BrokerCollector {
     pub(super) age: Duration,
     /// The most topics that have series of their own.
     pub(super) most_topics: usize,
+    /// Whom it refuses that had failed before.
+    pub(super) failure_limit: FailureLimit,
 }
 
 impl Collector for BrokerCollector {
@@ -31,6 +34,11 @@ impl Collector for BrokerCollector {
         limits(&mut exposition, snapshot)?;
         messages(&mut exposition, snapshot)?;
         topics::encode(&mut exposition, snapshot, self.most_topics)?;
+        exposition.counter(
+            "failed_handshake_refusals",
+            "Connections refused because too many handshakes from their address had failed (FAILED_HANDSHAKES_PER_ADDRESS)",
+            self.failure_limit.refusals(),
+        )?;
         connections(&mut exposition, snapshot)
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::access::FailureLimit;
 use crate::access::tls::testing::Certificates;
 use crate::serve::survey::TopicStatus;
 use message_queue_core::names::{Pattern, TopicName};
@@ -318,7 +319,10 @@ fn the_table_in_the_documents_is_complete() {
         .with_topics(1)
         .with_http(Arc::new(HttpStats::new(1)))
         .with_recording(RecordingStatus::default())
-        .with_tls(TlsMetrics::new(Arc::new(Certificates::new().server())))
+        .with_tls(TlsMetrics::new(
+            Arc::new(Certificates::new().server()),
+            FailureLimit::default(),
+        ))
         .with_store(Arc::default(), ".".into());
     let snapshot = crate::Server::new(Config::default(), Default::default())
         .handle()

@@ -1,6 +1,7 @@
 //! The metrics of TLS.
 
 use super::exposition::Exposition;
+use crate::access::FailureLimit;
 use crate::access::tls::{Handshakes, ServerTls};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -16,10 +17,11 @@ pub(crate) struct TlsMetrics {
 }
 
 impl TlsMetrics {
-    pub(crate) fn new(tls: Arc<ServerTls>) -> Self {
+    /// The certificate, and counters of handshakes, of which those of clients may fail within `limit`.
+    pub(crate) fn new(tls: Arc<ServerTls>, limit: FailureLimit) -> Self {
         Self {
             tls,
-            clients: Arc::default(),
+            clients: Arc::new(Handshakes::default().limited(limit)),
             operators: Arc::default(),
         }
     }

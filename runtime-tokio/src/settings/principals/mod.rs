@@ -8,7 +8,7 @@ mod rights;
 mod tests;
 
 use super::file::{self, FileError, Problem};
-use crate::access::{CertificateName, Digest, Policy, PolicyError, SubjectPattern};
+use crate::access::{CertificateName, Digest, JwtRule, Policy, PolicyError, ValuePattern};
 use message_queue_core::access::Rights;
 use message_queue_core::names::Name;
 use serde::Deserialize;
@@ -31,7 +31,9 @@ const OF_CERTIFICATES: [&str; 6] = [
     "admin",
 ];
 
-const OF_JWTS: [&str; 5] = ["name", "subject", "produce", "consume", "admin"];
+const OF_JWTS: [&str; 7] = [
+    "name", "subject", "claim", "value", "produce", "consume", "admin",
+];
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -183,15 +185,50 @@ impl Reader<'_> {
         let Some((name, rights)) = self.principal(&mut entry) else {
             return;
         };
-        let Some(value) = entry.take("subject") else {
-            let what = "a JSON Web Token needs a subject, such as subject = \
-                        \"system:serviceaccount:telemetry:collector\", or with a * at its end";
-            return self.problem(entry.span.start..entry.span.start, what);
+        let Some(rule) = self.jwt_rule(&mut entry) else {
+            return;
         };
-        if let Some(subject) = self.text(&value, "subject") {
-            let subject = SubjectPattern::new(subject);
-            let added = self.principals.policy.add_subject(subject, name, rights);
-            self.added(&entry, added);
+        let added = self.principals.policy.add_jwt(rule, name, rights);
+        self.added(&entry, added);
+    }
+
+    /// Which tokens a table is for. None if that is told as a problem.
+    fn jwt_rule(&mut self, entry: &mut Entry) -> Option<JwtRule> {
+        let start = entry.span.start..entry.span.start;
+        let subject = match entry.take("subject") {
+            Some(value) => Some(ValuePattern::new(self.text(&value, "subject")?)),
+            None => None,
+        };
+        let claim = match (entry.take("claim"), entry.take("value")) {
+            (Some(claim), Some(value)) => {
+                let Some(path) = path_of(claim.get_ref()) else {
+                    let what = "claim: use its name, or an array of names that lead to one within another such as \
+                                [\"kubernetes.io\", \"namespace\"]";
+                    self.problem(claim.span(), what);
+                    return None;
+                };
+                Some((path, ValuePattern::new(self.text(&value, "value")?)))
+            }
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                let what = "claim and value belong together, such as claim = \"groups\" and value = \"collectors\"";
+                self.problem(start, what);
+                return None;
+            }
+        };
+        match (subject, claim) {
+            (Some(subject), None) => Some(JwtRule::of_subject(subject)),
+            (None, Some((path, value))) => Some(JwtRule::of_claim(path, value)),
+            (Some(subject), Some((path, value))) => {
+                Some(JwtRule::of_claim(path, value).and_subject(subject))
+            }
+            (None, None) => {
+                let what = "a JSON Web Token needs a subject, such as subject = \
+                            \"system:serviceaccount:telemetry:collector\", or with a * at its end, or a claim and its \
+                            value";
+                self.problem(start, what);
+                None
+            }
         }
     }
 
@@ -256,6 +293,16 @@ fn digests_of(value: &Value) -> Option<Vec<Digest>> {
     let one = |value: &Value| Digest::parse(value.as_str()?);
     match value.as_array() {
         Some(all) if !all.is_empty() => all.iter().map(one).collect(),
+        Some(_) => None,
+        None => Some(vec![one(value)?]),
+    }
+}
+
+/// The names that lead to a claim: one, or several.
+fn path_of(value: &Value) -> Option<Vec<String>> {
+    let one = |value: &Value| Some(value.as_str().filter(|it| !it.is_empty())?.to_owned());
+    match value.as_array() {
+        Some(names) if !names.is_empty() => names.iter().map(one).collect(),
         Some(_) => None,
         None => Some(vec![one(value)?]),
     }

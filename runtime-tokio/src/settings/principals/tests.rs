@@ -48,6 +48,12 @@ fn a_principal_has_a_name_a_secret_and_rights() {
         name = "pod"
         subject = "system:serviceaccount:a:*"
 
+        [[jwt]]
+        name = "team"
+        claim = ["realm_access", "roles"]
+        value = "mq-*"
+        subject = "team"
+
         [[certificate]]
         name = "spiffy"
         alternative_name = "spiffe://example.org/spiffy"
@@ -146,11 +152,46 @@ fn a_problem_is_told_with_its_line() {
                 .to_owned(),
         ),
         (
+            "[[jwt]]\nname = \"a\"\n",
+            "1:1: a JSON Web Token needs a subject, such as subject = \"system:serviceaccount:telemetry:collector\", \
+             or with a * at its end, or a claim and its value"
+                .to_owned(),
+        ),
+        (
+            "[[jwt]]\nname = \"a\"\nclaim = \"groups\"\n",
+            "1:1: claim and value belong together, such as claim = \"groups\" and value = \"collectors\"".to_owned(),
+        ),
+        (
+            "[[jwt]]\nname = \"a\"\nsubject = \"a\"\nvalue = \"b\"\n",
+            "1:1: claim and value belong together, such as claim = \"groups\" and value = \"collectors\"".to_owned(),
+        ),
+        (
+            "[[jwt]]\nname = \"a\"\nclaim = \"groups\"\nvalue = 7\n",
+            "4:9: value: use a text that is not empty".to_owned(),
+        ),
+        (
+            "[[jwt]]\nname = \"a\"\nclaim = \"groups\"\nclaims = \"x\"\nvalue = \"v\"\n",
+            "4:1: \"claims\" is no key of a JSON Web Token: did you mean claim?".to_owned(),
+        ),
+        (
             "[[user]]\n",
             "1:3: unknown field `user`, expected one of `token`, `certificate`, `jwt`".to_owned(),
         ),
     ] {
         assert_eq!(problems(text), [told]);
+    }
+    for claim in [
+        "\"\"",
+        "[]",
+        "[\"a\", 1]",
+        "[\"a\", \"\"]",
+        "1",
+        "{ a = \"b\" }",
+    ] {
+        let text = format!("[[jwt]]\nname = \"a\"\nclaim = {claim}\nvalue = \"v\"\n");
+        let told = "3:9: claim: use its name, or an array of names that lead to one within another such as \
+                    [\"kubernetes.io\", \"namespace\"]";
+        assert_eq!(problems(&text), [told]);
     }
     let twice = problems("[[token]]\nname = \"a\"\nsha256 = \"hunter2\"\ntoken = \"x\"\n");
     assert_eq!(twice, [format!("3:10: {digest}")]);
