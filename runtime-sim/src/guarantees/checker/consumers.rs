@@ -73,7 +73,7 @@ impl Checker<'_> {
         } else {
             Stands::Done
         };
-        group.message(sequence).attempts = attempt;
+        group.message(sequence).attempts = Some(attempt);
         group.set(sequence, stands);
         if key.1 == DECLARED
             && let Some(waiting) = self.state.safe_and_waiting.get_mut(&key.0)
@@ -99,7 +99,8 @@ impl Checker<'_> {
         let Some((key, sequence)) = held.map(|held| (held.key.clone(), held.sequence)) else {
             return false;
         };
-        self.state.group(&key).message(sequence).failures >= ALONE_FROM
+        let message = self.state.group(&key).message(sequence);
+        message.failures >= ALONE_FROM && !message.is_unsure
     }
 
     fn nobody_else_holds(&mut self, conn: ConnId, key: &Key) {
@@ -154,6 +155,9 @@ impl Checker<'_> {
             (origin.topic.clone(), origin.group.clone()),
             origin.sequence,
         );
+        if self.may_be_dead(&whence, &origin) {
+            return;
+        }
         let Some(given_up) = self.state.given_up.get_mut(&whence) else {
             return self.broken(Invariant::Failures, || {
                 format!("{body} was not given up, and is a dead letter: {origin:?}")
@@ -189,16 +193,18 @@ impl Checker<'_> {
         let (mut expected, mut alone) = (1, false);
         if let Some(message) = group.messages.get(&sequence) {
             let (stands, not_before) = (message.stands, message.not_before);
-            expected = message.attempts + 1;
-            alone = message.failures >= ALONE_FROM;
+            let is_unsure = message.is_unsure;
+            expected = message.attempts.map_or(attempt, |before| before + 1);
+            alone = message.failures >= ALONE_FROM && !is_unsure;
             let holder = match stands {
                 Stands::Held(holder) => Some(holder),
-                Stands::Waiting | Stands::Done | Stands::GivenUp => None,
+                Stands::Waiting | Stands::Done | Stands::GivenUp | Stands::Unknown => None,
             };
-            self.must(stands == Stands::Waiting, Invariant::SettledOnce, || {
+            let waits = matches!(stands, Stands::Waiting | Stands::Unknown);
+            self.must(waits, Invariant::SettledOnce, || {
                 format!("{key:?} {sequence} is {stands:?} and handed to {conn} ({holder:?})")
             });
-            self.must(at >= not_before, Invariant::Backoff, || {
+            self.must(at >= not_before || is_unsure, Invariant::Backoff, || {
                 format!("{key:?} {sequence} is to wait until {not_before} us")
             });
         } else {
@@ -207,7 +213,9 @@ impl Checker<'_> {
                 sequence,
                 Message {
                     stands: Stands::Waiting,
-                    attempts: 0,
+                    is_safe: false,
+                    attempts: Some(0),
+                    is_unsure: false,
                     failures: 0,
                     not_before: 0,
                 },
@@ -229,7 +237,7 @@ impl Checker<'_> {
         let group = self.state.group(key);
         let ready = |sequence: &&u64| {
             let message = &group.messages[*sequence];
-            message.failures < ALONE_FROM && message.not_before < at
+            !message.is_unsure && message.failures < ALONE_FROM && message.not_before < at
         };
         let older = group.waiting.range(..sequence).find(ready).copied();
         self.must(older.is_none(), Invariant::Order, || {
@@ -245,6 +253,7 @@ impl Checker<'_> {
             Control::Origin(origin) => state.origin = Some(origin.clone()),
             Control::GoAway { .. } => state.is_going_away = true,
             Control::Gap(range, _) => self.told_gap(conn, *range),
+            Control::Flushed(number) => self.flushed(conn, *number),
             Control::Revoked { ranges, .. } => {
                 for position in ranges.iter().flat_map(|range| range.from..=range.to) {
                     let was_taken = self.state.conn(conn).taken_away.remove(&position);
@@ -256,7 +265,6 @@ impl Checker<'_> {
             Control::Ping(_)
             | Control::Pong(..)
             | Control::Flush(_)
-            | Control::Flushed(_)
             | Control::Error(_)
             | Control::Bye
             | Control::Confirmed { .. }
@@ -289,6 +297,7 @@ impl Checker<'_> {
         let at = self.at;
         match control {
             Control::Bye => self.state.conn(conn).said_bye = true,
+            Control::Flush(number) => self.flushes(conn, *number),
             Control::Credit { messages, bytes } => {
                 if let Asked::ToReceive { consumer, .. } = &mut self.state.conn(conn).asked {
                     *consumer = Consumer {
@@ -311,7 +320,6 @@ impl Checker<'_> {
             Control::Topic(_)
             | Control::Ping(_)
             | Control::Pong(..)
-            | Control::Flush(_)
             | Control::Flushed(_)
             | Control::Error(_)
             | Control::GoAway { .. }
@@ -334,6 +342,8 @@ impl Checker<'_> {
         let Some(held) = self.state.conn(conn).let_go(position) else {
             return;
         };
+        let settled = (held.key.clone(), held.sequence);
+        self.state.conn(conn).settlements.push(settled);
         match outcome {
             Outcome::Done => self.state.group(&held.key).set(held.sequence, Stands::Done),
             Outcome::Failed => self.fail(&held, delay_ms, "failed"),
@@ -355,6 +365,9 @@ impl Checker<'_> {
         let message = self.state.group(&held.key).message(held.sequence);
         message.failures += 1;
         let failures = message.failures;
+        if message.is_unsure {
+            return self.may_be_given_up(held);
+        }
         let most = self.state.settings.max_failures;
         if !held.key.0.ends_with(".dead") && failures >= most {
             return self.give_up(held, reason);
@@ -388,6 +401,7 @@ impl Checker<'_> {
             reason,
             place: None,
             may_be_lost: false,
+            is_unsure: false,
         };
         self.state.given_up.insert((key, held.sequence), given_up);
     }
@@ -438,7 +452,8 @@ impl Checker<'_> {
             let was_held = self.state.conn(conn).let_go(position).is_some();
             if was_held || !acks {
                 let group = self.state.group(&key);
-                group.message(sequence).attempts -= 1;
+                let message = group.message(sequence);
+                message.attempts = message.attempts.map(|it| it - 1);
                 group.set(sequence, Stands::Waiting);
             }
         }

@@ -22,6 +22,7 @@ impl Checker<'_> {
                 is_safe: false,
                 is_refused: false,
                 is_forgotten: false,
+                has_died: false,
                 places: BTreeSet::new(),
             };
             self.state.given.insert(body.clone(), given);
@@ -108,6 +109,8 @@ impl Checker<'_> {
         let before = self.state.lives.get(&key);
         let known = before.filter(|before| before.session == session);
         let (known, confirmed, received) = match known {
+            // What was not confirmed may have died with the broker.
+            Some(life) if life.is_unsure && life.confirmed == 0 && !resumed => (false, 0, 0),
             Some(life) => (true, life.confirmed, life.received),
             None => (false, 0, accepted),
         };
@@ -127,6 +130,7 @@ impl Checker<'_> {
             conn,
             confirmed: accepted,
             received: accepted,
+            is_unsure: false,
         };
         self.state.lives.insert(key, life);
         let state = self.state.conn(conn);
