@@ -18,6 +18,7 @@
 pub mod chaos;
 pub mod checker;
 pub mod core_sim;
+pub mod durable;
 pub mod full_sim;
 pub mod guarantees;
 pub mod history;

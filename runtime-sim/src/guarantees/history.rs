@@ -78,6 +78,13 @@ pub enum Event {
         /// The messages.
         bodies: Vec<String>,
     },
+    /// An application was told that messages are safe, by a broker that has died since.
+    WasSafe {
+        /// The producer's number.
+        client: usize,
+        /// The messages.
+        bodies: Vec<String>,
+    },
     /// An application was told that messages were not taken.
     NotTaken {
         /// The producer's number.
@@ -328,6 +335,9 @@ impl fmt::Display for Event {
             } => write!(f, "client {client} is to send to {topic}: {}", List(bodies)),
             Self::Safe { client, bodies } => {
                 write!(f, "client {client} hears: safe: {}", List(bodies))
+            }
+            Self::WasSafe { client, bodies } => {
+                write!(f, "client {client} hears late: safe: {}", List(bodies))
             }
             Self::NotTaken { client, bodies } => {
                 write!(f, "client {client} hears: not taken: {}", List(bodies))

@@ -234,10 +234,12 @@ impl Checker<'_> {
         if is_own || alone {
             return;
         }
+        let late = self.state.settings.late_us;
         let group = self.state.group(key);
         let ready = |sequence: &&u64| {
             let message = &group.messages[*sequence];
-            !message.is_unsure && message.failures < ALONE_FROM && message.not_before < at
+            let is_one_of_many = !message.is_unsure && message.failures < ALONE_FROM;
+            is_one_of_many && message.not_before + late < at
         };
         let older = group.waiting.range(..sequence).find(ready).copied();
         self.must(older.is_none(), Invariant::Order, || {

@@ -80,6 +80,7 @@ impl Checker<'_> {
                 bodies,
             } => self.given(*client, topic, *named, bodies),
             Event::Safe { bodies, .. } => self.safe(bodies),
+            Event::WasSafe { bodies, .. } => self.was_safe(bodies),
             Event::NotTaken { bodies, .. } => self.not_taken(bodies),
             Event::Forgot { client } => self.forgot(*client),
             Event::Complaint { client, text } => {

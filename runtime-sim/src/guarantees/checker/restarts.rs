@@ -14,10 +14,23 @@ impl Checker<'_> {
         state.safe_and_waiting.clear();
         state.is_deleting = false;
         state.has_store_failed = false;
+        state.has_died = true;
         if state.settings.stored {
             state.keep_what_is_stored();
         } else {
             state.lose_everything();
+        }
+    }
+
+    /// A broker that has died had said so.
+    pub(super) fn was_safe(&mut self, bodies: &[String]) {
+        if self.state.settings.stored {
+            return self.safe(bodies);
+        }
+        for body in bodies {
+            if let Some(given) = self.state.given.get_mut(body) {
+                (given.is_safe, given.has_died) = (true, true);
+            }
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) struct State<'a> {
     pub(super) drain_began: Option<Micros>,
     /// Whether the store of the broker has failed: the broker ends.
     pub(super) has_store_failed: bool,
+    /// Whether a broker has died.
+    pub(super) has_died: bool,
     /// How many messages were dropped because the time for an orderly end ran out.
     pub(super) shut_down: u64,
 }
@@ -190,6 +192,7 @@ impl<'a> State<'a> {
             is_deleting: false,
             drain_began: None,
             has_store_failed: false,
+            has_died: false,
             shut_down: 0,
         }
     }
