@@ -113,7 +113,9 @@ impl Host {
             chaos: self.chaos,
             seed: self.seed,
         };
-        let server = self.server().await;
+        let Some(server) = self.server().await else {
+            return;
+        };
         let server = server
             .with_frame_timeout(NEVER)
             .observed_by(self.recorder.clone());
@@ -130,7 +132,8 @@ impl Host {
         self.store_ends().await;
     }
 
-    async fn server(&self) -> Server {
+    /// None: its process ends, because the disk fails.
+    async fn server(&self) -> Option<Server> {
         let decoder = DecoderConfig {
             read_bytes: self.read_bytes,
             ..DecoderConfig::default()
@@ -138,7 +141,7 @@ impl Host {
         let now = Duration::from_micros(self.recorder.now());
         if !self.is_stored {
             self.recorder.broker_starts(now.as_micros() as i128);
-            return Server::new(self.config.clone(), decoder);
+            return Some(Server::new(self.config.clone(), decoder));
         }
         self.recorder.broker_starts(-(EPOCH.as_micros() as i128));
         let volume = self.disks.take();
@@ -150,8 +153,11 @@ impl Host {
         let opened = Opened::simulated(volume, topics, &self.config, now, latency).await;
         self.disks.set_opening(false);
         match opened {
-            Ok(opened) => Server::stored(self.config.clone(), decoder, opened)
-                .expect("a store without threads takes nothing from the system"),
+            Ok(opened) => {
+                let server = Server::stored(self.config.clone(), decoder, opened);
+                Some(server.expect("a store without threads takes nothing from the system"))
+            }
+            Err(_) if self.disks.has_failed() => None,
             Err(error) => {
                 let error = error.to_string();
                 self.recorder.note(Event::NotOpened { error });

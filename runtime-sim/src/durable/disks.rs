@@ -45,6 +45,8 @@ struct Troubles {
     has_no_space: bool,
     is_slow: bool,
     syncs_fail: bool,
+    /// Whether one has failed since a broker began to open what is stored.
+    has_failed: bool,
     /// Of a hundred reads, how many bring something else than what is there.
     flips_percent: u64,
 }
@@ -74,6 +76,7 @@ impl Disks {
             has_no_space: false,
             is_slow: false,
             syncs_fail: false,
+            has_failed: false,
             flips_percent: 0,
         };
         Self(Arc::new(Inner {
@@ -107,11 +110,21 @@ impl Disks {
     /// The power goes, and with it what was not made safe.
     pub(super) fn power_cut(&self) {
         self.0.fs.crash();
+        if std::env::var("DBG").is_ok() {
+            eprintln!("CRASH");
+        }
     }
 
     /// Whether a broker opens what is stored: meanwhile it reads what is there. It could not tell a damage from a torn end.
     pub(super) fn set_opening(&self, is_opening: bool) {
-        self.troubles().is_opening = is_opening;
+        let mut troubles = self.troubles();
+        troubles.is_opening = is_opening;
+        troubles.has_failed &= !is_opening;
+    }
+
+    /// Whether it has failed since a broker last began to open what is stored.
+    pub(super) fn has_failed(&self) -> bool {
+        self.troubles().has_failed
     }
 
     /// Something goes wrong from now on, or no longer.
@@ -172,7 +185,10 @@ impl Disks {
                     Fate::Done
                 }
             }
-            Operation::Sync { .. } | Operation::SyncDir if troubles.syncs_fail => Fate::Fails(EIO),
+            Operation::Sync { .. } | Operation::SyncDir if troubles.syncs_fail => {
+                troubles.has_failed = true;
+                Fate::Fails(EIO)
+            }
             Operation::Read { .. } if !troubles.is_opening => {
                 let percent = troubles.flips_percent;
                 if troubles.rng.chance(percent) {
@@ -222,8 +238,23 @@ impl Volume for TakenDisks {
         let reserve = Arc::new(Reserve::new(0));
         let disk = FolderDisk::over(self.files(), self.folder(topic), reserve);
         let disks = self.0.clone();
+        let t = topic.to_string();
         Arc::new(FaultyDisk::new(disk, move |operation: &Operation| {
-            disks.fate(operation)
+            let f = disks.fate(operation);
+            if std::env::var("DBG").is_ok() {
+                match operation {
+                    Operation::Write {
+                        file,
+                        offset,
+                        pieces,
+                    } => eprintln!(
+                        "{t} write {file} {offset} {} {f:?}",
+                        pieces.iter().map(|p| p.len()).sum::<usize>()
+                    ),
+                    o => eprintln!("{t} {o:?} {f:?}"),
+                }
+            }
+            f
         }))
     }
 

@@ -239,6 +239,8 @@ impl<'a> Run<'a> {
     /// Lets the broker come to its end.
     fn drain(&mut self) {
         self.is_draining = true;
+        // On a disk that is full it would end with what waits for room.
+        self.disks.heal();
         self.stage.drain();
         let end = self.stage.now() + broker::DRAIN.as_micros() as Micros + STUCK;
         while self.stage.broker_is_running() && self.stage.now() < end {

@@ -8,6 +8,11 @@ pub(super) fn moment() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// The time since a moment, by the same clock.
+pub(super) fn elapsed(since: Instant) -> Duration {
+    moment().saturating_duration_since(since)
+}
+
 /// Milliseconds since 1970.
 #[expect(
     clippy::disallowed_methods,

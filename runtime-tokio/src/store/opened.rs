@@ -1,6 +1,6 @@
 //! A data folder that is taken, then one whose logs are open, and what its store has to say once the broker runs.
 
-use super::clock::moment;
+use super::clock::{elapsed, moment};
 use super::disk::Reserve;
 use super::folder::DataDir;
 use super::opening::{OpenError, OpenLog, log_settings, open_all, open_at};
@@ -142,7 +142,7 @@ impl Taken {
         let max_producers = config.topics.max_producer_names;
         let settings = move |name: &TopicName| config.topic(name).store;
         let logs = open_all(&volume, max_producers, &settings).map_err(Cause::from)?;
-        let took = started.elapsed();
+        let took = elapsed(started);
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         status.opening.store(millis, Ordering::Relaxed);
         tracing::info!(
@@ -157,7 +157,7 @@ impl Taken {
             settings: Box::new(settings),
             max_producers,
             status,
-            now: Now::at(now + taken.elapsed()),
+            now: Now::at(now + elapsed(taken)),
             latency: None,
         })
     }
@@ -196,7 +196,7 @@ impl Opened {
             settings: Box::new(settings),
             max_producers,
             status: Arc::default(),
-            now: Now::at(now + started.elapsed()),
+            now: Now::at(now + elapsed(started)),
             latency: Some(latency),
         })
     }

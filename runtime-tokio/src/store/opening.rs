@@ -1,6 +1,6 @@
 //! Opening the logs that are there, before anything is served.
 
-use super::clock::{moment, wait};
+use super::clock::{elapsed, moment, wait};
 use super::disk::{Disk, Failure};
 use super::folder::FolderError;
 use super::volume::{DataVolume, Volume};
@@ -97,7 +97,7 @@ pub(crate) fn open_all(
             let mut opened = lock(&opened);
             opened.push(result);
             let mut told = lock(&told);
-            if told.elapsed() >= TELL_EVERY {
+            if elapsed(*told) >= TELL_EVERY {
                 *told = moment();
                 info!(
                     opened = opened.len(),
@@ -221,7 +221,7 @@ async fn run(
                         detail = Some(failure.to_string());
                         failure.kind
                     });
-                    log.completed(id, result, Now::at(started.elapsed()));
+                    log.completed(id, result, Now::at(elapsed(started)));
                 }
                 Output::Event(Event::Recovered(recovered)) => return Ok((log, recovered)),
                 Output::Event(Event::Stopped(stop)) => return Err((stop, detail)),
@@ -232,8 +232,8 @@ async fn run(
             }
         }
         if let Some(due) = log.poll_timeout() {
-            pace.wait(due.since(Now::at(started.elapsed()))).await;
-            log.handle_timeout(Now::at(started.elapsed()));
+            pace.wait(due.since(Now::at(elapsed(started)))).await;
+            log.handle_timeout(Now::at(elapsed(started)));
         }
     }
 }

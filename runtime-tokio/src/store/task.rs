@@ -1,7 +1,7 @@
 //! The store without threads, for simulations: its work is a task, and so is each operation of a disk, on the clock of the
 //! runtime that they are in. What is done is what the threads do (`thread.rs`).
 
-use super::clock::moment;
+use super::clock::{elapsed, moment};
 use super::disk::{Disk, Failure};
 use super::opening::Pace;
 use super::pool::{Completion, Job};
@@ -62,7 +62,7 @@ async fn carry_out(job: Job, takes: Duration) -> Completion {
         id: job.id,
         operation: job.operation,
         result,
-        took: started.elapsed(),
+        took: elapsed(started),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The thread of the store: it has the logs of all stored topics, and does for the core what that asks for.
 
-use super::clock::{moment, wall_clock};
+use super::clock::{elapsed, moment, wall_clock};
 use super::opening::OpenLog;
 use super::pool::{Completion, Job, Pool};
 use super::status::StoreStatus;
@@ -203,7 +203,7 @@ impl Worker {
     }
 
     fn now(&self) -> Now {
-        Now::at(self.started.elapsed())
+        Now::at(elapsed(self.started))
     }
 
     /// Does what there is to do. Returns when something is due; none when it is over.

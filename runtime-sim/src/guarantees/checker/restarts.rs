@@ -34,6 +34,15 @@ impl Checker<'_> {
         }
     }
 
+    /// A consumer has settled this: perhaps that was its end.
+    pub(super) fn note_end(&mut self, conn: ConnId, held: Held) {
+        let message = self.state.group(&held.key).message(held.sequence);
+        if matches!(message.stands, Stands::Done | Stands::GivenUp) {
+            let settlements = &mut self.state.conn(conn).settlements;
+            settlements.push((held.key, held.sequence));
+        }
+    }
+
     /// A consumer asks to be told when all that it has settled until now is safe.
     pub(super) fn flushes(&mut self, conn: ConnId, number: u64) {
         let state = self.state.conn(conn);
@@ -50,8 +59,7 @@ impl Checker<'_> {
         };
         for (key, sequence) in state.settlements[..*settled].to_vec() {
             let message = self.state.group(&key).message(sequence);
-            // It may have been handed out again since, where it was not done.
-            message.is_safe |= matches!(message.stands, Stands::Done | Stands::GivenUp);
+            message.is_safe = true;
         }
     }
 

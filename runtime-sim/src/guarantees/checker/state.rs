@@ -163,7 +163,7 @@ pub(super) struct Conn {
     pub(super) held: BTreeMap<u64, Held>,
     pub(super) held_bytes: u64,
     pub(super) settled: Micros,
-    /// What it has settled, in that order; and how much of it stood before each FLUSH, by the number of that.
+    /// What it has brought to its end, in that order; and how much of it before each FLUSH, by the number of that.
     pub(super) settlements: Vec<(Key, u64)>,
     pub(super) flushes: BTreeMap<u64, usize>,
     pub(super) said_bye: bool,
