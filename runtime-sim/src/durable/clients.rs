@@ -582,7 +582,9 @@ impl stage::Puppet for Puppet {
             Machine::Producer { client, sent, .. } => {
                 sent.len() < self.actor.messages || !client.is_done()
             }
-            Machine::Consumer { held, .. } => !held.is_empty(),
+            Machine::Consumer {
+                held, is_accepted, ..
+            } => !is_accepted || !held.is_empty(),
         }
     }
 

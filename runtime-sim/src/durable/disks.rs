@@ -2,11 +2,12 @@
 
 use super::plan::{DiskFaultKind, DiskPlan};
 use crate::rng::Rng;
-use message_queue_core::log::Operation;
+use message_queue_core::log::{File, Operation};
 use message_queue_core::names::TopicName;
 use message_queue_tokio::store::{
     Disk, EIO, ENOSPC, Fate, FaultyDisk, Files, FolderDisk, Reserve, Volume,
 };
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -47,6 +48,9 @@ struct Troubles {
     syncs_fail: bool,
     /// Whether one has failed since a broker began to open what is stored.
     has_failed: bool,
+    /// What could not be made safe: to whoever asks again it looks as if it were, as it does with files whose pages were
+    /// given up. A broker that starts writes it anew.
+    given_up: BTreeSet<(TopicName, Option<File>)>,
     /// Of a hundred reads, how many bring something else than what is there.
     flips_percent: u64,
 }
@@ -77,6 +81,7 @@ impl Disks {
             is_slow: false,
             syncs_fail: false,
             has_failed: false,
+            given_up: BTreeSet::new(),
             flips_percent: 0,
         };
         Self(Arc::new(Inner {
@@ -93,6 +98,7 @@ impl Disks {
     pub(super) fn take(&self) -> TakenDisks {
         let was_taken = self.0.is_taken.swap(true, Ordering::Relaxed);
         assert!(!was_taken, "two brokers have the same data folder");
+        self.troubles().given_up.clear();
         TakenDisks(self.clone())
     }
 
@@ -110,9 +116,6 @@ impl Disks {
     /// The power goes, and with it what was not made safe.
     pub(super) fn power_cut(&self) {
         self.0.fs.crash();
-        if std::env::var("DBG").is_ok() {
-            eprintln!("CRASH");
-        }
     }
 
     /// Whether a broker opens what is stored: meanwhile it reads what is there. It could not tell a damage from a torn end.
@@ -170,7 +173,7 @@ impl Disks {
         least + Duration::from_micros(troubles.rng.within(0..=most))
     }
 
-    fn fate(&self, operation: &Operation) -> Fate {
+    fn fate(&self, topic: &TopicName, operation: &Operation) -> Fate {
         let mut troubles = self.troubles();
         match operation {
             Operation::Create { .. } | Operation::Write { .. } if troubles.has_no_space => {
@@ -185,9 +188,17 @@ impl Disks {
                     Fate::Done
                 }
             }
-            Operation::Sync { .. } | Operation::SyncDir if troubles.syncs_fail => {
-                troubles.has_failed = true;
-                Fate::Fails(EIO)
+            Operation::Sync { .. } | Operation::SyncDir => {
+                let what = (topic.clone(), operation.file());
+                if troubles.syncs_fail {
+                    troubles.has_failed = true;
+                    troubles.given_up.insert(what);
+                    Fate::Fails(EIO)
+                } else if troubles.given_up.contains(&what) {
+                    Fate::Pretended
+                } else {
+                    Fate::Done
+                }
             }
             Operation::Read { .. } if !troubles.is_opening => {
                 let percent = troubles.flips_percent;
@@ -199,8 +210,6 @@ impl Disks {
             }
             Operation::List
             | Operation::Create { .. }
-            | Operation::Sync { .. }
-            | Operation::SyncDir
             | Operation::Read { .. }
             | Operation::Truncate { .. }
             | Operation::Rename { .. }
@@ -238,23 +247,9 @@ impl Volume for TakenDisks {
         let reserve = Arc::new(Reserve::new(0));
         let disk = FolderDisk::over(self.files(), self.folder(topic), reserve);
         let disks = self.0.clone();
-        let t = topic.to_string();
+        let topic = topic.clone();
         Arc::new(FaultyDisk::new(disk, move |operation: &Operation| {
-            let f = disks.fate(operation);
-            if std::env::var("DBG").is_ok() {
-                match operation {
-                    Operation::Write {
-                        file,
-                        offset,
-                        pieces,
-                    } => eprintln!(
-                        "{t} write {file} {offset} {} {f:?}",
-                        pieces.iter().map(|p| p.len()).sum::<usize>()
-                    ),
-                    o => eprintln!("{t} {o:?} {f:?}"),
-                }
-            }
-            f
+            disks.fate(&topic, operation)
         }))
     }
 

@@ -32,8 +32,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use tokio::sync::Notify;
 
-/// When all is healed and done, and nothing has moved for so long, nothing will.
-const QUIET: Micros = SECOND;
+/// When all is healed and done, and nothing has moved for so long, nothing will: a log and a group try again what has
+/// failed each second.
+const QUIET: Micros = 2 * SECOND;
 
 /// When all is healed and not done, and nothing has moved for so long, nothing will: it is longer than TCP tries, than two
 /// heartbeats, and than anything waits for a disk.

@@ -74,6 +74,10 @@ pub fn bugs() -> Vec<Bug> {
             Some(Scenario::Guarantees),
             include_str!("../../planted/rights.toml"),
         ),
+        (
+            Some(Scenario::Durable),
+            include_str!("../../planted/durable.toml"),
+        ),
     ];
     let mut bugs = Vec::new();
     for (scenario, text) in lists {

@@ -12,6 +12,8 @@ pub enum Fate {
     Done,
     /// It fails with this error of the system, and nothing is done.
     Fails(i32),
+    /// It counts as carried out, and nothing is done.
+    Pretended,
     /// Of a write, only so many bytes are written.
     Short(usize),
     /// Of what is read, this bit is another one, counted from the first and around.
@@ -41,6 +43,7 @@ impl<D: Disk, F: Fn(&Operation) -> Fate + Send + Sync> FaultyDisk<D, F> {
 impl<D: Disk, F: Fn(&Operation) -> Fate + Send + Sync> Disk for FaultyDisk<D, F> {
     fn carry_out(&self, operation: &Operation) -> Result<Done, Failure> {
         match ((self.fate)(operation), operation) {
+            (Fate::Pretended, _) => Ok(Done::Done),
             (Fate::Fails(error), _) => Err(io::Error::from_raw_os_error(error).into()),
             (
                 Fate::Short(length),

@@ -158,7 +158,8 @@ impl Checker<'_> {
                 let state = self.state.conn(conn);
                 state.was_told_blocked = *blocked;
                 let topic = state.topic.clone();
-                let names_both = text.contains(&topic) && text.contains("group ");
+                let names_both =
+                    text.contains(&topic) && (text.contains("group ") || text.contains("store "));
                 self.must(names_both || !blocked, Invariant::ToldWhy, || {
                     format!("{conn} is blocked, and is told {text:?}")
                 });
