@@ -374,3 +374,128 @@ impl Files for SimFiles {
         Ok(u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use message_queue_core::log::Done;
+
+    const FILE: File = File::Segment(1);
+
+    struct Kit {
+        disks: Disks,
+        disk: Arc<dyn Disk>,
+        _taken: TakenDisks,
+    }
+
+    fn kit() -> Kit {
+        let plan = DiskPlan {
+            longest_us: 0,
+            block_bytes: None,
+            written_back_percent: 0,
+            short_percent: 0,
+            segment_bytes: 4096,
+            retention_settled: false,
+            faults: Vec::new(),
+        };
+        let disks = Disks::new(&plan, 1);
+        let taken = disks.take();
+        let disk = taken.disk(&TopicName::new("jobs").expect("a name"));
+        let kit = Kit {
+            disks,
+            disk,
+            _taken: taken,
+        };
+        kit.done(Operation::Create {
+            file: FILE,
+            size: 3,
+        });
+        kit.done(Operation::Sync { file: FILE });
+        kit
+    }
+
+    impl Kit {
+        fn done(&self, operation: Operation) -> Done {
+            self.disk.carry_out(&operation).expect("it works")
+        }
+
+        fn write(&self) {
+            self.done(Operation::Write {
+                file: FILE,
+                offset: 0,
+                pieces: vec![Bytes::from("abc")],
+            });
+        }
+
+        fn read(&self, file: File) -> Done {
+            self.done(Operation::Read {
+                file,
+                offset: 0,
+                length: 9,
+            })
+        }
+
+        fn files(&self) -> Done {
+            self.done(Operation::List)
+        }
+    }
+
+    #[test]
+    fn a_power_cut_takes_what_was_not_made_safe() {
+        let kit = kit();
+        kit.done(Operation::SyncDir);
+        kit.write();
+        assert_eq!(kit.read(FILE), Done::Read("abc".into()));
+        kit.disks.power_cut();
+        assert_eq!(kit.read(FILE), Done::Read("\0\0\0".into()));
+        kit.write();
+        kit.done(Operation::Sync { file: FILE });
+        kit.disks.power_cut();
+        assert_eq!(kit.read(FILE), Done::Read("abc".into()));
+    }
+
+    #[test]
+    fn a_power_cut_takes_new_files_and_undoes_renames_in_a_folder_that_was_not_made_safe() {
+        let other = File::Segment(2);
+        let rename = Operation::Rename {
+            from: FILE,
+            to: other,
+        };
+        let files = |file| Done::Listed(vec![(file, 3)]);
+        let lost = kit();
+        lost.disks.power_cut();
+        assert_eq!(lost.files(), Done::Listed(Vec::new()));
+        let kept = kit();
+        kept.done(Operation::SyncDir);
+        kept.done(rename.clone());
+        assert_eq!(kept.files(), files(other));
+        kept.disks.power_cut();
+        assert_eq!(kept.files(), files(FILE));
+        kept.done(rename);
+        kept.done(Operation::SyncDir);
+        kept.disks.power_cut();
+        assert_eq!(kept.files(), files(other));
+    }
+
+    #[test]
+    fn what_could_not_be_made_safe_only_looks_as_if_it_were() {
+        let kit = kit();
+        kit.done(Operation::SyncDir);
+        kit.write();
+        kit.disks.set(DiskFaultKind::SyncFails, true);
+        let sync = Operation::Sync { file: FILE };
+        assert!(kit.disk.carry_out(&sync).is_err());
+        kit.disks.heal();
+        kit.done(sync);
+        kit.disks.power_cut();
+        assert_eq!(kit.read(FILE), Done::Read("\0\0\0".into()));
+    }
+
+    #[test]
+    #[should_panic(expected = "two brokers have the same data folder")]
+    fn one_broker_has_it_at_a_time() {
+        let kit = kit();
+        drop(kit.disks.take());
+    }
+}

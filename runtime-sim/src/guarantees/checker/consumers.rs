@@ -155,7 +155,7 @@ impl Checker<'_> {
             (origin.topic.clone(), origin.group.clone()),
             origin.sequence,
         );
-        if self.may_be_dead(&whence, &origin) {
+        if self.may_be_dead(&whence, sequence) {
             return;
         }
         let Some(given_up) = self.state.given_up.get_mut(&whence) else {

@@ -3,7 +3,6 @@
 use super::Checker;
 use super::state::{GivenUp, Group, Held, Key, Stands, State};
 use message_queue_core::ConnId;
-use message_queue_core::wire::control::Origin;
 
 impl Checker<'_> {
     /// The broker is gone. Its connections are, too, and so are the groups of their own.
@@ -83,7 +82,7 @@ impl Checker<'_> {
     }
 
     /// Whether a dead letter is one of which nobody knows what became of it before a broker died.
-    pub(super) fn may_be_dead(&mut self, whence: &(Key, u64), origin: &Origin) -> bool {
+    pub(super) fn may_be_dead(&mut self, whence: &(Key, u64), sequence: u64) -> bool {
         let Some(given_up) = self.state.given_up.get_mut(whence) else {
             return false;
         };
@@ -93,8 +92,7 @@ impl Checker<'_> {
         if !given_up.is_unsure && !waits {
             return false;
         }
-        debug_assert_eq!(origin.sequence, whence.1);
-        given_up.place.get_or_insert(whence.1);
+        given_up.place.get_or_insert(sequence);
         true
     }
 }
@@ -140,5 +138,153 @@ impl Group {
             message.is_unsure |= stands == Stands::Unknown;
             self.set(sequence, stands);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::Invariant;
+    use crate::guarantees::plan::consumer;
+    use crate::guarantees::{Asked, Event, History, Plan, Record, Settings, WhichGroup, check};
+    use crate::rng::Rng;
+    use message_queue_core::ConnId;
+    use message_queue_core::wire::control::{Control, Outcome, Range};
+    use message_queue_core::wire::handshake::Accepted;
+
+    const TOPIC: &str = "jobs.a";
+
+    /// What becomes of one message.
+    struct Story {
+        is_stored: bool,
+        events: Vec<Event>,
+    }
+
+    impl Story {
+        /// It is given to a producer, which is told that it is safe.
+        fn of_a_confirmed_message(is_stored: bool) -> Self {
+            let bodies = vec!["0-1-".to_owned()];
+            let given = Event::Given {
+                client: 0,
+                topic: TOPIC.to_owned(),
+                named: true,
+                bodies: bodies.clone(),
+            };
+            let events = vec![given, Event::Safe { client: 0, bodies }];
+            Self { is_stored, events }
+        }
+
+        /// A member of the group is handed it.
+        fn handed_out(mut self, conn: u64) -> Self {
+            let conn = ConnId(conn);
+            let asked = Asked::ToReceive {
+                consumer: consumer(&mut Rng::new(1), TOPIC.to_owned(), WhichGroup::Declared),
+                group: "workers".to_owned(),
+            };
+            let run = Control::Run {
+                first: 1,
+                published: 0,
+                attempt: 1,
+            };
+            self.events.extend([
+                Event::Connected {
+                    conn,
+                    client: 1,
+                    asked,
+                },
+                Event::Accepted {
+                    conn,
+                    answer: Accepted::default(),
+                },
+                Event::WriteStarted { conn },
+                Event::Told { conn, control: run },
+                Event::HandedOut {
+                    conn,
+                    body: "0-1-".to_owned(),
+                },
+                Event::WriteDone { conn },
+            ]);
+            self
+        }
+
+        /// It says that it is done, and asks to be told when that is safe.
+        fn settled(mut self, conn: u64, is_flushed: bool) -> Self {
+            let conn = ConnId(conn);
+            let settle = Control::Settle {
+                outcome: Outcome::Done,
+                delay_ms: 0,
+                ranges: vec![Range { from: 1, to: 1 }],
+            };
+            let heard = [settle, Control::Flush(1)];
+            let heard = heard.map(|control| Event::Heard { conn, control });
+            self.events.extend(heard);
+            if is_flushed {
+                let control = Control::Flushed(1);
+                self.events.push(Event::Told { conn, control });
+            }
+            self
+        }
+
+        fn then(mut self, event: Event) -> Self {
+            self.events.push(event);
+            self
+        }
+
+        fn broken(self) -> Vec<Invariant> {
+            let settings = Settings {
+                stored: self.is_stored,
+                ..Plan::of_seed(0).settings
+            };
+            let records = self.events.into_iter().map(|event| Record {
+                at: 0,
+                step: 0,
+                event,
+            });
+            let records = records.collect();
+            let broken = check(&History { settings, records });
+            broken.iter().map(|it| it.invariant).collect()
+        }
+    }
+
+    fn the_end() -> Event {
+        Event::Settled {
+            held_bytes: 0,
+            unfinished: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_flushed_does_not_come_back_and_what_is_not_may() {
+        for (is_flushed, broken) in [(true, vec![Invariant::SettledOnce]), (false, vec![])] {
+            let story = Story::of_a_confirmed_message(true);
+            let story = story.handed_out(1).settled(1, is_flushed);
+            let story = story.then(Event::Killed).handed_out(2);
+            assert_eq!(story.broken(), broken, "flushed: {is_flushed}");
+        }
+    }
+
+    #[test]
+    fn what_is_confirmed_and_stored_outlives_a_broker_and_in_memory_it_need_not() {
+        for (is_stored, broken) in [(true, vec![Invariant::Confirmed]), (false, vec![])] {
+            let story = Story::of_a_confirmed_message(is_stored);
+            let story = story.then(Event::Killed).then(the_end());
+            assert_eq!(story.broken(), broken, "stored: {is_stored}");
+        }
+    }
+
+    #[test]
+    fn what_was_held_comes_back() {
+        let story = Story::of_a_confirmed_message(true).handed_out(1);
+        let story = story.then(Event::Killed).then(the_end());
+        assert_eq!(
+            story.broken(),
+            [Invariant::Confirmed, Invariant::Redelivery]
+        );
+    }
+
+    #[test]
+    fn a_broker_that_does_not_start_again_is_seen() {
+        let error = "damaged".to_owned();
+        let story = Story::of_a_confirmed_message(true).then(Event::NotOpened { error });
+        assert_eq!(story.broken(), [Invariant::Recovery]);
     }
 }
