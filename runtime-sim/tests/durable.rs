@@ -10,10 +10,13 @@ use message_queue_sim::durable::{Plan, run};
 use message_queue_sim::guarantees::{Event, check};
 use std::collections::BTreeMap;
 
+/// A few in which everything happens that this simulation is for; the first is one in memory.
+const SEEDS: [u64; 4] = [0, 19, 20, 22];
+
 #[test]
 fn some_seeds_keep_every_promise_and_see_everything() {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for seed in 0..24 {
+    for seed in SEEDS {
         let (history, stopped_by) = run(&Plan::of_seed(seed), true);
         let broken = check(&history).into_iter().chain(stopped_by).next();
         assert!(
@@ -22,7 +25,7 @@ fn some_seeds_keep_every_promise_and_see_everything() {
             broken.map_or_else(String::new, |it| it.to_string())
         );
         for record in &history.records {
-            for what in remarkable(&record.event) {
+            if let Some(what) = remarkable(&record.event) {
                 *seen.entry(what).or_default() += 1;
             }
         }
@@ -69,7 +72,7 @@ fn remarkable(event: &Event) -> Option<&'static str> {
 
 #[test]
 fn the_same_plan_gives_the_same_history() {
-    for seed in [0, 1, 2] {
+    for seed in SEEDS {
         let plan = Plan::of_seed(seed);
         let (first, second) = (run(&plan, true).0, run(&plan, true).0);
         assert_eq!(first.to_string(), second.to_string(), "seed {seed}");
