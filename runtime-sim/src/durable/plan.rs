@@ -329,17 +329,22 @@ fn deaths(rng: &mut Rng, faults: &mut Vec<Fault>, packets: &mut Vec<PacketFault>
     faults.sort_by_key(|it| it.at_us);
 }
 
+/// One kind of fault, before it has a moment.
+type Make = fn(&mut Rng) -> DiskFaultKind;
+
+/// How likely each kind is to be among the faults of a seed, and how long it lasts at most.
+const KINDS: [(u64, Micros, Make); 4] = [
+    (25, 2 * SECOND, |_| DiskFaultKind::NoSpace),
+    (20, 100 * MILLISECOND, |_| DiskFaultKind::SyncFails),
+    (20, 2 * SECOND, |_| DiskFaultKind::Slow),
+    (30, 2 * SECOND, |rng| DiskFaultKind::Flips {
+        percent: rng.within(1..=50),
+    }),
+];
+
 fn disk(rng: &mut Rng) -> DiskPlan {
     let mut faults = Vec::new();
-    let kinds: [(u64, Micros, fn(&mut Rng) -> DiskFaultKind); 4] = [
-        (25, 2 * SECOND, |_| DiskFaultKind::NoSpace),
-        (20, 100 * MILLISECOND, |_| DiskFaultKind::SyncFails),
-        (20, 2 * SECOND, |_| DiskFaultKind::Slow),
-        (30, 2 * SECOND, |rng| DiskFaultKind::Flips {
-            percent: rng.within(1..=50),
-        }),
-    ];
-    for (percent, longest, make) in kinds {
+    for (percent, longest, make) in KINDS {
         let mut own = Rng::new(rng.next_u64());
         if !own.chance(percent) {
             continue;

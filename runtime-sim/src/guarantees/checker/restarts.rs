@@ -56,7 +56,9 @@ impl Checker<'_> {
         let Some((_, settled)) = asked.last_key_value() else {
             return;
         };
-        for (key, sequence) in state.settlements[..*settled].to_vec() {
+        let ended = state.settlements.iter().take(*settled);
+        let ended: Vec<(Key, u64)> = ended.cloned().collect();
+        for (key, sequence) in ended {
             let message = self.state.group(&key).message(sequence);
             message.is_safe = true;
         }
