@@ -16,6 +16,8 @@ pub enum Concern {
     Network,
     /// Who may do what, and when that changes.
     Rights,
+    /// How the broker's disk is, and what goes wrong with it.
+    Disk,
 }
 
 /// A stream of random numbers (SplitMix64).

@@ -2,6 +2,7 @@
 
 use crate::checker::{Violation, check};
 use crate::core_sim;
+use crate::durable;
 use crate::full_sim;
 use crate::guarantees;
 use crate::history;
@@ -20,6 +21,8 @@ pub enum Scenario {
     Full,
     /// The core and its clients of version 2.
     Guarantees,
+    /// The production driver and store in version 2, on a network that loses packets and disks whose power is cut.
+    Durable,
 }
 
 /// What will happen in a run. Each kind of simulator has its own.
@@ -29,6 +32,8 @@ pub enum Plan {
     Version1(plan::Plan),
     /// For [`Scenario::Guarantees`].
     Guarantees(guarantees::Plan),
+    /// For [`Scenario::Durable`].
+    Durable(durable::Plan),
 }
 
 /// What happened in a run.
@@ -36,8 +41,8 @@ pub enum Plan {
 pub enum History {
     /// In [`Scenario::Core`] and [`Scenario::Full`].
     Version1(history::History),
-    /// In [`Scenario::Guarantees`].
-    Guarantees(guarantees::History),
+    /// In [`Scenario::Guarantees`] and [`Scenario::Durable`].
+    Version2(guarantees::History),
 }
 
 impl Plan {
@@ -46,6 +51,7 @@ impl Plan {
         match self {
             Self::Version1(plan) => plan.seed,
             Self::Guarantees(plan) => plan.seed,
+            Self::Durable(plan) => plan.seed,
         }
     }
 
@@ -54,6 +60,7 @@ impl Plan {
         match self {
             Self::Version1(plan) => plan.to_json(),
             Self::Guarantees(plan) => plan.to_json(),
+            Self::Durable(plan) => plan.to_json(),
         }
     }
 
@@ -70,6 +77,12 @@ impl Plan {
             Self::Guarantees(plan) => {
                 format!("{} acts, {} clients", plan.acts.len(), plan.clients.len())
             }
+            Self::Durable(plan) => {
+                let disk = plan.disk.faults.len();
+                let faults = plan.faults.len() + plan.packets.faults.len() + disk;
+                let (actors, micros) = (plan.actors.len(), plan.duration_us);
+                format!("{faults} faults, {actors} clients, {micros} us")
+            }
         }
     }
 }
@@ -79,7 +92,7 @@ impl History {
     pub fn hash(&self) -> u64 {
         match self {
             Self::Version1(history) => history.hash(),
-            Self::Guarantees(history) => history.hash(),
+            Self::Version2(history) => history.hash(),
         }
     }
 }
@@ -88,7 +101,7 @@ impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version1(history) => history.fmt(f),
-            Self::Guarantees(history) => history.fmt(f),
+            Self::Version2(history) => history.fmt(f),
         }
     }
 }
@@ -123,14 +136,14 @@ impl Outcome {
     pub fn simulated(&self) -> Micros {
         match &self.history {
             History::Version1(it) => it.records.last().map_or(0, |record| record.at),
-            History::Guarantees(it) => it.records.last().map_or(0, |record| record.at),
+            History::Version2(it) => it.records.last().map_or(0, |record| record.at),
         }
     }
 }
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 3] = [Self::Core, Self::Full, Self::Guarantees];
+    pub const ALL: [Self; 4] = [Self::Core, Self::Full, Self::Guarantees, Self::Durable];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
@@ -138,6 +151,7 @@ impl Scenario {
             Self::Core => "core",
             Self::Full => "full",
             Self::Guarantees => "guarantees",
+            Self::Durable => "durable",
         }
     }
 
@@ -156,6 +170,11 @@ impl Scenario {
                 "version 2, the core and its clients, 700 acts: links cut at any byte, half-open \
                  connections, redelivery, dead letters, producers' names, an operator, drains"
             }
+            Self::Durable => {
+                "version 2, the production driver and store on simulated TCP and disks, 8 simulated \
+                 seconds: all of the above faults of a network and of hosts, power cuts, full, slow and \
+                 failing disks, torn writes, wrong bits"
+            }
         }
     }
 
@@ -165,6 +184,7 @@ impl Scenario {
             Self::Core => Plan::Version1(plan::Plan::of_seed(seed)),
             Self::Full => Plan::Version1(plan::Plan::of_seed_with_packets(seed)),
             Self::Guarantees => Plan::Guarantees(guarantees::Plan::of_seed(seed)),
+            Self::Durable => Plan::Durable(durable::Plan::of_seed(seed)),
         }
     }
 
@@ -176,6 +196,7 @@ impl Scenario {
         match self {
             Self::Core | Self::Full => plan::Plan::read(path).map(Plan::Version1),
             Self::Guarantees => guarantees::Plan::read(path).map(Plan::Guarantees),
+            Self::Durable => durable::Plan::read(path).map(Plan::Durable),
         }
     }
 
@@ -186,24 +207,27 @@ impl Scenario {
     pub fn run(self, plan: &Plan, options: Options) -> Outcome {
         let checks = options.check_invariants;
         match (self, plan) {
-            (Self::Core, Plan::Version1(plan)) => judged(core_sim::run(plan, checks)),
-            (Self::Full, Plan::Version1(plan)) => judged(full_sim::run(plan, checks)),
-            (Self::Guarantees, Plan::Guarantees(plan)) => {
-                let (history, stopped_by) = guarantees::run(plan, checks);
-                let mut violations = guarantees::check(&history);
-                violations.extend(stopped_by);
-                Outcome {
-                    history: History::Guarantees(history),
-                    violations,
-                }
+            (Self::Core, Plan::Version1(plan)) => judged_1(core_sim::run(plan, checks)),
+            (Self::Full, Plan::Version1(plan)) => judged_1(full_sim::run(plan, checks)),
+            (Self::Guarantees, Plan::Guarantees(plan)) => judged_2(guarantees::run(plan, checks)),
+            (Self::Durable, Plan::Durable(plan)) => judged_2(durable::run(plan, checks)),
+            (Self::Core | Self::Full | Self::Guarantees | Self::Durable, _) => {
+                panic!("this is no plan for {self}")
             }
-            (Self::Core | Self::Full, Plan::Guarantees(_))
-            | (Self::Guarantees, Plan::Version1(_)) => panic!("this is no plan for {self}"),
         }
     }
 }
 
-fn judged((history, stopped_by): (history::History, Option<Violation>)) -> Outcome {
+fn judged_2((history, stopped_by): (guarantees::History, Option<Violation>)) -> Outcome {
+    let mut violations = guarantees::check(&history);
+    violations.extend(stopped_by);
+    Outcome {
+        history: History::Version2(history),
+        violations,
+    }
+}
+
+fn judged_1((history, stopped_by): (history::History, Option<Violation>)) -> Outcome {
     let mut violations = check(&history);
     violations.extend(stopped_by);
     Outcome {

@@ -1,9 +1,11 @@
 //! A plan that breaks a promise becomes a smaller one that breaks the same promise.
 
 use crate::checker::Invariant;
+use crate::durable;
 use crate::guarantees;
-use crate::plan::{Conduct, Hostile, MILLISECOND, Plan};
+use crate::plan::{Conduct, Hostile, MILLISECOND, Micros, Plan};
 use crate::scenario::{self, Options, Scenario};
+use std::ops::Range;
 
 /// Makes a plan smaller: removes faults, then clients, then what clients do, then time, as long as
 /// `invariant` stays broken, until nothing more can be removed or `most_runs` are used up.
@@ -41,6 +43,9 @@ fn smaller(plan: &scenario::Plan) -> Box<dyn Iterator<Item = scenario::Plan> + '
             let fewer = without_acts(plan).chain(without_idle_clients(plan));
             Box::new(fewer.map(scenario::Plan::Guarantees))
         }
+        scenario::Plan::Durable(plan) => {
+            Box::new(smaller_stacks(plan).map(scenario::Plan::Durable))
+        }
     }
 }
 
@@ -57,6 +62,41 @@ fn without_idle_clients(plan: &guarantees::Plan) -> impl Iterator<Item = guarant
     let mut smaller = plan.clone();
     let last = smaller.clients.pop().map(|_| smaller);
     last.into_iter()
+}
+
+/// The same for the whole stack in version 2: without faults, then clients, then with fewer messages, then sooner.
+fn smaller_stacks(plan: &durable::Plan) -> impl Iterator<Item = durable::Plan> {
+    let without = |count: usize, remove: fn(&mut durable::Plan, Range<usize>)| {
+        spans(count).map(move |span| {
+            let mut smaller = plan.clone();
+            remove(&mut smaller, span);
+            smaller
+        })
+    };
+    let fewer = |plan: &durable::Plan, at: usize| {
+        let mut smaller = plan.clone();
+        smaller.actors[at].messages /= 2;
+        smaller
+    };
+    let with_messages = (0..plan.actors.len()).filter(|at| plan.actors[*at].messages > 0);
+    let sooner = less_time(plan.duration_us).map(|duration_us| durable::Plan {
+        duration_us,
+        ..plan.clone()
+    });
+    without(plan.faults.len(), |plan, span| {
+        drop(plan.faults.drain(span))
+    })
+    .chain(without(plan.packets.faults.len(), |plan, span| {
+        drop(plan.packets.faults.drain(span));
+    }))
+    .chain(without(plan.disk.faults.len(), |plan, span| {
+        drop(plan.disk.faults.drain(span));
+    }))
+    .chain(without(plan.actors.len(), |plan, span| {
+        drop(plan.actors.drain(span))
+    }))
+    .chain(with_messages.map(move |at| fewer(plan, at)))
+    .chain(sooner)
 }
 
 /// The same for version 1.
@@ -100,7 +140,7 @@ fn without_clients(plan: &Plan) -> impl Iterator<Item = Plan> {
 }
 
 /// All of so many things, their halves, quarters and so on, down to each.
-fn spans(count: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+fn spans(count: usize) -> impl Iterator<Item = Range<usize>> {
     let sizes = std::iter::successors(Some(count), |size| (*size > 1).then_some(size / 2));
     let sizes = sizes.filter(|size| *size > 0);
     sizes.flat_map(move |size| {
@@ -136,14 +176,16 @@ fn with_fewer_messages(plan: &Plan) -> impl Iterator<Item = Plan> {
 
 /// Over sooner: after half of the time, or a tenth less.
 fn with_less_time(plan: &Plan) -> impl Iterator<Item = Plan> {
-    let shorter = [plan.duration_us / 2, plan.duration_us / 10 * 9];
-    shorter
-        .into_iter()
-        .filter(|duration| *duration >= MILLISECOND && *duration < plan.duration_us)
-        .map(|duration_us| Plan {
-            duration_us,
-            ..plan.clone()
-        })
+    less_time(plan.duration_us).map(|duration_us| Plan {
+        duration_us,
+        ..plan.clone()
+    })
+}
+
+fn less_time(duration: Micros) -> impl Iterator<Item = Micros> {
+    let shorter = [duration / 2, duration / 10 * 9];
+    let shorter = shorter.into_iter();
+    shorter.filter(move |it| *it >= MILLISECOND && *it < duration)
 }
 
 #[cfg(test)]

@@ -112,6 +112,8 @@ pub enum Invariant {
     Rights,
     /// The clients see nothing that no client should see.
     Clients,
+    /// Whatever has become of its disk, a broker starts again from that.
+    Recovery,
 }
 
 impl fmt::Display for Invariant {

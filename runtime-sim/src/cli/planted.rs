@@ -84,7 +84,8 @@ fn search(args: &PlantedArgs, check_invariants: bool) -> Option<Caught> {
             let by: Vec<Invariant> = violations.iter().map(|it| it.invariant).collect();
             // Without the broker's checks the history has to show it; a panic alone does not count.
             // What the core asserts of its driver is no check of the broker's own.
-            let panics_count = check_invariants || args.scenario == Scenario::Full;
+            let has_driver = [Scenario::Full, Scenario::Durable].contains(&args.scenario);
+            let panics_count = check_invariants || has_driver;
             if by
                 .iter()
                 .any(|it| panics_count || *it != Invariant::NoPanic)

@@ -1,10 +1,10 @@
-//! A plan becomes a list of deeds, each at its moment.
+//! Faults become a list of deeds, each at its moment.
 
-use crate::plan::{Direction, FaultKind, MILLISECOND, Micros, PacketFaultKind, Plan};
+use crate::plan::{Direction, Fault, FaultKind, MILLISECOND, Micros, PacketFault, PacketFaultKind};
 
 /// Something that is done to the world.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Deed {
+pub(crate) enum Deed {
     /// A client's connections are reset; it stays away for a while.
     Reset(u32, Micros),
     /// A client leaves for a while.
@@ -38,14 +38,14 @@ pub(super) enum Deed {
 }
 
 /// A deed, when, and what to say of it if it is the beginning of a fault.
-pub(super) struct Item {
-    pub(super) at: Micros,
-    pub(super) deed: Deed,
-    pub(super) words: Option<String>,
+pub(crate) struct Item {
+    pub(crate) at: Micros,
+    pub(crate) deed: Deed,
+    pub(crate) words: Option<String>,
 }
 
 /// All that is done while clients publish, in order.
-pub(super) fn of(plan: &Plan) -> Vec<Item> {
+pub(crate) fn of(faults: &[Fault], packets: &[PacketFault]) -> Vec<Item> {
     let mut items = Vec::new();
     let mut add = |at, words: String, deed, end: Option<(Micros, Deed)>| {
         let words = Some(words);
@@ -55,7 +55,7 @@ pub(super) fn of(plan: &Plan) -> Vec<Item> {
             items.push(Item { at, deed, words });
         }
     };
-    for fault in &plan.faults {
+    for fault in faults {
         let (deed, end) = match &fault.kind {
             FaultKind::Reset { client, away_us } => (Deed::Reset(*client, *away_us), None),
             FaultKind::Leave { client, away_us } => (Deed::Leave(*client, *away_us), None),
@@ -76,7 +76,7 @@ pub(super) fn of(plan: &Plan) -> Vec<Item> {
         };
         add(fault.at_us, describe(&fault.kind), deed, end);
     }
-    for fault in plan.packets.iter().flat_map(|packets| &packets.faults) {
+    for fault in packets {
         let (deed, end) = match fault.kind {
             PacketFaultKind::Loss { percent } => (Deed::Loss(percent), Deed::Loss(0)),
             PacketFaultKind::Duplication { percent } => {

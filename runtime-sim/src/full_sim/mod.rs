@@ -2,26 +2,37 @@
 //! that loses packets, with hosts that crash.
 //!
 //! `agenda.rs` (what is done, and when), `stage.rs` (the hosts and the hand that moves
-//! them), `clients/`, `socket.rs` (the broker's sockets), `recorder.rs` and `outgoing.rs` (the
+//! them), `broker.rs`, `clients/`, `socket.rs` (the broker's sockets), `recorder.rs` and `outgoing.rs` (the
 //! history).
 
-mod agenda;
+pub(crate) mod agenda;
+mod broker;
 mod clients;
 mod outgoing;
 mod recorder;
-mod socket;
-mod stage;
+pub(crate) mod socket;
+pub(crate) mod stage;
 
 use crate::checker::{Invariant, Violation};
 use crate::history::{Event, History};
-use crate::plan::{Ending, MILLISECOND, Micros, Plan, SECOND};
+use crate::plan::{Client, Ending, MILLISECOND, Micros, Plan, SECOND};
+use crate::rng::{Concern, Rng};
+use clients::Puppet;
 use recorder::Recorder;
-use stage::Stage;
+use stage::Set;
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use tokio::sync::Notify;
 
 /// The broker's host.
-const BROKER: &str = "broker";
+pub(crate) const BROKER: &str = "broker";
+
+/// The broker listens on the ports above this one, on another after each start.
+pub(crate) const FIRST_PORT: u16 = 9080;
+
+type Stage = stage::Stage<Puppet, Recorder>;
 
 /// When all is healed and done, and nothing has moved for so long, nothing will.
 const QUIET: Micros = SECOND;
@@ -53,9 +64,11 @@ pub fn run(plan: &Plan, check_invariants: bool) -> (History, Option<Violation>) 
 }
 
 fn play(plan: &Plan, recorder: &Recorder) {
-    let mut stage = Stage::new(plan, recorder.clone());
+    let mut stage = Stage::new(set(plan, recorder));
     let duration = plan.duration_us;
-    for item in agenda::of(plan) {
+    let packets = plan.packets.iter().flat_map(|packets| &packets.faults);
+    let packets: Vec<_> = packets.cloned().collect();
+    for item in agenda::of(&plan.faults, &packets) {
         if item.at >= duration {
             break;
         }
@@ -82,6 +95,23 @@ fn play(plan: &Plan, recorder: &Recorder) {
     drain(&mut stage, recorder, plan.settings.drain_timeout_us);
     let held = recorder.held();
     recorder.note(Event::Ended { held });
+}
+
+fn set(plan: &Plan, recorder: &Recorder) -> Set<Puppet, Recorder> {
+    let drain = Rc::new(Notify::new());
+    let port = Rc::new(Cell::new(FIRST_PORT));
+    let limit = plan.settings.role_line_bytes;
+    let puppet =
+        |client: &Client| Puppet::new(client.clone(), recorder.clone(), limit, Rc::clone(&port));
+    Set {
+        rng: Rng::stream(plan.seed, Concern::Network),
+        network: plan.network.clone(),
+        socket_bytes: plan.packets.clone().unwrap_or_default().socket_bytes,
+        broker: broker::broker(plan, recorder.clone(), Rc::clone(&drain), Rc::clone(&port)),
+        drain,
+        puppets: plan.clients.iter().map(puppet).collect(),
+        audience: recorder.clone(),
+    }
 }
 
 fn until(stage: &mut Stage, at: Micros) {
@@ -128,7 +158,7 @@ fn drain(stage: &mut Stage, recorder: &Recorder, timeout: Micros) {
 }
 
 /// What a panic says.
-fn words_of(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn words_of(panic: &(dyn Any + Send)) -> String {
     if let Some(words) = panic.downcast_ref::<&str>() {
         return (*words).to_owned();
     }

@@ -2,6 +2,8 @@
 //! asks for, the broker's sockets what they took, the clients what they did and saw.
 
 use super::outgoing::Outgoing;
+use super::socket::Watcher;
+use super::stage::Audience;
 use crate::checker::{Invariant, Violation};
 use crate::history::{Event, Held, History, Manners, Record};
 use crate::message::{MessageId, Named};
@@ -93,11 +95,6 @@ impl Recorder {
         })))
     }
 
-    /// The time of what is recorded from now on.
-    pub(super) fn set_now(&self, now: Micros) {
-        self.state().now = now;
-    }
-
     /// Something that is no client's and not the broker's own.
     pub(super) fn note(&self, event: Event) {
         let mut state = self.state();
@@ -125,33 +122,6 @@ impl Recorder {
             state.step += 1;
             state.record(act.on(conn));
         }
-    }
-
-    /// The broker's listener accepted a connection.
-    pub(super) fn accepted(&self, addr: SocketAddr) {
-        self.state().accepted.push_back(addr);
-    }
-
-    /// The broker's socket to `addr` took so many bytes.
-    pub(super) fn took(&self, addr: SocketAddr, bytes: usize) {
-        let mut state = self.state();
-        state.moves += 1;
-        if let Some(conn) = state.conns.get(&addr).copied() {
-            state.sockets.entry(conn).or_default().took(bytes);
-        }
-    }
-
-    /// The broker was killed.
-    pub(super) fn killed(&self) {
-        self.note(Event::Killed);
-        let mut state = self.state();
-        state.brokers += 1;
-        state.accepted.clear();
-        state.sockets.clear();
-        state.closing.clear();
-        state.received = Count::ZERO;
-        state.held = Held::default();
-        state.in_step = false;
     }
 
     /// Whether the broker turned this connection away for want of a place.
@@ -185,6 +155,42 @@ impl Recorder {
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere ends the run and is reported; the history up to it is wanted.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watcher for Recorder {
+    fn accepted(&self, addr: SocketAddr) {
+        self.state().accepted.push_back(addr);
+    }
+
+    fn took(&self, addr: SocketAddr, bytes: usize) {
+        let mut state = self.state();
+        state.moves += 1;
+        if let Some(conn) = state.conns.get(&addr).copied() {
+            state.sockets.entry(conn).or_default().took(bytes);
+        }
+    }
+}
+
+impl Audience for Recorder {
+    fn set_now(&self, now: Micros) {
+        self.state().now = now;
+    }
+
+    fn killed(&self) {
+        self.note(Event::Killed);
+        let mut state = self.state();
+        state.brokers += 1;
+        state.accepted.clear();
+        state.sockets.clear();
+        state.closing.clear();
+        state.received = Count::ZERO;
+        state.held = Held::default();
+        state.in_step = false;
+    }
+
+    fn healed(&self) {
+        self.note(Event::Healed);
     }
 }
 

@@ -1,6 +1,5 @@
 //! The broker's end of the network: what its sockets take is recorded, and they may make trouble.
 
-use super::recorder::Recorder;
 use crate::chaos::Chaos;
 use crate::net::WorldListener;
 use crate::rng::{Rng, mix};
@@ -12,19 +11,28 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil_net::shim::tokio::net::TcpStream;
 
-/// Records what the sockets take that it accepts.
-pub(super) struct RecordedListener {
-    pub(super) listener: WorldListener,
-    pub(super) recorder: Recorder,
-    /// The most bytes that one read or write of a socket moves; none: as many as there are.
-    pub(super) chaos: Option<usize>,
-    pub(super) seed: u64,
+/// Who is told of the broker's sockets.
+pub(crate) trait Watcher: Clone + Send + Unpin + 'static {
+    /// The listener has accepted a connection.
+    fn accepted(&self, addr: SocketAddr);
+
+    /// The socket to `addr` took so many bytes.
+    fn took(&self, _addr: SocketAddr, _bytes: usize) {}
 }
 
-impl Listener for RecordedListener {
-    type Stream = RecordedStream;
+/// Tells of what it accepts, and of what those sockets take.
+pub(crate) struct RecordedListener<W> {
+    pub(crate) listener: WorldListener,
+    pub(crate) recorder: W,
+    /// The most bytes that one read or write of a socket moves; none: as many as there are.
+    pub(crate) chaos: Option<usize>,
+    pub(crate) seed: u64,
+}
 
-    async fn accept(&mut self) -> io::Result<(RecordedStream, SocketAddr)> {
+impl<W: Watcher> Listener for RecordedListener<W> {
+    type Stream = RecordedStream<W>;
+
+    async fn accept(&mut self) -> io::Result<(RecordedStream<W>, SocketAddr)> {
         let (stream, addr) = self.listener.accept().await?;
         self.recorder.accepted(addr);
         self.seed = mix(self.seed.wrapping_add(1));
@@ -43,11 +51,11 @@ impl Listener for RecordedListener {
 }
 
 /// A socket of the broker's.
-pub(super) struct RecordedStream {
+pub(crate) struct RecordedStream<W> {
     stream: Stream,
     /// Of the client.
     addr: SocketAddr,
-    recorder: Recorder,
+    recorder: W,
 }
 
 enum Stream {
@@ -55,7 +63,7 @@ enum Stream {
     Troubled(Chaos<TcpStream>),
 }
 
-impl AsyncRead for RecordedStream {
+impl<W: Watcher> AsyncRead for RecordedStream<W> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -68,7 +76,7 @@ impl AsyncRead for RecordedStream {
     }
 }
 
-impl AsyncWrite for RecordedStream {
+impl<W: Watcher> AsyncWrite for RecordedStream<W> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -2,57 +2,92 @@
 
 use super::BROKER;
 use super::agenda::Deed;
-use super::clients::Puppet;
-use super::recorder::Recorder;
-use super::socket::RecordedListener;
-use crate::history::Event;
 use crate::hosts::{Program, Way, World};
-use crate::net::WorldListener;
-use crate::plan::{Direction, Micros, Network, Plan};
-use crate::rng::{Concern, Rng};
-use message_queue_core::wire::DecoderConfig;
-use message_queue_tokio::Server;
-use std::cell::Cell;
+use crate::plan::{Direction, Micros, Network};
+use crate::rng::Rng;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::sync::Notify;
-use turmoil_net::shim::tokio::net::TcpListener;
-
-/// The broker listens on the ports above this one, on another after each start.
-const FIRST_PORT: u16 = 9080;
 
 /// One per cent, in parts per million.
 const PERCENT: u64 = 10_000;
 
-pub(super) struct Stage {
+/// Who is told what happens on the stage.
+pub(crate) trait Audience {
+    /// The time of what happens from now on.
+    fn set_now(&self, now: Micros);
+    /// The broker was killed.
+    fn killed(&self);
+    /// All that was wrong is over.
+    fn healed(&self);
+}
+
+/// A client, and the strings that it hangs on. It outlives its crashes.
+pub(crate) trait Puppet: 'static {
+    /// Its number.
+    fn id(&self) -> u32;
+    /// What its host runs, at the start and after every crash.
+    fn run(self: Rc<Self>) -> Pin<Box<dyn Future<Output = ()>>>;
+    /// It does nothing from now on, or goes on.
+    fn stall(&self, stalled: bool);
+    /// It leaves at the next opportunity, and comes back after so long.
+    fn leave(&self, away: Micros);
+    /// Its connection is about to be reset; it comes back after so long.
+    fn stay_away(&self, away: Micros);
+    /// Its host has died, and its connection with it.
+    fn died(&self);
+    /// All is healed.
+    fn heal(&self);
+    /// Whether it still has something to do, and is not kept from it.
+    fn is_unfinished(&self) -> bool;
+    /// Whether it is to be there at the end.
+    fn is_wanted(&self) -> bool;
+    /// The name of its host.
+    fn host(&self) -> String {
+        format!("client-{}", self.id())
+    }
+}
+
+/// What the stage is made of.
+pub(crate) struct Set<P, A> {
+    pub(crate) rng: Rng,
+    pub(crate) network: Network,
+    pub(crate) socket_bytes: usize,
+    /// What the broker's host runs, until `drain` has it come to an orderly end.
+    pub(crate) broker: Program,
+    pub(crate) drain: Rc<Notify>,
+    pub(crate) puppets: Vec<Rc<P>>,
+    pub(crate) audience: A,
+}
+
+pub(crate) struct Stage<P, A> {
     world: World,
-    recorder: Recorder,
-    puppets: BTreeMap<u32, Rc<Puppet>>,
+    audience: A,
+    puppets: BTreeMap<u32, Rc<P>>,
     network: Network,
     drain: Rc<Notify>,
 }
 
-impl Stage {
-    pub(super) fn new(plan: &Plan, recorder: Recorder) -> Self {
-        let rng = Rng::stream(plan.seed, Concern::Network);
-        let drain = Rc::new(Notify::new());
-        let port = Rc::new(Cell::new(FIRST_PORT));
-        let mut puppets = BTreeMap::new();
-        let mut programs = vec![(
-            BROKER.to_owned(),
-            broker(plan, recorder.clone(), Rc::clone(&drain), Rc::clone(&port)),
-        )];
-        for client in &plan.clients {
-            let limit = plan.settings.role_line_bytes;
-            let recorder = recorder.clone();
-            let puppet = Puppet::new(client.clone(), recorder, limit, Rc::clone(&port));
-            let on_host = Rc::clone(&puppet);
-            let program: Program = Box::new(move || Box::pin(Rc::clone(&on_host).run()));
+impl<P: Puppet, A: Audience> Stage<P, A> {
+    pub(crate) fn new(set: Set<P, A>) -> Self {
+        let Set {
+            rng,
+            network,
+            socket_bytes,
+            broker,
+            drain,
+            puppets,
+            audience,
+        } = set;
+        let mut programs = vec![(BROKER.to_owned(), broker)];
+        for puppet in &puppets {
+            let on_host = Rc::clone(puppet);
+            let program: Program = Box::new(move || Rc::clone(&on_host).run());
             programs.push((puppet.host(), program));
-            puppets.insert(client.id, puppet);
         }
-        let socket_bytes = plan.packets.clone().unwrap_or_default().socket_bytes;
+        let puppets = puppets.into_iter().map(|puppet| (puppet.id(), puppet));
+        let puppets: BTreeMap<u32, Rc<P>> = puppets.collect();
         let mut world = World::new(rng, socket_bytes, programs);
         world.start(BROKER);
         for puppet in puppets.values() {
@@ -60,35 +95,36 @@ impl Stage {
         }
         let mut stage = Self {
             world,
-            recorder,
+            audience,
             puppets,
-            network: plan.network.clone(),
+            network,
             drain,
         };
         stage.set_lag(0);
         stage
     }
 
-    /// Lets the world go on for a tick.
+    /// Lets the world go on for a tick. Returns whether the broker has ended by itself in it.
     ///
     /// # Panics
     /// If anything in it has panicked.
-    pub(super) fn step(&mut self) {
-        self.world.step();
-        self.recorder.set_now(self.now());
+    pub(crate) fn step(&mut self) -> bool {
+        let ended = self.world.step();
+        self.audience.set_now(self.now());
+        ended.iter().any(|host| host == BROKER)
     }
 
     /// The time since the world began.
-    pub(super) fn now(&self) -> Micros {
+    pub(crate) fn now(&self) -> Micros {
         self.world.now().as_micros() as Micros
     }
 
-    pub(super) fn broker_is_running(&self) -> bool {
+    pub(crate) fn broker_is_running(&self) -> bool {
         self.world.is_running(BROKER)
     }
 
     /// How many producers still have messages to publish.
-    pub(super) fn unfinished(&self) -> u32 {
+    pub(crate) fn unfinished(&self) -> u32 {
         let unfinished = self
             .puppets
             .values()
@@ -97,13 +133,13 @@ impl Stage {
     }
 
     /// Tells the broker to come to an orderly end; one that is not running does so when it is.
-    pub(super) fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         self.world.start(BROKER);
         self.drain.notify_one();
     }
 
     /// Ends all that is wrong.
-    pub(super) fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         let now = self.world.now();
         self.world.network().heal(now);
         self.set_lag(0);
@@ -115,10 +151,10 @@ impl Stage {
             }
             puppet.heal();
         }
-        self.recorder.note(Event::Healed);
+        self.audience.healed();
     }
 
-    pub(super) fn carry_out(&mut self, deed: Deed) {
+    pub(crate) fn carry_out(&mut self, deed: Deed) {
         match deed {
             Deed::Lag(extra) => self.set_lag(extra),
             Deed::Loss(percent) => self.world.network().set_loss_ppm(percent * PERCENT),
@@ -144,7 +180,7 @@ impl Stage {
         }
     }
 
-    fn do_to_client(&mut self, deed: Deed, puppet: &Puppet) {
+    fn do_to_client(&mut self, deed: Deed, puppet: &P) {
         let host = puppet.host();
         let way = Way {
             from: self.world.ip(&host),
@@ -196,7 +232,7 @@ impl Stage {
     fn end_broker(&mut self, end: fn(&mut World, &str)) {
         if self.broker_is_running() {
             end(&mut self.world, BROKER);
-            self.recorder.killed();
+            self.audience.killed();
         }
     }
 
@@ -209,47 +245,4 @@ impl Stage {
         let latency = latency_min_us..=latency_max_us + extra;
         self.world.network().set_latency_us(latency);
     }
-}
-
-/// The broker's host runs the production driver, unchanged.
-fn broker(plan: &Plan, recorder: Recorder, drain: Rc<Notify>, port: Rc<Cell<u16>>) -> Program {
-    let settings = plan.settings.clone();
-    let decoder = DecoderConfig {
-        role_line_bytes: settings.role_line_bytes,
-        read_bytes: settings.read_bytes,
-    };
-    let chaos = plan.packets.as_ref().is_some_and(|packets| packets.chaos);
-    let chaos = chaos.then_some(plan.network.chunk_bytes);
-    let seed = plan.seed;
-    Box::new(move || {
-        // Its clients look it up; see `World::start`.
-        port.set(port.get() + 1);
-        let address = ("0.0.0.0", port.get());
-        let (settings, recorder, drain) = (settings.clone(), recorder.clone(), Rc::clone(&drain));
-        Box::pin(async move {
-            let listener = TcpListener::bind(address).await;
-            let listener = listener.expect("nobody has listened on this port before");
-            let listener = RecordedListener {
-                listener: WorldListener(listener),
-                recorder: recorder.clone(),
-                chaos,
-                seed,
-            };
-            // A producer may pause in a frame for as long as a consumer may in a write.
-            let frame_timeout = Duration::from_micros(settings.write_timeout_us);
-            let server = Server::new(settings.config(), decoder)
-                .with_frame_timeout(frame_timeout)
-                .observed_by(recorder);
-            let handle = server.handle();
-            let serving = server.serve(listener);
-            tokio::pin!(serving);
-            tokio::select! {
-                biased;
-                _ = &mut serving => return,
-                () = drain.notified() => {}
-            }
-            handle.drain(Duration::from_micros(settings.drain_timeout_us));
-            serving.await;
-        })
-    })
 }

@@ -78,6 +78,13 @@ pub enum Event {
         /// The messages.
         bodies: Vec<String>,
     },
+    /// An application was told that messages are safe, by a broker that has died since.
+    WasSafe {
+        /// The producer's number.
+        client: usize,
+        /// The messages.
+        bodies: Vec<String>,
+    },
     /// An application was told that messages were not taken.
     NotTaken {
         /// The producer's number.
@@ -206,6 +213,32 @@ pub enum Event {
 
     /// The broker was told the time.
     Time,
+    /// Something goes wrong from now on, for a while.
+    Struck {
+        /// What, in words.
+        fault: String,
+    },
+    /// The broker asks its store for something, or is answered.
+    Store {
+        /// What, in words.
+        text: String,
+    },
+    /// The store of the broker has failed: the broker ends.
+    StoreFailed,
+    /// The broker is gone without a word, and with it what was not stored.
+    Killed,
+    /// The broker does not start again from what is stored.
+    NotOpened {
+        /// Why.
+        error: String,
+    },
+    /// The broker holds more bytes than it may.
+    TooMuch {
+        /// What it holds.
+        held_bytes: usize,
+        /// What it may hold.
+        most: usize,
+    },
     /// The operator ends a group.
     Deleting {
         /// The topic.
@@ -303,6 +336,9 @@ impl fmt::Display for Event {
             Self::Safe { client, bodies } => {
                 write!(f, "client {client} hears: safe: {}", List(bodies))
             }
+            Self::WasSafe { client, bodies } => {
+                write!(f, "client {client} hears late: safe: {}", List(bodies))
+            }
             Self::NotTaken { client, bodies } => {
                 write!(f, "client {client} hears: not taken: {}", List(bodies))
             }
@@ -353,6 +389,14 @@ impl fmt::Display for Event {
                 write!(f, "broker: {messages} LOST by a {whose}: {reason}")
             }
             Self::Time => f.write_str("time"),
+            Self::Struck { fault } => write!(f, "FAULT: {fault}"),
+            Self::Store { text } => write!(f, "  store {text}"),
+            Self::StoreFailed => f.write_str("STORE FAILED"),
+            Self::Killed => f.write_str("KILLED"),
+            Self::NotOpened { error } => write!(f, "NOT OPENED: {error}"),
+            Self::TooMuch { held_bytes, most } => {
+                write!(f, "TOO MUCH: {held_bytes} B of {most}")
+            }
             Self::Deleting { topic, group } => write!(f, "operator: delete {topic} {group}"),
             Self::Deleted {
                 topic,

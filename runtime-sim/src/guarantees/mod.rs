@@ -14,9 +14,9 @@
 
 mod checker;
 mod history;
-mod plan;
+pub(crate) mod plan;
 mod rights;
-mod world;
+pub(crate) mod world;
 
 pub use checker::check;
 pub use history::{Asked, Event, History, Record};

@@ -1,14 +1,14 @@
 //! What will happen in a run: settings, clients and acts, all of it listed.
 
 use super::rights::{NOWHERE, Rights, VAULT};
-use crate::plan::{OverflowName, PlanError, read_json, within};
+use crate::plan::{Micros, OverflowName, PlanError, read_json, within};
 use crate::rng::{Concern, Rng};
 use message_queue_core::Overflow;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The topics that producers send to.
-pub(super) const TOPICS: [&str; 2] = ["jobs.a", "jobs.b"];
+pub(crate) const TOPICS: [&str; 2] = ["jobs.a", "jobs.b"];
 
 /// How many acts a run has.
 const ACTS: usize = 700;
@@ -66,6 +66,13 @@ pub struct Settings {
     pub write_bytes: usize,
     /// The heartbeat that clients ask for, in seconds.
     pub heartbeat: u16,
+    /// Whether topics are stored, where what is confirmed or flushed is safe from power cuts. In the simulation of
+    /// the whole stack alone.
+    #[serde(default)]
+    pub stored: bool,
+    /// How late the broker may do what is due: as late as its runtime's timers.
+    #[serde(default)]
+    pub late_us: Micros,
 }
 
 /// Somebody who connects to the broker.
@@ -289,6 +296,8 @@ fn settings(rng: &mut Rng, shape: Shape) -> Settings {
         ack_timeout_ms: if shape.ack_timeout { 700 } else { 0 },
         write_bytes: rng.pick(&[1, 100, 1 << 20]),
         heartbeat: rng.pick(&[1, 3, 3]),
+        stored: false,
+        late_us: 0,
     }
 }
 
@@ -328,7 +337,7 @@ fn clients(rng: &mut Rng, shape: Shape) -> Vec<Client> {
 }
 
 /// One for which nothing ever fails.
-pub(super) fn consumer(rng: &mut Rng, topic: String, group: WhichGroup) -> Consumer {
+pub(crate) fn consumer(rng: &mut Rng, topic: String, group: WhichGroup) -> Consumer {
     Consumer {
         topic,
         group,

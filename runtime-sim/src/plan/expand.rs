@@ -30,7 +30,9 @@ impl Plan {
         // Large messages byte by byte would be many events that show nothing new.
         let largest = clients.iter().map(largest_message).max().unwrap_or(0);
         network.chunk_bytes = network.chunk_bytes.max(largest / 8);
-        let faults = faults(&mut Rng::stream(seed, Concern::Faults), &clients);
+        let everybody: Vec<u32> = clients.iter().map(|client| client.id).collect();
+        let mut rng = Rng::stream(seed, Concern::Faults);
+        let faults = faults(&mut rng, &everybody, DURATION);
         Self {
             seed,
             duration_us: DURATION,
@@ -218,7 +220,8 @@ const KINDS: [(u64, Make); 8] = [
     (8, |_, _| FaultKind::Purge),
 ];
 
-fn faults(rng: &mut Rng, clients: &[Client]) -> Vec<Fault> {
+/// What goes wrong with these clients, and with the network.
+pub(crate) fn faults(rng: &mut Rng, clients: &[u32], duration: Micros) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (likely, make) in KINDS {
         // Drawn in any case, so that one kind does not change the next.
@@ -229,8 +232,8 @@ fn faults(rng: &mut Rng, clients: &[Client]) -> Vec<Fault> {
         for _ in 0..own.within(1..=6) {
             let victim = own.within(0..=clients.len() as u64 - 1) as usize;
             faults.push(Fault {
-                at_us: own.within(0..=DURATION),
-                kind: make(&mut own, clients[victim].id),
+                at_us: own.within(0..=duration),
+                kind: make(&mut own, clients[victim]),
             });
         }
     }

@@ -5,6 +5,8 @@ mod expand;
 mod packets;
 mod validate;
 
+pub(crate) use expand::faults;
+pub(crate) use packets::packet_faults;
 pub use packets::{Direction, PacketFault, PacketFaultKind, Packets};
 pub use validate::PlanError;
 pub(crate) use validate::{read_json, within};

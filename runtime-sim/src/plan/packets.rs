@@ -97,7 +97,11 @@ impl Plan {
         let mut plan = Self::of_seed(seed);
         stretch(&mut plan);
         let mut rng = Rng::stream(seed ^ WITH_PACKETS, Concern::Faults);
-        let faults = packet_faults(&mut rng, &plan);
+        // A hostile client's end is its own; killing it would make it somebody else.
+        let clients = plan.clients.iter();
+        let steady = clients.filter(|it| !matches!(it.conduct, Conduct::Hostile(_)));
+        let steady: Vec<u32> = steady.map(|client| client.id).collect();
+        let faults = packet_faults(&mut rng, &steady, plan.duration_us);
         let largest = largest_write(&plan);
         let socket_bytes = if largest > MUCH {
             64 << 10
@@ -179,22 +183,17 @@ const KINDS: [(u64, Micros, Make); 6] = [
     (10, 2 * SECOND, |_, _| PacketFaultKind::BrokerPowerCut),
 ];
 
-fn packet_faults(rng: &mut Rng, plan: &Plan) -> Vec<PacketFault> {
-    // A hostile client's end is its own; killing it would make it somebody else.
-    let steady = plan
-        .clients
-        .iter()
-        .filter(|client| !matches!(client.conduct, Conduct::Hostile(_)));
-    let steady: Vec<u32> = steady.map(|client| client.id).collect();
+/// What goes wrong with packets and hosts; of clients, with these.
+pub(crate) fn packet_faults(rng: &mut Rng, steady: &[u32], duration: Micros) -> Vec<PacketFault> {
     let mut faults = Vec::new();
     for (percent, longest, make) in KINDS {
         if !rng.chance(percent) || steady.is_empty() {
             continue;
         }
         for _ in 0..rng.within(1..=3) {
-            let client = rng.pick(&steady);
+            let client = rng.pick(steady);
             faults.push(PacketFault {
-                at_us: rng.within(0..=plan.duration_us),
+                at_us: rng.within(0..=duration),
                 for_us: rng.within(50 * MILLISECOND..=longest),
                 kind: make(rng, client),
             });

@@ -94,6 +94,10 @@ pub fn bugs() -> Vec<Bug> {
             Catcher::Scenario(Scenario::Guarantees),
             include_str!("../../planted/rights.toml"),
         ),
+        (
+            Catcher::Scenario(Scenario::Durable),
+            include_str!("../../planted/durable.toml"),
+        ),
     ];
     let mut bugs = Vec::new();
     for (catcher, text) in lists {

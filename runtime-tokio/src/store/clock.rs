@@ -1,15 +1,16 @@
-//! The clocks of the store. Its threads are real, and so is their time: simulations have stores of their own.
+//! The clocks of the store.
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Now.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "threads that wait for a disk, not for tokio's clock"
-)]
+/// Now: on a thread of the store's own, by the system's clock; in a task of a simulation, by the clock of its runtime.
 pub(super) fn moment() -> Instant {
-    Instant::now()
+    tokio::time::Instant::now().into_std()
+}
+
+/// The time since a moment, by the same clock.
+pub(super) fn elapsed(since: Instant) -> Duration {
+    moment().saturating_duration_since(since)
 }
 
 /// Milliseconds since 1970.

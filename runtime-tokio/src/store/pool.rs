@@ -1,6 +1,6 @@
 //! A few threads that carry out the operations of all logs.
 
-use super::clock::moment;
+use super::clock::{elapsed, moment};
 use super::disk::{Disk, Failure};
 use message_queue_core::TopicId;
 use message_queue_core::log::{Done, OpId, Operation};
@@ -80,7 +80,7 @@ fn work(waiting: &Mutex<Receiver<Job>>, done: &impl Fn(Completion)) {
             id,
             operation,
             result,
-            took: started.elapsed(),
+            took: elapsed(started),
         });
     }
 }

@@ -1,6 +1,6 @@
 //! One stored topic: what the core asks for, as what its log does; and what the log says, as answers.
 
-use super::clock::moment;
+use super::clock::{elapsed, moment};
 use super::disk::Disk;
 use super::opening::log_settings;
 use super::status::StoreStatus;
@@ -297,7 +297,7 @@ impl Topic {
             Event::Appended { up_to } => {
                 while let Some((_, since)) = self.appending.pop_front_if(|(last, _)| *last <= up_to)
                 {
-                    self.status.append_latency.note(since.elapsed());
+                    self.status.append_latency.note(elapsed(since));
                 }
                 outcome.answers.push(Answer::Appended { up_to });
             }

@@ -7,10 +7,12 @@ mod producer;
 mod session;
 
 use super::recorder::{Act, Recorder};
+use super::stage;
 use crate::plan::{Client, Conduct, Micros};
 use session::End;
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -71,13 +73,7 @@ impl Puppet {
         })
     }
 
-    /// The name of its host.
-    pub(super) fn host(&self) -> String {
-        format!("client-{}", self.client.id)
-    }
-
-    /// What its host runs, at the start and after every crash.
-    pub(super) async fn run(self: Rc<Self>) {
+    async fn act(&self) {
         if !self.begun.get() {
             sleep(Duration::from_micros(self.client.starts_us)).await;
             self.begun.set(true);
@@ -103,52 +99,6 @@ impl Puppet {
                 End::Done => return,
             }
         }
-    }
-
-    /// It does nothing from now on, or goes on.
-    pub(super) fn stall(&self, stalled: bool) {
-        self.stalled.set(stalled);
-        self.pulled.notify_one();
-    }
-
-    /// It leaves at the next opportunity.
-    pub(super) fn leave(&self, away: Micros) {
-        self.leave.set(Some(away));
-        self.pulled.notify_one();
-    }
-
-    /// Its connection is about to be reset.
-    pub(super) fn stay_away(&self, away: Micros) {
-        self.away.set(Some(away));
-    }
-
-    /// Its host has died, and its connection with it.
-    pub(super) fn died(&self) {
-        if let Some(addr) = self.addr.take() {
-            self.recorder.act(addr, Act::Gone);
-        }
-    }
-
-    /// All is healed.
-    pub(super) fn heal(&self) {
-        self.leave.set(None);
-        self.healed.set(true);
-        self.stall(false);
-    }
-
-    /// Whether it still has messages to publish, and is not kept from it for want of a place.
-    pub(super) fn is_unfinished(&self) -> bool {
-        match &self.client.conduct {
-            Conduct::Producer(producer) => {
-                self.next.get() < producer.messages && !self.refused.get()
-            }
-            Conduct::Consumer(_) | Conduct::Hostile(_) => false,
-        }
-    }
-
-    /// Whether it is to be there at the end: a hostile client comes once.
-    pub(super) const fn is_wanted(&self) -> bool {
-        !matches!(self.client.conduct, Conduct::Hostile(_))
     }
 
     /// Waits, but no longer once all is healed.
@@ -183,5 +133,54 @@ impl Puppet {
         while self.stalled.get() {
             self.pulled.notified().await;
         }
+    }
+}
+
+impl stage::Puppet for Puppet {
+    fn id(&self) -> u32 {
+        self.client.id
+    }
+
+    fn run(self: Rc<Self>) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move { self.act().await })
+    }
+
+    fn stall(&self, stalled: bool) {
+        self.stalled.set(stalled);
+        self.pulled.notify_one();
+    }
+
+    fn leave(&self, away: Micros) {
+        self.leave.set(Some(away));
+        self.pulled.notify_one();
+    }
+
+    fn stay_away(&self, away: Micros) {
+        self.away.set(Some(away));
+    }
+
+    fn died(&self) {
+        if let Some(addr) = self.addr.take() {
+            self.recorder.act(addr, Act::Gone);
+        }
+    }
+
+    fn heal(&self) {
+        self.leave.set(None);
+        self.healed.set(true);
+        self.stall(false);
+    }
+
+    fn is_unfinished(&self) -> bool {
+        match &self.client.conduct {
+            Conduct::Producer(producer) => {
+                self.next.get() < producer.messages && !self.refused.get()
+            }
+            Conduct::Consumer(_) | Conduct::Hostile(_) => false,
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        !matches!(self.client.conduct, Conduct::Hostile(_))
     }
 }

@@ -9,10 +9,13 @@ use message_queue_core::{ConnId, Overflow};
 
 impl Checker<'_> {
     pub(super) fn between_steps(&mut self) {
-        if self.state.drain_began.is_none() {
-            self.nobody_starves();
+        // What is stored is read again when there is room for it, and its memory is not counted in messages.
+        if !self.state.settings.stored {
+            if self.state.drain_began.is_none() {
+                self.nobody_starves();
+            }
+            self.memory_is_bounded();
         }
-        self.memory_is_bounded();
         self.producers_know_why();
         self.the_silent_are_gone();
         self.nobody_goes_on_without_a_right();
@@ -20,7 +23,7 @@ impl Checker<'_> {
 
     /// While a message waits and its time has come, nobody is free who could be handed it.
     fn nobody_starves(&mut self) {
-        let at = self.at;
+        let (at, late) = (self.at, self.state.settings.late_us);
         let mut starving = None;
         for (key, group) in &self.state.groups {
             if group.is_own {
@@ -44,7 +47,7 @@ impl Checker<'_> {
             let waits = group.waiting.iter().find(|sequence| {
                 let message = &group.messages[*sequence];
                 let may_go = message.failures < ALONE_FROM || all_are_free;
-                message.not_before <= at && may_go
+                message.not_before + late <= at && may_go
             });
             if (waits.is_some() || has_safe) && (!one || all_are_free) {
                 starving = Some((key.clone(), **free, waits.copied()));
@@ -89,7 +92,7 @@ impl Checker<'_> {
         if self.state.settings.overflow == Overflow::Reject {
             return;
         }
-        let at = self.at;
+        let at = self.at.saturating_sub(self.state.settings.late_us);
         let knows = |state: &Conn| {
             let long = |since: Option<u64>| since.is_some_and(|it| it + BLOCKED_AFTER <= at);
             let should_know = long(state.paused) && !state.was_told_blocked;
@@ -110,7 +113,8 @@ impl Checker<'_> {
 
     /// Who has been silent for two heartbeats is given up, unless it was chosen not to read from it.
     fn the_silent_are_gone(&mut self) {
-        let (at, patience) = (self.at, 2 * self.state.heartbeat());
+        let at = self.at.saturating_sub(self.state.settings.late_us);
+        let patience = 2 * self.state.heartbeat();
         let is_silent = |state: &Conn| {
             let is_there = state.is_accepted && state.closed.is_none() && state.paused.is_none();
             is_there && state.heard + patience <= at

@@ -8,7 +8,7 @@ use crate::guarantees::history::Asked;
 use crate::guarantees::plan::TOPICS;
 use message_queue_core::wire::control::Control;
 use message_queue_core::wire::handshake::Accepted;
-use message_queue_core::{CloseReason, ConnId, DropReason};
+use message_queue_core::{CloseReason, ConnId, DropReason, ProtocolError};
 
 impl Checker<'_> {
     pub(super) fn connected(&mut self, conn: ConnId, asked: &Asked) {
@@ -91,6 +91,7 @@ impl Checker<'_> {
     pub(super) fn closed(&mut self, conn: ConnId, reason: CloseReason) {
         let (at, heartbeat) = (self.at, self.state.heartbeat());
         let (is_deleting, is_draining) = (self.state.is_deleting, self.state.drain_began.is_some());
+        let has_store_failed = self.state.has_store_failed;
         let is_turned_away = self.is_turned_away(conn, reason);
         let state = self.state.conn(conn);
         let was_closed = state.closed.replace(reason).is_some();
@@ -103,9 +104,11 @@ impl Checker<'_> {
             CloseReason::EndedByOperator => is_deleting,
             CloseReason::Drained | CloseReason::DrainTimeout | CloseReason::Draining => is_draining,
             // Its client gave up in the middle of its role line.
+            CloseReason::Protocol(ProtocolError::TruncatedFrame) => has_ended,
             CloseReason::Protocol(_) => has_ended && !state.is_accepted,
-            CloseReason::RoleTimeout
-            | CloseReason::FrameTimeout
+            // None of a role line has come through.
+            CloseReason::RoleTimeout => !state.is_accepted,
+            CloseReason::FrameTimeout
             | CloseReason::WriteTimeout
             | CloseReason::BrokerBytes
             | CloseReason::TooManyConnections
@@ -116,7 +119,7 @@ impl Checker<'_> {
             | CloseReason::GroupMismatch
             | CloseReason::NoHistory => false,
             CloseReason::Unauthorized | CloseReason::Forbidden => is_turned_away,
-            CloseReason::StoreFailed => false,
+            CloseReason::StoreFailed => has_store_failed,
         };
         self.must(fits && !was_closed, Invariant::CloseReason, || {
             format!("{conn} is closed for {reason}, which does not fit")

@@ -13,9 +13,8 @@ impl Checker<'_> {
         self.must(held_bytes == 0, Invariant::Progress, || {
             format!("the broker still holds {held_bytes} B")
         });
-        let lost = self.state.given.iter().find(|(_, given)| {
-            given.is_safe && !given.is_refused && !self.state.has_come_to_its_end(given)
-        });
+        let mut given = self.state.given.iter();
+        let lost = given.find(|(_, given)| self.state.is_owed(given));
         let lost = lost.map(|(body, _)| body.clone());
         self.must(lost.is_none(), Invariant::Confirmed, || {
             format!("{lost:?} was confirmed and is lost")
@@ -69,9 +68,12 @@ impl Checker<'_> {
             format!("{left:?} are still connected")
         });
         // What is confirmed and not settled by then was dropped when the time was over, and counted.
-        let lost = self.state.given.values().filter(|given| {
-            given.is_safe && !given.is_refused && !self.state.has_come_to_its_end(given)
-        });
+        if self.state.settings.stored {
+            // It is there at the next start.
+            return;
+        }
+        let given = self.state.given.values();
+        let lost = given.filter(|given| self.state.is_owed(given));
         let (lost, dropped) = (lost.count() as u64, self.state.shut_down);
         self.must(lost <= dropped, Invariant::Accounting, || {
             format!("{lost} confirmed messages are not done, and {dropped} were counted")
@@ -80,6 +82,12 @@ impl Checker<'_> {
 }
 
 impl State<'_> {
+    /// Whether a message was confirmed, and has not come to its end.
+    fn is_owed(&self, given: &Given) -> bool {
+        let is_confirmed = given.is_safe && !given.is_refused && !given.has_died;
+        is_confirmed && !self.has_come_to_its_end(given)
+    }
+
     /// Whether the group that is there from the start has settled a message, or given it up.
     fn has_come_to_its_end(&self, given: &Given) -> bool {
         let key = (given.topic.clone(), DECLARED.to_owned());
@@ -88,7 +96,8 @@ impl State<'_> {
         };
         given.places.iter().any(|sequence| {
             let message = group.messages.get(sequence);
-            message.is_some_and(|it| matches!(it.stands, Stands::Done | Stands::GivenUp))
+            let ends = [Stands::Done, Stands::GivenUp, Stands::Unknown];
+            message.is_some_and(|it| ends.contains(&it.stands))
         })
     }
 }

@@ -3,13 +3,14 @@
 //! The checker is a second, plain account of the same facts: every message of every group, one by one, and every
 //! connection (`state.rs`). It goes through the history once. `consumers.rs` follows what is handed out and
 //! settled, `producers.rs` what is published and confirmed, `connections.rs` who comes and goes, `rights.rs` who may do
-//! what; `between.rs` is what must hold whenever the broker has done what there was to do, and `end.rs` what must be true in the end.
+//! what, `restarts.rs` what outlives a broker; `between.rs` is what must hold whenever the broker has done what there was to do, and `end.rs` what must be true in the end.
 
 mod between;
 mod connections;
 mod consumers;
 mod end;
 mod producers;
+mod restarts;
 mod rights;
 mod state;
 
@@ -79,6 +80,7 @@ impl Checker<'_> {
                 bodies,
             } => self.given(*client, topic, *named, bodies),
             Event::Safe { bodies, .. } => self.safe(bodies),
+            Event::WasSafe { bodies, .. } => self.was_safe(bodies),
             Event::NotTaken { bodies, .. } => self.not_taken(bodies),
             Event::Forgot { client } => self.forgot(*client),
             Event::Complaint { client, text } => {
@@ -123,6 +125,13 @@ impl Checker<'_> {
                 messages,
             } => self.dropped(*own, *reason, *messages),
             Event::Time => self.time(),
+            Event::Struck { .. } | Event::Store { .. } => {}
+            Event::StoreFailed => self.state.has_store_failed = true,
+            Event::Killed => self.killed(),
+            Event::NotOpened { error } => self.broken(Invariant::Recovery, || error.clone()),
+            Event::TooMuch { held_bytes, most } => self.broken(Invariant::MemoryBound, || {
+                format!("the broker holds {held_bytes} B of {most}")
+            }),
             Event::Deleting { .. } => self.state.is_deleting = true,
             Event::Deleted {
                 topic,

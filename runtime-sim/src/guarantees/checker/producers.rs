@@ -22,6 +22,7 @@ impl Checker<'_> {
                 is_safe: false,
                 is_refused: false,
                 is_forgotten: false,
+                has_died: false,
                 places: BTreeSet::new(),
             };
             self.state.given.insert(body.clone(), given);
@@ -108,13 +109,17 @@ impl Checker<'_> {
         let before = self.state.lives.get(&key);
         let known = before.filter(|before| before.session == session);
         let (known, confirmed, received) = match known {
+            // What was not confirmed may have died with the broker.
+            Some(life) if life.is_unsure && life.confirmed == 0 && !resumed => (false, 0, 0),
             Some(life) => (true, life.confirmed, life.received),
             None => (false, 0, accepted),
         };
         self.must(resumed == known, Invariant::Fresh, || {
             format!("{conn} is {key:?}, session {session}, resumed={resumed}")
         });
-        self.must(known || accepted == 0, Invariant::Fresh, || {
+        // Whoever has been confirmed by a broker that died goes on behind that.
+        let goes_on = self.state.has_died && !self.state.settings.stored;
+        self.must(known || accepted == 0 || goes_on, Invariant::Fresh, || {
             format!("{conn} has sent nothing and {accepted} are accepted")
         });
         let in_bounds = (confirmed..=received).contains(&accepted);
@@ -127,6 +132,7 @@ impl Checker<'_> {
             conn,
             confirmed: accepted,
             received: accepted,
+            is_unsure: false,
         };
         self.state.lives.insert(key, life);
         let state = self.state.conn(conn);
@@ -152,7 +158,8 @@ impl Checker<'_> {
                 let state = self.state.conn(conn);
                 state.was_told_blocked = *blocked;
                 let topic = state.topic.clone();
-                let names_both = text.contains(&topic) && text.contains("group ");
+                let names_both =
+                    text.contains(&topic) && (text.contains("group ") || text.contains("store "));
                 self.must(names_both || !blocked, Invariant::ToldWhy, || {
                     format!("{conn} is blocked, and is told {text:?}")
                 });

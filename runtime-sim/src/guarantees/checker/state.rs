@@ -36,6 +36,10 @@ pub(super) struct State<'a> {
     /// Whether an operator's deletion is under way.
     pub(super) is_deleting: bool,
     pub(super) drain_began: Option<Micros>,
+    /// Whether the store of the broker has failed: the broker ends.
+    pub(super) has_store_failed: bool,
+    /// Whether a broker has died.
+    pub(super) has_died: bool,
     /// How many messages were dropped because the time for an orderly end ran out.
     pub(super) shut_down: u64,
 }
@@ -57,8 +61,12 @@ pub(super) struct Group {
 
 pub(super) struct Message {
     pub(super) stands: Stands,
-    /// How often it was handed out.
-    pub(super) attempts: u32,
+    /// Whether what was said of it outlives the broker.
+    pub(super) is_safe: bool,
+    /// How often it was handed out; none: a broker that died knew.
+    pub(super) attempts: Option<u32>,
+    /// Whether a broker that died knew how often it has failed, and until when it is to wait.
+    pub(super) is_unsure: bool,
     pub(super) failures: u32,
     /// It is not handed out before this.
     pub(super) not_before: Micros,
@@ -73,6 +81,8 @@ pub(super) enum Stands {
     /// Settled as done; or handed to a member that does not settle.
     Done,
     GivenUp,
+    /// Done, given up or waiting: who knew died before it was safe.
+    Unknown,
 }
 
 /// A message that an application gave to its producer.
@@ -85,6 +95,8 @@ pub(super) struct Given {
     pub(super) is_refused: bool,
     /// Whether its application has forgotten it.
     pub(super) is_forgotten: bool,
+    /// Whether it was confirmed by a broker that kept it in memory, and has died.
+    pub(super) has_died: bool,
     /// The sequences it stands at.
     pub(super) places: BTreeSet<u64>,
 }
@@ -98,6 +110,8 @@ pub(super) struct GivenUp {
     pub(super) place: Option<u64>,
     /// Whether its group has gone since: it is lost if it still waited for room among the dead letters.
     pub(super) may_be_lost: bool,
+    /// Whether a broker has died since: it may have been given up again.
+    pub(super) is_unsure: bool,
 }
 
 /// The last life of a producer's name.
@@ -110,6 +124,8 @@ pub(super) struct Life {
     pub(super) confirmed: u64,
     /// The highest position that the broker was given.
     pub(super) received: u64,
+    /// Whether a broker has died since it was heard of last: what was not confirmed may be forgotten.
+    pub(super) is_unsure: bool,
 }
 
 /// A message that a consumer holds.
@@ -147,6 +163,9 @@ pub(super) struct Conn {
     pub(super) held: BTreeMap<u64, Held>,
     pub(super) held_bytes: u64,
     pub(super) settled: Micros,
+    /// What it has brought to its end, in that order; and how much of it before each FLUSH, by the number of that.
+    pub(super) settlements: Vec<(Key, u64)>,
+    pub(super) flushes: BTreeMap<u64, usize>,
     pub(super) said_bye: bool,
     /// Positions that were taken from it, and it is not told of yet.
     pub(super) taken_away: BTreeSet<u64>,
@@ -172,6 +191,8 @@ impl<'a> State<'a> {
             asks_who: false,
             is_deleting: false,
             drain_began: None,
+            has_store_failed: false,
+            has_died: false,
             shut_down: 0,
         }
     }
@@ -264,6 +285,8 @@ impl Conn {
             held: BTreeMap::new(),
             held_bytes: 0,
             settled: at,
+            settlements: Vec::new(),
+            flushes: BTreeMap::new(),
             said_bye: false,
             taken_away: BTreeSet::new(),
             taken_in: 0,

@@ -4,7 +4,7 @@ use super::World;
 use super::link::Link;
 use crate::guarantees::history::Event;
 use message_queue_core::wire::handshake::Answer;
-use message_queue_core::wire::{Decoded, FrameBatch, Received};
+use message_queue_core::wire::{Decoded, FrameBatch, FrameReader, Received};
 use message_queue_core::{ConnId, GroupId, Input, Output};
 
 impl World<'_> {
@@ -151,33 +151,39 @@ impl World<'_> {
 
     /// Takes a write apart, for the history.
     fn tell(&mut self, conn: ConnId, bytes: &[u8]) {
-        let mut events = Vec::new();
-        let Some(Link { told, .. }) = self.links.get_mut(&conn) else {
+        let Some(Link { told: reader, .. }) = self.links.get_mut(&conn) else {
             return;
         };
-        told.recv_buf().extend_from_slice(bytes);
-        while let Some(received) = told.next().expect("the broker speaks version 2") {
-            match received {
-                Received::Line(line) => {
-                    let answer = Answer::parse(line.as_bytes()).expect("an answer");
-                    if let Answer::Ok(answer) = answer {
-                        events.push(Event::Accepted { conn, answer });
-                    }
-                }
-                Received::Control(control) => events.push(Event::Told { conn, control }),
-                Received::Batch(batch) => {
-                    let bodies = bodies(&batch).into_iter();
-                    events.extend(bodies.map(|body| Event::HandedOut { conn, body }));
-                }
-            }
-        }
-        for event in events {
+        for event in told(conn, reader, bytes) {
             self.record(event);
         }
     }
 }
 
-fn bodies(batch: &FrameBatch) -> Vec<String> {
+/// What a connection is told by these bytes.
+pub(crate) fn told(conn: ConnId, reader: &mut FrameReader, bytes: &[u8]) -> Vec<Event> {
+    let mut events = Vec::new();
+    reader.recv_buf().extend_from_slice(bytes);
+    while let Some(received) = reader.next().expect("the broker speaks version 2") {
+        match received {
+            Received::Line(line) => {
+                let answer = Answer::parse(line.as_bytes()).expect("an answer");
+                if let Answer::Ok(answer) = answer {
+                    events.push(Event::Accepted { conn, answer });
+                }
+            }
+            Received::Control(control) => events.push(Event::Told { conn, control }),
+            Received::Batch(batch) => {
+                let bodies = bodies(&batch).into_iter();
+                events.extend(bodies.map(|body| Event::HandedOut { conn, body }));
+            }
+        }
+    }
+    events
+}
+
+/// Messages, as texts.
+pub(crate) fn bodies(batch: &FrameBatch) -> Vec<String> {
     let bodies = batch.bodies();
     bodies
         .map(|body| String::from_utf8_lossy(&body).into_owned())

@@ -85,24 +85,27 @@ impl Link {
 
     /// How many messages of the write in flight the socket has not taken whole.
     pub(super) fn unwritten(&self) -> usize {
-        let Some((bytes, taken)) = &self.write else {
-            return 0;
-        };
-        // The answer to a role line is a line.
-        let line = bytes.iter().position(|byte| *byte == b'\n');
-        let mut at = match line {
-            Some(end) if bytes.starts_with(b"OK ") => end + 1,
-            Some(_) | None => 0,
-        };
-        let mut unwritten = 0;
-        while let Some(header) = bytes.get(at..at + 4) {
-            let header = header
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
-            let end = at + 4 + (header & !(1 << 31)) as usize;
-            unwritten += usize::from(header >> 31 == 0 && end > *taken);
-            at = end;
-        }
-        unwritten
+        let write = self.write.as_ref();
+        write.map_or(0, |(bytes, taken)| not_taken(bytes, *taken))
     }
+}
+
+/// How many messages of a write a socket has not taken whole that has taken so many bytes of it.
+pub(crate) fn not_taken(bytes: &[u8], taken: usize) -> usize {
+    // The answer to a role line is a line.
+    let line = bytes.iter().position(|byte| *byte == b'\n');
+    let mut at = match line {
+        Some(end) if bytes.starts_with(b"OK ") => end + 1,
+        Some(_) | None => 0,
+    };
+    let mut unwritten = 0;
+    while let Some(header) = bytes.get(at..at + 4) {
+        let header = header
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+        let end = at + 4 + (header & !(1 << 31)) as usize;
+        unwritten += usize::from(header >> 31 == 0 && end > taken);
+        at = end;
+    }
+    unwritten
 }

@@ -1,8 +1,8 @@
 //! A broker, its clients, and what happens to them.
 
-mod host;
-mod link;
-mod peers;
+pub(crate) mod host;
+pub(crate) mod link;
+pub(crate) mod peers;
 mod rights;
 
 use super::history::{Event, History, Record};
@@ -43,7 +43,7 @@ pub(super) struct World<'a> {
 }
 
 /// `asks`: whether the broker asks who its clients are.
-fn config(settings: &Settings, asks: bool) -> Config {
+pub(crate) fn config(settings: &Settings, asks: bool) -> Config {
     let pattern = |text: &str| Pattern::new(text).expect("a good pattern");
     let ack_timeout = Duration::from_millis(settings.ack_timeout_ms);
     let jobs = TopicRule {

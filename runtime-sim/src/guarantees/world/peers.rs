@@ -62,11 +62,16 @@ fn common(heartbeat: u16) -> Common {
     }
 }
 
-fn session(life: u32) -> String {
+pub(crate) fn session(life: u32) -> String {
     format!("life{life}")
 }
 
-fn producer_client(at: usize, plan: &Producer, life: u32, heartbeat: u16) -> ProducerClient {
+pub(crate) fn producer_client(
+    at: usize,
+    plan: &Producer,
+    life: u32,
+    heartbeat: u16,
+) -> ProducerClient {
     let identity = plan.named.then(|| Identity {
         name: name(&format!("p{at}")),
         session: session(life),
@@ -87,11 +92,30 @@ fn producer_client(at: usize, plan: &Producer, life: u32, heartbeat: u16) -> Pro
 
 impl Consumer {
     /// The name of its group, as it asks for it; none for its own and for that of a dead-letter topic.
-    fn group_name(&self) -> Option<&'static str> {
+    pub(crate) fn group_name(&self) -> Option<&'static str> {
         match self.group {
             WhichGroup::Declared => Some(DECLARED),
             WhichGroup::Extra => Some(EXTRA),
             WhichGroup::Own | WhichGroup::Queue => None,
+        }
+    }
+
+    /// What it asks for when it connects.
+    pub(crate) fn options(&self, heartbeat: u16) -> ConsumerOptions {
+        ConsumerOptions {
+            common: common(heartbeat),
+            topic: TopicFilter::new(&self.topic).ok(),
+            group: self.group_name().map(name),
+            ack: self.ack,
+            prefetch: self.prefetch,
+            prefetch_bytes: self.prefetch_bytes,
+            workers: self.workers,
+            share: if self.share_one {
+                Share::One
+            } else {
+                Share::All
+            },
+            ..ConsumerOptions::default()
         }
     }
 }
@@ -107,20 +131,8 @@ impl Peer {
             },
             Client::Consumer(plan) => Machine::Consumer {
                 client: ConsumerClient::new(ConsumerOptions {
-                    common: common(heartbeat),
-                    topic: TopicFilter::new(&plan.topic).ok(),
-                    group: plan.group_name().map(name),
-                    ack: plan.ack,
-                    prefetch: plan.prefetch,
-                    prefetch_bytes: plan.prefetch_bytes,
-                    workers: plan.workers,
-                    share: if plan.share_one {
-                        Share::One
-                    } else {
-                        Share::All
-                    },
                     check: at.is_multiple_of(3),
-                    ..ConsumerOptions::default()
+                    ..plan.options(heartbeat)
                 }),
                 plan: plan.clone(),
                 held: VecDeque::new(),
