@@ -48,7 +48,9 @@ impl Client {
         client.write(format!("{line} heartbeat=0\n").as_bytes())?;
         match client.next()? {
             Told::Line(answer) if answer.starts_with("OK ") => Ok((client, answer)),
-            other => panic!("{line}: {other:?}"),
+            other @ (Told::Line(_) | Told::Message { .. } | Told::Control(_)) => {
+                panic!("{line}: {other:?}")
+            }
         }
     }
 

@@ -121,7 +121,9 @@ impl Story {
                     Told::Control(Control::Confirmed { position, .. }) => {
                         self.named_confirmed = position;
                     }
-                    other => panic!("{other:?}"),
+                    other @ (Told::Line(_) | Told::Message { .. } | Told::Control(_)) => {
+                        panic!("{other:?}")
+                    }
                 }
             }
         }
@@ -150,7 +152,9 @@ impl Story {
                         let confirmed = std::mem::replace(&mut clients.unconfirmed, later);
                         self.unnamed_confirmed.extend(confirmed.into_values());
                     }
-                    other => panic!("{other:?}"),
+                    other @ (Told::Line(_) | Told::Message { .. } | Told::Control(_)) => {
+                        panic!("{other:?}")
+                    }
                 }
             }
         }
@@ -176,7 +180,7 @@ impl Story {
                 }
                 Told::Control(Control::Run { .. }) => {}
                 Told::Message { body } => self.is_handed(clients, &body),
-                other => panic!("{other:?}"),
+                other @ (Told::Line(_) | Told::Control(_)) => panic!("{other:?}"),
             }
         }
     }
@@ -216,7 +220,7 @@ impl Story {
                 Told::Control(Control::Flushed(flushed)) if flushed == number => break,
                 Told::Control(Control::Run { .. }) => {}
                 Told::Message { body } => self.is_handed(clients, &body),
-                other => panic!("{other:?}"),
+                other @ (Told::Line(_) | Told::Control(_)) => panic!("{other:?}"),
             }
         }
         self.flushed.extend(names);
@@ -273,7 +277,7 @@ fn everything(address: SocketAddr) -> Vec<String> {
                 }
                 Told::Control(Control::Run { .. }) => {}
                 Told::Message { body } => there.push(name(&body)),
-                other => panic!("{other:?}"),
+                other @ (Told::Line(_) | Told::Control(_)) => panic!("{other:?}"),
             }
         }
     }

@@ -248,6 +248,8 @@ fn a_message_that_is_not_settled_and_does_not_come_again() {
         Invariant::Redelivery,
         Invariant::Prefetch,
         Invariant::NoStarvation,
+        // It takes room in its group.
+        Invariant::MemoryBound,
     ];
     assert!(fits.iter().any(|it| broken.contains(it)), "{broken:?}");
 }
