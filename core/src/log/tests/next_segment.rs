@@ -69,9 +69,12 @@ fn a_segment_that_is_full_costs_a_few_small_operations() {
     let noted = ["write", "sync"];
     let appended = ["write", "sync"];
     assert_eq!(names, [&roll[..], &noted, &appended].concat());
-    let bytes = last.iter().map(|it| match it {
-        Operation::Write { pieces, .. } => pieces.iter().map(bytes::Bytes::len).sum(),
-        _ => 0,
+    let bytes = last.iter().map(|it| {
+        if let Operation::Write { pieces, .. } = it {
+            pieces.iter().map(bytes::Bytes::len).sum()
+        } else {
+            0
+        }
     });
     assert!(bytes.sum::<usize>() < MESSAGE + 300);
 }
