@@ -76,12 +76,10 @@ impl Spare {
         self.is_wanted && self.lane.is_full()
     }
 
-    /// Takes it, if it is there; if not, it is made. The first one of a log is there when all of it is filled.
-    pub(super) fn take(&mut self, last: Option<Segment>) -> Option<File> {
+    /// Takes it, if it is there; if not, it is made.
+    pub(super) fn take(&mut self) -> Option<File> {
         match self.state {
-            State::Filling {
-                file, filled, size, ..
-            } if self.lane.is_idle() && (last.is_some() || filled >= size) => {
+            State::Filling { file, .. } if self.lane.is_idle() => {
                 self.state = State::None;
                 self.is_wanted = false;
                 Some(file)
@@ -109,13 +107,17 @@ impl Spare {
             State::None if self.is_wanted || offset > settings.segment_bytes / 2 => {
                 let file = beside(last);
                 let is_filled = settings.preallocate && settings.fsync != Fsync::Never;
+                let size = if is_filled { settings.segment_bytes } else { 0 };
+                // Beside the first one nothing is appended: all of it at once.
+                let filled = if last.is_none() { size } else { 0 };
                 self.state = State::Filling {
                     file,
-                    filled: 0,
-                    size: if is_filled { settings.segment_bytes } else { 0 },
+                    filled,
+                    size,
                     since: writes,
                 };
-                self.lane.begin(ops, [Operation::Create { file, size: 0 }]);
+                let size = filled;
+                self.lane.begin(ops, [Operation::Create { file, size }]);
             }
             State::Filling {
                 file,
@@ -125,14 +127,10 @@ impl Spare {
             } if filled < size => {
                 let step = STEP.min(size.div_ceil(4));
                 let due = (writes - since) / WRITES * step;
-                let left = size - filled;
-                let step = if self.is_wanted {
-                    left
-                } else if filled < due {
-                    left.min(step)
-                } else {
+                if filled >= due {
                     return;
-                };
+                }
+                let step = step.min(size - filled);
                 let write = Operation::Write {
                     file,
                     offset: filled,

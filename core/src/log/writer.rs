@@ -247,7 +247,7 @@ impl Writer {
                     self.write(ops, segment, settings);
                 }
                 last => {
-                    if let Some(file) = spare.take(last) {
+                    if let Some(file) = spare.take() {
                         self.roll(ops, last, file, epoch);
                     }
                 }

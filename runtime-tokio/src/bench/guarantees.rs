@@ -67,21 +67,28 @@ impl Guarantees {
 
     /// Begins a connection: sends the role line, and reads the answer if there is one.
     pub(super) fn begin(self, mut stream: &TcpStream, role: Role, plan: &Plan) -> io::Result<()> {
-        stream.write_all(self.role_line(role, plan).as_bytes())?;
+        let line = self.role_line(role, plan);
         let has_answer = match role {
             Role::Producer => self.confirm,
             Role::Consumer => self.ack,
         };
-        if !has_answer {
-            return Ok(());
+        if has_answer {
+            introduce(stream, &line)
+        } else {
+            stream.write_all(line.as_bytes())
         }
-        let line = line(stream)?;
-        match Answer::parse(&line).map_err(|error| io::Error::other(error.to_string()))? {
-            Answer::Ok(_) => Ok(()),
-            Answer::Error { code, text } => {
-                let said = format!("the broker answers {code}: {text}");
-                Err(io::Error::other(said))
-            }
+    }
+}
+
+/// Sends a role line that is answered, and reads the answer.
+pub(super) fn introduce(mut stream: &TcpStream, role_line: &str) -> io::Result<()> {
+    stream.write_all(role_line.as_bytes())?;
+    let line = line(stream)?;
+    match Answer::parse(&line).map_err(|error| io::Error::other(error.to_string()))? {
+        Answer::Ok(_) => Ok(()),
+        Answer::Error { code, text } => {
+            let said = format!("the broker answers {code}: {text}");
+            Err(io::Error::other(said))
         }
     }
 }
@@ -121,13 +128,26 @@ impl<'a> Confirms<'a> {
 
     /// Waits until at most `most` of the `sent` messages are unconfirmed.
     pub(super) fn wait(&mut self, sent: u64, most: u64) -> io::Result<()> {
+        self.wait_noting(sent, most, |_| {})
+    }
+
+    /// The same, and tells how many messages each confirm was for.
+    pub(super) fn wait_noting(
+        &mut self,
+        sent: u64,
+        most: u64,
+        mut note: impl FnMut(u64),
+    ) -> io::Result<()> {
         while sent - self.confirmed > most {
             let confirmed = &mut self.confirmed;
             let mut problem = None;
             let open = self.frames.read(self.stream, |frames| {
                 for frame in frames {
                     match told(Link::ToProducer, frame) {
-                        Ok(Some(Control::Confirmed { position, .. })) => *confirmed = position,
+                        Ok(Some(Control::Confirmed { position, .. })) => {
+                            note(position - *confirmed);
+                            *confirmed = position;
+                        }
                         Ok(Some(Control::Refused(_, reason) | Control::Error(reason))) => {
                             problem = Some(format!("{}: {}", reason.code, reason.text));
                         }

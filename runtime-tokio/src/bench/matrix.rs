@@ -37,7 +37,9 @@ const fn clients(yardstick: Yardstick) -> &'static [(DeliveryMode, usize)] {
             (DeliveryMode::Queue, 1),
             (DeliveryMode::Queue, 4),
         ],
-        Yardstick::Version1 => &[(DeliveryMode::Broadcast, 4), (DeliveryMode::Queue, 4)],
+        Yardstick::Version1 | Yardstick::Memory => {
+            &[(DeliveryMode::Broadcast, 4), (DeliveryMode::Queue, 4)]
+        }
     }
 }
 

@@ -7,7 +7,8 @@
 //! (what its clients share), `message.rs` (what is sent), `producer.rs`, `consumer.rs` with
 //! `reading.rs` and `verify.rs` (what is received), `guarantees.rs` (what both do beyond version 1),
 //! `usage.rs` (what it cost), `outcome.rs` (the figures), `pairs.rs` (broker against relay, or version 2
-//! against version 1), `matrix.rs` (many of those), `table.rs` (for people).
+//! against version 1), `matrix.rs` (many of those), `table.rs` (for people). What stored topics cost
+//! is in `storage/`.
 //!
 //! Clients are threads with blocking sockets: on each side one system call moves up to 256 KiB,
 //! and nothing is allocated while a run lasts.
@@ -26,6 +27,7 @@ mod producer;
 mod reading;
 mod relay;
 mod run;
+mod storage;
 mod table;
 mod target;
 mod usage;
@@ -36,7 +38,11 @@ pub use guarantees::{Guarantees, MAX_WINDOW};
 pub use matrix::{Cell, Matrix};
 pub use outcome::{Cost, Latency, Outcome};
 pub use pairs::{Pair, Pairs, Ratios, Spread, Yardstick};
-pub use plan::{MAX_CLIENTS, Plan, PlanError, Reading, Volume};
+pub use plan::{MAX_CLIENTS, Plan, PlanError, Reading, Storage, Volume};
 pub use relay::relay;
 pub use run::{Progress, run};
+pub use storage::{
+    Bare, CatchingUp, Confirmed, ConfirmedPair, ConfirmedPairs, Recovering, Scratch, Tell,
+    catch_up, recover,
+};
 pub use target::{Kind, Target};

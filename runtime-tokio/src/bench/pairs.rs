@@ -3,7 +3,7 @@
 use super::error::BenchError;
 use super::guarantees::Guarantees;
 use super::outcome::Outcome;
-use super::plan::{Plan, Reading};
+use super::plan::{Plan, Reading, Storage};
 use super::run::{Progress, run};
 use super::target::{Kind, Target};
 use serde_json::json;
@@ -15,6 +15,8 @@ pub enum Yardstick {
     Relay,
     /// Another broker, whose clients speak version 1: no confirms, no acknowledgements.
     Version1,
+    /// Another broker, which keeps its topics in memory.
+    Memory,
 }
 
 /// One run of each, one after the other.
@@ -65,6 +67,7 @@ impl Yardstick {
         match self {
             Self::Relay => ["broker", "relay"],
             Self::Version1 => ["version 2", "version 1"],
+            Self::Memory => ["stored", "memory"],
         }
     }
 
@@ -81,6 +84,13 @@ impl Yardstick {
                     ..plan.clone()
                 };
                 [(Kind::Broker, plan.clone()), (Kind::Broker, without)]
+            }
+            Self::Memory => {
+                let in_memory = Plan {
+                    storage: Storage::Memory,
+                    ..plan.clone()
+                };
+                [(Kind::Broker, plan.clone()), (Kind::Broker, in_memory)]
             }
         }
     }

@@ -4,6 +4,7 @@ use super::guarantees::{Guarantees, MAX_WINDOW};
 use super::message::{STAMP_SIZE, VERIFIED_SIZE};
 use message_queue_core::wire::{LENGTH_PREFIX, MAX_FRAME_BODY};
 use message_queue_core::{DeliveryMode, Overflow};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The most producers, and the most consumers: each is a thread.
@@ -40,6 +41,25 @@ pub struct Plan {
     pub relay_read: usize,
     /// What clients do beyond version 1.
     pub guarantees: Guarantees,
+    /// Where a broker that is started for the run keeps its topics.
+    pub storage: Storage,
+}
+
+/// Where a broker that is started for a run keeps its topics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// Where its settings in the environment say.
+    #[default]
+    AsSet,
+    /// In memory.
+    Memory,
+    /// On disk.
+    Disk {
+        /// The folder of that broker alone: its `DATA_DIR`.
+        folder: PathBuf,
+        /// Its setting `FSYNC`.
+        fsync: &'static str,
+    },
 }
 
 /// When producers stop.
@@ -104,6 +124,9 @@ pub enum PlanError {
     /// A window that is none.
     #[error("--window: {0} is not allowed: use 1 to {MAX_WINDOW}")]
     Window(u32),
+    /// A folder in which nothing can be kept.
+    #[error("--storage: {0}")]
+    Folder(String),
     /// An address that is none.
     #[error("BROKER_ADDR: {0}")]
     Address(String),
@@ -231,6 +254,7 @@ mod tests {
             reading: Reading::Walk,
             relay_read: 1 << 20,
             guarantees: Guarantees::default(),
+            storage: Storage::AsSet,
         }
     }
 

@@ -4,6 +4,7 @@ use super::clock::Clock;
 use super::consumer::{Consumer, Found, Received, WARM, WARM_UP_SIZE, latencies};
 use super::error::BenchError;
 use super::gate::Gate;
+use super::guarantees::introduce;
 use super::outcome::{Cost, Latency, Outcome};
 use super::plan::{Plan, Reading};
 use super::producer::{Producer, Sent};
@@ -234,16 +235,28 @@ impl Clients<Received, Found> {
     }
 }
 
-fn connect(addr: SocketAddr, role: Role, plan: &Plan) -> Result<TcpStream, BenchError> {
+/// A client of the plan, connected.
+pub(super) fn connect(addr: SocketAddr, role: Role, plan: &Plan) -> Result<TcpStream, BenchError> {
+    connect_and(addr, |stream| plan.guarantees.begin(stream, role, plan))
+}
+
+/// A client that says this line, and was let in.
+pub(super) fn open(addr: SocketAddr, role_line: &str) -> Result<TcpStream, BenchError> {
+    connect_and(addr, |stream| introduce(stream, role_line))
+}
+
+fn connect_and(
+    addr: SocketAddr,
+    begin: impl FnOnce(&TcpStream) -> std::io::Result<()>,
+) -> Result<TcpStream, BenchError> {
     let connect = || {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
-        plan.guarantees.begin(&stream, role, plan)?;
+        begin(&stream)?;
         Ok(stream)
     };
-    let addr = || addr.to_string();
     connect().map_err(|source| BenchError::Connect {
-        addr: addr(),
+        addr: addr.to_string(),
         source,
     })
 }

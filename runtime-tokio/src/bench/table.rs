@@ -116,7 +116,7 @@ impl fmt::Display for Pairs {
     clippy::cast_sign_loss,
     reason = "a float becomes the nearest whole number there is"
 )]
-fn whole(value: f64) -> String {
+pub(super) fn whole(value: f64) -> String {
     HumanCount(value as u64).to_string()
 }
 
@@ -125,6 +125,6 @@ fn whole(value: f64) -> String {
     clippy::cast_sign_loss,
     reason = "a float becomes the nearest whole number there is"
 )]
-fn bytes(value: f64) -> String {
+pub(super) fn bytes(value: f64) -> String {
     BinaryBytes(value as u64).to_string()
 }

@@ -1,7 +1,7 @@
 //! What is measured: a broker that runs already, or a broker or relay in a process of its own.
 
 use super::error::BenchError;
-use super::plan::{Plan, delivery_name, overflow_name};
+use super::plan::{Plan, Storage, delivery_name, overflow_name};
 use super::usage::{self, Usage};
 use crate::client::connect_any;
 use message_queue_core::wire::MAX_FRAME;
@@ -138,6 +138,18 @@ fn broker_command(command: &mut Command, plan: &Plan) {
         .env("OVERFLOW", overflow_name(plan.overflow))
         .env("MAX_CONSUMERS", plan.consumers.to_string())
         .env("MAX_CONNECTIONS", connections.to_string());
+    match &plan.storage {
+        Storage::AsSet => {}
+        Storage::Memory => {
+            command.env("STORAGE", "memory");
+        }
+        Storage::Disk { folder, fsync } => {
+            command
+                .env("STORAGE", "disk")
+                .env("DATA_DIR", folder)
+                .env("FSYNC", fsync);
+        }
+    }
     if env::var_os("BROKER_BYTES").is_none() {
         // For each consumer one read on its way, and one that waits.
         let bytes = BROKER_BYTES.max(2 * plan.consumers * MAX_FRAME);

@@ -1,11 +1,12 @@
 //! `message-queue bench`: measure a broker, or hold it against a relay.
 
+use super::bench_storage::{self, StorageArgs};
 use super::broker_args::{ADDRESS_VARIABLE, parse_address};
 use super::exit::Exit;
 use super::{run as command, say};
 use crate::bench::{
     BenchError, Cell, Guarantees, Kind, Matrix, Pair, Pairs, Plan, PlanError, Progress, Reading,
-    Target, Volume, Yardstick, relay, run as run_once,
+    Storage, Target, Volume, Yardstick, relay, run as run_once,
 };
 use crate::settings::{broker_address_in_dotenv, parse_seconds, parse_size};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -100,7 +101,7 @@ pub struct BenchArgs {
     #[arg(long, conflicts_with_all = ["relay", "addr", "size", "consumers", "mode"])]
     matrix: bool,
 
-    /// With --relay, --version-1 or --matrix: how many runs of each
+    /// With --relay, --version-1, --matrix or --storage: how many runs of each
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
 
@@ -108,6 +109,9 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SIZE", value_parser = read_size, env = "READ_BYTES", hide_env = true,
         default_value_t = DecoderConfig::default().read_bytes, hide_default_value = true)]
     relay_read: usize,
+
+    #[command(flatten)]
+    stored: StorageArgs,
 
     /// Print the figures as JSON
     #[arg(long, conflicts_with = "matrix")]
@@ -156,6 +160,9 @@ fn tell(addr: SocketAddr) {
 
 fn measure(args: &BenchArgs) -> Result<(), BenchError> {
     let plan = plan(args)?;
+    if let Some(folder) = &args.stored.storage {
+        return bench_storage::measure(&args.stored, folder, &plan, args.pairs, args.json);
+    }
     let yardstick = yardstick(args)?;
     if args.matrix {
         let yardstick = yardstick.unwrap_or(Yardstick::Relay);
@@ -223,14 +230,25 @@ fn broker_address(args: &BenchArgs) -> Result<Option<String>, PlanError> {
 fn pairs(plan: &Plan, yardstick: Yardstick, count: u32, name: &str) -> Result<Pairs, BenchError> {
     let mut pairs = Pairs::new(yardstick);
     for number in 1..=count {
-        let bar = Bar::new(&format!("{name} {number}/{count}"));
-        let pair = Pair::run(plan, yardstick, number % 2 == 1, |progress| {
-            bar.show(plan, progress);
-        })?;
-        bar.end();
-        pairs.pairs.push(pair);
+        let name = format!("{name} {number}/{count}");
+        pairs.pairs.push(one_pair(plan, yardstick, number, &name)?);
     }
     Ok(pairs)
+}
+
+/// Runs pair number `number`: the broker is first in every other.
+pub(super) fn one_pair(
+    plan: &Plan,
+    yardstick: Yardstick,
+    number: u32,
+    name: &str,
+) -> Result<Pair, BenchError> {
+    let bar = Bar::new(name);
+    let pair = Pair::run(plan, yardstick, number % 2 == 1, |progress| {
+        bar.show(plan, progress);
+    })?;
+    bar.end();
+    Ok(pair)
 }
 
 fn plan(args: &BenchArgs) -> Result<Plan, PlanError> {
@@ -261,12 +279,13 @@ fn plan(args: &BenchArgs) -> Result<Plan, PlanError> {
             ack: args.ack,
             window: args.window,
         },
+        storage: Storage::AsSet,
     };
     plan.check()?;
     Ok(plan)
 }
 
-fn message_size(text: &str) -> Result<usize, String> {
+pub(super) fn message_size(text: &str) -> Result<usize, String> {
     let size = parse_size(text)?;
     usize::try_from(size).map_err(|_| "it is larger than memory".to_owned())
 }
@@ -302,12 +321,12 @@ fn overflow_parser() -> impl TypedValueParser<Value = Overflow> {
 
 /// How far a run is, on a terminal; elsewhere nothing is shown.
 #[derive(Debug)]
-struct Bar {
+pub(super) struct Bar {
     bar: ProgressBar,
 }
 
 impl Bar {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let bar = ProgressBar::new(TICKS).with_prefix(name.to_owned());
         if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3}% {msg}") {
             bar.set_style(style);
@@ -320,7 +339,7 @@ impl Bar {
         clippy::cast_sign_loss,
         reason = "a float becomes the nearest whole number there is"
     )]
-    fn show(&self, plan: &Plan, progress: Progress) {
+    pub(super) fn show(&self, plan: &Plan, progress: Progress) {
         let done = match plan.volume {
             Volume::Messages(messages) => progress.sent as f64 / messages as f64,
             Volume::Time(time) => progress.elapsed.as_secs_f64() / time.as_secs_f64(),
@@ -331,7 +350,7 @@ impl Bar {
         self.bar.set_message(format!("{rate} messages/s"));
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -2,6 +2,7 @@
 
 mod asking;
 pub mod bench;
+mod bench_storage;
 mod broker_args;
 pub mod completions;
 mod connector;

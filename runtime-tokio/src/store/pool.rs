@@ -4,8 +4,8 @@ use super::clock::{elapsed, moment};
 use super::disk::{Disk, Failure};
 use message_queue_core::TopicId;
 use message_queue_core::log::{Done, OpId, Operation};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -32,7 +32,21 @@ pub(super) struct Completion {
 
 /// The threads. They end when this is dropped, and what they are doing is done.
 pub(super) struct Pool {
-    jobs: Sender<Job>,
+    queue: Arc<Queue>,
+}
+
+/// What is to be done. One thread is woken for each job, and no other: where syncs are fast, or there are none, most of the
+/// time goes into waking threads.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    has_ended: bool,
 }
 
 impl Pool {
@@ -40,39 +54,61 @@ impl Pool {
     pub(super) fn start(
         done: impl Fn(Completion) + Clone + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (jobs, waiting) = mpsc::channel();
-        let waiting = Arc::new(Mutex::new(waiting));
+        let pool = Self {
+            queue: Arc::default(),
+        };
         for number in 0..THREADS {
-            let (waiting, done) = (Arc::clone(&waiting), done.clone());
+            let (queue, done) = (Arc::clone(&pool.queue), done.clone());
             thread::Builder::new()
                 .name(format!("mq-disk-{number}"))
-                .spawn(move || work(&waiting, &done))?;
+                .spawn(move || work(&queue, &done))?;
         }
-        Ok(Self { jobs })
+        Ok(pool)
     }
 
     /// Has an operation carried out. The logs bound how many there are: a few for each.
     pub(super) fn carry_out(&self, job: Job) {
-        // Nobody else holds the other end, and it is there for as long as this is.
-        let _ = self.jobs.send(job);
+        self.queue.waiting().jobs.push_back(job);
+        self.queue.changed.notify_one();
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>, done: &impl Fn(Completion)) {
-    loop {
-        let job = {
-            let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.recv()
-        };
-        let Ok(Job {
-            topic,
-            id,
-            operation,
-            disk,
-        }) = job
-        else {
-            return;
-        };
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue.waiting().has_ended = true;
+        self.queue.changed.notify_all();
+    }
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job, when there is one; none at the end, when all is done that was asked for.
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.waiting();
+        loop {
+            if let Some(job) = waiting.jobs.pop_front() {
+                return Some(job);
+            }
+            if waiting.has_ended {
+                return None;
+            }
+            let woken = self.changed.wait(waiting);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn work(queue: &Queue, done: &impl Fn(Completion)) {
+    while let Some(Job {
+        topic,
+        id,
+        operation,
+        disk,
+    }) = queue.next()
+    {
         let started = moment();
         let result = disk.carry_out(&operation);
         done(Completion {

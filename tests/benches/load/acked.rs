@@ -132,6 +132,10 @@ pub(crate) const JOBS: [(Delivery, usize, usize); 4] = [
     (Delivery::Queue, 4, 16 << 10),
 ];
 
+/// The same, on the disk.
+pub(crate) const STORED_JOBS: [(Delivery, usize, usize); 2] =
+    [(Delivery::Queue, 1, 128), (Delivery::Broadcast, 1, 128)];
+
 /// A buffer with the part of a line or a message that the last read left.
 pub(crate) struct Buffer {
     bytes: Vec<u8>,

@@ -24,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) pace: Option<Duration>,
     /// Whether ours drops what has no place; or else it holds producers back.
     pub(crate) drops: bool,
+    /// Whether messages are on the disk, and safe, before they are confirmed; or else they are in memory.
+    pub(crate) stored: bool,
 }
 
 /// What came of a run.
@@ -52,6 +54,7 @@ impl Job {
             size: 128,
             pace: None,
             drops: false,
+            stored: false,
         }
     }
 

@@ -4,12 +4,13 @@
 //! ```text
 //! cargo bench -p message-queue-tests --bench load -- peers        the same jobs, three brokers in turns
 //! cargo bench -p message-queue-tests --bench load -- acked        confirmed and acknowledged, beside JetStream and Redis streams
+//! cargo bench -p message-queue-tests --bench load -- stored       the same on the disk, where what is confirmed is safe
 //! cargo bench -p message-queue-tests --bench load -- connections  CPU for each message, 1 to 1000 clients
 //! cargo bench -p message-queue-tests --bench load -- stuck        a fast consumer, alone and beside a stuck one
 //! cargo bench -p message-queue-tests --bench load -- idle         memory for 10000 connections
 //! ```
 //! `NATS_SERVER` and `REDIS_SERVER` name servers that are not on the `PATH`, `MESSAGE_QUEUE_BIN` a
-//! binary of ours that is built already, `SECONDS` (default 1) the time that producers send in each
+//! binary of ours that is built already, `TMPDIR` the disk to store on, `SECONDS` (default 1) the time that producers send in each
 //! run, `ROUNDS` (default 3) how often each run is repeated.
 //!
 //! In the order of a run: `job.rs` (what to do), `server.rs` (a broker to do it to) with `ours.rs`,
@@ -50,17 +51,18 @@ fn main() {
         match arg.as_str() {
             "peers" => tables::peers(seconds, rounds),
             "acked" => tables::acked(seconds, rounds),
+            "stored" => tables::stored(seconds, rounds),
             "connections" => tables::connections(seconds, rounds),
             "stuck" => tables::stuck(seconds, rounds),
             "idle" => tables::idle(),
             other => {
-                eprintln!("{other:?}: use peers, acked, connections, stuck or idle");
+                eprintln!("{other:?}: use peers, acked, stored, connections, stuck or idle");
                 std::process::exit(2);
             }
         }
     }
     if args.is_empty() {
-        eprintln!("say what to measure: -- peers, acked, connections, stuck or idle");
+        eprintln!("say what to measure: -- peers, acked, stored, connections, stuck or idle");
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::job::{Delivery, Job};
 use crate::reader::Reader;
-use crate::server::{Batch, Server};
+use crate::server::{self, Batch, Server};
 use message_queue_tests::frames::frames;
 use message_queue_tests::process::{self, Broker};
 use std::net::TcpStream;
 use std::process::Command;
+use tempfile::TempDir;
 
 /// The largest message with its length: with `OVERFLOW=block` the least room for each consumer.
 const MAX_FRAME: usize = (1 << 20) + 4;
@@ -18,6 +19,8 @@ const BROKER_BYTES: usize = 512 << 20;
 #[derive(Debug)]
 pub(crate) struct Ours {
     broker: Broker,
+    /// Where it stores messages.
+    _folder: TempDir,
 }
 
 impl Ours {
@@ -41,8 +44,15 @@ impl Ours {
             // So that BACKLOG_BYTES is the bound that counts, whatever the size of the messages.
             settings.push(("CONSUMER_CHANNEL_BUFFER_SIZE", "1000000"));
         }
+        let folder = server::folder();
+        let data = folder.path().join("data");
+        let data = data.to_str().expect("the name of a temporary folder");
+        if job.stored {
+            settings.extend([("STORAGE", "disk"), ("DATA_DIR", data)]);
+        }
         Self {
             broker: Broker::start(&settings),
+            _folder: folder,
         }
     }
 

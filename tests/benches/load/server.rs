@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// How long a server may take to come up, in hundredths of a second.
 const PATIENCE: usize = 1000;
@@ -116,6 +117,11 @@ pub(crate) fn version(program: &PathBuf) -> String {
     let output = Command::new(program).arg("--version").output();
     let output = output.expect("it was found");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A folder of its own for a server. `TMPDIR` says on which disk.
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
 }
 
 /// Reads until what was read ends in `end`.

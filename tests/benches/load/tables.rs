@@ -72,10 +72,24 @@ pub(crate) fn peers(seconds: f64, rounds: usize) {
 
 /// Likewise, confirmed and acknowledged: JetStream and streams.
 pub(crate) fn acked(seconds: f64, rounds: usize) {
+    acknowledging(&acked::JOBS.map(Job::of), seconds, rounds);
+}
+
+/// The same on the disk, where what is confirmed is safe: ours with `FSYNC=always`, JetStream with `sync_interval: always`,
+/// Redis with `appendfsync always`.
+pub(crate) fn stored(seconds: f64, rounds: usize) {
+    let stored = |job| Job {
+        stored: true,
+        ..Job::of(job)
+    };
+    acknowledging(&acked::STORED_JOBS.map(stored), seconds, rounds);
+}
+
+fn acknowledging(jobs: &[Job], seconds: f64, rounds: usize) {
     let time = Duration::from_secs_f64(seconds);
     let peers = Peers::find();
     peers.head(["JetStream", "Redis streams"]);
-    for job in acked::JOBS.map(Job::of) {
+    for &job in jobs {
         peers.row(
             &job,
             rounds,
@@ -264,7 +278,9 @@ fn medians(figures: &[Figures]) -> String {
     }
     let rate = Spread::of(figures.iter().map(Figures::rate)).median;
     let cpu = Spread::of(figures.iter().map(Figures::cpu_per_million)).median;
-    let rate = if rate < 1e6 {
+    let rate = if rate < 1e4 {
+        format!("{rate:.0}")
+    } else if rate < 1e6 {
         format!("{:.0}k", rate / 1e3)
     } else {
         format!("{:.2}M", rate / 1e6)

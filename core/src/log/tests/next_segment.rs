@@ -69,13 +69,14 @@ fn a_segment_that_is_full_costs_a_few_small_operations() {
     let noted = ["write", "sync"];
     let appended = ["write", "sync"];
     assert_eq!(names, [&roll[..], &noted, &appended].concat());
-    let mut bytes = 0;
-    for operation in &last {
-        if let Operation::Write { pieces, .. } = operation {
-            bytes += pieces.iter().map(bytes::Bytes::len).sum::<usize>();
+    let bytes = last.iter().map(|it| {
+        if let Operation::Write { pieces, .. } = it {
+            pieces.iter().map(bytes::Bytes::len).sum()
+        } else {
+            0
         }
-    }
-    assert!(bytes < MESSAGE + 300);
+    });
+    assert!(bytes.sum::<usize>() < MESSAGE + 300);
 }
 
 /// How large the spare is while the first segment fills with messages of this size.

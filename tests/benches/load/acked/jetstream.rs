@@ -1,39 +1,52 @@
-//! NATS JetStream: a stream in memory whose messages go when every consumer has acknowledged them, a push
+//! NATS JetStream: a stream, in memory or synced after each message, whose messages go when every consumer has acknowledged them, a push
 //! consumer for each subscriber or one for all members of a queue group, explicit acknowledgements.
 
 use super::{Acked, BATCH, Buffer, Consumer, Producer, WINDOW, line};
 use crate::job::{Delivery, Job};
 use crate::server::{self, Process};
-use std::env;
+use std::fs;
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
+use tempfile::TempDir;
 
 pub(crate) struct JetStream {
     process: Process,
+    /// Where it stores messages.
+    _folder: TempDir,
 }
 
 impl JetStream {
     pub(crate) fn start(program: &PathBuf, job: &Job) -> Self {
+        let folder = server::folder();
+        let config = folder.path().join("nats.conf");
+        let store = folder.path().join("store");
+        let settings = format!(
+            "jetstream {{ store_dir: {:?}, sync_interval: always }}\n",
+            store.display()
+        );
+        fs::write(&config, settings).expect("a temporary file");
         let process = Process::start(|port| {
             let mut command = Command::new(program);
             command
                 .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
-                .arg("--jetstream")
-                // Nothing is stored there: the stream is in memory.
-                .arg("--store_dir")
-                .arg(env::temp_dir().join(format!("jetstream-{port}")));
+                .arg("--config")
+                .arg(config);
             command
         });
-        let server = Self { process };
+        let server = Self {
+            process,
+            _folder: folder,
+        };
         let mut stream = server.connect();
         let retention = match job.delivery {
             Delivery::Broadcast => "interest",
             Delivery::Queue => "workqueue",
         };
+        let storage = if job.stored { "file" } else { "memory" };
         let config = format!(
-            "{{\"name\":\"S\",\"subjects\":[\"b\"],\"storage\":\"memory\",\"retention\":\"{retention}\"}}"
+            "{{\"name\":\"S\",\"subjects\":[\"b\"],\"storage\":\"{storage}\",\"retention\":\"{retention}\"}}"
         );
         request(&mut stream, "$JS.API.STREAM.CREATE.S", &config);
         let consumers = match job.delivery {

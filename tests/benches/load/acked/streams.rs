@@ -8,9 +8,12 @@ use std::io::{self, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
+use tempfile::TempDir;
 
 pub(crate) struct Streams {
     process: Process,
+    /// Where it stores messages.
+    _folder: TempDir,
 }
 
 /// How many messages the stream keeps at the least; Redis does not drop what was acknowledged by itself.
@@ -21,11 +24,18 @@ const ANSWER: u64 = 256 << 10;
 
 impl Streams {
     pub(crate) fn start(program: &PathBuf, job: &Job) -> Self {
+        let folder = server::folder();
         let process = Process::start(|port| {
             let mut command = Command::new(program);
             command
                 .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-                .args(["--save", "", "--appendonly", "no"]);
+                .args(["--save", "", "--dir"])
+                .arg(folder.path());
+            if job.stored {
+                command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+            } else {
+                command.args(["--appendonly", "no"]);
+            }
             command
         });
         let mut stream = process.connect();
@@ -41,7 +51,10 @@ impl Streams {
             stream.write_all(&command(&create)).expect("it reads");
             server::read_until(&mut stream, b"\r\n");
         }
-        Self { process }
+        Self {
+            process,
+            _folder: folder,
+        }
     }
 }
 

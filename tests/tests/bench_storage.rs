@@ -1,0 +1,78 @@
+//! `message-queue bench --storage`, on the real binary: that it measures what it says. What it measures is not judged here.
+
+use message_queue_tests::process::run;
+use serde_json::Value;
+use std::fs;
+use std::process::Output;
+
+fn bench(folder: &str, args: &[&str]) -> Output {
+    let common = [
+        "bench",
+        "--storage",
+        folder,
+        "--pairs",
+        "2",
+        "--seconds",
+        "0.05",
+        "--json",
+    ];
+    let output = run([&common[..], args].concat(), &[("SEGMENT_BYTES", "1MiB")]);
+    let left = fs::read_dir(folder).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "it tidies up");
+    output
+}
+
+#[track_caller]
+fn figures(args: &[&str]) -> Value {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = bench(folder.path().to_str().expect("UTF-8"), args);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let first = text.lines().next().expect("a line");
+    serde_json::from_str(first).expect("JSON")
+}
+
+#[test]
+fn a_confirming_broker_is_held_against_a_loop_that_writes_the_same_pieces() {
+    for (job, has_p50) in [("confirmed", false), ("one-by-one", true)] {
+        let figures = figures(&["--job", job, "--size", "1KiB"]);
+        assert_eq!(figures["p50_ratio"].is_object(), has_p50, "{figures}");
+        for pair in figures["pairs"].as_array().expect("pairs") {
+            assert!(pair["broker"]["messages"].as_u64() > Some(0), "{pair}");
+            assert!(pair["bare"]["messages"].as_u64() > Some(0), "{pair}");
+        }
+        let first = &figures["pairs"][0];
+        assert_eq!(first["broker"]["messages"], first["bare"]["messages"]);
+        assert_eq!(first["broker"]["confirms"], first["bare"]["syncs"]);
+    }
+}
+
+#[test]
+fn stored_is_held_against_memory_and_a_reader_against_the_relay() {
+    let never = figures(&["--job", "never"]);
+    for side in ["stored", "memory"] {
+        let outcome = &never["pairs"][0][side];
+        assert!(outcome["delivered"].as_u64() > Some(0), "{never}");
+        assert_eq!(outcome["lost"], 0);
+    }
+    let caught_up = figures(&["--job", "catch-up", "--stored", "3MiB", "--rate", "100"]);
+    assert_eq!(caught_up["stored_bytes"], (3 << 20) / 132 * 132);
+    assert!(caught_up["reader_to_relay"].as_f64() > Some(0.0));
+    assert_eq!(caught_up["tail_beside"]["lost"], 0);
+}
+
+#[test]
+fn starts_are_timed_and_groups_are_behind() {
+    let figures = figures(&["--job", "recovery", "--stored", "3MiB"]);
+    assert_eq!(figures["start_seconds"].as_array().map(Vec::len), Some(2));
+    assert!(figures["peak_bytes"].as_u64() > Some(0), "{figures}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named_with_its_flag() {
+    let output = bench("/does/not/exist", &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("--storage: /does/not/exist: "), "{errors}");
+}
