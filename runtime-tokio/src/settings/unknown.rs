@@ -6,8 +6,8 @@ use super::table::SETTINGS;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-/// A variable of many programs, one letter from one of ours.
-const OF_OTHERS: [&str; 1] = ["HTTPS_PORT"];
+/// Variables of many programs, a letter or two from one of ours.
+const OF_OTHERS: [&str; 2] = ["HTTPS_PORT", "SSL_CERT_FILE"];
 
 /// How many names or lines a warning lists.
 const LISTED: usize = 5;
@@ -111,6 +111,7 @@ mod tests {
         }
         for name in [
             "HTTPS_PORT",
+            "SSL_CERT_FILE",
             "SSH_PORT",
             "UDP_PORT",
             "PATH",

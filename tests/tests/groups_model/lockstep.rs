@@ -388,18 +388,16 @@ impl Lockstep {
     fn compare_producers(&mut self) {
         for (conn, told) in &mut self.told {
             for control in self.world.producer_reads(*conn) {
-                match control {
-                    Control::Confirmed { position, unrouted } => {
-                        told.confirmed = position;
-                        told.unrouted = unrouted;
-                    }
-                    Control::Refused(range, reason) => {
-                        assert_eq!(reason.code, "full");
-                        told.refused.extend(range.from..=range.to);
-                        self.seen.refused += 1;
-                    }
-                    Control::Blocked { .. } => self.seen.waited += 1,
-                    other => panic!("{conn}: {other:?}"),
+                if let Control::Confirmed { position, unrouted } = control {
+                    (told.confirmed, told.unrouted) = (position, unrouted);
+                } else if let Control::Refused(range, reason) = control {
+                    assert_eq!(reason.code, "full");
+                    told.refused.extend(range.from..=range.to);
+                    self.seen.refused += 1;
+                } else {
+                    let waits = matches!(control, Control::Blocked { .. });
+                    assert!(waits, "{conn}: {control:?}");
+                    self.seen.waited += 1;
                 }
             }
             if let Some(expected) = self.model.told(*conn) {
