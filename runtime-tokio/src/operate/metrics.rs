@@ -58,7 +58,8 @@ pub(crate) struct Metrics {
     recording: Option<RecordingStatus>,
     tls: Option<TlsMetrics>,
     failure_limit: FailureLimit,
-    store: Option<StoreCollector>,
+    /// The store's figures, and its folder.
+    store: Option<(Arc<StoreStatus>, PathBuf)>,
 }
 
 impl Metrics {
@@ -100,7 +101,7 @@ impl Metrics {
     /// The metrics of stored topics too, which are kept in this folder.
     #[must_use]
     pub(crate) fn with_store(mut self, status: Arc<StoreStatus>, folder: PathBuf) -> Self {
-        self.store = Some(StoreCollector { status, folder });
+        self.store = Some((status, folder));
         self
     }
 
@@ -148,8 +149,12 @@ impl Metrics {
         if let Some(tls) = &self.tls {
             ours.register_collector(Box::new(tls.clone()));
         }
-        if let Some(store) = &self.store {
-            ours.register_collector(Box::new(store.clone()));
+        if let Some((status, folder)) = &self.store {
+            ours.register_collector(Box::new(StoreCollector {
+                status: Arc::clone(status),
+                folder: folder.clone(),
+                most_topics: self.topics,
+            }));
         }
         let mut text = String::new();
         text::encode(&mut text, &all)?;

@@ -34,6 +34,8 @@ pub use files::Files;
 pub(crate) use files::free_bytes;
 pub use opened::{NotOpened, Opened, Taken};
 pub(crate) use opened::{StoreEvent, StoreEvents};
+#[cfg(feature = "cli")]
+pub(crate) use status::Size;
 pub(crate) use status::StoreStatus;
 #[cfg(feature = "cli")]
 pub(crate) use status::{BOUNDS, Latency};

@@ -1,6 +1,8 @@
 //! What operators see of the store.
 
+use message_queue_core::names::TopicName;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The upper bounds of the buckets of latencies, in microseconds.
@@ -22,11 +24,28 @@ pub(crate) struct StoreStatus {
     pub(crate) read_errors: AtomicU64,
     /// How many logs wait for room on the disk.
     pub(crate) full: AtomicUsize,
-    /// The segments of all logs, and the bytes in them. Looked at once a second.
-    pub(crate) segments: AtomicU64,
-    pub(crate) bytes: AtomicU64,
+    /// What each topic has on the disk, in the order in which they were made. Looked at once a second.
+    sizes: Mutex<Vec<(TopicName, Size)>>,
     /// How long opening all logs took.
     pub(crate) opening: AtomicU64,
+}
+
+/// What a log has on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) segments: u64,
+    /// In its segments; room that is set aside is not counted.
+    pub(crate) bytes: u64,
+}
+
+impl Size {
+    #[cfg(feature = "cli")]
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            segments: self.segments + other.segments,
+            bytes: self.bytes + other.bytes,
+        }
+    }
 }
 
 /// A histogram of times.
@@ -55,6 +74,17 @@ impl Latency {
 }
 
 impl StoreStatus {
+    /// What each topic has on the disk, as of the last second.
+    #[cfg(any(feature = "cli", test))]
+    pub(crate) fn sizes(&self) -> Vec<(TopicName, Size)> {
+        let sizes = self.sizes.lock();
+        sizes.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_sizes(&self, sizes: Vec<(TopicName, Size)>) {
+        *self.sizes.lock().unwrap_or_else(PoisonError::into_inner) = sizes;
+    }
+
     /// Whether some log waits for room on the disk.
     pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed) > 0

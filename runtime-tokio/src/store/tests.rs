@@ -405,8 +405,11 @@ fn what_every_group_has_settled_goes_by_whole_segments() {
         panic!("it deletes segments");
     };
     assert!((2..=11).contains(&first), "{first}");
-    assert!(kit.status.segments.load(Ordering::Relaxed) >= 4);
-    assert!(kit.status.bytes.load(Ordering::Relaxed) >= 10_000);
+    let sizes = kit.status.sizes();
+    let [(_, size)] = &sizes[..] else {
+        panic!("{sizes:?}");
+    };
+    assert!(size.segments >= 4 && size.bytes >= 10_000, "{size:?}");
     drop(kit);
     let kit = Kit::start(folder.path(), settings);
     assert_eq!((kit.found[0].first, kit.found[0].next), (first, 21));

@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -310,12 +309,9 @@ impl Worker {
 
     /// Takes note of how much is stored.
     fn measure(&self) {
-        let sizes = self.topics.values().map(Topic::size);
-        let (segments, bytes) = sizes.fold((0, 0), |(segments, bytes), (some, more)| {
-            (segments + some as u64, bytes + more)
-        });
-        self.status.segments.store(segments, Ordering::Relaxed);
-        self.status.bytes.store(bytes, Ordering::Relaxed);
+        let sizes = self.topics.values();
+        let sizes = sizes.map(|topic| (topic.name.clone(), topic.size()));
+        self.status.set_sizes(sizes.collect());
     }
 
     /// Has disks do what logs ask for, and answers the core.

@@ -3,7 +3,7 @@
 use super::clock::{elapsed, moment};
 use super::disk::Disk;
 use super::opening::log_settings;
-use super::status::StoreStatus;
+use super::status::{Size, StoreStatus};
 use message_queue_core::log::{
     Chunk, Cursor, DiskError, Done, Event, Log, OpId, Operation, Output, Progress, ReadError,
     ReadFrom, ReadId, Recovered, Refused, Retention, SaveId, Stop, Stored,
@@ -265,9 +265,13 @@ impl Topic {
         let _ = self.log.trim(&retention);
     }
 
-    /// The segments of its log, and the bytes in them.
-    pub(super) fn size(&self) -> (usize, u64) {
-        self.log.size()
+    /// What its log has on the disk.
+    pub(super) fn size(&self) -> Size {
+        let (segments, bytes) = self.log.size();
+        Size {
+            segments: segments as u64,
+            bytes,
+        }
     }
 
     /// An operation was carried out, or was not.

@@ -1,7 +1,8 @@
 //! The metrics of stored topics.
 
 use super::exposition::Exposition;
-use crate::store::{BOUNDS, Latency, StoreStatus, free_bytes};
+use super::topics::OTHER;
+use crate::store::{BOUNDS, Latency, Size, StoreStatus, free_bytes};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -16,6 +17,8 @@ use std::time::Duration;
 pub(super) struct StoreCollector {
     pub(super) status: Arc<StoreStatus>,
     pub(super) folder: PathBuf,
+    /// The most topics that have series of their own.
+    pub(super) most_topics: usize,
 }
 
 impl Collector for StoreCollector {
@@ -52,16 +55,7 @@ impl Collector for StoreCollector {
             "How many logs wait for room on the disk",
             status.full.load(Ordering::Relaxed) as u64,
         )?;
-        exposition.gauge(
-            "store_segments",
-            "Segments of all logs",
-            status.segments.load(Ordering::Relaxed),
-        )?;
-        exposition.gauge(
-            "store_bytes",
-            "Bytes in all logs, room that is set aside not included",
-            status.bytes.load(Ordering::Relaxed),
-        )?;
+        self.encode_sizes(&mut exposition)?;
         let opening = Duration::from_millis(status.opening.load(Ordering::Relaxed));
         exposition.gauge(
             "store_opening_seconds",
@@ -77,6 +71,46 @@ impl Collector for StoreCollector {
             // Then there is nothing to say.
             Err(_) => Ok(()),
         }
+    }
+}
+
+impl StoreCollector {
+    /// What is on the disk: of all logs, and by topic.
+    fn encode_sizes(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
+        let sizes = self.status.sizes();
+        let sum = |sizes: &[(&str, Size)]| {
+            let sizes = sizes.iter().map(|(_, size)| *size);
+            sizes.fold(Size::default(), Size::plus)
+        };
+        let all: Vec<(&str, Size)> = sizes
+            .iter()
+            .map(|(name, it)| (name.as_str(), *it))
+            .collect();
+        let (others, mut named): (Vec<_>, Vec<_>) =
+            all.iter().partition(|(name, _)| *name == OTHER);
+        let beyond = named.split_off(self.most_topics.min(named.len()));
+        named.push((OTHER, sum(&others).plus(sum(&beyond))));
+        for (name, help, of_topic, help_of_topic, of) in [
+            (
+                "store_segments",
+                "Segments of all logs",
+                "store_topic_segments",
+                "Segments of a topic's log",
+                (|it| it.segments) as fn(&Size) -> u64,
+            ),
+            (
+                "store_bytes",
+                "Bytes in all logs, room that is set aside not included",
+                "store_topic_bytes",
+                "Bytes in a topic's log, room that is set aside not included",
+                |it| it.bytes,
+            ),
+        ] {
+            exposition.gauge(name, help, of(&sum(&all)))?;
+            let values = named.iter().map(|(topic, size)| (*topic, of(size)));
+            exposition.gauges(of_topic, help_of_topic, "topic", values)?;
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::access::FailureLimit;
 use crate::access::tls::testing::Certificates;
 use crate::serve::survey::TopicStatus;
+use crate::store::Size;
 use message_queue_core::names::{Pattern, TopicName};
 use message_queue_core::wire::handshake::{ProducerOptions, RoleOptions};
 use message_queue_core::wire::{FrameBatch, Role};
@@ -213,6 +214,55 @@ fn the_metrics_of_topics_add_up_to_those_of_the_broker() {
             let name = format!("topic_waiting_messages{{topic=\"{name}\"}}");
             assert_eq!(series.get(&*name), Some(&messages), "{name} in\n{text}");
         }
+    }
+}
+
+#[test]
+fn what_is_stored_has_series_for_so_many_topics() {
+    let status = Arc::<StoreStatus>::default();
+    let sizes = [
+        ("a", 1, 10),
+        ("other", 2, 200),
+        ("b", 3, 3_000),
+        ("c", 4, 40_000),
+    ];
+    let sizes = sizes.map(|(name, segments, bytes)| {
+        let name = TopicName::new(name).unwrap();
+        (name, Size { segments, bytes })
+    });
+    status.set_sizes(sizes.into());
+    for (most, labelled) in [
+        (0, &[("other", 10.0, 43_210.0)][..]),
+        (
+            2,
+            &[
+                ("a", 1.0, 10.0),
+                ("b", 3.0, 3_000.0),
+                ("other", 6.0, 40_200.0),
+            ],
+        ),
+        (9, &[("c", 4.0, 40_000.0), ("other", 2.0, 200.0)]),
+    ] {
+        let metrics = Metrics::default()
+            .with_topics(most)
+            .with_store(Arc::clone(&status), ".".into());
+        let snapshot = crate::Server::new(Config::default(), Default::default())
+            .handle()
+            .snapshot();
+        let text = metrics.encode(snapshot, Duration::ZERO, Format::Prometheus);
+        let text = text.unwrap();
+        let series = series(&text);
+        assert_eq!(
+            (series["store_segments"], series["store_bytes"]),
+            (10.0, 43_210.0)
+        );
+        for (topic, segments, bytes) in labelled {
+            for (family, value) in [("segments", segments), ("bytes", bytes)] {
+                let name = format!("store_topic_{family}{{topic=\"{topic}\"}}");
+                assert_eq!(series.get(&*name), Some(value), "{name} in\n{text}");
+            }
+        }
+        assert_eq!(sum_of(&series, "store_topic_bytes"), 43_210.0, "{text}");
     }
 }
 

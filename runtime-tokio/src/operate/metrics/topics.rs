@@ -12,7 +12,7 @@ pub(crate) const MOST_LABELLED: usize = PART;
 
 /// The label of all topics without series of their own: those that came later, those that are forgotten, and
 /// one of this name.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// The messages of one topic.
 #[derive(Clone, Copy)]
