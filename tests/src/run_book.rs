@@ -10,6 +10,7 @@ const RUN_BOOK: &str = include_str!(concat!(
 pub struct Row {
     /// The first cell.
     pub set_up: &'static str,
+    second: &'static str,
     last: &'static str,
 }
 
@@ -19,19 +20,15 @@ impl Row {
     /// # Panics
     /// If there is none.
     pub fn told(&self) -> Vec<&'static str> {
-        let mut rest = self.last;
-        let mut found = Vec::new();
-        while let Some(start) = rest.find('`') {
-            // As many as it begins with are the end of it.
-            let ticks = rest[start..].bytes().take_while(|it| *it == b'`').count();
-            let mark = &rest[start..start + ticks];
-            let inner = &rest[start + ticks..];
-            let end = inner.find(mark).expect("code has an end");
-            found.push(inner[..end].trim());
-            rest = &inner[end + ticks..];
-        }
-        assert!(!found.is_empty(), "nothing is told: {}", self.last);
-        found
+        code_in(self.last)
+    }
+
+    /// What is seen: the stretches of code in the second cell.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn seen(&self) -> Vec<&'static str> {
+        code_in(self.second)
     }
 
     /// What is told, of which there is one.
@@ -51,6 +48,23 @@ impl Row {
     pub fn assert_told(&self, text: &str) {
         assert_is(self.message(), text);
     }
+}
+
+/// The stretches of code in a cell.
+fn code_in(cell: &'static str) -> Vec<&'static str> {
+    let mut rest = cell;
+    let mut found = Vec::new();
+    while let Some(start) = rest.find('`') {
+        // As many as it begins with are the end of it.
+        let ticks = rest[start..].bytes().take_while(|it| *it == b'`').count();
+        let mark = &rest[start..start + ticks];
+        let inner = &rest[start + ticks..];
+        let end = inner.find(mark).expect("code has an end");
+        found.push(inner[..end].trim());
+        rest = &inner[end + ticks..];
+    }
+    assert!(!found.is_empty(), "nothing is told: {}", cell);
+    found
 }
 
 /// That `text` is what a run book says. A last `…` stands for what the system or a library adds.
@@ -84,8 +98,14 @@ pub fn tables(heading: &str) -> Vec<Vec<Row>> {
             continue;
         };
         let (set_up, rest) = cells.split_once(" | ").expect("two cells at least");
+        let second = rest.split_once(" | ").map_or(rest, |(second, _)| second);
         let last = rest.rsplit_once(" | ").map_or(rest, |(_, last)| last);
-        tables.last_mut().expect("one").push(Row { set_up, last });
+        let row = Row {
+            set_up,
+            second,
+            last,
+        };
+        tables.last_mut().expect("one").push(row);
     }
     tables.retain(|it| !it.is_empty());
     for table in &mut tables {
@@ -118,6 +138,7 @@ mod tests {
     fn code_may_hold_what_marks_code() {
         let row = Row {
             set_up: "a",
+            second: "",
             last: "a warning: `` use `x` ``, or `y`",
         };
         assert_eq!(row.told(), ["use `x`", "y"]);
