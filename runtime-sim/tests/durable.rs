@@ -11,7 +11,7 @@ use message_queue_sim::guarantees::{Event, check};
 use std::collections::BTreeMap;
 
 /// A few in which everything happens that this simulation is for; the first is one in memory.
-const SEEDS: [u64; 4] = [0, 19, 20, 22];
+const SEEDS: [u64; 5] = [0, 19, 20, 22, 42];
 
 #[test]
 fn some_seeds_keep_every_promise_and_see_everything() {
