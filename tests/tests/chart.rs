@@ -72,10 +72,9 @@ fn arguments(pod: &str, container: &str) -> Vec<String> {
     let container = pod.split(&start).nth(1).expect("the container is there");
     let line = container
         .lines()
-        .find_map(|line| line.trim().strip_prefix("args: ["))
+        .find_map(|line| line.trim().strip_prefix("args: "))
         .expect("arguments");
-    let line = line.trim_end_matches(']');
-    line.split(", ").map(str::to_owned).collect()
+    serde_json::from_str(line).expect("a list of texts")
 }
 
 #[test]
