@@ -151,6 +151,9 @@ async fn a_drain_waits_for_what_encryption_still_holds() {
     let stream = TcpStream::connect(&world.tls).await.unwrap();
     let mut consumer = tls.connect(&world.tls, stream).await.unwrap();
     consumer.write_all(b"CONSUMER\n").await.unwrap();
+    world
+        .until(|it| it.broker.snapshot().stats.consumers == 1)
+        .await;
     let mut producer = Producer::connect(&world.plain).await.unwrap();
     for _ in 0..MESSAGES {
         producer.send(vec![7; SIZE]).await.unwrap();
