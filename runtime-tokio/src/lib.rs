@@ -8,6 +8,7 @@
 //! | `serve/` | the path of a byte: sockets, connections, and the core behind a lock. [`Server`] runs a broker; its [`Handle`] observes it and shuts it down |
 //! | [`access`] | who is at the other end of a connection: TLS, tokens, and what one address may take |
 //! | [`client`] | the client library: producers and consumers |
+//! | [`store`] | where stored topics are kept: the seam to disks, real and simulated ones |
 //! | [`record`] | the flight recorder, which records every input and output of the core |
 //! | `operate/` | what an operator sees: log, metrics, HTTP port, signals, systemd |
 //! | [`settings`] | the settings: environment variables and `.env` |
@@ -31,7 +32,7 @@ pub mod record;
 mod serve;
 #[cfg(feature = "cli")]
 pub mod settings;
-mod store;
+pub mod store;
 
 #[cfg(feature = "cli")]
 pub use operate::logging;

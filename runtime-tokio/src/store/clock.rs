@@ -1,15 +1,11 @@
-//! The clocks of the store. Its threads are real, and so is their time: simulations have stores of their own.
+//! The clocks of the store.
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Now.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "threads that wait for a disk, not for tokio's clock"
-)]
+/// Now: on a thread of the store's own, by the system's clock; in a task of a simulation, by the clock of its runtime.
 pub(super) fn moment() -> Instant {
-    Instant::now()
+    tokio::time::Instant::now().into_std()
 }
 
 /// Milliseconds since 1970.

@@ -1,9 +1,9 @@
 //! The disk under a topic's log: one folder, and the operations that the log asks for.
 
+use super::files::{Files, StdFiles};
 use bytes::{Bytes, BytesMut};
 use message_queue_core::log::{DiskError, Done, File, Operation};
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const LOOK_EVERY: u64 = 16 << 20;
 /// Why an operation was not carried out, and in whose words.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind}: {source}")]
-pub(crate) struct Failure {
+pub struct Failure {
     pub(crate) kind: DiskError,
     source: io::Error,
 }
@@ -45,29 +45,36 @@ impl From<io::Error> for Failure {
 }
 
 /// Carries out the operations of one log, each to its end. Several threads may do so at a time.
-pub(crate) trait Disk: Send + Sync {
+pub trait Disk: Send + Sync {
     /// Carries out an operation.
+    ///
+    /// # Errors
+    /// Whatever the disk says. After a [`DiskError::Failed`] the log stops, but for reads.
     fn carry_out(&self, operation: &Operation) -> Result<Done, Failure>;
 }
 
 /// A folder of a file system. It is made with the first file in it.
 #[derive(Debug)]
-pub(crate) struct StdDisk {
+pub struct FolderDisk<F: Files> {
+    files: F,
     folder: PathBuf,
-    open: Mutex<Open>,
+    open: Mutex<Open<F::File>>,
     reserve: Arc<Reserve>,
 }
 
+/// A folder of the system's.
+pub(crate) type StdDisk = FolderDisk<StdFiles>;
+
 /// Files that are open; who was used longest ago is closed first.
-#[derive(Debug, Default)]
-struct Open {
-    files: BTreeMap<File, (u64, Arc<fs::File>)>,
+#[derive(Debug)]
+struct Open<H> {
+    files: BTreeMap<File, (u64, Arc<H>)>,
     uses: u64,
 }
 
 /// What is left free on the file system, for all logs together.
 #[derive(Debug)]
-pub(crate) struct Reserve {
+pub struct Reserve {
     bytes: u64,
     /// How much may be written before it is looked again.
     left: Mutex<u64>,
@@ -75,7 +82,7 @@ pub(crate) struct Reserve {
 
 impl Reserve {
     /// Leaves so many bytes free; 0: none.
-    pub(crate) fn new(bytes: u64) -> Self {
+    pub fn new(bytes: u64) -> Self {
         Self {
             bytes,
             left: Mutex::new(0),
@@ -83,13 +90,13 @@ impl Reserve {
     }
 
     /// So much is to be written in this folder.
-    fn take(&self, folder: &Path, bytes: u64) -> io::Result<()> {
+    fn take(&self, files: &impl Files, folder: &Path, bytes: u64) -> io::Result<()> {
         if self.bytes == 0 {
             return Ok(());
         }
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         if *left < bytes {
-            let free = free_bytes(folder)?;
+            let free = files.free_bytes(folder)?;
             *left = free.saturating_sub(self.bytes).min(LOOK_EVERY.max(bytes));
         }
         if *left < bytes {
@@ -103,18 +110,24 @@ impl Reserve {
     }
 }
 
-/// How many bytes are free on the file system of a folder.
-pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
-    let stat = rustix::fs::statvfs(folder)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
 impl StdDisk {
     /// The disk under the log in this folder.
     pub(crate) fn new(folder: PathBuf, reserve: Arc<Reserve>) -> Self {
+        Self::over(StdFiles, folder, reserve)
+    }
+}
+
+impl<F: Files> FolderDisk<F> {
+    /// The disk under the log in this folder of these files.
+    pub fn over(files: F, folder: PathBuf, reserve: Arc<Reserve>) -> Self {
+        let open = Open {
+            files: BTreeMap::new(),
+            uses: 0,
+        };
         Self {
+            files,
             folder,
-            open: Mutex::default(),
+            open: Mutex::new(open),
             reserve,
         }
     }
@@ -123,7 +136,7 @@ impl StdDisk {
         self.folder.join(file.to_string())
     }
 
-    fn open(&self, file: File) -> io::Result<Arc<fs::File>> {
+    fn open(&self, file: File) -> io::Result<Arc<F::File>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.uses += 1;
         let now = open.uses;
@@ -131,11 +144,7 @@ impl StdDisk {
             *used = now;
             return Ok(Arc::clone(handle));
         }
-        let handle = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.path(file))?;
-        let handle = Arc::new(handle);
+        let handle = Arc::new(self.files.open(&self.path(file))?);
         open.keep(file, Arc::clone(&handle));
         Ok(handle)
     }
@@ -147,9 +156,9 @@ impl StdDisk {
 
     /// Makes the folder if it is not there: a log begins with a file.
     fn make_folder(&self) -> io::Result<()> {
-        match fs::create_dir(&self.folder) {
+        match self.files.make_folder(&self.folder) {
             Ok(()) => match self.folder.parent() {
-                Some(parent) => fs::File::open(parent)?.sync_all(),
+                Some(parent) => self.files.sync_folder(parent),
                 None => Ok(()),
             },
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -159,14 +168,8 @@ impl StdDisk {
 
     fn create(&self, file: File, size: u64) -> io::Result<()> {
         self.make_folder()?;
-        self.reserve.take(&self.folder, size)?;
-        let mut options = OpenOptions::new();
-        let handle = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(self.path(file))?;
+        self.reserve.take(&self.files, &self.folder, size)?;
+        let handle = self.files.create(&self.path(file))?;
         let mut at = 0;
         while at < size {
             let some = ZEROS
@@ -183,7 +186,7 @@ impl StdDisk {
 
     fn write(&self, file: File, offset: u64, pieces: &[Bytes]) -> io::Result<u64> {
         let bytes = pieces.iter().map(|it| it.len() as u64).sum();
-        self.reserve.take(&self.folder, bytes)?;
+        self.reserve.take(&self.files, &self.folder, bytes)?;
         let handle = self.open(file)?;
         let mut at = offset;
         let mut small = BytesMut::new();
@@ -195,13 +198,13 @@ impl StdDisk {
                     continue;
                 }
             }
-            at += write_some(&handle, &small, at)?;
+            at += write_some(&*handle, &small, at)?;
             small.clear();
             if piece.len() >= ZEROS.len() {
-                at += write_some(&handle, piece, at)?;
+                at += write_some(&*handle, piece, at)?;
             }
         }
-        at += write_some(&handle, &small, at)?;
+        at += write_some(&*handle, &small, at)?;
         Ok(at - offset)
     }
 
@@ -222,24 +225,20 @@ impl StdDisk {
     }
 
     fn list(&self) -> io::Result<Vec<(File, u64)>> {
-        let mut files = Vec::new();
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        let entries = match self.files.list(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
-        for entry in entries {
-            let entry = entry?;
-            if let Some(file) = entry.file_name().to_str().and_then(File::parse) {
-                files.push((file, entry.metadata()?.len()));
-            }
-        }
+        let files = entries.into_iter();
+        let files = files.filter_map(|(name, size)| Some((File::parse(name.to_str()?)?, size)));
+        let mut files: Vec<(File, u64)> = files.collect();
         files.sort_unstable();
         Ok(files)
     }
 }
 
-impl Open {
-    fn keep(&mut self, file: File, handle: Arc<fs::File>) {
+impl<H> Open<H> {
+    fn keep(&mut self, file: File, handle: Arc<H>) {
         if self.files.len() >= MOST_OPEN {
             let oldest = self.files.iter().min_by_key(|(_, (used, _))| *used);
             if let Some(oldest) = oldest.map(|(file, _)| *file) {
@@ -250,7 +249,7 @@ impl Open {
     }
 }
 
-impl Disk for StdDisk {
+impl<F: Files> Disk for FolderDisk<F> {
     fn carry_out(&self, operation: &Operation) -> Result<Done, Failure> {
         match operation {
             Operation::List => return Ok(Done::Listed(self.list()?)),
@@ -265,17 +264,19 @@ impl Disk for StdDisk {
                 offset,
                 length,
             } => return Ok(Done::Read(self.read(*file, *offset, *length)?)),
-            Operation::Truncate { file, size } => self.open(*file)?.set_len(*size)?,
-            Operation::Sync { file } => self.open(*file)?.sync_data()?,
-            Operation::SyncDir => fs::File::open(&self.folder)?.sync_all()?,
+            Operation::Truncate { file, size } => {
+                self.files.truncate(&*self.open(*file)?, *size)?
+            }
+            Operation::Sync { file } => self.files.sync(&*self.open(*file)?)?,
+            Operation::SyncDir => self.files.sync_folder(&self.folder)?,
             Operation::Rename { from, to } => {
                 self.forget(*from);
                 self.forget(*to);
-                fs::rename(self.path(*from), self.path(*to))?;
+                self.files.rename(&self.path(*from), &self.path(*to))?;
             }
             Operation::Delete { file } => {
                 self.forget(*file);
-                match fs::remove_file(self.path(*file)) {
+                match self.files.delete(&self.path(*file)) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     deleted => deleted?,
                 }
@@ -286,7 +287,7 @@ impl Disk for StdDisk {
 }
 
 /// Writes all of it.
-fn write_some(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result<u64> {
+fn write_some(file: &impl FileExt, bytes: &[u8], offset: u64) -> io::Result<u64> {
     file.write_all_at(bytes, offset)?;
     Ok(bytes.len() as u64)
 }

@@ -1,4 +1,4 @@
-//! A disk that fails as a test has planned.
+//! A disk that fails as a test or a simulation has planned.
 
 use super::disk::{Disk, Failure};
 use bytes::{Bytes, BytesMut};
@@ -7,31 +7,33 @@ use std::io;
 
 /// What becomes of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub enum Fate {
     /// It is carried out.
     Done,
     /// It fails with this error of the system, and nothing is done.
     Fails(i32),
     /// Of a write, only so many bytes are written.
     Short(usize),
-    /// Of what is read, the first bit is another one.
-    Flipped,
+    /// Of what is read, this bit is another one, counted from the first and around.
+    Flipped(usize),
 }
 
 /// The error of a disk that is broken.
-pub(super) const EIO: i32 = 5;
+pub const EIO: i32 = 5;
 
 /// The error of one that is full.
-pub(super) const ENOSPC: i32 = 28;
+pub const ENOSPC: i32 = 28;
 
 /// A disk, and the fate of each operation.
-pub(super) struct FaultyDisk<D, F> {
+#[derive(Debug)]
+pub struct FaultyDisk<D, F> {
     disk: D,
     fate: F,
 }
 
 impl<D: Disk, F: Fn(&Operation) -> Fate + Send + Sync> FaultyDisk<D, F> {
-    pub(super) const fn new(disk: D, fate: F) -> Self {
+    /// This disk, where `fate` says what becomes of each operation.
+    pub const fn new(disk: D, fate: F) -> Self {
         Self { disk, fate }
     }
 }
@@ -57,18 +59,19 @@ impl<D: Disk, F: Fn(&Operation) -> Fate + Send + Sync> Disk for FaultyDisk<D, F>
                     pieces: vec![written],
                 })
             }
-            (Fate::Flipped, Operation::Read { .. }) => {
+            (Fate::Flipped(bit), Operation::Read { .. }) => {
                 let done = self.disk.carry_out(operation)?;
                 let Done::Read(bytes) = done else {
                     return Ok(done);
                 };
                 let mut bytes = BytesMut::from(bytes);
-                if let Some(first) = bytes.first_mut() {
-                    *first ^= 1;
+                if !bytes.is_empty() {
+                    let at = bit / 8 % bytes.len();
+                    bytes[at] ^= 1 << (bit % 8);
                 }
                 Ok(Done::Read(bytes.freeze()))
             }
-            (Fate::Done | Fate::Short(_) | Fate::Flipped, _) => self.disk.carry_out(operation),
+            (Fate::Done | Fate::Short(_) | Fate::Flipped(_), _) => self.disk.carry_out(operation),
         }
     }
 }

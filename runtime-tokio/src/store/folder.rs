@@ -176,6 +176,7 @@ impl DataDir {
     ///
     /// # Errors
     /// If it cannot be made.
+    #[cfg(any(test, feature = "cli"))]
     pub(crate) fn topic(&self, name: &TopicName) -> Result<PathBuf, FolderError> {
         let topics = self.path.join("topics");
         let path = self.of_topic(name);

@@ -5,29 +5,37 @@
 //!      ◀─ Answer  ◀─        thread.rs, topic.rs               ◀─ completions ◀─  pool.rs        disk.rs
 //! ```
 //!
-//! `folder.rs` is the folder of all that, and `opening.rs` opens what is in it before anything is served.
+//! `folder.rs` is the folder of all that, and `opening.rs` opens what is in it before anything is served. A simulation has
+//! neither threads (`task.rs`) nor files of the system's (`files.rs`, `volume.rs`), and disks that fail (`faulty.rs`); all
+//! else there is as it is here.
 
 #[cfg(feature = "cli")]
 mod aside;
 mod clock;
 pub(crate) mod disk;
-#[cfg(test)]
 mod faulty;
+mod files;
 pub(crate) mod folder;
 mod opened;
 mod opening;
 mod pool;
 mod status;
+mod task;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod topic;
+mod volume;
 
+pub use disk::{Disk, Failure, FolderDisk, Reserve};
+pub use faulty::{EIO, ENOSPC, Fate, FaultyDisk};
+pub use files::Files;
 #[cfg(feature = "cli")]
-pub(crate) use disk::free_bytes;
+pub(crate) use files::free_bytes;
 pub use opened::{NotOpened, Opened, Taken};
 pub(crate) use opened::{StoreEvent, StoreEvents};
 pub(crate) use status::StoreStatus;
 #[cfg(feature = "cli")]
 pub(crate) use status::{BOUNDS, Latency};
 pub(crate) use thread::Store;
+pub use volume::Volume;

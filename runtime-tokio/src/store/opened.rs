@@ -3,9 +3,12 @@
 use super::clock::moment;
 use super::disk::Reserve;
 use super::folder::DataDir;
-use super::opening::{OpenError, OpenLog, open_all};
+use super::opening::{OpenError, OpenLog, log_settings, open_all, open_at};
 use super::status::StoreStatus;
+use super::task::{self, Latency, Simulated};
 use super::thread::{Beginning, Listener, SettingsOf, Store};
+use super::volume::{DataVolume, Volume};
+use message_queue_core::log::Operation;
 use message_queue_core::names::TopicName;
 use message_queue_core::store::Answer;
 use message_queue_core::{Config, Now, Storage, StoredTopic, TopicId};
@@ -33,14 +36,15 @@ pub struct Taken {
 /// The data folder of a broker that stores topics: locked, and all logs in it open. See
 /// [`Server::stored`](crate::Server::stored).
 pub struct Opened {
-    folder: DataDir,
-    reserve: Arc<Reserve>,
+    volume: Box<dyn Volume>,
     pub(crate) logs: Vec<(OpenLog, StoredTopic)>,
     settings: SettingsOf,
     max_producers: usize,
     status: Arc<StoreStatus>,
     /// The moment at which they were, since 1970.
     pub(crate) now: Now,
+    /// How long each operation of a disk takes in a simulation, which has no threads; none: there are threads.
+    latency: Option<Latency>,
 }
 
 /// What the store has to say to whoever runs the broker.
@@ -134,37 +138,75 @@ impl Taken {
         } = self;
         let started = moment();
         let reserve = Arc::new(Reserve::new(reserve));
+        let volume = DataVolume { folder, reserve };
         let max_producers = config.topics.max_producer_names;
         let settings = move |name: &TopicName| config.topic(name).store;
-        let logs = open_all(&folder, &reserve, max_producers, &settings).map_err(Cause::from)?;
+        let logs = open_all(&volume, max_producers, &settings).map_err(Cause::from)?;
         let took = started.elapsed();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         status.opening.store(millis, Ordering::Relaxed);
         tracing::info!(
-            folder = %folder.path().display(),
+            folder = %volume.folder.path().display(),
             topics = logs.len(),
             ?took,
             "the logs of stored topics are open"
         );
         Ok(Opened {
-            folder,
-            reserve,
+            volume: Box::new(volume),
             logs,
             settings: Box::new(settings),
             max_producers,
             status,
             now: Now::at(now + taken.elapsed()),
+            latency: None,
         })
     }
 }
 
 impl Opened {
+    /// For simulations: opens the logs of these topics of a volume, one after the other. That, and what the store does later, is
+    /// done by tasks of this runtime and on its clock, without threads; each operation of a disk takes as long as
+    /// `latency` says. `now` is the moment, since 1970; [`Config::started_ms`] is to be 0.
+    ///
+    /// # Errors
+    /// If a log is damaged, or cannot be read.
+    pub async fn simulated(
+        volume: impl Volume + 'static,
+        topics: Vec<TopicName>,
+        config: &Config,
+        now: Duration,
+        latency: impl FnMut(&Operation) -> Duration + Send + 'static,
+    ) -> Result<Self, NotOpened> {
+        let started = moment();
+        let config = config.clone();
+        let max_producers = config.topics.max_producer_names;
+        let settings = move |name: &TopicName| config.topic(name).store;
+        let mut latency: Latency = Box::new(latency);
+        let mut logs = Vec::with_capacity(topics.len());
+        for name in topics {
+            let (folder, disk) = (volume.folder(&name), volume.disk(&name));
+            let settings = log_settings(&settings(&name), max_producers);
+            let mut pace = Simulated(&mut latency);
+            let log = open_at(&mut pace, &name, &folder, disk, settings).await;
+            logs.push(log.map_err(Cause::from)?);
+        }
+        Ok(Self {
+            volume: Box::new(volume),
+            logs,
+            settings: Box::new(settings),
+            max_producers,
+            status: Arc::default(),
+            now: Now::at(now + started.elapsed()),
+            latency: Some(latency),
+        })
+    }
+
     /// The figures of the store.
     pub(crate) fn status(&self) -> Arc<StoreStatus> {
         Arc::clone(&self.status)
     }
 
-    /// Starts its thread, where topics have these numbers.
+    /// Starts its thread, or its task, where topics have these numbers.
     ///
     /// # Errors
     /// If the system gives no thread.
@@ -177,15 +219,18 @@ impl Opened {
             Some((id, log, found))
         });
         let beginning = Beginning {
-            folder: self.folder,
-            reserve: self.reserve,
+            volume: self.volume,
             logs: logs.collect(),
             settings: self.settings,
             max_producers: self.max_producers,
             status: self.status,
         };
         let (events, told) = unbounded_channel();
-        let store = Store::start(beginning, ToTheServer(events))?;
+        let listener = ToTheServer(events);
+        let store = match self.latency {
+            None => Store::start(beginning, listener)?,
+            Some(latency) => task::start(beginning, latency, listener),
+        };
         Ok((store, told))
     }
 }
@@ -193,7 +238,6 @@ impl Opened {
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Opened")
-            .field("folder", &self.folder.path())
             .field("topics", &self.logs.len())
             .finish_non_exhaustive()
     }

@@ -1,14 +1,18 @@
 //! Opening the logs that are there, before anything is served.
 
 use super::clock::{moment, wait};
-use super::disk::{Disk, Reserve, StdDisk};
-use super::folder::{DataDir, FolderError};
-use message_queue_core::log::{Event, Log, Output, Recovered, Settings, Stop};
+use super::disk::{Disk, Failure};
+use super::folder::FolderError;
+use super::volume::{DataVolume, Volume};
+use message_queue_core::log::{Done, Event, Log, Operation, Output, Recovered, Settings, Stop};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::{Now, StoreSettings, StoredTopic};
 use std::collections::VecDeque;
+use std::future::{Future, ready};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -71,12 +75,11 @@ pub(super) fn log_settings(settings: &StoreSettings, max_producers: usize) -> Se
 /// # Errors
 /// The first log that could not be opened.
 pub(crate) fn open_all(
-    folder: &DataDir,
-    reserve: &Arc<Reserve>,
+    volume: &DataVolume,
     max_producers: usize,
     settings: &(impl Fn(&TopicName) -> StoreSettings + Sync),
 ) -> Result<Vec<(OpenLog, StoredTopic)>, OpenError> {
-    let names = folder.topics()?;
+    let names = volume.folder.topics()?;
     let all = names.len();
     let waiting = Mutex::new(names.into_iter().collect::<VecDeque<_>>());
     let opened = Mutex::new(Vec::with_capacity(all));
@@ -85,12 +88,9 @@ pub(crate) fn open_all(
         loop {
             let name = lock(&waiting).pop_front();
             let Some(name) = name else { return };
-            let path = folder.topic(&name).map_err(OpenError::from);
-            let result = path.and_then(|path| {
-                let disk = StdDisk::new(path.clone(), Arc::clone(reserve));
-                let settings = log_settings(&settings(&name), max_producers);
-                open(&name, &path, Arc::new(disk), settings)
-            });
+            let settings = log_settings(&settings(&name), max_producers);
+            let (path, disk) = (volume.folder(&name), volume.disk(&name));
+            let result = open(&name, &path, disk, settings);
             if result.is_err() {
                 lock(&waiting).clear();
             }
@@ -121,22 +121,69 @@ pub(crate) fn open_all(
     Ok(opened)
 }
 
-/// Opens one log, and says what is worth saying of it.
+/// How operations are carried out while a log is opened, and how it is waited for room.
+pub(super) trait Pace {
+    /// Carries out an operation.
+    fn carry_out(
+        &mut self,
+        disk: &dyn Disk,
+        operation: &Operation,
+    ) -> impl Future<Output = Result<Done, Failure>>;
+
+    /// Waits.
+    fn wait(&mut self, time: Duration) -> impl Future<Output = ()>;
+}
+
+/// On a thread that may wait.
+struct AtOnce;
+
+impl Pace for AtOnce {
+    fn carry_out(
+        &mut self,
+        disk: &dyn Disk,
+        operation: &Operation,
+    ) -> impl Future<Output = Result<Done, Failure>> {
+        ready(disk.carry_out(operation))
+    }
+
+    fn wait(&mut self, time: Duration) -> impl Future<Output = ()> {
+        wait(time);
+        ready(())
+    }
+}
+
+/// Opens one log on this thread, and says what is worth saying of it.
 pub(super) fn open(
     name: &TopicName,
     folder: &Path,
     disk: Arc<dyn Disk>,
     settings: Settings,
 ) -> Result<(OpenLog, StoredTopic), OpenError> {
+    let mut pace = AtOnce;
+    let opening = pin!(open_at(&mut pace, name, folder, disk, settings));
+    match opening.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(opened) => opened,
+        Poll::Pending => unreachable!("what is carried out at once is never waited for"),
+    }
+}
+
+/// The same at a pace.
+pub(super) async fn open_at(
+    pace: &mut impl Pace,
+    name: &TopicName,
+    folder: &Path,
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+) -> Result<(OpenLog, StoredTopic), OpenError> {
     // A log that is there has its own epoch.
-    let (log, recovered) = run(Log::open(name.as_str(), 1, settings, Now::START), &*disk).map_err(
-        |(stop, detail)| OpenError::Log {
-            topic: name.clone(),
-            folder: folder.into(),
-            stop,
-            detail,
-        },
-    )?;
+    let log = Log::open(name.as_str(), 1, settings, Now::START);
+    let opened = run(pace, log, &*disk).await;
+    let (log, recovered) = opened.map_err(|(stop, detail)| OpenError::Log {
+        topic: name.clone(),
+        folder: folder.into(),
+        stop,
+        detail,
+    })?;
     if let Some(lost) = recovered.lost {
         warn!(
             topic = %name,
@@ -158,14 +205,18 @@ pub(super) fn open(
 }
 
 /// Carries out what a log asks for until it is open.
-fn run(mut log: Log, disk: &dyn Disk) -> Result<(Log, Recovered), (Stop, Option<String>)> {
+async fn run(
+    pace: &mut impl Pace,
+    mut log: Log,
+    disk: &dyn Disk,
+) -> Result<(Log, Recovered), (Stop, Option<String>)> {
     let started = moment();
     let mut detail = None;
     loop {
         while let Some(output) = log.poll_output() {
             match output {
                 Output::Disk(id, operation) => {
-                    let result = disk.carry_out(&operation);
+                    let result = pace.carry_out(disk, &operation).await;
                     let result = result.map_err(|failure| {
                         detail = Some(failure.to_string());
                         failure.kind
@@ -181,7 +232,7 @@ fn run(mut log: Log, disk: &dyn Disk) -> Result<(Log, Recovered), (Stop, Option<
             }
         }
         if let Some(due) = log.poll_timeout() {
-            wait(due.since(Now::at(started.elapsed())));
+            pace.wait(due.since(Now::at(started.elapsed()))).await;
             log.handle_timeout(Now::at(started.elapsed()));
         }
     }

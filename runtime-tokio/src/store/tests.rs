@@ -11,6 +11,7 @@ use super::folder::{DataDir, FolderError};
 use super::opening::{OpenLog, log_settings, open, open_all};
 use super::status::StoreStatus;
 use super::thread::{Beginning, Listener, Store};
+use super::volume::DataVolume;
 use message_queue_core::log::{File, Fsync, Operation, Progress};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::store::{Answer, FetchFrom, Request, Run};
@@ -63,6 +64,13 @@ impl Listener for Teller {
     }
 }
 
+fn volume(folder: &Path) -> DataVolume {
+    DataVolume {
+        folder: DataDir::take(folder).expect("a folder"),
+        reserve: Arc::new(Reserve::new(0)),
+    }
+}
+
 struct Kit {
     store: Store,
     told: Receiver<Told>,
@@ -73,30 +81,32 @@ struct Kit {
 impl Kit {
     /// Opens all that is in a folder.
     fn start(folder: &Path, settings: StoreSettings) -> Self {
-        let data = DataDir::take(folder).expect("a folder");
-        let reserve = Arc::new(Reserve::new(0));
-        let logs = open_all(&data, &reserve, 10, &|_| settings).expect("logs");
-        Self::with_logs(data, logs, settings)
+        let volume = volume(folder);
+        let logs = open_all(&volume, 10, &|_| settings).expect("logs");
+        Self::with_logs(volume, logs, settings)
     }
 
     /// Opens the log of one topic, over a disk that fails like this.
     fn faulty(folder: &Path, fate: impl Fn(&Operation) -> Fate + Send + Sync + 'static) -> Self {
-        let data = DataDir::take(folder).expect("a folder");
+        let volume = volume(folder);
         let settings = StoreSettings::default();
-        let path = data.of_topic(&name());
+        let path = volume.folder.of_topic(&name());
         let disk = StdDisk::new(path.clone(), Arc::new(Reserve::new(0)));
         let disk: Arc<dyn Disk> = Arc::new(FaultyDisk::new(disk, fate));
         let log = open(&name(), &path, disk, log_settings(&settings, 10)).expect("a log");
-        Self::with_logs(data, vec![log], settings)
+        Self::with_logs(volume, vec![log], settings)
     }
 
-    fn with_logs(folder: DataDir, logs: Vec<(OpenLog, StoredTopic)>, kept: StoreSettings) -> Self {
+    fn with_logs(
+        volume: DataVolume,
+        logs: Vec<(OpenLog, StoredTopic)>,
+        kept: StoreSettings,
+    ) -> Self {
         let found = logs.iter().map(|(_, found)| found.clone()).collect();
         let status = Arc::<StoreStatus>::default();
         let logs = logs.into_iter().map(|(log, found)| (TOPIC, log, found));
         let beginning = Beginning {
-            folder,
-            reserve: Arc::new(Reserve::new(0)),
+            volume: Box::new(volume),
             logs: logs.collect(),
             settings: Box::new(move |_| kept),
             max_producers: 10,
@@ -318,7 +328,7 @@ fn a_group_waits_while_what_is_read_is_not_what_was_written() {
             let is_read = matches!(operation, Operation::Read { .. });
             if is_read && flips.load(Ordering::Relaxed) {
                 let _ = asked.lock().expect("no panic").send(());
-                Fate::Flipped
+                Fate::Flipped(0)
             } else {
                 Fate::Done
             }

@@ -1,12 +1,11 @@
 //! The thread of the store: it has the logs of all stored topics, and does for the core what that asks for.
 
 use super::clock::{moment, wall_clock};
-use super::disk::{Reserve, StdDisk};
-use super::folder::DataDir;
 use super::opening::OpenLog;
 use super::pool::{Completion, Job, Pool};
 use super::status::StoreStatus;
 use super::topic::Topic;
+use super::volume::Volume;
 use message_queue_core::log::Operation;
 use message_queue_core::names::TopicName;
 use message_queue_core::store::{Answer, Request};
@@ -16,7 +15,7 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tracing::error;
@@ -34,7 +33,7 @@ const MOST_AT_ONCE: usize = 256;
 pub(crate) type SettingsOf = Box<dyn Fn(&TopicName) -> StoreSettings + Send>;
 
 /// What the thread is told.
-enum Message {
+pub(super) enum Message {
     Request(TopicId, Request),
     /// Topics that are made from now on are kept like this.
     Settings(SettingsOf),
@@ -51,16 +50,20 @@ pub(crate) trait Listener: Send {
     fn failed(&mut self);
 }
 
-/// The thread, to be asked for things.
+/// The thread, to be asked for things; in a simulation, the task that does what it does.
 pub(crate) struct Store {
-    messages: Sender<Message>,
+    /// One that has failed has said so: what it is told then is lost.
+    tell: Box<dyn Fn(Message) + Send>,
+    /// None: it is a task.
     thread: Option<JoinHandle<()>>,
 }
 
+/// Has an operation carried out. What became of it is to be told as a message.
+pub(super) type CarryOut = Box<dyn FnMut(Job) + Send>;
+
 /// What the thread begins with.
 pub(crate) struct Beginning {
-    pub(crate) folder: DataDir,
-    pub(crate) reserve: Arc<Reserve>,
+    pub(crate) volume: Box<dyn Volume>,
     pub(crate) logs: Vec<(TopicId, OpenLog, StoredTopic)>,
     pub(crate) settings: SettingsOf,
     pub(crate) max_producers: usize,
@@ -82,47 +85,72 @@ impl Store {
             // When the thread is gone nobody wants to know.
             let _ = completions.send(Message::Completion(completion));
         })?;
-        let worker = Worker::new(beginning, pool, Box::new(listener));
+        let carry_out = Box::new(move |job| pool.carry_out(job));
+        let worker = Worker::new(beginning, carry_out, Box::new(listener));
         let thread = thread::Builder::new()
             .name("mq-store".into())
-            .spawn(move || worker.run(&told))?;
+            .spawn(move || work(worker, &told))?;
+        let tell = move |message| {
+            // When the thread is gone nobody wants to know.
+            let _ = messages.send(message);
+        };
         Ok(Self {
-            messages,
+            tell: Box::new(tell),
             thread: Some(thread),
         })
     }
 
+    /// One whose work a task does, which is told this way.
+    pub(super) fn of_task(tell: impl Fn(Message) + Send + 'static) -> Self {
+        Self {
+            tell: Box::new(tell),
+            thread: None,
+        }
+    }
+
     /// Asks for something, in the order in which the core does. Never waits: the core bounds what is asked for.
     pub(crate) fn ask(&self, topic: TopicId, request: Request) {
-        // A store that has failed has said so.
-        let _ = self.messages.send(Message::Request(topic, request));
+        (self.tell)(Message::Request(topic, request));
     }
 
     /// Topics that are made from now on are kept by these settings.
     pub(crate) fn follow(&self, config: Config) {
         let settings = Box::new(move |name: &TopicName| config.topic(name).store);
-        let _ = self.messages.send(Message::Settings(settings));
+        (self.tell)(Message::Settings(settings));
     }
 }
 
 impl Drop for Store {
-    /// Waits until all is done that was asked for, for 5 s at most.
+    /// Waits until all is done that was asked for, for 5 s at most. A task does it later.
     fn drop(&mut self) {
-        let _ = self.messages.send(Message::End);
+        (self.tell)(Message::End);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-struct Worker {
-    folder: DataDir,
-    reserve: Arc<Reserve>,
+/// The thread's loop: until nothing more is asked for, and all is done; or until it fails.
+fn work(mut worker: Worker, told: &Receiver<Message>) {
+    while let Some(due) = worker.turn() {
+        let first = match told.recv_timeout(due.saturating_duration_since(moment())) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        worker.take_in(first, told.try_iter());
+    }
+    worker.end();
+}
+
+/// What the thread does, but for waiting.
+pub(super) struct Worker {
+    volume: Box<dyn Volume>,
     topics: BTreeMap<TopicId, Topic>,
     settings: SettingsOf,
     max_producers: usize,
     status: Arc<StoreStatus>,
-    pool: Pool,
+    carry_out: CarryOut,
     listener: Box<dyn Listener>,
     started: Instant,
     /// How many operations disks carry out.
@@ -137,10 +165,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(beginning: Beginning, pool: Pool, listener: Box<dyn Listener>) -> Self {
+    pub(super) fn new(
+        beginning: Beginning,
+        carry_out: CarryOut,
+        listener: Box<dyn Listener>,
+    ) -> Self {
         let Beginning {
-            folder,
-            reserve,
+            volume,
             logs,
             settings,
             max_producers,
@@ -155,13 +186,12 @@ impl Worker {
         }
         let touched = topics.keys().copied().collect();
         Self {
-            folder,
-            reserve,
+            volume,
             topics,
             settings,
             max_producers,
             status,
-            pool,
+            carry_out,
             listener,
             started: moment(),
             in_flight: 0,
@@ -176,40 +206,35 @@ impl Worker {
         Now::at(self.started.elapsed())
     }
 
-    /// Until nothing more is asked for, and all is done; or until it fails. The folder is given back then, unless some
-    /// disk is still at work in it: then it is with the end of the process.
-    fn run(mut self, told: &Receiver<Message>) {
-        self.work(told);
-        if self.in_flight > 0 {
-            mem::forget(self.folder);
+    /// Does what there is to do. Returns when something is due; none when it is over.
+    pub(super) fn turn(&mut self) -> Option<Instant> {
+        if self.follow_up().is_err() {
+            self.listener.failed();
+            return None;
         }
+        if let Some(ends) = self.ends
+            && (ends <= moment() || self.is_at_rest())
+        {
+            return None;
+        }
+        let due = self.topics.values().filter_map(|it| it.due(self.started));
+        let due = due.chain(self.ends).min();
+        Some(due.map_or(self.trims, |due| due.min(self.trims)))
     }
 
-    fn work(&mut self, told: &Receiver<Message>) {
-        loop {
-            if self.follow_up().is_err() {
-                self.listener.failed();
-                return;
-            }
-            if let Some(ends) = self.ends
-                && (ends <= moment() || self.is_at_rest())
-            {
-                return;
-            }
-            let due = self.topics.values().filter_map(|it| it.due(self.started));
-            let due = due.chain(self.ends).min();
-            let due = due.map_or(self.trims, |due| due.min(self.trims));
-            match told.recv_timeout(due.saturating_duration_since(moment())) {
-                Ok(message) => {
-                    self.take(message);
-                    for message in told.try_iter().take(MOST_AT_ONCE) {
-                        self.take(message);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            self.handle_timeouts();
+    /// What it was told, and the time.
+    pub(super) fn take_in(&mut self, first: Option<Message>, rest: impl Iterator<Item = Message>) {
+        if let Some(first) = first {
+            self.take(first);
+            rest.take(MOST_AT_ONCE).for_each(|it| self.take(it));
+        }
+        self.handle_timeouts();
+    }
+
+    /// Gives the volume back, unless some disk is still at work in it: then it is with the end of the process.
+    pub(super) fn end(self) {
+        if self.in_flight > 0 {
+            mem::forget(self.volume);
         }
     }
 
@@ -234,8 +259,7 @@ impl Worker {
 
     fn make(&mut self, id: TopicId, name: TopicName, epoch: u64) {
         let settings = (self.settings)(&name);
-        let folder = self.folder.of_topic(&name);
-        let disk = Arc::new(StdDisk::new(folder, Arc::clone(&self.reserve)));
+        let disk = self.volume.disk(&name);
         let (most, status, now) = (self.max_producers, Arc::clone(&self.status), self.now());
         let topic = Topic::make(name, epoch, disk, settings, most, status, now);
         self.topics.insert(id, topic);
@@ -304,7 +328,7 @@ impl Worker {
             let outcome = topic.poll();
             for (operation_id, operation) in outcome.operations {
                 self.in_flight += 1;
-                self.pool.carry_out(Job {
+                (self.carry_out)(Job {
                     topic: id,
                     id: operation_id,
                     operation,
@@ -315,7 +339,7 @@ impl Worker {
             if let Some(stop) = outcome.stopped {
                 error!(
                     topic = %topic.name,
-                    folder = %self.folder.of_topic(&topic.name).display(),
+                    folder = %self.volume.folder(&topic.name).display(),
                     detail = %self.detail,
                     "the log of a topic has stopped: {stop}; nothing more is confirmed, and the broker ends; what the \
                      disk has is found when it is started again"
