@@ -282,6 +282,7 @@ enum OverflowWord {
 enum StorageWord {
     Memory,
     Disk,
+    RocksDb,
 }
 
 /// The least severe level that is logged.
