@@ -90,7 +90,6 @@ fn options() -> Options {
     options.set_max_open_files(MOST_FILES);
     // All that is found was there at one moment: also what was not synced.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    options.set_track_and_verify_wals_in_manifest(true);
     options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(2);
     options.set_stats_dump_period_sec(0);
