@@ -6,6 +6,7 @@
 
 mod checks;
 mod engine;
+mod moving;
 
 use checks::CHECKS;
 use engine::{ENGINES, Engine};
