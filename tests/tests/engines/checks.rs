@@ -4,8 +4,11 @@ use crate::engine::{Engine, Place, Running, is_confirmed};
 use message_queue_core::wire::control::{Control, Outcome};
 use message_queue_tests::conversation::Told;
 
+/// Whether an engine keeps something.
+type Check = fn(&Engine) -> bool;
+
 /// Every check, in the order of the table.
-pub(crate) const CHECKS: &[(&str, fn(&Engine) -> bool)] = &[
+pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("confirms", confirms),
     ("groups", groups),
     ("settling", settling),

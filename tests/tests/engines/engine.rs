@@ -134,7 +134,9 @@ impl Running {
         let mut client = Client::connect(self.addr(), link, line);
         match client.next() {
             Told::Line(answer) => (client, answer),
-            other => panic!("{line}: {other:?}"),
+            other @ (Told::Message { .. } | Told::Control(_) | Told::End) => {
+                panic!("{line}: {other:?}")
+            }
         }
     }
 
@@ -248,7 +250,7 @@ impl Consumer {
         loop {
             match self.next() {
                 Ok(it) => given.push(it),
-                Err(told) if told == Told::Control(Control::Flushed(1)) => return given,
+                Err(Told::Control(Control::Flushed(1))) => return given,
                 Err(Told::Control(_)) => {}
                 Err(other) => panic!("no answer to a flush, but {other:?}"),
             }
