@@ -75,17 +75,16 @@ impl DataDir {
     /// # Errors
     /// See [`FolderError`].
     pub(crate) fn take(path: &Path) -> Result<Self, FolderError> {
-        match fs::create_dir(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(FolderError::Io {
-                    path: path.into(),
-                    source: error,
-                });
-            }
-            Ok(()) | Err(_) => {}
-        }
+        let is_new = match fs::create_dir(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(of(path)(error)),
+        };
         if !path.is_dir() {
             return Err(FolderError::NotAFolder(path.into()));
+        }
+        if !path.join("format").exists() {
+            sync_entry(path, is_new)?;
         }
         Self::lock(path)
     }
@@ -132,10 +131,14 @@ impl DataDir {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{own}"))
             .map_err(of(&at))?;
+        // Safe before there is anything else: a folder with something in it and no format is not taken for ours.
         write_format(path)?;
+        sync(path)?;
         let topics = path.join("topics");
         fs::create_dir_all(&topics).map_err(of(&topics))?;
         sync(path)?;
+        // A broker that was killed may have made the folder of a topic, and not come to this.
+        sync(&topics)?;
         Ok(Self {
             path: path.into(),
             _lock: lock,
@@ -226,6 +229,20 @@ fn write_format(path: &Path) -> Result<(), FolderError> {
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&new, &at))
         .map_err(of(&new))
+}
+
+/// Makes safe that there is this folder. If it is not new, a broker that was killed may have made it; or somebody else
+/// has, in a place that the broker may not look at.
+fn sync_entry(path: &Path, is_new: bool) -> Result<(), FolderError> {
+    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+    match sync(parent.unwrap_or(Path::new("."))) {
+        Err(FolderError::Io { source, .. })
+            if !is_new && source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
 }
 
 /// Makes safe which files a folder has.

@@ -27,6 +27,8 @@ pub(crate) fn build_shim(into: &Path) -> PathBuf {
 /// What a broker is started with.
 pub(crate) struct Setup<'a> {
     pub(crate) shim: &'a Path,
+    /// What the shim looks at; the data folder is in it.
+    pub(crate) disk: &'a Path,
     pub(crate) data: &'a Path,
     pub(crate) journal: &'a Path,
     pub(crate) fsync: &'a str,
@@ -60,7 +62,7 @@ impl Broker {
             .env("FSYNC", setup.fsync)
             .env("DATA_DIR", setup.data)
             .env("LD_PRELOAD", setup.shim)
-            .env("POWER_FOLDER", setup.data)
+            .env("POWER_FOLDER", setup.disk)
             .env("POWER_JOURNAL", setup.journal)
             .env("POWER_CUT_AT", setup.cut_at.to_string());
         let child = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();

@@ -105,6 +105,8 @@ impl Disk {
 
     /// Takes note of what the shim has told. A record that is not whole was never told.
     pub(crate) fn follow(&mut self, mut journal: &[u8]) {
+        // Those of a life before never ended.
+        self.syncs.clear();
         while let Some((head, rest)) = journal.split_at_checked(25) {
             let number = |at: usize| {
                 let bytes = head[at..at + 8].try_into().expect("8 bytes");
@@ -209,13 +211,33 @@ impl Disk {
         })
     }
 
-    /// Makes the folder anew as a power cut may leave it.
-    pub(crate) fn cut(&self, leaves: Leaves, random: &mut SplitMix64) {
-        fs::remove_dir_all(&self.root).expect("it can be removed");
-        self.make(0, &self.root, leaves, random);
+    /// Makes the folder anew as a power cut may leave it; all of that is safe then.
+    pub(crate) fn cut(&mut self, leaves: Leaves, random: &mut SplitMix64) {
+        self.make_anew(leaves, random);
+        *self = Self::of(&self.root);
     }
 
-    fn make(&self, id: Id, path: &Path, leaves: Leaves, random: &mut SplitMix64) {
+    /// The process alone is dead: all that it did is there, and is no safer than before.
+    pub(crate) fn lives_on(&mut self) {
+        // What it was about to do when it died has been told, and is done now.
+        self.inodes = self.make_anew(Leaves::Everything, &mut SplitMix64::new(0));
+    }
+
+    fn make_anew(&self, leaves: Leaves, random: &mut SplitMix64) -> HashMap<u64, Id> {
+        fs::remove_dir_all(&self.root).expect("it can be removed");
+        let mut made = HashMap::new();
+        self.make(0, &self.root, leaves, random, &mut made);
+        made
+    }
+
+    fn make(
+        &self,
+        id: Id,
+        path: &Path,
+        leaves: Leaves,
+        random: &mut SplitMix64,
+        made: &mut HashMap<u64, Id>,
+    ) {
         match &self.nodes[id] {
             Node::Folder(folder) => {
                 fs::create_dir(path).expect("it can be made");
@@ -227,7 +249,7 @@ impl Disk {
                     }
                 }
                 for (name, id) in names {
-                    self.make(id, &path.join(name), leaves, random);
+                    self.make(id, &path.join(name), leaves, random, made);
                 }
             }
             Node::File(file) => {
@@ -249,6 +271,7 @@ impl Disk {
                 fs::write(path, content).expect("it can be written");
             }
         }
+        made.insert(fs::metadata(path).expect("it was made").ino(), id);
     }
 }
 

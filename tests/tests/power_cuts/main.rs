@@ -18,9 +18,9 @@ use std::fs;
 use std::path::Path;
 use story::Story;
 
-/// How many stories are told, and how often the power goes in each.
+/// How many stories are told, and how often the broker is killed in each; three times in four the power goes, too.
 const STORIES: u64 = 8;
-const CUTS: usize = 6;
+const CUTS: usize = 8;
 
 /// A cut comes within so many operations. Making a segment of 1 MiB takes some ten.
 const OPERATIONS: usize = 150;
@@ -29,12 +29,13 @@ const OPERATIONS: usize = 150;
 fn tell(seed: u64, fsync: &str, shim: &Path) -> Story {
     let mut random = SplitMix64::new(seed);
     let work = tempfile::tempdir().expect("a folder");
-    let data = work.path().join("data");
-    fs::create_dir(&data).expect("it can be made");
+    let root = work.path().join("disk");
+    fs::create_dir(&root).expect("it can be made");
+    let data = root.join("data");
+    let mut disk = Disk::of(&root);
     let mut story = Story::default();
     for cut in 0..=CUTS {
         let journal = work.path().join(format!("journal-{cut}"));
-        let mut disk = Disk::of(&data);
         // The last life is not cut off.
         let cut_at = if cut < CUTS {
             1 + random.below(OPERATIONS)
@@ -43,6 +44,7 @@ fn tell(seed: u64, fsync: &str, shim: &Path) -> Story {
         };
         let broker = broker::Broker::start(&broker::Setup {
             shim,
+            disk: &root,
             data: &data,
             journal: &journal,
             fsync,
@@ -57,8 +59,13 @@ fn tell(seed: u64, fsync: &str, shim: &Path) -> Story {
         }
         broker.kill();
         disk.follow(&fs::read(&journal).unwrap_or_default());
-        let leaves = Leaves::ALL[random.below(Leaves::ALL.len())];
-        disk.cut(leaves, &mut random);
+        // Sometimes the broker alone is killed, and the power goes in a later life.
+        if random.one_in(4) {
+            disk.lives_on();
+        } else {
+            let leaves = Leaves::ALL[random.below(Leaves::ALL.len())];
+            disk.cut(leaves, &mut random);
+        }
     }
     story
 }
