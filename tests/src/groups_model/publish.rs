@@ -77,19 +77,19 @@ impl Model {
         loop {
             let before = self.not_taken_in();
             let topics: Vec<String> = self.topics.keys().cloned().collect();
+            // Who has waited is read from again, in the order in which they had their turns.
+            let mut again = Vec::new();
             for topic in topics {
                 while let Some(first) = self.topic(&topic).line.first().copied() {
                     if !self.take_in_as_far_as_it_goes(first) {
                         break;
                     }
                     self.topic(&topic).line.remove(0);
+                    again.push(first);
                 }
             }
-            let idle: Vec<ConnId> = self.producers.keys().copied().collect();
-            for conn in idle {
-                if !self.is_in_line(conn) {
-                    self.take_in(conn);
-                }
+            for conn in again {
+                self.take_in(conn);
             }
             if self.not_taken_in() == before {
                 break;
@@ -104,10 +104,6 @@ impl Model {
         producers
             .map(|it| it.waiting.iter().flatten().count())
             .sum()
-    }
-
-    fn is_in_line(&self, conn: ConnId) -> bool {
-        self.topics.values().any(|it| it.line.contains(&conn))
     }
 
     /// Takes in what a producer has sent, if nobody waits before it; what is left waits.
