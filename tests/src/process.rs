@@ -174,6 +174,19 @@ impl Broker {
         stream
     }
 
+    /// A connection that says `bytes` is reset, before or after it has said them. Of the two calls
+    /// one is told of it, and only one: after that, reading sees an ordinary end.
+    ///
+    /// # Panics
+    ///
+    /// If it was let in.
+    pub fn refuses(&self, bytes: &[u8]) {
+        let mut refused = self.connect();
+        let told = refused.write_all(bytes);
+        let told = told.and_then(|()| refused.read(&mut [0]));
+        assert!(told.is_err(), "it was let in: {told:?}");
+    }
+
     /// A consumer that the broker has registered.
     pub fn consumer(&self) -> TcpStream {
         let stream = self.connect_with(b"CONSUMER\n");

@@ -374,10 +374,7 @@ fn one_address_has_so_many_connections_and_the_others_notice_nothing() {
     let broker = Broker::start(&[("MAX_CONNECTIONS_PER_ADDRESS", "2")]);
     let (one, _two) = (broker.producer(), broker.consumer());
     for _ in 0..3 {
-        let mut refused = broker.connect();
-        // It is reset, before or after it has said something.
-        let _ = refused.write_all(b"PRODUCER\n");
-        assert!(refused.read(&mut [0]).is_err(), "it was let in");
+        broker.refuses(b"PRODUCER\n");
     }
     broker.wait_for_metric("message_queue_address_refusals_total", 3.0);
     broker.wait_for_log(|it| {

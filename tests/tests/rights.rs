@@ -458,9 +458,7 @@ fn from_where_too_many_tokens_were_tried_nobody_is_let_in() {
     let told = answer(&broker, "PRODUCER topic=jobs token=guessed\n");
     assert!(told.starts_with("ERROR unauthorized "), "{told}");
     // Nothing of it is read: neither a good token nor another guess.
-    let mut refused = broker.connect();
-    let _ = refused.write_all(good.as_bytes());
-    assert!(refused.read(&mut [0]).is_err(), "it was let in");
+    broker.refuses(good.as_bytes());
     broker.wait_for_log(|it| {
         it["message"] == "refused: too many failed handshakes from one address"
             && it["last"] == "127.0.0.1"
