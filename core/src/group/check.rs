@@ -31,6 +31,7 @@ impl Group {
             {
                 waiting += in_flight;
             }
+            assert_eq!(self.settling.contains(member), consumer.acks.is_some());
             if let Some(acks) = &consumer.acks {
                 acks.unsettled.each(&mut |held, count| {
                     if (held.topic, held.group) == (self.topic, id) {
@@ -66,6 +67,7 @@ impl Group {
             assert!(!lost_wakeup, "{id}: messages wait and {member} is idle");
         }
         assert_eq!(self.unsettled, unsettled, "{id}");
+        assert!(self.settling.is_subset(&self.members), "{id}");
         assert_eq!(self.idle.len(), idle, "{id}: a turn is nobody's");
         assert_eq!(self.flow.waiting, waiting, "{id}");
         if let Some(active) = self.active {

@@ -51,6 +51,8 @@ pub(crate) struct Group {
     unsettled: Count,
     /// Its members, all of them.
     members: BTreeSet<ConnId>,
+    /// Those of them that settle what they are handed.
+    settling: BTreeSet<ConnId>,
     /// Those that wait for a message, by their turns. While one waits that they could be given, there is none:
     /// nothing waits for want of looking. Some may have something from another topic meanwhile.
     idle: BTreeMap<Turn, ConnId>,
@@ -107,6 +109,7 @@ impl Group {
             retry: Retry::default(),
             unsettled: Count::ZERO,
             members: BTreeSet::new(),
+            settling: BTreeSet::new(),
             idle: BTreeMap::new(),
             next_turn: 0,
             share: None,
@@ -219,8 +222,11 @@ impl Group {
     }
 
     /// Takes in a member.
-    pub(crate) fn join(&mut self, member: ConnId, share: Share) {
+    pub(crate) fn join(&mut self, member: ConnId, share: Share, settles: bool) {
         self.members.insert(member);
+        if settles {
+            self.settling.insert(member);
+        }
         if *self.share.get_or_insert(share) == Share::One && self.active.is_none() {
             self.active = Some(member);
         }
@@ -277,6 +283,7 @@ impl Group {
     /// everything.
     pub(crate) fn leave(&mut self, member: ConnId) -> Option<ConnId> {
         self.members.remove(&member);
+        self.settling.remove(&member);
         if self.members.is_empty() && !self.is_declared {
             self.share = None;
         }
@@ -287,9 +294,9 @@ impl Group {
         self.active
     }
 
-    /// Takes in a batch. Idle members take their runs before room is looked at; what there is no
-    /// room for beside `kept` is then lost: the newest, unless a group of one's own is to lose the oldest. Returns how
-    /// much.
+    /// Takes in a batch. What there is no room for beside `kept` is lost: the newest, unless a group of one's own is to
+    /// lose the oldest. Returns how much. Idle members take their runs before room is looked at; but what is settled
+    /// takes room as long as it is not.
     pub(crate) fn offer(
         &mut self,
         batch: FrameBatch,
@@ -302,7 +309,20 @@ impl Group {
         self.backlog.push_back(batch, mark);
         books.shared.budget.take(count.bytes as usize);
         self.post(Entry::Offered(count), books);
-        self.dispatch(books.shared);
+        let lost = if self.settling.is_empty() {
+            self.dispatch(books.shared);
+            self.trim(overflow, kept, books)
+        } else {
+            let lost = self.trim(overflow, kept, books);
+            self.dispatch(books.shared);
+            lost
+        };
+        self.arm_age_timer(books.shared);
+        lost
+    }
+
+    /// Loses what there is no room for.
+    fn trim(&mut self, overflow: Overflow, kept: Count, books: &mut Books<'_>) -> Count {
         let (held, budget) = (self.held(), &books.shared.budget);
         let trimmed = if overflow == Overflow::DropOldest && !self.id.is_lasting() {
             self.backlog.trim_oldest(held, budget.over())
@@ -312,12 +332,10 @@ impl Group {
             elsewhere += kept;
             self.backlog.trim(elsewhere, room)
         };
-        let mut lost = Count::ZERO;
-        if let Some((count, reason)) = trimmed {
-            lost = count;
-            self.drop_held(count, reason, books);
-        }
-        self.arm_age_timer(books.shared);
+        let Some((lost, reason)) = trimmed else {
+            return Count::ZERO;
+        };
+        self.drop_held(lost, reason, books);
         lost
     }
 
@@ -442,7 +460,9 @@ impl Group {
         }
         self.drop_held(expired, DropReason::Expired, books);
         if let GroupId::Own(member) = self.id {
-            books.shared.consumer(member).membership(self.topic).expired = end;
+            // What had come back may be from before others that have expired since.
+            let membership = books.shared.consumer(member).membership(self.topic);
+            membership.expired = membership.expired.max(end);
         }
         // A member may have been kept free for one of them.
         self.dispatch(books.shared);

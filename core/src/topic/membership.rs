@@ -67,10 +67,9 @@ impl Topic {
             let timeout = crate::timers::Timeout::GroupIdle(self.id, id);
             shared.timers.clear(due, timeout);
         }
-        group.join(
-            conn,
-            share.unwrap_or_else(|| group.share().unwrap_or_default()),
-        );
+        let settles = shared.consumer(conn).acks.is_some();
+        let share = share.unwrap_or_else(|| group.share().unwrap_or_default());
+        group.join(conn, share, settles);
         Ok((id, found.is_none()))
     }
 

@@ -63,6 +63,31 @@ fn in_a_group_of_ones_own_it_is_a_gap_before_what_was_dropped() {
 }
 
 #[test]
+fn what_has_expired_is_told_as_that_though_something_older_comes_back_and_expires_later() {
+    let mut kit = aging(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs");
+    let listener = kit.connect("CONSUMER topic=jobs ack=1");
+    kit.stop_reading(listener);
+    kit.send(producer, &["a"]);
+    kit.send(producer, &["b", "c"]);
+    kit.pass(SECOND);
+    kit.settle(listener, Outcome::Failed, 1, 1);
+    kit.pass(millis(10));
+    kit.read_again(listener);
+    kit.send(producer, &["d"]);
+    assert_eq!(
+        told(&mut kit, listener),
+        [
+            "RUN 1 #1 @1000",
+            "a",
+            "GAP 2-3 expired",
+            "RUN 4 #1 @2010",
+            "d"
+        ]
+    );
+}
+
+#[test]
 fn what_a_consumer_has_is_its_own_however_old_and_comes_back_to_who_is_there() {
     let mut kit = aging(|_| {});
     let producer = kit.connect("PRODUCER topic=jobs");

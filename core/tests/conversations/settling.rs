@@ -1,8 +1,8 @@
 //! What becomes of messages that a consumer holds.
 
-use super::{SECOND, jobs, millis, rule, told, with_rules};
+use super::{SECOND, jobs, millis, overflowing, rule, told, with_rules};
 use message_queue_core::wire::control::{Control, Outcome, Range};
-use message_queue_core::{Input, TopicRule};
+use message_queue_core::{Input, Overflow, TopicRule};
 
 fn words(told: &[String]) -> Vec<&str> {
     let words = told.iter().map(String::as_str);
@@ -41,6 +41,29 @@ fn what_is_returned_at_once_in_any_order_is_handed_on_in_the_order_it_had() {
     told(&mut kit, worker);
     kit.settle(worker, Outcome::Return, 2, 3);
     assert_eq!(told(&mut kit, worker), ["RUN 1 #3 @1000", "a"]);
+}
+
+/// In each kind of group, and whoever sends it.
+#[test]
+fn what_members_hold_takes_room_however_much_they_have_asked_for() {
+    for overflow in [Overflow::Drop, Overflow::DropOldest, Overflow::Reject] {
+        for role in ["PRODUCER topic=jobs", "PRODUCER topic=jobs confirm=1"] {
+            for group in ["group=workers", ""] {
+                let mut kit = jobs(overflowing(overflow, 3));
+                let producer = kit.connect(role);
+                let line = format!("CONSUMER topic=jobs {group} ack=1 prefetch=100");
+                let consumer = kit.connect(line.replace("  ", " ").trim());
+                kit.send(producer, &["a", "b", "c", "d", "e"]);
+                let held = kit.broker.stats().unsettled.messages;
+                assert_eq!(held, 3, "{overflow:?}, {role}, {group}");
+                assert_eq!(
+                    words(&told(&mut kit, consumer)).len(),
+                    3,
+                    "{overflow:?}, {role}, {group}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

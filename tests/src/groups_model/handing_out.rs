@@ -67,6 +67,12 @@ impl Model {
         members.map(free).fold(0, usize::saturating_add)
     }
 
+    /// Whether a member of a group settles what it is handed.
+    pub(super) fn is_settled(&self, topic: &str, name: &GroupName) -> bool {
+        let mut members = self.topics[topic].groups[name].members.iter();
+        members.any(|it| self.consumers[it].prefetch.is_some())
+    }
+
     pub(super) fn takes_anything(&self, group: &Group) -> bool {
         let mut members = group.members.iter().filter(|it| group.may_serve(**it));
         members.any(|it| self.consumers[it].prefetch.is_none())

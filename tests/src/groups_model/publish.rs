@@ -197,8 +197,12 @@ impl Model {
         for name in names {
             let group = self.group(topic_name, &name);
             group.ready.insert(sequence, message.clone());
-            // What members are about to be handed is looked at before room is.
-            let about_to = self.credit(topic_name, &name);
+            // What members are about to be handed is looked at before room is, where nobody has to settle it.
+            let about_to = if self.is_settled(topic_name, &name) {
+                0
+            } else {
+                self.credit(topic_name, &name)
+            };
             let held = self.held_of(topic_name, &name);
             let group = self.group(topic_name, &name);
             let about_to = about_to.min(group.ready.len());
