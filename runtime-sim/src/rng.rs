@@ -18,6 +18,8 @@ pub enum Concern {
     Rights,
     /// How the broker's disk is, and what goes wrong with it.
     Disk,
+    /// What may be lost by agreement, and rules that change.
+    Rules,
 }
 
 /// A stream of random numbers (SplitMix64).

@@ -97,6 +97,10 @@ pub enum Invariant {
     Revoked,
     /// Nothing is missing in a group; in a group of one's own, not without a word.
     Gaps,
+    /// What has waited for as long as its topic allows is dropped then, and not handed out later.
+    Age,
+    /// Producers that wait for room leave some to those that do not.
+    Turns,
     /// A group is there from the first that joins it to its end.
     Groups,
     /// At most one connection has a producer's name.

@@ -275,6 +275,7 @@ impl Puppet {
                 Asked::ToSend {
                     topic: plan.topic.clone(),
                     life: plan.named.then(|| (name, session(0))),
+                    confirms: plan.confirms,
                 }
             }
             Machine::Consumer { client, plan, .. } => {
@@ -485,6 +486,7 @@ impl Puppet {
                 client: number,
                 topic: plan.topic.clone(),
                 named: plan.named,
+                confirms: plan.confirms,
                 bodies,
             });
         }

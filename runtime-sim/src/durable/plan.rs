@@ -242,6 +242,7 @@ fn settings(rng: &mut Rng, stored: bool) -> Settings {
         max_failures: rng.pick(&[2, 4, 6]),
         backoff_max_ms: rng.pick(&[20, 50, 400]),
         ack_timeout_ms: rng.pick(&[0, 0, 0, 700]),
+        max_age_ms: 0,
         write_bytes: rng.pick(&[1, 100, 1 << 20]),
         heartbeat: rng.pick(&[1, 3]),
         stored,
@@ -270,6 +271,7 @@ fn actors(rng: &mut Rng, fails: bool, share_one: bool) -> Vec<Actor> {
         let producer = Producer {
             topic: rng.pick(&TOPICS).to_owned(),
             named: rng.chance(65),
+            confirms: true,
             window: rng.within(1..=40) as usize,
         };
         let starts_us = rng.within(0..=SECOND);

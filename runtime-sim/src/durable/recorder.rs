@@ -5,14 +5,14 @@ use crate::checker::{Invariant, Violation};
 use crate::full_sim::socket::Watcher;
 use crate::full_sim::stage::Audience;
 use crate::full_sim::words_of;
-use crate::guarantees::world::host::{bodies, told};
+use crate::guarantees::world::host::{bodies, told, whence};
 use crate::guarantees::world::link::not_taken;
 use crate::guarantees::{Asked, Event, History, Record, Settings, WhichGroup};
 use crate::plan::Micros;
 use message_queue_core::store::{Answer, FetchFrom, Request};
 use message_queue_core::wire::control::{Control, Link as Way};
 use message_queue_core::wire::{FrameReader, Write};
-use message_queue_core::{Broker, ConnId, GroupId, Input, Now, Output, ProtocolError};
+use message_queue_core::{Broker, ConnId, Input, Now, Output, ProtocolError};
 use message_queue_tokio::{Observed, Observer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -379,12 +379,13 @@ impl State {
                 self.record(Event::Resumed { conn });
             }
             Output::Dropped {
+                topic,
                 group,
+                name,
                 reason,
                 count,
-                ..
             } => self.record(Event::Dropped {
-                own: matches!(group, Some(GroupId::Own(_))),
+                whence: whence(topic.as_ref(), *group, name.as_ref()),
                 reason: *reason,
                 messages: count.messages,
             }),

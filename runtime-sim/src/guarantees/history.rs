@@ -38,6 +38,8 @@ pub enum Asked {
         topic: String,
         /// Its name and the life that it leads under it.
         life: Option<(String, String)>,
+        /// Whether it asks for confirms.
+        confirms: bool,
     },
     /// To receive.
     ToReceive {
@@ -68,6 +70,8 @@ pub enum Event {
         topic: String,
         /// Whether the producer has a name.
         named: bool,
+        /// Whether it asks for confirms.
+        confirms: bool,
         /// The messages.
         bodies: Vec<String>,
     },
@@ -203,8 +207,8 @@ pub enum Event {
     },
     /// The broker dropped messages.
     Dropped {
-        /// Whether a consumer's own group lost them.
-        own: bool,
+        /// The topic and the group that lost them; none: there was none.
+        whence: Option<(String, String)>,
         /// Why.
         reason: DropReason,
         /// How many.
@@ -238,6 +242,11 @@ pub enum Event {
         held_bytes: usize,
         /// What it may hold.
         most: usize,
+    },
+    /// The operator has other rules read in.
+    Rules {
+        /// The settings with them.
+        settings: Settings,
     },
     /// The operator ends a group.
     Deleting {
@@ -307,8 +316,13 @@ impl fmt::Display for Event {
                 client,
                 asked,
             } => match asked {
-                Asked::ToSend { topic, life } => {
+                Asked::ToSend {
+                    topic,
+                    life,
+                    confirms,
+                } => {
                     write!(f, "client {client} connects as {conn}, to send to {topic}")?;
+                    f.write_str(if *confirms { "" } else { ", confirm=0" })?;
                     match life {
                         Some((name, session)) => write!(f, " as {name}, session {session}"),
                         None => Ok(()),
@@ -381,12 +395,15 @@ impl fmt::Display for Event {
                 write!(f, "  {conn} is sealed, {unwritten} messages not written")
             }
             Self::Dropped {
-                own,
+                whence,
                 reason,
                 messages,
             } => {
-                let whose = if *own { "own group" } else { "group" };
-                write!(f, "broker: {messages} LOST by a {whose}: {reason}")
+                write!(f, "broker: {messages} LOST: {reason}")?;
+                match whence {
+                    Some((topic, group)) => write!(f, ", by {topic} {group}"),
+                    None => Ok(()),
+                }
             }
             Self::Time => f.write_str("time"),
             Self::Struck { fault } => write!(f, "FAULT: {fault}"),
@@ -397,6 +414,7 @@ impl fmt::Display for Event {
             Self::TooMuch { held_bytes, most } => {
                 write!(f, "TOO MUCH: {held_bytes} B of {most}")
             }
+            Self::Rules { settings } => write!(f, "operator: {settings:?}"),
             Self::Deleting { topic, group } => write!(f, "operator: delete {topic} {group}"),
             Self::Deleted {
                 topic,
@@ -455,7 +473,9 @@ impl fmt::Display for Frame<'_> {
                 ranges,
             } => write!(f, "SETTLE {outcome:?} {} +{delay_ms} ms", Ranges(ranges)),
             Control::Revoked { ranges, .. } => write!(f, "REVOKED {}", Ranges(ranges)),
-            Control::Gap(range, _) => write!(f, "GAP {}", Ranges(&[*range])),
+            Control::Gap(range, reason) => {
+                write!(f, "GAP {} {}", Ranges(&[*range]), reason.code)
+            }
             Control::Credit { messages, bytes } => write!(f, "CREDIT {messages}, {bytes} B"),
             Control::Blocked { blocked, text } => write!(f, "BLOCKED {blocked} {text}"),
             Control::Error(reason) => write!(f, "ERROR {}", reason.code),

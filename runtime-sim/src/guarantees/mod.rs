@@ -16,6 +16,7 @@ mod checker;
 mod history;
 pub(crate) mod plan;
 mod rights;
+mod rules;
 pub(crate) mod world;
 
 pub use checker::check;

@@ -1,6 +1,7 @@
 //! What will happen in a run: settings, clients and acts, all of it listed.
 
 use super::rights::{NOWHERE, Rights, VAULT};
+use super::rules;
 use crate::plan::{Micros, OverflowName, PlanError, read_json, within};
 use crate::rng::{Concern, Rng};
 use message_queue_core::Overflow;
@@ -62,6 +63,9 @@ pub struct Settings {
     pub backoff_max_ms: u64,
     /// How long a consumer may settle nothing; 0 for ever.
     pub ack_timeout_ms: u64,
+    /// How long a message may wait after it was published; 0 for ever.
+    #[serde(default)]
+    pub max_age_ms: u64,
     /// The most bytes in one write.
     pub write_bytes: usize,
     /// The heartbeat that clients ask for, in seconds.
@@ -79,7 +83,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Client {
-    /// Publishes, and asks for confirms.
+    /// Publishes.
     Producer(Producer),
     /// Receives.
     Consumer(Consumer),
@@ -93,8 +97,15 @@ pub struct Producer {
     pub topic: String,
     /// Whether it has a name, so that each of its messages enters once.
     pub named: bool,
+    /// Whether it asks for confirms.
+    #[serde(default = "yes")]
+    pub confirms: bool,
     /// The most messages that it keeps unconfirmed.
     pub window: usize,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A client that receives.
@@ -179,6 +190,8 @@ pub enum Deed {
     NewLife,
     /// The operator ends a group.
     DeleteGroup,
+    /// The operator has other rules for the topics read in.
+    Reload,
     /// A client's rights change, and when they end.
     ChangeRights,
     /// A client is known no more.
@@ -191,7 +204,7 @@ impl Plan {
     /// The plan of a seed.
     pub fn of_seed(seed: u64) -> Self {
         let shape = Shape::draw(&mut Rng::stream(seed, Concern::Network));
-        let settings = settings(&mut Rng::stream(seed, Concern::Settings), shape);
+        let mut settings = settings(&mut Rng::stream(seed, Concern::Settings), shape);
         let mut clients = clients(&mut Rng::stream(seed, Concern::Clients), shape);
         let mut acts = acts(
             &mut Rng::stream(seed, Concern::Faults),
@@ -203,6 +216,11 @@ impl Plan {
             &mut clients,
             &mut acts,
         );
+        let mut of_rules = Rng::stream(seed, Concern::Rules);
+        rules::draw(&mut of_rules, &mut settings, &mut acts);
+        if rights.is_empty() {
+            rules::add_without_confirms(&mut of_rules, &mut clients, &mut acts);
+        }
         Self {
             seed,
             ending: if shape.drain {
@@ -294,6 +312,7 @@ fn settings(rng: &mut Rng, shape: Shape) -> Settings {
         max_failures: rng.pick(&[2, 4, 6]),
         backoff_max_ms: rng.pick(&[20, 50, 400]),
         ack_timeout_ms: if shape.ack_timeout { 700 } else { 0 },
+        max_age_ms: 0,
         write_bytes: rng.pick(&[1, 100, 1 << 20]),
         heartbeat: rng.pick(&[1, 3, 3]),
         stored: false,
@@ -307,6 +326,7 @@ fn clients(rng: &mut Rng, shape: Shape) -> Vec<Client> {
         clients.push(Client::Producer(Producer {
             topic: rng.pick(&TOPICS).to_owned(),
             named: rng.chance(65),
+            confirms: true,
             window: rng.within(1..=40) as usize,
         }));
     }
@@ -443,6 +463,7 @@ mod tests {
             Deed::ChangeRights,
             Deed::Disown,
             Deed::SwitchTopic,
+            Deed::Reload,
         ] {
             assert!(deeds.contains(&deed), "{deed:?}");
         }

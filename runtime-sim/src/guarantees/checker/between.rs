@@ -7,8 +7,10 @@ use crate::checker::Invariant;
 use crate::guarantees::history::Asked;
 use message_queue_core::{ConnId, Overflow};
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn between_steps(&mut self) {
+        self.what_expired_is_gone();
+        self.who_has_lost_had_a_turn();
         // What is stored is read again when there is room for it, and its memory is not counted in messages.
         if !self.state.settings.stored {
             if self.state.drain_began.is_none() {
@@ -16,6 +18,7 @@ impl Checker<'_> {
             }
             self.memory_is_bounded();
         }
+        self.nothing_waits_too_long();
         self.producers_know_why();
         self.the_silent_are_gone();
         self.nobody_goes_on_without_a_right();
@@ -31,7 +34,8 @@ impl Checker<'_> {
             }
             let safe = self.state.safe_and_waiting.get(&key.0);
             let safe = safe.filter(|_| key.1 == DECLARED);
-            let has_safe = safe.is_some_and(|it| !it.is_empty());
+            // Of those that nobody was handed some may be too old.
+            let has_safe = safe.is_some_and(|it| it.len() as u64 > group.losses.expired);
             if group.waiting.is_empty() && !has_safe {
                 continue;
             }
@@ -66,13 +70,14 @@ impl Checker<'_> {
         let holds = |key: &Key, group: &Group| {
             let safe = self.state.safe_and_waiting.get(&key.0);
             let safe = safe.filter(|_| key.1 == DECLARED).map_or(0, |it| it.len());
-            group.outstanding() + safe
+            group.outstanding() + safe.saturating_sub(group.losses.expired as usize)
         };
         let capacity = |key: &Key| {
             if key.0.ends_with(".dead") {
                 self.state.settings.dead_capacity
             } else {
-                self.state.settings.capacity
+                let most = self.state.rules.most_before(&key.0);
+                self.state.settings.capacity.max(most)
             }
         };
         let groups = self.state.groups.iter();

@@ -10,7 +10,7 @@ use message_queue_core::wire::control::Control;
 use message_queue_core::wire::handshake::Accepted;
 use message_queue_core::{CloseReason, ConnId, DropReason, ProtocolError};
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn connected(&mut self, conn: ConnId, asked: &Asked) {
         let state = Conn::new(asked, self.at);
         self.state.conns.insert(conn, state);
@@ -40,7 +40,7 @@ impl Checker<'_> {
         let asked = state.asked.clone();
         self.accepted_with_a_right(conn);
         match asked {
-            Asked::ToSend { topic, life } => {
+            Asked::ToSend { topic, life, .. } => {
                 if let Some((name, session)) = life {
                     self.begins_life(conn, (topic, name), session, answer);
                 }
@@ -137,6 +137,8 @@ impl Checker<'_> {
             for topic in TOPICS {
                 self.state
                     .group_is_gone(&(topic.to_owned(), own_label(&group)));
+                // What waited there is lost with it.
+                self.state.groups.remove(&(topic.to_owned(), group.clone()));
             }
         }
     }
@@ -151,20 +153,23 @@ impl Checker<'_> {
         });
     }
 
-    /// Nothing is dropped that a group owes to its members, but for what an operator gives up, and what is left
-    /// when the time for an orderly end is over.
-    pub(super) fn dropped(&mut self, own: bool, reason: DropReason, messages: u64) {
+    /// Nothing is dropped that a group owes to its members, but for what an operator gives up, what is too old, and
+    /// what is left when the time for an orderly end is over. What came of producers without confirms is owed to nobody
+    /// if there was no room for it.
+    pub(super) fn dropped(&mut self, whence: Option<&Key>, reason: DropReason, messages: u64) {
+        let own = whence.is_some_and(|(_, group)| group.starts_with("own-"));
         let is_allowed = match reason {
             DropReason::GroupEnded => self.state.is_deleting,
             DropReason::Shutdown => self.state.drain_began.is_some(),
-            DropReason::BacklogMessages | DropReason::BacklogBytes | DropReason::ConsumerLeft => {
-                own
+            DropReason::ConsumerLeft => own,
+            DropReason::BacklogMessages | DropReason::BacklogBytes => {
+                self.has_no_room(whence, messages) || own
             }
+            DropReason::Expired => self.expire(whence, messages),
             DropReason::BrokerBytes
             | DropReason::NoConsumer
             | DropReason::Purged
             | DropReason::GivenUp
-            | DropReason::Expired
             | DropReason::NotKept
             | DropReason::Refused => false,
         };

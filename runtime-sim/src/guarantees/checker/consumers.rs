@@ -1,27 +1,32 @@
 //! What is handed out, and what becomes of it.
 
 use super::Checker;
-use super::state::{ALONE_FROM, Conn, DECLARED, GivenUp, Group, Held, Key, Message, Stands};
+use super::state::{ALONE_FROM, Conn, DECLARED, GivenUp, Group, Held, Key, Message, Run, Stands};
 use crate::checker::Invariant;
 use crate::guarantees::history::Asked;
 use crate::guarantees::plan::Consumer;
+use crate::guarantees::world::STARTED_MS;
 use crate::plan::MILLISECOND;
 use message_queue_core::ConnId;
-use message_queue_core::wire::control::{Control, Origin, Outcome, Range};
+use message_queue_core::wire::control::{Control, Origin, Outcome, Range, Reason};
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn handed_out(&mut self, conn: ConnId, body: &str) {
         let (at, step) = (self.at, self.step);
         let state = self.state.conn(conn);
         let Asked::ToReceive { consumer, group } = state.asked.clone() else {
             return self.broken(Invariant::Published, || format!("{conn} is a producer"));
         };
-        let Some((sequence, attempt)) = state.run else {
+        let Some(run) = state.run else {
             return self.broken(Invariant::Attempts, || {
                 format!("{conn}: {body} without a RUN")
             });
         };
-        state.run = Some((sequence + 1, attempt));
+        let (sequence, attempt) = (run.sequence, run.attempt);
+        state.run = Some(Run {
+            sequence: sequence + 1,
+            ..run
+        });
         let origin = state.origin.take();
         let key: Key = (state.topic.clone(), group);
         let not_told = !state.taken_away.is_empty() && state.taken_in < step;
@@ -64,7 +69,8 @@ impl Checker<'_> {
             self.nobody_else_holds(conn, &key);
         }
         self.is_what_was_published(&key, sequence, body, origin);
-        self.comes_in_turn(conn, &key, (sequence, attempt), holds);
+        self.comes_in_turn(conn, &key, run, holds);
+        self.is_in(body);
 
         let group = self.state.group(&key);
         group.has_unacked |= !consumer.ack;
@@ -180,14 +186,10 @@ impl Checker<'_> {
 
     /// What was never handed out comes in order and without a hole; what comes back, before that, and when its
     /// time has come; and its attempts are counted.
-    fn comes_in_turn(
-        &mut self,
-        conn: ConnId,
-        key: &Key,
-        (sequence, attempt): (u64, u32),
-        holds: usize,
-    ) {
+    fn comes_in_turn(&mut self, conn: ConnId, key: &Key, run: Run, holds: usize) {
+        let (sequence, attempt) = (run.sequence, run.attempt);
         let at = self.at;
+        self.is_not_too_old(key, run);
         let group = self.state.group(key);
         let is_own = group.is_own;
         let (mut expected, mut alone) = (1, false);
@@ -198,7 +200,11 @@ impl Checker<'_> {
             alone = message.failures >= ALONE_FROM && !is_unsure;
             let holder = match stands {
                 Stands::Held(holder) => Some(holder),
-                Stands::Waiting | Stands::Done | Stands::GivenUp | Stands::Unknown => None,
+                Stands::Waiting
+                | Stands::Done
+                | Stands::GivenUp
+                | Stands::Expired
+                | Stands::Unknown => None,
             };
             let waits = matches!(stands, Stands::Waiting | Stands::Unknown);
             self.must(waits, Invariant::SettledOnce, || {
@@ -218,9 +224,11 @@ impl Checker<'_> {
                     is_unsure: false,
                     failures: 0,
                     not_before: 0,
+                    published: run.published,
+                    came_back: 0,
                 },
             );
-            let in_order = next.is_none_or(|next| next == sequence);
+            let in_order = self.is_next(key, next, sequence);
             self.must(in_order, Invariant::Gaps, || {
                 format!("{key:?}: {sequence} comes where {next:?} is next")
             });
@@ -253,10 +261,20 @@ impl Checker<'_> {
         let state = self.state.conn(conn);
         match control {
             Control::Topic(name) => state.topic = name.clone(),
-            Control::Run { first, attempt, .. } => state.run = Some((*first, *attempt)),
+            Control::Run {
+                first,
+                attempt,
+                published,
+            } => {
+                state.run = Some(Run {
+                    sequence: *first,
+                    attempt: *attempt,
+                    published: published.saturating_sub(STARTED_MS) * MILLISECOND,
+                });
+            }
             Control::Origin(origin) => state.origin = Some(origin.clone()),
             Control::GoAway { .. } => state.is_going_away = true,
-            Control::Gap(range, _) => self.told_gap(conn, *range),
+            Control::Gap(range, reason) => self.told_gap(conn, *range, reason),
             Control::Flushed(number) => self.flushed(conn, *number),
             Control::Revoked { ranges, .. } => {
                 for position in ranges.iter().flat_map(|range| range.from..=range.to) {
@@ -282,7 +300,7 @@ impl Checker<'_> {
     }
 
     /// These messages will not come.
-    fn told_gap(&mut self, conn: ConnId, range: Range) {
+    fn told_gap(&mut self, conn: ConnId, range: Range, reason: &Reason) {
         let state = self.state.conn(conn);
         let Asked::ToReceive { group, .. } = &state.asked else {
             return;
@@ -292,6 +310,7 @@ impl Checker<'_> {
         let (is_own, next) = (group.is_own, group.next);
         group.next = Some(range.to + 1);
         let fits = is_own && next.is_none_or(|next| next == range.from);
+        self.told_of_expired(&key, range, reason);
         self.must(fits, Invariant::Gaps, || {
             format!("{key:?}: {range:?} are missing, and {next:?} is next")
         });
@@ -356,9 +375,10 @@ impl Checker<'_> {
     }
 
     fn comes_back(&mut self, held: &Held) {
-        self.state
-            .group(&held.key)
-            .set(held.sequence, Stands::Waiting);
+        let at = self.at;
+        let group = self.state.group(&held.key);
+        group.message(held.sequence).came_back = at;
+        group.set(held.sequence, Stands::Waiting);
     }
 
     /// A message that was held has failed.
@@ -442,6 +462,7 @@ impl Checker<'_> {
 
     /// What a consumer that is gone held is with its group again.
     pub(super) fn gives_back(&mut self, conn: ConnId, unwritten: usize) {
+        let at = self.at;
         let state = self.state.conn(conn);
         let Asked::ToReceive { consumer, .. } = &state.asked else {
             return;
@@ -458,6 +479,7 @@ impl Checker<'_> {
                 let group = self.state.group(&key);
                 let message = group.message(sequence);
                 message.attempts = message.attempts.map(|it| it - 1);
+                message.came_back = at;
                 group.set(sequence, Stands::Waiting);
             }
         }

@@ -4,7 +4,7 @@ use super::Checker;
 use super::state::{DECLARED, Given, Stands, State};
 use crate::checker::Invariant;
 
-impl Checker<'_> {
+impl Checker {
     /// Everything went well for long enough: all that was sent has come to its end.
     pub(super) fn settled(&mut self, held_bytes: usize, unfinished: usize) {
         self.must(unfinished == 0, Invariant::Progress, || {
@@ -13,17 +13,10 @@ impl Checker<'_> {
         self.must(held_bytes == 0, Invariant::Progress, || {
             format!("the broker still holds {held_bytes} B")
         });
-        let mut given = self.state.given.iter();
-        let lost = given.find(|(_, given)| self.state.is_owed(given));
-        let lost = lost.map(|(body, _)| body.clone());
-        self.must(lost.is_none(), Invariant::Confirmed, || {
-            format!("{lost:?} was confirmed and is lost")
+        self.nothing_is_lost_but_what_may_be();
+        let owed = self.state.given.iter().find(|(_, given)| {
+            given.confirms && !given.is_safe && !given.is_refused && !given.is_forgotten
         });
-        let owed = self
-            .state
-            .given
-            .iter()
-            .find(|(_, given)| !given.is_safe && !given.is_refused && !given.is_forgotten);
         let owed = owed.map(|(body, _)| body.clone());
         self.must(owed.is_none(), Invariant::Progress, || {
             format!("nothing is known of {owed:?}")
@@ -47,10 +40,11 @@ impl Checker<'_> {
     fn nothing_is_behind(&mut self) {
         for (key, group) in &self.state.groups {
             let end = self.state.groups.get(&(key.0.clone(), DECLARED.to_owned()));
-            let end = end.and_then(|group| group.next);
-            if let (false, Some(next), Some(end)) = (group.is_own, group.next, end)
-                && next != end
+            let Some(end) = end else { continue };
+            if let (false, Some(next), Some(last)) = (group.is_own, group.next, end.next)
+                && (next + group.losses.behind() < last || last + end.losses.behind() < next)
             {
+                let end = last;
                 let key = key.clone();
                 return self.broken(Invariant::Gaps, || {
                     format!("{key:?} is at {next} and its topic at {end}")
@@ -74,29 +68,35 @@ impl Checker<'_> {
         }
         let given = self.state.given.values();
         let lost = given.filter(|given| self.state.is_owed(given));
-        let (lost, dropped) = (lost.count() as u64, self.state.shut_down);
+        let expired: u64 = self.state.declared_losses().map(|it| it.expired).sum();
+        let (lost, dropped) = (lost.count() as u64, self.state.shut_down + expired);
         self.must(lost <= dropped, Invariant::Accounting, || {
             format!("{lost} confirmed messages are not done, and {dropped} were counted")
         });
     }
 }
 
-impl State<'_> {
+impl State {
     /// Whether a message was confirmed, and has not come to its end.
-    fn is_owed(&self, given: &Given) -> bool {
+    pub(super) fn is_owed(&self, given: &Given) -> bool {
         let is_confirmed = given.is_safe && !given.is_refused && !given.has_died;
         is_confirmed && !self.has_come_to_its_end(given)
     }
 
     /// Whether the group that is there from the start has settled a message, or given it up.
-    fn has_come_to_its_end(&self, given: &Given) -> bool {
+    pub(super) fn has_come_to_its_end(&self, given: &Given) -> bool {
         let key = (given.topic.clone(), DECLARED.to_owned());
         let Some(group) = self.groups.get(&key) else {
             return false;
         };
         given.places.iter().any(|sequence| {
             let message = group.messages.get(sequence);
-            let ends = [Stands::Done, Stands::GivenUp, Stands::Unknown];
+            let ends = [
+                Stands::Done,
+                Stands::GivenUp,
+                Stands::Expired,
+                Stands::Unknown,
+            ];
             message.is_some_and(|it| ends.contains(&it.stands))
         })
     }

@@ -3,16 +3,20 @@
 //! The checker is a second, plain account of the same facts: every message of every group, one by one, and every
 //! connection (`state.rs`). It goes through the history once. `consumers.rs` follows what is handed out and
 //! settled, `producers.rs` what is published and confirmed, `connections.rs` who comes and goes, `rights.rs` who may do
-//! what, `restarts.rs` what outlives a broker; `between.rs` is what must hold whenever the broker has done what there was to do, and `end.rs` what must be true in the end.
+//! what, `restarts.rs` what outlives a broker, `losses.rs` what is lost by agreement, `turns.rs` how room is shared, and
+//! `rules.rs` what the operator changes; `between.rs` is what must hold whenever the broker has done what there was to do, and `end.rs` what must be true in the end.
 
 mod between;
 mod connections;
 mod consumers;
 mod end;
+mod losses;
 mod producers;
 mod restarts;
 mod rights;
+mod rules;
 mod state;
+mod turns;
 
 #[cfg(test)]
 mod tests;
@@ -41,15 +45,15 @@ pub fn check(history: &History) -> Vec<Violation> {
     checker.violations
 }
 
-struct Checker<'a> {
-    state: State<'a>,
+struct Checker {
+    state: State,
     violations: Vec<Violation>,
     /// Where in the history it is.
     at: Micros,
     step: u64,
 }
 
-impl Checker<'_> {
+impl Checker {
     /// Notes a broken promise, unless that one was seen broken before.
     fn broken(&mut self, invariant: Invariant, detail: impl FnOnce() -> String) {
         if self.violations.iter().any(|it| it.invariant == invariant) {
@@ -77,8 +81,9 @@ impl Checker<'_> {
                 client,
                 topic,
                 named,
+                confirms,
                 bodies,
-            } => self.given(*client, topic, *named, bodies),
+            } => self.given(*client, topic, (*named, *confirms), bodies),
             Event::Safe { bodies, .. } => self.safe(bodies),
             Event::WasSafe { bodies, .. } => self.was_safe(bodies),
             Event::NotTaken { bodies, .. } => self.not_taken(bodies),
@@ -103,7 +108,7 @@ impl Checker<'_> {
             Event::Read { conn } => self.read(*conn),
             Event::Published { conn, bodies } => {
                 self.read(*conn);
-                self.published(*conn, bodies.len() as u64);
+                self.published(*conn, bodies);
             }
             Event::Heard { conn, control } => {
                 self.read(*conn);
@@ -120,10 +125,10 @@ impl Checker<'_> {
             Event::Closed { conn, reason } => self.closed(*conn, *reason),
             Event::Sealed { conn, unwritten } => self.sealed(*conn, *unwritten),
             Event::Dropped {
-                own,
+                whence,
                 reason,
                 messages,
-            } => self.dropped(*own, *reason, *messages),
+            } => self.dropped(whence.as_ref(), *reason, *messages),
             Event::Time => self.time(),
             Event::Struck { .. } | Event::Store { .. } => {}
             Event::StoreFailed => self.state.has_store_failed = true,
@@ -132,6 +137,7 @@ impl Checker<'_> {
             Event::TooMuch { held_bytes, most } => self.broken(Invariant::MemoryBound, || {
                 format!("the broker holds {held_bytes} B of {most}")
             }),
+            Event::Rules { settings } => self.rules_change(settings),
             Event::Deleting { .. } => self.state.is_deleting = true,
             Event::Deleted {
                 topic,
@@ -143,7 +149,11 @@ impl Checker<'_> {
                 held_bytes,
                 unfinished,
             } => self.settled(*held_bytes, *unfinished),
-            Event::Draining => self.state.drain_began = Some(self.at),
+            Event::Draining => {
+                self.state.drain_began = Some(self.at);
+                // What is due by then is done first.
+                self.time();
+            }
             Event::Over {
                 held_bytes,
                 is_drained,

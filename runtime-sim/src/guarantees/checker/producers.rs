@@ -12,13 +12,22 @@ use std::collections::BTreeSet;
 /// After so long a producer that is not read from is told why.
 pub(super) const BLOCKED_AFTER: Micros = 100 * MILLISECOND;
 
-impl Checker<'_> {
-    pub(super) fn given(&mut self, client: usize, topic: &str, named: bool, bodies: &[String]) {
+impl Checker {
+    pub(super) fn given(
+        &mut self,
+        client: usize,
+        topic: &str,
+        (named, confirms): (bool, bool),
+        bodies: &[String],
+    ) {
         for body in bodies {
             let given = Given {
                 client,
                 topic: topic.to_owned(),
                 named,
+                confirms,
+                published: None,
+                is_in: false,
                 is_safe: false,
                 is_refused: false,
                 is_forgotten: false,
@@ -67,8 +76,11 @@ impl Checker<'_> {
         unsafe_ones.for_each(|given| given.is_forgotten = true);
     }
 
-    pub(super) fn published(&mut self, conn: ConnId, messages: u64) {
+    pub(super) fn published(&mut self, conn: ConnId, bodies: &[String]) {
+        let messages = bodies.len() as u64;
+        self.note_published(conn, bodies);
         let state = self.state.conn(conn);
+        state.sent.extend(bodies.iter().cloned());
         state.received += messages;
         let received = state.received;
         for life in self.state.lives.values_mut().filter(|it| it.conn == conn) {
@@ -150,6 +162,7 @@ impl Checker<'_> {
                     life.confirmed = *position;
                 }
                 let in_bounds = before <= *position && *position <= received;
+                self.confirmed_are_in(conn, before, *position);
                 self.must(in_bounds && *unrouted == 0, Invariant::Confirmed, || {
                     format!("{conn} sent {received}, heard {before}: {control:?}")
                 });
@@ -165,7 +178,11 @@ impl Checker<'_> {
                 });
             }
             Control::GoAway { .. } => self.state.conn(conn).is_going_away = true,
-            Control::Refused(range, reason) => self.told_refused(conn, *range, reason),
+            Control::Refused(range, reason) => {
+                let state = self.state.conn(conn);
+                state.refused.extend(range.from..=range.to);
+                self.told_refused(conn, *range, reason);
+            }
             Control::Topic(_)
             | Control::Ping(_)
             | Control::Pong(..)

@@ -4,7 +4,7 @@ use super::Checker;
 use super::state::{GivenUp, Group, Held, Key, Stands, State};
 use message_queue_core::ConnId;
 
-impl Checker<'_> {
+impl Checker {
     /// The broker is gone. Its connections are, too, and so are the groups of their own.
     pub(super) fn killed(&mut self) {
         let state = &mut self.state;
@@ -99,7 +99,7 @@ impl Checker<'_> {
     }
 }
 
-impl State<'_> {
+impl State {
     fn lose_everything(&mut self) {
         self.groups.clear();
         self.sequences.clear();
@@ -135,7 +135,9 @@ impl Group {
             let stands = match message.stands {
                 Stands::Held(_) | Stands::Waiting => Stands::Waiting,
                 done @ (Stands::Done | Stands::GivenUp) if message.is_safe => done,
-                Stands::Done | Stands::GivenUp | Stands::Unknown => Stands::Unknown,
+                Stands::Done | Stands::GivenUp | Stands::Expired | Stands::Unknown => {
+                    Stands::Unknown
+                }
             };
             message.is_unsure |= stands == Stands::Unknown;
             self.set(sequence, stands);
@@ -169,6 +171,7 @@ mod tests {
                 client: 0,
                 topic: TOPIC.to_owned(),
                 named: true,
+                confirms: true,
                 bodies: bodies.clone(),
             };
             let events = vec![given, Event::Safe { client: 0, bodies }];

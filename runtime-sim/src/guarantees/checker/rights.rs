@@ -51,7 +51,7 @@ impl Standing {
     }
 }
 
-impl Checker<'_> {
+impl Checker {
     pub(super) fn identified(&mut self, conn: ConnId, who: Who) {
         let at = self.at;
         self.state.asks_who = true;
@@ -151,6 +151,7 @@ impl Checker<'_> {
         let Asked::ToSend {
             topic,
             life: Some((name, _)),
+            ..
         } = &state.asked
         else {
             return false;

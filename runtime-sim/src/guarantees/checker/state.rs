@@ -1,6 +1,9 @@
 //! What the checker knows: of each message in each group, of each connection, of each producer's name.
 
+use super::losses::Losses;
 use super::rights::Standing;
+use super::rules::Rules;
+use super::turns::{Offered, Turn};
 use crate::guarantees::history::Asked;
 use crate::guarantees::plan::Settings;
 use crate::plan::{MILLISECOND, Micros, SECOND};
@@ -17,8 +20,14 @@ pub(super) const ALONE_FROM: u32 = 3;
 /// The group that is there from the start.
 pub(super) const DECLARED: &str = "workers";
 
-pub(super) struct State<'a> {
-    pub(super) settings: &'a Settings,
+pub(super) struct State {
+    /// The settings that are in force.
+    pub(super) settings: Settings,
+    pub(super) rules: Rules,
+    /// Whose turn it is at the room of each topic.
+    pub(super) turns: BTreeMap<String, Turn>,
+    /// What a producer without confirms has sent in this step.
+    pub(super) offered: Option<Offered>,
     pub(super) groups: BTreeMap<Key, Group>,
     pub(super) conns: BTreeMap<ConnId, Conn>,
     /// Every message that an application gave to its producer, by its text.
@@ -57,6 +66,8 @@ pub(super) struct Group {
     pub(super) is_own: bool,
     /// Whether a member of it does not settle.
     pub(super) has_unacked: bool,
+    /// What it has lost.
+    pub(super) losses: Losses,
 }
 
 pub(super) struct Message {
@@ -70,6 +81,9 @@ pub(super) struct Message {
     pub(super) failures: u32,
     /// It is not handed out before this.
     pub(super) not_before: Micros,
+    pub(super) published: Micros,
+    /// When it last came back to its group.
+    pub(super) came_back: Micros,
 }
 
 /// What became of a message in a group.
@@ -81,6 +95,8 @@ pub(super) enum Stands {
     /// Settled as done; or handed to a member that does not settle.
     Done,
     GivenUp,
+    /// It has waited for too long.
+    Expired,
     /// Done, given up or waiting: who knew died before it was safe.
     Unknown,
 }
@@ -91,6 +107,12 @@ pub(super) struct Given {
     pub(super) topic: String,
     /// Whether it is to enter once.
     pub(super) named: bool,
+    /// Whether its producer asks for confirms.
+    pub(super) confirms: bool,
+    /// In which step the broker was first given it, and under the how manieth rules.
+    pub(super) published: Option<(u64, u64)>,
+    /// Whether it is known that there was room for it.
+    pub(super) is_in: bool,
     pub(super) is_safe: bool,
     pub(super) is_refused: bool,
     /// Whether its application has forgotten it.
@@ -128,6 +150,14 @@ pub(super) struct Life {
     pub(super) is_unsure: bool,
 }
 
+/// What a RUN says of the message that comes next.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    pub(super) sequence: u64,
+    pub(super) attempt: u32,
+    pub(super) published: Micros,
+}
+
 /// A message that a consumer holds.
 pub(super) struct Held {
     pub(super) key: Key,
@@ -154,8 +184,8 @@ pub(super) struct Conn {
 
     /// The topic of the messages that follow.
     pub(super) topic: String,
-    /// The sequence and the attempt of the next message.
-    pub(super) run: Option<(u64, u32)>,
+    /// What is known of the next message.
+    pub(super) run: Option<Run>,
     pub(super) origin: Option<Origin>,
     /// Everything that it was handed, in the order of positions, from 1.
     pub(super) handed: Vec<(Key, u64)>,
@@ -172,15 +202,22 @@ pub(super) struct Conn {
     /// In which step that was. Others whose time was over in the same step may have been first.
     pub(super) taken_in: u64,
 
+    /// What it has sent: the last of it has the position `received`.
+    pub(super) sent: Vec<String>,
+    /// The positions of what it was told is refused.
+    pub(super) refused: BTreeSet<u64>,
     /// The position of its last message.
     pub(super) received: u64,
     pub(super) confirmed: u64,
 }
 
-impl<'a> State<'a> {
-    pub(super) fn new(settings: &'a Settings) -> Self {
+impl State {
+    pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            settings,
+            settings: settings.clone(),
+            rules: Rules::default(),
+            turns: BTreeMap::new(),
+            offered: None,
             groups: BTreeMap::new(),
             conns: BTreeMap::new(),
             given: BTreeMap::new(),
@@ -290,6 +327,8 @@ impl Conn {
             said_bye: false,
             taken_away: BTreeSet::new(),
             taken_in: 0,
+            sent: Vec::new(),
+            refused: BTreeSet::new(),
             received: 0,
             confirmed: 0,
         }

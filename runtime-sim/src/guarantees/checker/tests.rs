@@ -44,11 +44,24 @@ fn tampered(mut tamper: impl FnMut(&mut Vec<Record>) -> bool) -> BTreeSet<Invari
 /// Whether changing the first event that `change` has something to change in breaks a promise, in some run: not
 /// each such event is one that matters.
 fn some_change_breaks(invariant: Invariant, change: impl Fn(&mut Event) -> bool) -> bool {
-    (0..100).any(|seed| {
+    (0..400).any(|seed| {
         let (mut history, _) = run(&Plan::of_seed(seed), false);
         let mut records = history.records.iter_mut();
         let is_changed = records.any(|record| change(&mut record.event));
         is_changed && check(&history).iter().any(|it| it.invariant == invariant)
+    })
+}
+
+/// As `some_change_breaks`, for an event that is taken out.
+fn some_lack_breaks(invariants: &[Invariant], is_it: impl Fn(&Event) -> bool) -> bool {
+    (0..400).any(|seed| {
+        let (mut history, _) = run(&Plan::of_seed(seed), false);
+        let records = &mut history.records;
+        let place = records.iter().position(|record| is_it(&record.event));
+        place.map(|place| records.remove(place)).is_some()
+            && check(&history)
+                .iter()
+                .any(|it| invariants.contains(&it.invariant))
     })
 }
 
@@ -108,7 +121,10 @@ fn a_confirmed_message_that_never_comes() {
             _ => None,
         });
         let settled = |record: &Record| matches!(record.event, Event::Settled { .. });
-        let Some(safe) = safe.filter(|_| records.iter().any(settled)) else {
+        // Nothing is lost by agreement.
+        let lost = |record: &Record| matches!(record.event, Event::Dropped { .. });
+        let fits = records.iter().any(settled) && !records.iter().any(lost);
+        let Some(safe) = safe.filter(|_| fits) else {
             return false;
         };
         let before = records.len();
@@ -124,7 +140,7 @@ fn something_that_is_dropped() {
     let broken = tampered(|records| {
         let (at, step) = (records[0].at, records[0].step);
         let event = Event::Dropped {
-            own: false,
+            whence: Some(("jobs.a".to_owned(), "workers".to_owned())),
             reason: DropReason::BacklogMessages,
             messages: 1,
         };
@@ -232,7 +248,7 @@ fn a_message_that_is_settled_and_comes_again() {
 
 #[test]
 fn a_message_that_is_not_settled_and_does_not_come_again() {
-    let broken = without(|event| {
+    let done = |event: &Event| {
         matches!(
             event,
             Event::Heard {
@@ -243,7 +259,7 @@ fn a_message_that_is_not_settled_and_does_not_come_again() {
                 ..
             }
         )
-    });
+    };
     let fits = [
         Invariant::Redelivery,
         Invariant::Prefetch,
@@ -251,7 +267,7 @@ fn a_message_that_is_not_settled_and_does_not_come_again() {
         // It takes room in its group.
         Invariant::MemoryBound,
     ];
-    assert!(fits.iter().any(|it| broken.contains(it)), "{broken:?}");
+    assert!(some_lack_breaks(&fits, done));
 }
 
 #[test]
@@ -271,8 +287,8 @@ fn more_than_a_consumer_has_asked_for() {
 
 #[test]
 fn things_that_are_not_told() {
-    let broken = without(|event| matches!(told(event), Some(Control::Revoked { .. })));
-    assert!(broken.contains(&Invariant::Revoked), "{broken:?}");
+    let revoked = |event: &Event| matches!(told(event), Some(Control::Revoked { .. }));
+    assert!(some_lack_breaks(&[Invariant::Revoked], revoked));
     let is_why =
         |event: &Event| matches!(told(event), Some(Control::Blocked { blocked: true, .. }));
     let broken = without(is_why);
@@ -392,6 +408,7 @@ fn a_name_that_two_principals_have() {
                 Asked::ToSend {
                     topic,
                     life: Some((name, _)),
+                    ..
                 },
             ..
         } => {
@@ -446,4 +463,111 @@ fn a_connection_that_goes_on_after_its_time() {
         place.map(|place| records.remove(place)).is_some()
     });
     assert!(broken.contains(&Invariant::Rights), "{broken:?}");
+}
+
+fn is_dropped(event: &Event, why: DropReason) -> bool {
+    matches!(event, Event::Dropped { reason, .. } if *reason == why)
+}
+
+#[test]
+fn a_message_that_is_handed_out_or_waits_after_its_time() {
+    // It was published long before.
+    let older = |event: &mut Event| match event {
+        Event::Told {
+            control:
+                Control::Run {
+                    published,
+                    attempt: 1,
+                    ..
+                },
+            ..
+        } if *published > 1_005_000 => {
+            *published -= 5_000;
+            true
+        }
+        _ => false,
+    };
+    assert!(some_change_breaks(Invariant::Age, older));
+    let expired = |event: &Event| is_dropped(event, DropReason::Expired);
+    let fits = [Invariant::Age, Invariant::Gaps, Invariant::Confirmed];
+    assert!(some_lack_breaks(&fits, expired));
+    // Where nothing grows too old.
+    let broken = changed(|event| match event {
+        Event::Dropped { reason, .. } if *reason == DropReason::GroupEnded => {
+            *reason = DropReason::Expired;
+            true
+        }
+        _ => false,
+    });
+    assert!(broken.contains(&Invariant::Confirmed), "{broken:?}");
+}
+
+#[test]
+fn an_expired_message_that_a_consumer_is_told_of_in_other_words() {
+    let as_dropped = |event: &mut Event| match event {
+        Event::Told {
+            control: Control::Gap(_, reason),
+            ..
+        } if reason.code == "expired" => {
+            "dropped".clone_into(&mut reason.code);
+            true
+        }
+        _ => false,
+    };
+    assert!(some_change_breaks(Invariant::Gaps, as_dropped));
+}
+
+#[test]
+fn a_message_without_a_confirm_that_is_lost_and_not_counted() {
+    let lost = |event: &Event| {
+        is_dropped(event, DropReason::BacklogMessages)
+            && matches!(event, Event::Dropped { whence: Some((_, group)), .. } if group == "workers")
+    };
+    assert!(some_lack_breaks(
+        &[Invariant::Accounting, Invariant::Gaps],
+        lost
+    ));
+}
+
+#[test]
+fn producers_that_wait_and_leave_no_room_to_others() {
+    // Whatever came of those without confirms is lost, all of it.
+    let broken = (0..100).any(|seed| {
+        let (mut history, _) = run(&Plan::of_seed(seed), false);
+        let mut sent = 0;
+        for record in &mut history.records {
+            match &mut record.event {
+                Event::Published { bodies, .. } => sent = bodies.len() as u64,
+                Event::Dropped {
+                    reason: DropReason::BacklogMessages,
+                    messages,
+                    whence: Some((_, group)),
+                } if group == "workers" => *messages = sent,
+                _ => {}
+            }
+        }
+        let broken = check(&history);
+        broken.iter().any(|it| it.invariant == Invariant::Turns)
+    });
+    assert!(broken);
+}
+
+#[test]
+fn rules_that_are_not_kept() {
+    let capacity_of_one = |event: &mut Event| match event {
+        Event::Rules { settings } => {
+            settings.capacity = 1;
+            true
+        }
+        _ => false,
+    };
+    assert!(some_change_breaks(Invariant::MemoryBound, capacity_of_one));
+    let no_more_failures = |event: &mut Event| match event {
+        Event::Rules { settings } => {
+            settings.max_failures = 1;
+            true
+        }
+        _ => false,
+    };
+    assert!(some_change_breaks(Invariant::SettledOnce, no_more_failures));
 }

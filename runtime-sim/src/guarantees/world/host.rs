@@ -3,6 +3,7 @@
 use super::World;
 use super::link::Link;
 use crate::guarantees::history::Event;
+use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::handshake::Answer;
 use message_queue_core::wire::{Decoded, FrameBatch, FrameReader, Received};
 use message_queue_core::{ConnId, GroupId, Input, Output};
@@ -112,12 +113,13 @@ impl World<'_> {
                 Output::Resume { conn } => self.set_paused(conn, false),
                 Output::Registered { .. } => {}
                 Output::Dropped {
+                    topic,
                     group,
+                    name,
                     reason,
                     count,
-                    ..
                 } => self.record(Event::Dropped {
-                    own: matches!(group, Some(GroupId::Own(_))),
+                    whence: whence(topic.as_ref(), group, name.as_ref()),
                     reason,
                     messages: count.messages,
                 }),
@@ -180,6 +182,20 @@ pub(crate) fn told(conn: ConnId, reader: &mut FrameReader, bytes: &[u8]) -> Vec<
         }
     }
     events
+}
+
+/// A group that has lost something, as the checker calls it.
+pub(crate) fn whence(
+    topic: Option<&TopicName>,
+    group: Option<GroupId>,
+    name: Option<&Name>,
+) -> Option<(String, String)> {
+    let group = match (group?, name) {
+        (_, Some(name)) => name.to_string(),
+        (GroupId::Own(conn), None) => format!("own-{}", conn.0),
+        (_, None) => "queue".to_owned(),
+    };
+    Some((topic?.to_string(), group))
 }
 
 /// Messages, as texts.

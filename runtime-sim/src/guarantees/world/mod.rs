@@ -4,6 +4,7 @@ pub(crate) mod host;
 pub(crate) mod link;
 pub(crate) mod peers;
 mod rights;
+mod rules;
 
 use super::history::{Event, History, Record};
 use super::plan::{Act, Client, Deed, Ending, Plan, Settings, TOPICS, WhichGroup, consumer};
@@ -22,11 +23,16 @@ use std::time::Duration;
 /// So many rounds in which everything goes well have to do.
 const ROUNDS: usize = 4000;
 
+/// The time of day at which the broker starts, in milliseconds.
+pub(super) const STARTED_MS: u64 = 1_000_000;
+
 /// The time for an orderly end.
 const DRAIN: Duration = Duration::from_secs(20);
 
 pub(super) struct World<'a> {
     plan: &'a Plan,
+    /// The settings that are in force.
+    settings: Settings,
     /// What the small choices of the act are drawn from.
     rng: Rng,
     broker: Broker,
@@ -53,6 +59,7 @@ pub(crate) fn config(settings: &Settings, asks: bool) -> Config {
         backoff_max: Some(Duration::from_millis(settings.backoff_max_ms)),
         ack_timeout: Some(ack_timeout),
         overflow: Some(settings.overflow),
+        max_age: Some(Duration::from_millis(settings.max_age_ms)),
         ..TopicRule::new(pattern("jobs.*"))
     };
     // Dead-letter topics match no pattern.
@@ -76,7 +83,7 @@ pub(crate) fn config(settings: &Settings, asks: bool) -> Config {
             creation: !asks,
             ..TopicsConfig::default()
         },
-        started_ms: 1_000_000,
+        started_ms: STARTED_MS,
         ..Config::default()
     }
 }
@@ -87,6 +94,7 @@ impl<'a> World<'a> {
         let peers = plan.clients.iter().enumerate();
         Self {
             plan,
+            settings: plan.settings.clone(),
             rng: Rng::new(plan.seed),
             broker: Broker::new(config(&plan.settings, !plan.rights.is_empty())),
             now: Now::START,
@@ -184,7 +192,8 @@ impl<'a> World<'a> {
             Deed::Credit => self.credit(at),
             Deed::Wait => {
                 let millis = self.rng.pick(&[1, 5, 20, 120, 400, 1500]);
-                let micros = millis * MILLISECOND + self.rng.within(0..=999);
+                let some = self.rng.within(0..=999);
+                let micros = millis * MILLISECOND + if self.has_ages() { 0 } else { some };
                 self.wait(Duration::from_micros(micros));
             }
             Deed::Reset => {
@@ -199,6 +208,7 @@ impl<'a> World<'a> {
             Deed::Leave => self.leave(at),
             Deed::NewLife => self.new_life(at),
             Deed::DeleteGroup => self.delete_group(),
+            Deed::Reload => self.reload(),
             Deed::ChangeRights => self.change_rights(at),
             Deed::Disown => self.disown(at),
             Deed::SwitchTopic => self.switch_topic(at),

@@ -80,7 +80,7 @@ pub(crate) fn producer_client(
     let options = ProducerOptions {
         common: common(heartbeat),
         topic: TopicName::new(&plan.topic).ok(),
-        confirm: true,
+        confirm: plan.confirms,
         identity,
     };
     let window = Window {
@@ -169,8 +169,13 @@ impl World<'_> {
             } => {
                 client.connected(now);
                 let life = plan.named.then(|| (format!("p{at}"), session(*life)));
-                let topic = plan.topic.clone();
-                (Way::ToProducer, Asked::ToSend { topic, life })
+                let (topic, confirms) = (plan.topic.clone(), plan.confirms);
+                let asked = Asked::ToSend {
+                    topic,
+                    life,
+                    confirms,
+                };
+                (Way::ToProducer, asked)
             }
             Machine::Consumer { client, plan, held } => {
                 client.connected(now);
@@ -221,11 +226,12 @@ impl World<'_> {
         let batch = FrameBatch::encode(&bodies).expect("small messages");
         if client.send(batch).is_ok() {
             sent.extend(bodies.iter().cloned());
-            let (topic, named) = (plan.topic.clone(), plan.named);
+            let (topic, named, confirms) = (plan.topic.clone(), plan.named, plan.confirms);
             self.record(Event::Given {
                 client: at,
                 topic,
                 named,
+                confirms,
                 bodies,
             });
         }
