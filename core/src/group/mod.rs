@@ -332,10 +332,11 @@ impl Group {
             elsewhere += kept;
             self.backlog.trim(elsewhere, room)
         };
-        let Some((lost, reason)) = trimmed else {
-            return Count::ZERO;
-        };
-        self.drop_held(lost, reason, books);
+        let mut lost = Count::ZERO;
+        if let Some((count, reason)) = trimmed {
+            lost = count;
+            self.drop_held(count, reason, books);
+        }
         lost
     }
 

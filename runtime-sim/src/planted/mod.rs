@@ -95,6 +95,10 @@ pub fn bugs() -> Vec<Bug> {
             include_str!("../../planted/rights.toml"),
         ),
         (
+            Catcher::Scenario(Scenario::Guarantees),
+            include_str!("../../planted/rules.toml"),
+        ),
+        (
             Catcher::Scenario(Scenario::Durable),
             include_str!("../../planted/durable.toml"),
         ),

@@ -4,7 +4,9 @@
 use super::Checker;
 use super::state::{DECLARED, Group, Key, Message, Run, Stands, State};
 use crate::checker::Invariant;
+use crate::guarantees::history::Asked;
 use crate::plan::{MILLISECOND, Micros};
+use message_queue_core::ConnId;
 use message_queue_core::wire::control::{Range, Reason};
 use std::collections::BTreeMap;
 
@@ -57,6 +59,20 @@ impl State {
                 .max(message.not_before)
                 .max(since),
         )
+    }
+
+    /// The broker is given so many messages.
+    pub(super) fn note_times(&mut self, conn: ConnId, at: Micros, messages: usize) {
+        if let Asked::ToSend { topic, .. } = self.conn(conn).asked.clone() {
+            let times = self.times.entry(topic).or_default();
+            times.extend(std::iter::repeat_n(at, messages));
+        }
+    }
+
+    /// How many messages of a topic there can have been at `at`, at most.
+    fn published_by(&self, topic: &str, at: Option<Micros>) -> u64 {
+        let times = self.times.get(topic);
+        times.map_or(0, |it| it.partition_point(|time| Some(*time) <= at)) as u64
     }
 
     /// What the groups have lost that are there from the start.
@@ -143,7 +159,9 @@ impl Checker {
     pub(super) fn what_expired_is_gone(&mut self) {
         let at = self.at;
         let mut too_many = None;
-        for (key, group) in &mut self.state.groups {
+        let mut too_young = None;
+        let mut groups = std::mem::take(&mut self.state.groups);
+        for (key, group) in &mut groups {
             let expired = std::mem::take(&mut group.losses.now);
             let was_told = std::mem::take(&mut group.losses.is_told_now);
             if expired == 0 {
@@ -165,7 +183,17 @@ impl Checker {
                 too_many = Some((key.clone(), missing));
             }
             losses.behind = losses.behind.saturating_sub(missing);
+            // Those that were never handed out lie behind all that was: all up to the last of them is as old.
+            let old = self.state.published_by(&key.0, at.checked_sub(age));
+            let ended = group.next.map_or(0, |next| next - 1) + losses.behind;
+            if fresh > 0 && ended > old && !losses.is_unsure && !group.is_own {
+                too_young = Some((key.clone(), ended, old));
+            }
         }
+        self.state.groups = groups;
+        self.must(too_young.is_none(), Invariant::Age, || {
+            format!("{too_young:?}: so many are handed out or expired, and so many can be too old")
+        });
         self.must(too_many.is_none(), Invariant::Gaps, || {
             format!("{too_many:?} messages are missing that have not expired")
         });

@@ -26,6 +26,8 @@ pub(super) struct State {
     pub(super) rules: Rules,
     /// Whose turn it is at the room of each topic.
     pub(super) turns: BTreeMap<String, Turn>,
+    /// When the broker was given messages, by topic: one time for each.
+    pub(super) times: BTreeMap<String, Vec<Micros>>,
     /// What a producer without confirms has sent in this step.
     pub(super) offered: Option<Offered>,
     pub(super) groups: BTreeMap<Key, Group>,
@@ -217,6 +219,7 @@ impl State {
             settings: settings.clone(),
             rules: Rules::default(),
             turns: BTreeMap::new(),
+            times: BTreeMap::new(),
             offered: None,
             groups: BTreeMap::new(),
             conns: BTreeMap::new(),

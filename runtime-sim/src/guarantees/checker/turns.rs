@@ -30,6 +30,7 @@ impl Checker {
     /// The broker was given these messages.
     pub(super) fn note_published(&mut self, conn: ConnId, bodies: &[String]) {
         let (step, rules) = (self.step, self.state.rules.number);
+        self.state.note_times(conn, self.at, bodies.len());
         for body in bodies {
             if let Some(given) = self.state.given.get_mut(body) {
                 given.published.get_or_insert((step, rules));
