@@ -41,7 +41,6 @@ struct Member {
     topic: String,
     acks: bool,
     prefetch: usize,
-    share_one: bool,
     may_be_revoked: bool,
     run: (u64, u32),
     /// What was handed out, by position.
@@ -57,7 +56,6 @@ impl Ledger {
         topic: &str,
         group: &str,
         (acks, prefetch): (bool, usize),
-        share_one: bool,
         may_be_revoked: bool,
     ) {
         let member = Member {
@@ -65,7 +63,6 @@ impl Ledger {
             topic: topic.to_owned(),
             acks,
             prefetch,
-            share_one,
             may_be_revoked,
             run: (0, 0),
             handed: Vec::new(),
@@ -132,14 +129,6 @@ impl Ledger {
             self.redelivered += 1;
         }
         let group = self.groups.entry(key.clone()).or_default();
-        if member.share_one {
-            let holders = group.values().filter_map(|state| match state {
-                State::Held(holder, _) => Some(*holder),
-                _ => None,
-            });
-            let others: BTreeSet<ConnId> = holders.filter(|holder| *holder != conn).collect();
-            assert!(others.is_empty(), "{key:?}: {conn} and {others:?} at once");
-        }
         let state = group.entry(sequence).or_insert(State::Waiting);
         match *state {
             State::Waiting | State::Perhaps => {}

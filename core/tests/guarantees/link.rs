@@ -66,4 +66,25 @@ impl Link {
         self.written += more as u64;
         (more > 0).then_some(self.written)
     }
+
+    /// How many messages of the write in flight the socket has not taken whole.
+    pub(crate) fn unwritten(&self) -> usize {
+        let Some((bytes, taken)) = &self.write else {
+            return 0;
+        };
+        let (mut at, mut unwritten) = (0, 0);
+        // The answer to a role line is a line; it comes first, in a write without messages.
+        if bytes.starts_with(b"OK ") {
+            return 0;
+        }
+        while at < bytes.len() {
+            let header = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+            let end = at + 4 + (header & !(1 << 31)) as usize;
+            if header >> 31 == 0 && end > *taken {
+                unwritten += 1;
+            }
+            at = end;
+        }
+        unwritten
+    }
 }
