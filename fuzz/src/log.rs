@@ -4,15 +4,18 @@ use bytes::{BufMut, Bytes, BytesMut};
 use message_queue_core::Now;
 use message_queue_core::log::{
     Chunk, DiskError, Done, Event, File, Fsync, Inspection, InspectionStep, Log, Operation, Output,
-    Part, Progress, ReadError, ReadFrom, Recovered, Settings, Stored,
+    Part, Plan, Progress, ReadError, ReadFrom, Recovered, Settings, Stored,
 };
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::{Control, Mark};
 use std::collections::BTreeMap;
 
+#[path = "../../core/src/log/tests/carry_out.rs"]
+mod carry_out;
 #[path = "../../core/src/log/tests/sim_disk.rs"]
 mod sim_disk;
 
+use carry_out::carry_out;
 use sim_disk::{Rng, SimDisk};
 
 const SETTINGS: Settings = Settings {
@@ -218,26 +221,7 @@ fn check_repair(disk: &SimDisk, has_to_open: bool, real: impl Fn(u64, &Bytes) ->
     let Ok(plan) = inspect(&files).plan(EPOCH) else {
         return;
     };
-    let mut new = BTreeMap::new();
-    for file in &plan.new {
-        let mut data = Vec::new();
-        for part in &file.parts {
-            match part {
-                Part::Bytes(bytes) => data.extend_from_slice(bytes),
-                Part::Copy { file, bytes } => {
-                    let bytes = bytes.start as usize..bytes.end as usize;
-                    data.extend_from_slice(&files[file][bytes]);
-                }
-            }
-        }
-        new.insert(file.file, data);
-    }
-    for file in &plan.aside {
-        assert!(files.remove(file).is_some(), "{file} is not there");
-    }
-    for (file, data) in new {
-        assert!(files.insert(file, data).is_none(), "{file} is lost");
-    }
+    carry_out(&mut files, &plan);
     let inspection = inspect(&files);
     assert_eq!(inspection.damage(), [], "{plan:?}");
     let mut disk = SimDisk::with(files);

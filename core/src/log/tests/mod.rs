@@ -1,5 +1,6 @@
 //! The log on a disk that fails, against a model.
 
+mod carry_out;
 mod crashes;
 mod directed;
 mod model;
@@ -11,8 +12,8 @@ mod sim_disk;
 mod world;
 
 use super::{
-    Chunk, DiskError, Done, Event, File, Fsync, Log, OpId, Operation, Output, Progress, ReadError,
-    ReadFrom, ReadId, Recovered, SaveId, Settings, Stop, Stored,
+    Chunk, DiskError, Done, Event, File, Fsync, Log, OpId, Operation, Output, Part, Plan, Progress,
+    ReadError, ReadFrom, ReadId, Recovered, SaveId, Settings, Stop, Stored,
 };
 use crate::wire::control::Mark;
 

@@ -2,7 +2,7 @@
 //! together with the tree that has them.
 
 use super::crashes::{POLICIES, live_and_die};
-use super::directed;
+use super::directed::{appending, deleting, opening};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -15,19 +15,19 @@ const SEEDS: u64 = 3000;
 const DIRECTED: [(&str, fn()); 4] = [
     (
         "what_is_missing_is_not_taken_for_empty",
-        directed::what_is_missing_is_not_taken_for_empty,
+        opening::what_is_missing_is_not_taken_for_empty,
     ),
     (
         "a_sync_that_fails_is_not_tried_again",
-        directed::a_sync_that_fails_is_not_tried_again,
+        appending::a_sync_that_fails_is_not_tried_again,
     ),
     (
         "nothing_of_a_torn_tail_comes_back_behind_what_is_written_in_its_place",
-        directed::nothing_of_a_torn_tail_comes_back_behind_what_is_written_in_its_place,
+        opening::nothing_of_a_torn_tail_comes_back_behind_what_is_written_in_its_place,
     ),
     (
         "what_every_group_has_settled_goes_and_what_is_read_meanwhile_goes_on",
-        directed::what_every_group_has_settled_goes_and_what_is_read_meanwhile_goes_on,
+        deleting::what_every_group_has_settled_goes_and_what_is_read_meanwhile_goes_on,
     ),
 ];
 
