@@ -5,8 +5,7 @@
 //! hand out, what its members hold, what has failed and waits, what is dead, what is confirmed, refused or lost.
 //! To which of several members that have room a message goes is the broker's choice. So the model is told who was
 //! handed what ([`Model::handed_out`]), and checks that it was owed and that nobody is left waiting.
-//! It was written from `docs/PROTOCOL.md`, but for one rule, which is as the broker has it: what members are about to be
-//! handed takes no room first, so that a full group may go over its bounds. PROTOCOL says otherwise. Messages are text in plain vectors; everything is found by walking.
+//! It was written from `docs/PROTOCOL.md`. Messages are text in plain vectors; everything is found by walking.
 //!
 //! One file a rule: `publish.rs` (who gets a message, who waits and who is refused), `handing_out.rs` (what members
 //! hold and what becomes of it), `names.rs` (producers that come back).
