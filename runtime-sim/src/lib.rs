@@ -27,6 +27,7 @@ pub mod hosts;
 pub mod kit;
 pub mod message;
 pub mod net;
+mod panics;
 pub mod plan;
 pub mod planted;
 pub mod recording;

@@ -6,7 +6,7 @@ use crate::durable;
 use crate::full_sim;
 use crate::guarantees;
 use crate::history;
-use crate::plan::{self, Micros, PlanError};
+use crate::plan::{self, Micros, PlanError, PlanFile};
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;

@@ -191,6 +191,7 @@ fn less_time(duration: Micros) -> impl Iterator<Item = Micros> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::PlanFile;
 
     #[test]
     fn spans_cover_everything_at_every_size() {

@@ -12,12 +12,12 @@ mod world;
 
 use crate::checker::{Invariant, Violation};
 use crate::history::{Event, Held, History};
+use crate::panics::unless_it_panics;
 use crate::plan::{Ending, FaultKind, MILLISECOND, Micros, Plan, SECOND};
 use agenda::Happening;
 use host::Host;
 use message_queue_core::ConnId;
 use peer::Peer;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::World;
 
 /// After healing, everybody has this long to come back.
@@ -35,9 +35,8 @@ const LOOK_EVERY: Micros = 250 * MILLISECOND;
 /// Carries out a plan. Returns what happened, and what made it stop if it did not come to its end.
 pub fn run(plan: &Plan, check_invariants: bool) -> (History, Option<Violation>) {
     let mut sim = CoreSim::new(plan, check_invariants);
-    // A bug in the core may be a panic. What was recorded up to then is what is worth seeing.
-    let panic = catch_unwind(AssertUnwindSafe(|| sim.run())).err();
-    let violation = panic.map(|payload| Violation {
+    let panic = unless_it_panics(|| sim.run()).err();
+    let violation = panic.map(|detail| Violation {
         invariant: if sim.host.as_ref().is_some_and(|host| host.checking) {
             Invariant::Internal
         } else {
@@ -45,19 +44,13 @@ pub fn run(plan: &Plan, check_invariants: bool) -> (History, Option<Violation>) 
         },
         at: sim.world.now,
         step: sim.world.records.last().map_or(0, |record| record.step),
-        detail: panic_message(payload.as_ref()),
+        detail,
     });
     let history = History {
         settings: plan.settings.clone(),
         records: sim.world.records,
     };
     (history, violation)
-}
-
-pub(crate) fn panic_message(payload: &dyn std::any::Any) -> String {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without a message").to_owned()
 }
 
 struct CoreSim<'a> {

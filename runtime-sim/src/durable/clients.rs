@@ -5,6 +5,7 @@ use super::plan::Actor;
 use super::recorder::Recorder;
 use crate::full_sim::BROKER;
 use crate::full_sim::stage;
+use crate::full_sim::strings::Strings;
 use crate::guarantees::world::peers::{producer_client, session};
 use crate::guarantees::{Asked, Client, Consumer, Event, Producer, WhichGroup};
 use crate::plan::Micros;
@@ -22,12 +23,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use turmoil_net::shim::tokio::net::TcpStream;
-
-/// How long a client waits until it tries again to connect.
-const AGAIN: Duration = Duration::from_millis(150);
 
 /// How long it waits for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -55,16 +52,7 @@ pub(super) struct Puppet {
     deaths: Cell<u64>,
     /// It has waited for its time to start.
     begun: Cell<bool>,
-    /// It is to do nothing.
-    stalled: Cell<bool>,
-    /// It is to leave, and to come back after so long.
-    leave: Cell<Option<Micros>>,
-    /// When its connection breaks, it is to come back after so long.
-    away: Cell<Option<Micros>>,
-    /// All is healed: it hurries, and everything is done.
-    healed: Cell<bool>,
-    /// Something of the above has changed.
-    pulled: Notify,
+    strings: Strings,
 }
 
 enum Machine {
@@ -126,11 +114,7 @@ impl Puppet {
             is_stored,
             deaths: Cell::new(0),
             begun: Cell::new(false),
-            stalled: Cell::new(false),
-            leave: Cell::new(None),
-            away: Cell::new(None),
-            healed: Cell::new(false),
-            pulled: Notify::new(),
+            strings: Strings::default(),
         })
     }
 
@@ -145,7 +129,9 @@ impl Puppet {
 
     async fn live(&self) {
         if !self.begun.get() {
-            self.wait(Duration::from_micros(self.actor.starts_us)).await;
+            self.strings
+                .wait(Duration::from_micros(self.actor.starts_us))
+                .await;
             self.begun.set(true);
         }
         loop {
@@ -155,31 +141,10 @@ impl Puppet {
                 Ok(Err(_)) | Err(_) => End::Broken,
             };
             self.disconnected();
-            let away = match end {
-                End::Left(away) => Some(away),
-                End::Broken => self.away.take(),
-            };
-            self.wait(away.map_or(AGAIN, Duration::from_micros)).await;
-        }
-    }
-
-    /// Waits, but no longer once all is healed.
-    async fn wait(&self, span: Duration) {
-        let until = Instant::now() + span;
-        while !self.healed.get() {
-            tokio::select! {
-                biased;
-                () = sleep_until(until) => return,
-                () = self.pulled.notified() => {}
+            if let End::Left(away) = end {
+                self.strings.stay_away(away);
             }
-        }
-        sleep(AGAIN.min(span)).await;
-    }
-
-    /// Waits until it may do something.
-    async fn until_free(&self) {
-        while self.stalled.get() {
-            self.pulled.notified().await;
+            self.strings.wait_to_connect().await;
         }
     }
 
@@ -194,12 +159,12 @@ impl Puppet {
         let (mut outgoing, mut incoming) = (BytesMut::new(), [0; READ]);
         let mut acts = Instant::now() + self.pace();
         loop {
-            self.until_free().await;
+            self.strings.until_free().await;
             self.transmit(&mut outgoing);
             if !self.machine.borrow().is_connected() {
                 return End::Broken;
             }
-            if let Some(away) = self.leave.take() {
+            if let Some(away) = self.strings.take_leave() {
                 self.say_goodbye(&mut outgoing);
                 let farewell = async {
                     writer.write_all(&outgoing).await?;
@@ -215,7 +180,7 @@ impl Puppet {
             }
             tokio::select! {
                 biased;
-                () = self.pulled.notified() => {}
+                () = self.strings.pulled() => {}
                 read = reader.read(&mut incoming) => match read {
                     Ok(bytes @ 1..) => self.received(&incoming[..bytes]),
                     Ok(0) | Err(_) => return End::Broken,
@@ -235,7 +200,7 @@ impl Puppet {
 
     /// The time until its next act.
     fn pace(&self) -> Duration {
-        if self.healed.get() {
+        if self.strings.is_healed() {
             HURRY
         } else {
             Duration::from_micros(self.actor.every_us)
@@ -455,7 +420,7 @@ impl Puppet {
         match self.actor.client {
             Client::Producer(_) => self.produce(),
             Client::Consumer(_) => {
-                let times = if self.healed.get() { 3 } else { 1 };
+                let times = if self.strings.is_healed() { 3 } else { 1 };
                 for _ in 0..times {
                     self.settle();
                 }
@@ -510,7 +475,7 @@ impl Puppet {
             held.pop_front();
             return;
         }
-        let outcome = if plan.fails && !self.healed.get() {
+        let outcome = if plan.fails && !self.strings.is_healed() {
             rng.pick(&[
                 Outcome::Done,
                 Outcome::Done,
@@ -555,28 +520,12 @@ impl stage::Puppet for Puppet {
         Box::pin(async move { self.live().await })
     }
 
-    fn stall(&self, stalled: bool) {
-        self.stalled.set(stalled);
-        self.pulled.notify_one();
-    }
-
-    fn leave(&self, away: Micros) {
-        self.leave.set(Some(away));
-        self.pulled.notify_one();
-    }
-
-    fn stay_away(&self, away: Micros) {
-        self.away.set(Some(away));
+    fn strings(&self) -> &Strings {
+        &self.strings
     }
 
     fn died(&self) {
         self.disconnected();
-    }
-
-    fn heal(&self) {
-        self.leave.set(None);
-        self.healed.set(true);
-        self.stall(false);
     }
 
     fn is_unfinished(&self) -> bool {

@@ -18,17 +18,17 @@ mod recorder;
 pub use plan::{Actor, DiskFault, DiskFaultKind, DiskPlan, Plan};
 
 use crate::checker::{Invariant, Violation};
+use crate::full_sim::FIRST_PORT;
 use crate::full_sim::agenda::{self, Deed};
 use crate::full_sim::stage::{self, Set};
-use crate::full_sim::{FIRST_PORT, words_of};
 use crate::guarantees::{Client, Ending, Event, History};
+use crate::panics::unless_it_panics;
 use crate::plan::{MILLISECOND, Micros, SECOND};
 use crate::rng::{Concern, Rng};
 use clients::Puppet;
 use disks::Disks;
 use recorder::Recorder;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use tokio::sync::Notify;
 
@@ -53,14 +53,13 @@ const MESSAGE_BYTES: usize = 48;
 /// the same history.
 pub fn run(plan: &Plan, check_invariants: bool) -> (History, Option<Violation>) {
     let recorder = Recorder::new(plan.settings.clone(), most_bytes(plan), check_invariants);
-    // A bug may be a panic, in whatever task. What was recorded up to then is worth seeing.
-    let panic = catch_unwind(AssertUnwindSafe(|| Run::new(plan, &recorder).play())).err();
+    let panic = unless_it_panics(|| Run::new(plan, &recorder).play()).err();
     let (history, internal) = recorder.finish();
-    let panic = panic.map(|panic| Violation {
+    let panic = panic.map(|detail| Violation {
         invariant: Invariant::NoPanic,
         at: history.records.last().map_or(0, |last| last.at),
         step: history.records.last().map_or(0, |last| last.step),
-        detail: words_of(&*panic),
+        detail,
     });
     (history, internal.or(panic))
 }

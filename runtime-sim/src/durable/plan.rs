@@ -3,13 +3,12 @@
 use crate::guarantees::plan::{TOPICS, consumer};
 use crate::guarantees::{Client, Consumer, Ending, Producer, Settings, WhichGroup};
 use crate::plan::{
-    Fault, MILLISECOND, Micros, Network, PacketFault, PacketFaultKind, Packets, PlanError, SECOND,
-    faults, packet_faults, read_json, within,
+    Fault, MILLISECOND, Micros, Network, PacketFault, PacketFaultKind, Packets, PlanError,
+    PlanFile, SECOND, faults, packet_faults, within,
 };
 use crate::rng::{Concern, Rng};
 use message_queue_core::Overflow;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// How long clients publish and faults strike.
 const DURATION: Micros = 8 * SECOND;
@@ -178,12 +177,10 @@ impl Plan {
             disk: disk(&mut stream(Concern::Disk)),
         }
     }
+}
 
-    /// Checks the bounds that a plan must keep.
-    ///
-    /// # Errors
-    /// What is not allowed.
-    pub fn check(&self) -> Result<(), PlanError> {
+impl PlanFile for Plan {
+    fn check(&self) -> Result<(), PlanError> {
         let least_one = [
             ("settings.capacity", self.settings.capacity as u64),
             ("settings.dead_capacity", self.settings.dead_capacity as u64),
@@ -211,21 +208,6 @@ impl Plan {
             within("actors.id (how many have it)", same.count() as u64, 1, 1)?;
         }
         Ok(())
-    }
-
-    /// Reads and checks a plan.
-    ///
-    /// # Errors
-    /// If the file cannot be read, holds no plan, or a field is out of its bounds.
-    pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let plan: Self = read_json(path)?;
-        plan.check()?;
-        Ok(plan)
-    }
-
-    /// As JSON, for people and for [`Plan`]'s `Deserialize`.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_else(|error| error.to_string())
     }
 }
 

@@ -4,10 +4,10 @@
 use crate::checker::{Invariant, Violation};
 use crate::full_sim::socket::Watcher;
 use crate::full_sim::stage::Audience;
-use crate::full_sim::words_of;
 use crate::guarantees::world::host::{bodies, told, whence};
 use crate::guarantees::world::link::not_taken;
 use crate::guarantees::{Asked, Event, History, Record, Settings, WhichGroup};
+use crate::panics::unless_it_panics;
 use crate::plan::Micros;
 use message_queue_core::store::{Answer, FetchFrom, Request};
 use message_queue_core::wire::control::{Control, Link as Way};
@@ -16,7 +16,6 @@ use message_queue_core::{Broker, ConnId, Input, Now, Output, ProtocolError};
 use message_queue_tokio::{Observed, Observer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The connections of a broker are told from those of the brokers before it by their numbers.
@@ -248,13 +247,13 @@ impl Observer for Recorder {
         }
         if state.check_invariants
             && state.internal.is_none()
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| broker.check_invariants()))
+            && let Err(detail) = unless_it_panics(|| broker.check_invariants())
         {
             state.internal = Some(Violation {
                 invariant: Invariant::Internal,
                 at: state.at,
                 step: state.step,
-                detail: words_of(&*panic),
+                detail,
             });
         }
         state.step += 1;

@@ -2,7 +2,7 @@
 //! that loses packets, with hosts that crash.
 //!
 //! `agenda.rs` (what is done, and when), `stage.rs` (the hosts and the hand that moves
-//! them), `broker.rs`, `clients/`, `socket.rs` (the broker's sockets), `recorder.rs` and `outgoing.rs` (the
+//! them), `strings.rs` (what clients are told by it), `broker.rs`, `clients/`, `socket.rs` (the broker's sockets), `recorder.rs` and `outgoing.rs` (the
 //! history).
 
 pub(crate) mod agenda;
@@ -12,17 +12,17 @@ mod outgoing;
 mod recorder;
 pub(crate) mod socket;
 pub(crate) mod stage;
+pub(crate) mod strings;
 
 use crate::checker::{Invariant, Violation};
 use crate::history::{Event, History};
+use crate::panics::unless_it_panics;
 use crate::plan::{Client, Ending, MILLISECOND, Micros, Plan, SECOND};
 use crate::rng::{Concern, Rng};
 use clients::Puppet;
 use recorder::Recorder;
 use stage::Set;
-use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use tokio::sync::Notify;
 
@@ -51,14 +51,13 @@ const DRAINING: Micros = 2 * SECOND;
 /// The same plan gives the same history.
 pub fn run(plan: &Plan, check_invariants: bool) -> (History, Option<Violation>) {
     let recorder = Recorder::new(plan.settings.clone(), check_invariants);
-    // A bug may be a panic, in whatever task. What was recorded up to then is worth seeing.
-    let panic = catch_unwind(AssertUnwindSafe(|| play(plan, &recorder))).err();
+    let panic = unless_it_panics(|| play(plan, &recorder)).err();
     let (history, internal) = recorder.finish();
-    let panic = panic.map(|panic| Violation {
+    let panic = panic.map(|detail| Violation {
         invariant: Invariant::NoPanic,
         at: history.records.last().map_or(0, |last| last.at),
         step: history.records.last().map_or(0, |last| last.step),
-        detail: words_of(&*panic),
+        detail,
     });
     (history, internal.or(panic))
 }
@@ -155,13 +154,4 @@ fn drain(stage: &mut Stage, recorder: &Recorder, timeout: Micros) {
             quiet_at = stage.now() + QUIET;
         }
     }
-}
-
-/// What a panic says.
-pub(crate) fn words_of(panic: &(dyn Any + Send)) -> String {
-    if let Some(words) = panic.downcast_ref::<&str>() {
-        return (*words).to_owned();
-    }
-    let words = panic.downcast_ref::<String>();
-    words.map_or_else(|| "a panic without words".to_owned(), String::clone)
 }

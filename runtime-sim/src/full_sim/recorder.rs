@@ -7,12 +7,12 @@ use super::stage::Audience;
 use crate::checker::{Invariant, Violation};
 use crate::history::{Event, Held, History, Manners, Record};
 use crate::message::{MessageId, Named};
+use crate::panics::unless_it_panics;
 use crate::plan::{Micros, Settings};
 use message_queue_core::{Broker, CloseReason, ConnId, Count, GroupId, Input, Now, Output};
 use message_queue_tokio::{Observed, Observer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The connections of a broker that was restarted are told from those before by their numbers.
@@ -240,13 +240,13 @@ impl Observer for Recorder {
         };
         if state.check_invariants
             && state.internal.is_none()
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| broker.check_invariants()))
+            && let Err(detail) = unless_it_panics(|| broker.check_invariants())
         {
             state.internal = Some(Violation {
                 invariant: Invariant::Internal,
                 at: state.now,
                 step: state.step,
-                detail: super::words_of(&*panic),
+                detail,
             });
         }
     }

@@ -2,6 +2,7 @@
 
 use super::BROKER;
 use super::agenda::Deed;
+use super::strings::Strings;
 use crate::hosts::{Program, Way, World};
 use crate::plan::{Direction, Micros, Network};
 use crate::rng::Rng;
@@ -23,22 +24,16 @@ pub(crate) trait Audience {
     fn healed(&self);
 }
 
-/// A client, and the strings that it hangs on. It outlives its crashes.
+/// A client. It outlives its crashes.
 pub(crate) trait Puppet: 'static {
     /// Its number.
     fn id(&self) -> u32;
     /// What its host runs, at the start and after every crash.
     fn run(self: Rc<Self>) -> Pin<Box<dyn Future<Output = ()>>>;
-    /// It does nothing from now on, or goes on.
-    fn stall(&self, stalled: bool);
-    /// It leaves at the next opportunity, and comes back after so long.
-    fn leave(&self, away: Micros);
-    /// Its connection is about to be reset; it comes back after so long.
-    fn stay_away(&self, away: Micros);
+    /// What it hangs on.
+    fn strings(&self) -> &Strings;
     /// Its host has died, and its connection with it.
     fn died(&self);
-    /// All is healed.
-    fn heal(&self);
     /// Whether it still has something to do, and is not kept from it.
     fn is_unfinished(&self) -> bool;
     /// Whether it is to be there at the end.
@@ -149,7 +144,7 @@ impl<P: Puppet, A: Audience> Stage<P, A> {
             if puppet.is_wanted() {
                 self.world.start(&puppet.host());
             }
-            puppet.heal();
+            puppet.strings().heal();
         }
         self.audience.healed();
     }
@@ -189,11 +184,11 @@ impl<P: Puppet, A: Audience> Stage<P, A> {
         let now = self.world.now();
         match deed {
             Deed::Reset(_, away) => {
-                puppet.stay_away(away);
+                puppet.strings().stay_away(away);
                 self.world.reset_connections(&host);
             }
-            Deed::Leave(_, away) => puppet.leave(away),
-            Deed::Stall(_, stalled) => puppet.stall(stalled),
+            Deed::Leave(_, away) => puppet.strings().leave(away),
+            Deed::Stall(_, stalled) => puppet.strings().stall(stalled),
             Deed::Hold(_) => {
                 self.world.network().hold(way);
                 self.world.network().hold(way.back());

@@ -25,15 +25,14 @@ pub use plan::{Act, Client, Consumer, Deed, Ending, Plan, Producer, Settings, Wh
 pub use rights::Rights;
 
 use crate::checker::{Invariant, Violation};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::panics::unless_it_panics;
 use world::World;
 
 /// Carries out a plan. Returns what happened, and what made it stop if it did not come to its end.
 pub fn run(plan: &Plan, check_invariants: bool) -> (History, Option<Violation>) {
     let mut world = World::new(plan, check_invariants);
-    // A bug in the core may be a panic. What was recorded up to then is what is worth seeing.
-    let panic = catch_unwind(AssertUnwindSafe(|| world.play())).err();
-    let violation = panic.map(|payload| Violation {
+    let panic = unless_it_panics(|| world.play()).err();
+    let violation = panic.map(|detail| Violation {
         invariant: if world.is_checking() {
             Invariant::Internal
         } else {
@@ -41,7 +40,7 @@ pub fn run(plan: &Plan, check_invariants: bool) -> (History, Option<Violation>) 
         },
         at: world.at(),
         step: world.step(),
-        detail: crate::core_sim::panic_message(payload.as_ref()),
+        detail,
     });
     (world.into_history(), violation)
 }

@@ -2,11 +2,10 @@
 
 use super::rights::{NOWHERE, Rights, VAULT};
 use super::rules;
-use crate::plan::{Micros, OverflowName, PlanError, read_json, within};
+use crate::plan::{Micros, OverflowName, PlanError, PlanFile, within};
 use crate::rng::{Concern, Rng};
 use message_queue_core::Overflow;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// The topics that producers send to.
 pub(crate) const TOPICS: [&str; 2] = ["jobs.a", "jobs.b"];
@@ -234,12 +233,10 @@ impl Plan {
             acts,
         }
     }
+}
 
-    /// Checks the bounds that a plan must keep.
-    ///
-    /// # Errors
-    /// What is not allowed.
-    pub fn check(&self) -> Result<(), PlanError> {
+impl PlanFile for Plan {
+    fn check(&self) -> Result<(), PlanError> {
         let settings = &self.settings;
         let at_least_one = [
             ("settings.capacity", settings.capacity),
@@ -251,21 +248,6 @@ impl Plan {
         }
         within("clients", self.clients.len() as u64, 0, MOST)?;
         within("acts", self.acts.len() as u64, 0, MOST)
-    }
-
-    /// Reads and checks a plan.
-    ///
-    /// # Errors
-    /// If the file cannot be read, holds no plan, or a field is out of its bounds.
-    pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let plan: Self = read_json(path)?;
-        plan.check()?;
-        Ok(plan)
-    }
-
-    /// As JSON, for people and for [`Plan`]'s `Deserialize`.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_else(|error| error.to_string())
     }
 }
 

@@ -2,14 +2,16 @@
 //! a plan ([`Plan::of_seed`]); a run is a function of its plan alone.
 
 mod expand;
+mod file;
 mod packets;
 mod validate;
 
 pub(crate) use expand::faults;
+pub use file::PlanFile;
 pub(crate) use packets::packet_faults;
 pub use packets::{Direction, PacketFault, PacketFaultKind, Packets};
 pub use validate::PlanError;
-pub(crate) use validate::{read_json, within};
+pub(crate) use validate::within;
 
 use message_queue_core::{Config, DeliveryMode, Overflow};
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,9 @@
 //! Whether a plan that somebody wrote can be run.
 
-use super::{Conduct, FaultKind, Micros, PacketFaultKind, Plan, SECOND};
+use super::{Conduct, FaultKind, Micros, PacketFaultKind, Plan, PlanFile, SECOND};
 use message_queue_core::ConfigError;
 use message_queue_core::wire::MAX_FRAME_BODY;
-use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
-use std::path::Path;
 
 /// A plan that cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -41,37 +39,8 @@ pub enum PlanError {
     },
 }
 
-/// What is in a file.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, PlanError> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| PlanError::Unreadable {
-        path: name.clone(),
-        error,
-    })?;
-    serde_json::from_str(&text).map_err(|error| PlanError::Malformed { path: name, error })
-}
-
-impl Plan {
-    /// Reads and checks a plan.
-    ///
-    /// # Errors
-    /// If the file cannot be read, holds no plan, or a field is out of its bounds.
-    pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let plan: Self = read_json(path)?;
-        plan.check()?;
-        Ok(plan)
-    }
-
-    /// The plan as text.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_else(|error| error.to_string())
-    }
-
-    /// Checks the bounds that the fields state.
-    ///
-    /// # Errors
-    /// The first bound that is not kept.
-    pub fn check(&self) -> Result<(), PlanError> {
+impl PlanFile for Plan {
+    fn check(&self) -> Result<(), PlanError> {
         self.settings.config().check()?;
         let settings = &self.settings;
         within("duration_us", self.duration_us, 1, LONGEST)?;
@@ -117,7 +86,9 @@ impl Plan {
         }
         Ok(())
     }
+}
 
+impl Plan {
     fn check_clients(&self) -> Result<(), PlanError> {
         let mut ids = BTreeSet::new();
         for client in &self.clients {

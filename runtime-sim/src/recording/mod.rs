@@ -7,13 +7,13 @@
 
 mod trace;
 
+use crate::panics::unless_it_panics;
 use message_queue_core::{Broker, Checkpoint, Output};
 use message_queue_tokio::record::{
     Digest, Kept, ReadError, Reader, Record, RecordedFile, Step, recorded_files,
 };
 use std::fmt;
 use std::io::{self, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use trace::Trace;
 
@@ -291,15 +291,6 @@ impl Replay<'_> {
         self.broker = Some(broker);
         Ok(())
     }
-}
-
-/// What `run` gives, or what its panic says.
-fn unless_it_panics<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        text.unwrap_or("without a word").to_owned()
-    })
 }
 
 impl Replayed {

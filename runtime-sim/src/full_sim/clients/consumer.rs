@@ -21,15 +21,15 @@ impl Puppet {
         let mut reassembly = Reassembly::default();
         let mut buf = vec![0; consumer.read_bytes];
         loop {
-            self.until_free().await;
-            if let Some(away) = self.leave.take() {
+            self.strings.until_free().await;
+            if let Some(away) = self.strings.take_leave() {
                 session.act(Act::Gone);
                 session.leave().await;
                 return End::Left(away);
             }
             let read = tokio::select! {
                 biased;
-                () = self.pulled.notified() => continue,
+                () = self.strings.pulled() => continue,
                 read = session.read(&mut buf) => read,
             };
             match read {
@@ -41,8 +41,10 @@ impl Puppet {
             while let Some(body) = reassembly.next_body() {
                 session.act(Act::Received(name(&body)));
             }
-            if !self.healed.get() {
-                self.pause(Duration::from_micros(consumer.every_us)).await;
+            if !self.strings.is_healed() {
+                self.strings
+                    .pause(Duration::from_micros(consumer.every_us))
+                    .await;
             }
         }
     }

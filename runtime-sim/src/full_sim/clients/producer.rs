@@ -32,7 +32,7 @@ impl Puppet {
     async fn publish(&self, producer: &Producer, session: &mut Session) -> Result<End, End> {
         loop {
             for _ in 0..producer.burst {
-                if let Some(away) = self.leave.take() {
+                if let Some(away) = self.strings.take_leave() {
                     return Ok(End::Left(away));
                 }
                 if self.next.get() == producer.messages {
@@ -41,12 +41,14 @@ impl Puppet {
                 self.publish_next(producer, session).await?;
             }
             if self.next.get() < producer.messages {
-                self.pause(Duration::from_micros(producer.every_us)).await;
+                self.strings
+                    .pause(Duration::from_micros(producer.every_us))
+                    .await;
             } else if producer.stays {
                 tokio::select! {
                     biased;
                     end = session.ended() => return Err(end),
-                    () = self.pulled.notified() => {}
+                    () = self.strings.pulled() => {}
                 }
             } else {
                 return Ok(End::Done);

@@ -69,7 +69,7 @@ impl Session {
     pub(super) async fn send(&mut self, puppet: &Puppet, bytes: &[u8]) -> Result<(), End> {
         let mut sent = 0;
         while sent < bytes.len() {
-            puppet.until_free().await;
+            puppet.strings.until_free().await;
             let mut nothing = [0];
             tokio::select! {
                 biased;
