@@ -3,15 +3,16 @@
 //! copies bytes and parses nothing: the yardstick (`docs/BENCHMARKS.md`).
 //!
 //! In the order of a run: `plan.rs` (what to do), `target.rs` (a broker or relay to do it to, in a
-//! process of its own) with `relay.rs` and `leg.rs` (the relay) and `certificate.rs`, `run.rs` (one run) with `clock.rs` and `gate.rs`
-//! (what its clients share), `message.rs` (what is sent), `producer.rs`, `consumer.rs` with
-//! `reading.rs` and `verify.rs` (what is received), `guarantees.rs` (what both do beyond version 1),
-//! `usage.rs` (what it cost), `outcome.rs` (the figures), `pairs.rs` (broker against relay, or version 2
-//! against version 1), `matrix.rs` (many of those), `table.rs` (for people). What stored topics cost
-//! is in `storage/`.
+//! process of its own) with `certificate.rs`, `relay.rs` and `leg.rs` (the relay), `run.rs` (one run)
+//! with `clock.rs` and `gate.rs` (what its clients share), `message.rs` (what is sent), `producer.rs`,
+//! `consumer.rs` with `reading.rs` and `verify.rs` (what is received), `wire.rs` and `session.rs` (their
+//! connections, plain or TLS), `guarantees.rs` (what both do beyond version 1), `usage.rs` (what it
+//! cost), `outcome.rs` (the figures), `pairs.rs` (broker against relay, or version 2 against version 1),
+//! `matrix.rs` (many of those), `handshakes.rs` (a flood beside TLS handshakes), `table.rs` (for people).
+//! What stored topics cost is in `storage/`.
 //!
 //! Clients are threads with blocking sockets: on each side one system call moves up to 256 KiB,
-//! and nothing is allocated while a run lasts.
+//! and without TLS nothing is allocated while a run lasts.
 
 mod certificate;
 mod clock;
