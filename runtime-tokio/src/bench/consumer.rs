@@ -7,12 +7,12 @@ use super::message::{Checker, stamp};
 use super::plan::{Plan, Reading};
 use super::reading::{self, Frame, Frames};
 use super::verify::Ledger;
+use super::wire::Wire;
 use hdrhistogram::Histogram;
 use message_queue_core::DeliveryMode;
 use message_queue_core::wire::LENGTH_PREFIX;
 use message_queue_core::wire::control::CONTROL_BIT;
 use std::io::{self, Read};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
@@ -31,7 +31,6 @@ const MAX_WARM_UP_FRAME: usize = 512;
 #[derive(Debug)]
 pub(super) struct Consumer {
     pub(super) number: usize,
-    pub(super) stream: Arc<TcpStream>,
     pub(super) clock: Clock,
     pub(super) received: Arc<Received>,
     /// Woken when the warm-up goes on.
@@ -86,19 +85,20 @@ impl Received {
 
 impl Consumer {
     /// Reads until the run ends.
-    pub(super) fn run(self, plan: &Plan) -> Result<Found, BenchError> {
+    pub(super) fn run(&self, wire: &mut Wire, plan: &Plan) -> Result<Found, BenchError> {
         let mut found = Found {
             latencies: latencies()?,
             ledger: Ledger::default(),
         };
-        let mut acks = plan.guarantees.ack.then(|| Acks::new(&self.stream));
+        let socket = Arc::clone(wire.socket());
+        let mut acks = plan.guarantees.ack.then(|| Acks::new(&socket));
         if plan.delivery == DeliveryMode::Broadcast {
-            self.warm_up(acks.as_mut())?;
+            self.warm_up(wire, acks.as_mut())?;
         }
         let result = match plan.reading {
-            Reading::Count => self.count(plan),
-            Reading::Walk => self.walk(plan, acks, &mut found),
-            Reading::Verify => self.verify(plan, acks, &mut found),
+            Reading::Count => self.count(wire, plan),
+            Reading::Walk => self.walk(wire, plan, acks, &mut found),
+            Reading::Verify => self.verify(wire, plan, acks, &mut found),
         };
         match result {
             Err(BenchError::Client { .. }) | Ok(()) if self.is_ending() => Ok(found),
@@ -107,18 +107,18 @@ impl Consumer {
         }
     }
 
-    fn warm_up(&self, mut acks: Option<&mut Acks<'_>>) -> Result<(), BenchError> {
+    fn warm_up(&self, wire: &mut Wire, mut acks: Option<&mut Acks<'_>>) -> Result<(), BenchError> {
         // Whole frames one by one, so that nothing of the run is taken.
         let mut header = [0; LENGTH_PREFIX];
         let mut body = [0; MAX_WARM_UP_FRAME];
         loop {
-            self.read_exact(&mut header)?;
+            self.read_exact(wire, &mut header)?;
             let header = u32::from_be_bytes(header);
             let length = (header & !CONTROL_BIT) as usize;
             let Some(body) = body.get_mut(..length) else {
                 return Err(self.not_sent(&format!("{length} bytes before the run")));
             };
-            self.read_exact(body)?;
+            self.read_exact(wire, body)?;
             if header & CONTROL_BIT != 0 {
                 continue;
             }
@@ -137,8 +137,8 @@ impl Consumer {
         }
     }
 
-    fn read_exact(&self, bytes: &mut [u8]) -> Result<(), BenchError> {
-        match (&*self.stream).read_exact(bytes) {
+    fn read_exact(&self, wire: &mut Wire, bytes: &mut [u8]) -> Result<(), BenchError> {
+        match wire.read_exact(bytes) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(BenchError::Closed(self.name()))
             }
@@ -146,8 +146,8 @@ impl Consumer {
         }
     }
 
-    fn count(&self, plan: &Plan) -> Result<(), BenchError> {
-        reading::bytes(&self.stream, reading::buffer_size(plan), |bytes| {
+    fn count(&self, wire: &mut Wire, plan: &Plan) -> Result<(), BenchError> {
+        reading::bytes(wire, reading::buffer_size(plan), |bytes| {
             self.received.add(bytes, self.clock.now());
         })
         .map_err(|error| self.failed(error))
@@ -155,11 +155,12 @@ impl Consumer {
 
     fn walk(
         &self,
+        wire: &mut Wire,
         plan: &Plan,
         acks: Option<Acks<'_>>,
         found: &mut Found,
     ) -> Result<(), BenchError> {
-        self.messages(plan, acks, |body, now| {
+        self.messages(wire, plan, acks, |body, now| {
             if let Some(stamp) = stamp(body) {
                 record(&mut found.latencies, now.saturating_sub(stamp));
             }
@@ -169,12 +170,13 @@ impl Consumer {
 
     fn verify(
         &self,
+        wire: &mut Wire,
         plan: &Plan,
         acks: Option<Acks<'_>>,
         found: &mut Found,
     ) -> Result<(), BenchError> {
         let checker = Checker::new(plan.size);
-        self.messages(plan, acks, |body, now| {
+        self.messages(wire, plan, acks, |body, now| {
             let Some((producer, number)) = checker.read(body) else {
                 return Err(self.not_sent("the content of a message is not what was sent"));
             };
@@ -191,13 +193,14 @@ impl Consumer {
     /// Calls `each` with the body of each message and the time when it was read.
     fn messages(
         &self,
+        wire: &mut Wire,
         plan: &Plan,
         mut acks: Option<Acks<'_>>,
         mut each: impl FnMut(&[u8], Duration) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
         let size = plan.size;
         let mut outcome = Ok(());
-        reading::frames(&*self.stream, reading::buffer_size(plan), |frames| {
+        reading::frames(wire, reading::buffer_size(plan), |frames| {
             outcome = self.batch(frames, size, &mut acks, &mut each);
             outcome.is_ok()
         })

@@ -23,9 +23,23 @@ pub struct Cell {
     pub consumers: usize,
     /// The size of a message's body in bytes.
     pub size: usize,
+    /// How much a producer writes in one go, in bytes, where the cell says so.
+    pub write_bytes: Option<usize>,
 }
 
 const SIZES: [usize; 3] = [128, 1024, 16 * 1024];
+
+/// With TLS, the writes matter, and hardly what is in them.
+const TLS_SIZES: [usize; 2] = [128, 1024];
+const TLS_WRITES: [Option<usize>; 2] = [Some(64 << 10), Some(1 << 20)];
+
+/// The sizes of messages and of writes, with each yardstick.
+const fn sizes(yardstick: Yardstick) -> (&'static [usize], &'static [Option<usize>]) {
+    match yardstick {
+        Yardstick::TlsRelay => (&TLS_SIZES, &TLS_WRITES),
+        Yardstick::Relay | Yardstick::Version1 | Yardstick::Memory => (&SIZES, &[None]),
+    }
+}
 
 /// Who gets what, with each yardstick.
 const fn clients(yardstick: Yardstick) -> &'static [(DeliveryMode, usize)] {
@@ -37,6 +51,7 @@ const fn clients(yardstick: Yardstick) -> &'static [(DeliveryMode, usize)] {
             (DeliveryMode::Queue, 1),
             (DeliveryMode::Queue, 4),
         ],
+        Yardstick::TlsRelay => &[(DeliveryMode::Broadcast, 1), (DeliveryMode::Broadcast, 4)],
         Yardstick::Version1 | Yardstick::Memory => {
             &[(DeliveryMode::Broadcast, 4), (DeliveryMode::Queue, 4)]
         }
@@ -46,15 +61,18 @@ const fn clients(yardstick: Yardstick) -> &'static [(DeliveryMode, usize)] {
 impl Cell {
     /// All cells with this yardstick.
     pub fn all(yardstick: Yardstick) -> impl Iterator<Item = Self> {
-        clients(yardstick)
-            .iter()
-            .flat_map(|&(delivery, consumers)| {
-                SIZES.into_iter().map(move |size| Self {
+        let (sizes, writes) = sizes(yardstick);
+        let of = move |(delivery, consumers)| {
+            writes.iter().flat_map(move |&write_bytes| {
+                sizes.iter().map(move |&size| Self {
                     delivery,
                     consumers,
                     size,
+                    write_bytes,
                 })
             })
+        };
+        clients(yardstick).iter().copied().flat_map(of)
     }
 
     /// `plan` with what this cell says.
@@ -63,6 +81,7 @@ impl Cell {
             delivery: self.delivery,
             consumers: self.consumers,
             size: self.size,
+            write_bytes: self.write_bytes.unwrap_or(plan.write_bytes),
             ..plan.clone()
         }
     }
@@ -70,7 +89,11 @@ impl Cell {
     /// Its name in tables.
     pub fn name(self) -> String {
         let name = delivery_name(self.delivery);
-        format!("{name} to {}, {} B", self.consumers, self.size)
+        let mut cell = format!("{name} to {}, {} B", self.consumers, self.size);
+        if let Some(bytes) = self.write_bytes {
+            let _ = write!(cell, ", writes of {} KiB", bytes >> 10);
+        }
+        cell
     }
 }
 

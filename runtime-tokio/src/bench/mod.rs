@@ -3,21 +3,25 @@
 //! copies bytes and parses nothing: the yardstick (`docs/BENCHMARKS.md`).
 //!
 //! In the order of a run: `plan.rs` (what to do), `target.rs` (a broker or relay to do it to, in a
-//! process of its own) with `relay.rs` (the relay), `run.rs` (one run) with `clock.rs` and `gate.rs`
-//! (what its clients share), `message.rs` (what is sent), `producer.rs`, `consumer.rs` with
-//! `reading.rs` and `verify.rs` (what is received), `guarantees.rs` (what both do beyond version 1),
-//! `usage.rs` (what it cost), `outcome.rs` (the figures), `pairs.rs` (broker against relay, or version 2
-//! against version 1), `matrix.rs` (many of those), `table.rs` (for people). What stored topics cost
-//! is in `storage/`.
+//! process of its own) with `certificate.rs`, `relay.rs` and `leg.rs` (the relay), `run.rs` (one run)
+//! with `clock.rs` and `gate.rs` (what its clients share), `message.rs` (what is sent), `producer.rs`,
+//! `consumer.rs` with `reading.rs` and `verify.rs` (what is received), `wire.rs` and `session.rs` (their
+//! connections, plain or TLS), `guarantees.rs` (what both do beyond version 1), `usage.rs` (what it
+//! cost), `outcome.rs` (the figures), `pairs.rs` (broker against relay, or version 2 against version 1),
+//! `matrix.rs` (many of those), `handshakes.rs` (a flood beside TLS handshakes), `table.rs` (for people).
+//! What stored topics cost is in `storage/`.
 //!
 //! Clients are threads with blocking sockets: on each side one system call moves up to 256 KiB,
-//! and nothing is allocated while a run lasts.
+//! and without TLS nothing is allocated while a run lasts.
 
+mod certificate;
 mod clock;
 mod consumer;
 mod error;
 mod gate;
 mod guarantees;
+mod handshakes;
+mod leg;
 mod matrix;
 mod message;
 mod outcome;
@@ -27,18 +31,21 @@ mod producer;
 mod reading;
 mod relay;
 mod run;
+mod session;
 mod storage;
 mod table;
 mod target;
 mod usage;
 mod verify;
+mod wire;
 
 pub use error::BenchError;
 pub use guarantees::{Guarantees, MAX_WINDOW};
+pub use handshakes::{Beside, MAX_HANDSHAKES, Round, Rounds};
 pub use matrix::{Cell, Matrix};
 pub use outcome::{Cost, Latency, Outcome};
 pub use pairs::{Pair, Pairs, Ratios, Spread, Yardstick};
-pub use plan::{MAX_CLIENTS, Plan, PlanError, Reading, Storage, Volume};
+pub use plan::{MAX_CLIENTS, Plan, PlanError, Reading, Storage, Transport, Volume, WRITE_BYTES};
 pub use relay::relay;
 pub use run::{Progress, run};
 pub use storage::{

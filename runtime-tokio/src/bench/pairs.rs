@@ -3,7 +3,7 @@
 use super::error::BenchError;
 use super::guarantees::Guarantees;
 use super::outcome::Outcome;
-use super::plan::{Plan, Reading, Storage};
+use super::plan::{Plan, Reading, Storage, Transport};
 use super::run::{Progress, run};
 use super::target::{Kind, Target};
 use serde_json::json;
@@ -13,6 +13,8 @@ use serde_json::json;
 pub enum Yardstick {
     /// A relay that copies bytes.
     Relay,
+    /// A relay that decrypts and encrypts them: bare rustls. The broker speaks TLS too.
+    TlsRelay,
     /// Another broker, whose clients speak version 1: no confirms, no acknowledgements.
     Version1,
     /// Another broker, which keeps its topics in memory.
@@ -65,7 +67,7 @@ impl Yardstick {
     /// What the two sides of a pair are called.
     pub const fn names(self) -> [&'static str; 2] {
         match self {
-            Self::Relay => ["broker", "relay"],
+            Self::Relay | Self::TlsRelay => ["broker", "relay"],
             Self::Version1 => ["version 2", "version 1"],
             Self::Memory => ["stored", "memory"],
         }
@@ -76,6 +78,13 @@ impl Yardstick {
         match self {
             Self::Relay => {
                 let plan = comparable(plan);
+                [(Kind::Broker, plan.clone()), (Kind::Relay, plan)]
+            }
+            Self::TlsRelay => {
+                let plan = Plan {
+                    transport: Transport::Tls,
+                    ..comparable(plan)
+                };
                 [(Kind::Broker, plan.clone()), (Kind::Relay, plan)]
             }
             Self::Version1 => {

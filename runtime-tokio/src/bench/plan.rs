@@ -1,6 +1,7 @@
 //! What a run is to do.
 
 use super::guarantees::{Guarantees, MAX_WINDOW};
+use super::handshakes::MAX_HANDSHAKES;
 use super::message::{STAMP_SIZE, VERIFIED_SIZE};
 use message_queue_core::wire::{LENGTH_PREFIX, MAX_FRAME_BODY};
 use message_queue_core::{DeliveryMode, Overflow};
@@ -10,8 +11,8 @@ use std::time::Duration;
 /// The most producers, and the most consumers: each is a thread.
 pub const MAX_CLIENTS: usize = 10_000;
 
-/// How much a producer writes in one go, in bytes, unless a single frame is larger.
-const WRITE_BYTES: usize = 256 << 10;
+/// The default of [`Plan::write_bytes`].
+pub const WRITE_BYTES: usize = 256 << 10;
 
 /// What may be on its way from all producers together, in bytes, as far as it is up to them. Left to
 /// the kernel, a thousand could take all the memory that the machine has for TCP, and bring
@@ -33,6 +34,8 @@ pub struct Plan {
     pub size: usize,
     /// When it ends.
     pub volume: Volume,
+    /// How much a producer writes in one go, in bytes, unless a single frame is larger; at least 1.
+    pub write_bytes: usize,
     /// Messages a second, of all producers together; none is as many as they can.
     pub rate: Option<f64>,
     /// What consumers do with what they receive.
@@ -43,6 +46,20 @@ pub struct Plan {
     pub guarantees: Guarantees,
     /// Where a broker that is started for the run keeps its topics.
     pub storage: Storage,
+    /// How clients connect.
+    pub transport: Transport,
+}
+
+/// How clients connect to a broker or relay that is started for a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Plainly.
+    #[default]
+    Plain,
+    /// With TLS.
+    Tls,
+    /// Plainly, and a broker has a port for TLS beside that.
+    PlainBesideTls,
 }
 
 /// Where a broker that is started for a run keeps its topics.
@@ -121,6 +138,9 @@ pub enum PlanError {
     /// A relay has neither confirms nor acknowledgements.
     #[error("--matrix with --confirm or --ack needs --version-1: a relay does neither")]
     NoYardstick,
+    /// Handshakes that are none, or more than there can be.
+    #[error("--handshakes: {0} is not allowed: use a number above 0, up to {MAX_HANDSHAKES}")]
+    Handshakes(String),
     /// A window that is none.
     #[error("--window: {0} is not allowed: use 1 to {MAX_WINDOW}")]
     Window(u32),
@@ -179,7 +199,7 @@ impl Plan {
     /// How many messages a producer writes in one go at the most; at least 1. With confirms it is half
     /// of the window, so that one half is on its way while the other is confirmed.
     pub(super) fn batch_messages(&self) -> usize {
-        let most = WRITE_BYTES / self.frame_size();
+        let most = self.write_bytes / self.frame_size();
         let half = if self.guarantees.confirm {
             self.guarantees.window as usize / 2
         } else {
@@ -250,11 +270,13 @@ mod tests {
             consumers: 2,
             size: 128,
             volume: Volume::Messages(11),
+            write_bytes: WRITE_BYTES,
             rate: None,
             reading: Reading::Walk,
             relay_read: 1 << 20,
             guarantees: Guarantees::default(),
             storage: Storage::AsSet,
+            transport: Transport::Plain,
         }
     }
 

@@ -6,8 +6,8 @@ use super::gate::Gate;
 use super::guarantees::Confirms;
 use super::message::Frames;
 use super::plan::{Plan, Reading, Volume};
+use super::wire::Wire;
 use std::io::{self, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -18,7 +18,6 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Producer {
     pub(super) number: usize,
-    pub(super) stream: Arc<TcpStream>,
     pub(super) clock: Clock,
     pub(super) sent: Arc<Sent>,
 }
@@ -36,13 +35,14 @@ impl Sent {
 
 impl Producer {
     /// Waits for the start, then sends all that this producer is to send.
-    pub(super) fn run(self, plan: &Plan, gate: &Gate) -> Result<(), BenchError> {
+    pub(super) fn run(&self, wire: &mut Wire, plan: &Plan, gate: &Gate) -> Result<(), BenchError> {
         let mut frames = Frames::new(plan.size, plan.batch_messages());
-        let mut confirms = plan.guarantees.confirm.then(|| Confirms::new(&self.stream));
+        let socket = Arc::clone(wire.socket());
+        let mut confirms = plan.guarantees.confirm.then(|| Confirms::new(&socket));
         let start = gate.wait();
         match plan.rate {
-            Some(rate) => self.pace(plan, &mut frames, &mut confirms, start, rate),
-            None => self.flood(plan, &mut frames, &mut confirms, start),
+            Some(rate) => self.pace(wire, plan, &mut frames, &mut confirms, start, rate),
+            None => self.flood(wire, plan, &mut frames, &mut confirms, start),
         }?;
         self.keep_within(0, &mut confirms)
     }
@@ -63,6 +63,7 @@ impl Producer {
 
     fn flood(
         &self,
+        wire: &mut Wire,
         plan: &Plan,
         frames: &mut Frames,
         confirms: &mut Option<Confirms<'_>>,
@@ -84,13 +85,14 @@ impl Producer {
                 // One in each batch tells the latency.
                 frames.stamp(0, self.clock.now());
             }
-            self.send(plan, frames, sent, messages)?;
+            self.send(wire, plan, frames, sent, messages)?;
             sent += messages as u64;
         }
     }
 
     fn pace(
         &self,
+        wire: &mut Wire,
         plan: &Plan,
         frames: &mut Frames,
         confirms: &mut Option<Confirms<'_>>,
@@ -120,7 +122,7 @@ impl Producer {
                 // Not when it is sent but when it ought to be: whoever makes us late is told so.
                 frames.stamp(index, offset + schedule.at(sent + index as u64));
             }
-            self.send(plan, frames, sent, messages)?;
+            self.send(wire, plan, frames, sent, messages)?;
             sent += messages as u64;
         }
         Ok(())
@@ -129,6 +131,7 @@ impl Producer {
     /// Sends the first of these frames; `sent` went before them.
     fn send(
         &self,
+        wire: &mut Wire,
         plan: &Plan,
         frames: &mut Frames,
         sent: u64,
@@ -140,8 +143,7 @@ impl Producer {
                 frames.number(index, self.number as u32, sent + index as u64);
             }
         }
-        (&*self.stream)
-            .write_all(frames.first(messages))
+        wire.write_all(frames.first(messages))
             .map_err(|error| self.failed(error))?;
         self.sent.0.store(sent + messages as u64, Ordering::Release);
         Ok(())

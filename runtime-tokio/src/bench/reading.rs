@@ -4,7 +4,6 @@ use super::plan::Plan;
 use message_queue_core::wire::LENGTH_PREFIX;
 use message_queue_core::wire::control::CONTROL_BIT;
 use std::io::{self, Read};
-use std::net::TcpStream;
 
 /// How much is read in one go, in bytes.
 const READ_BYTES: usize = 256 << 10;
@@ -33,7 +32,7 @@ pub(super) fn buffer_size(plan: &Plan) -> usize {
 
 /// Reads to the end of the stream and tells the size of each read.
 pub(super) fn bytes(
-    mut stream: &TcpStream,
+    mut stream: impl Read,
     buffer_size: usize,
     mut each: impl FnMut(usize),
 ) -> io::Result<()> {

@@ -6,10 +6,11 @@ use super::error::BenchError;
 use super::gate::Gate;
 use super::guarantees::introduce;
 use super::outcome::{Cost, Latency, Outcome};
-use super::plan::{Plan, Reading};
+use super::plan::{Plan, Reading, Transport};
 use super::producer::{Producer, Sent};
 use super::target::Target;
 use super::verify;
+use super::wire::Wire;
 use message_queue_core::DeliveryMode;
 use message_queue_core::wire::{FrameBatch, Role};
 use socket2::SockRef;
@@ -66,12 +67,12 @@ pub fn run(
     }
     let clock = Clock::start();
     let shared = Arc::new(plan.clone());
-    let consumers = Clients::consumers(&shared, target.addr(), clock)?;
+    let consumers = Clients::consumers(&shared, target, clock)?;
     if plan.delivery == DeliveryMode::Broadcast {
-        warm_up(plan, target.addr(), &consumers.tallies)?;
+        warm_up(plan, target, &consumers.tallies)?;
     }
     let gate = Arc::new(Gate::default());
-    let producers = Clients::producers(&shared, target.addr(), clock, &gate)?;
+    let producers = Clients::producers(&shared, target, clock, &gate)?;
 
     let before = target.usage();
     let start = gate.open();
@@ -123,7 +124,7 @@ pub fn run(
 
 /// Clients of one kind: their threads, and what they tell while they run.
 struct Clients<T, R> {
-    streams: Vec<Arc<TcpStream>>,
+    sockets: Vec<Arc<TcpStream>>,
     tallies: Vec<Arc<T>>,
     threads: Vec<JoinHandle<Result<R, BenchError>>>,
 }
@@ -132,25 +133,22 @@ impl<T: Default, R: Send + 'static> Clients<T, R> {
     fn connect(
         role: Role,
         count: usize,
-        addr: SocketAddr,
+        target: &Target,
         plan: &Plan,
-        mut client: impl FnMut(
-            usize,
-            Arc<TcpStream>,
-            Arc<T>,
-        ) -> Box<dyn FnOnce() -> Result<R, BenchError> + Send>,
+        mut client: impl FnMut(usize, Wire, Arc<T>) -> Box<dyn FnOnce() -> Result<R, BenchError> + Send>,
     ) -> Result<Self, BenchError> {
         let mut clients = Self {
-            streams: Vec::new(),
+            sockets: Vec::new(),
             tallies: Vec::new(),
             threads: Vec::new(),
         };
         for number in 0..count {
-            let stream = Arc::new(connect(addr, role, plan)?);
+            let wire = connect(target, role, plan)?;
+            let socket = Arc::clone(wire.socket());
             let tally = Arc::new(T::default());
-            let run = client(number, Arc::clone(&stream), Arc::clone(&tally));
+            let run = client(number, wire, Arc::clone(&tally));
             let thread = thread::Builder::new().stack_size(STACK).spawn(run)?;
-            clients.streams.push(stream);
+            clients.sockets.push(socket);
             clients.tallies.push(tally);
             clients.threads.push(thread);
         }
@@ -163,7 +161,7 @@ impl<T: Default, R: Send + 'static> Clients<T, R> {
 
     /// Waits for the threads, after `end` was done to each of their connections.
     fn join(self, end: impl Fn(&TcpStream)) -> Result<Vec<R>, BenchError> {
-        self.streams.iter().for_each(|stream| end(stream));
+        self.sockets.iter().for_each(|socket| end(socket));
         let join = |thread: JoinHandle<_>| thread.join().map_err(|_| BenchError::Panicked)?;
         self.threads.into_iter().map(join).collect()
     }
@@ -172,28 +170,27 @@ impl<T: Default, R: Send + 'static> Clients<T, R> {
 impl Clients<Sent, ()> {
     fn producers(
         plan: &Arc<Plan>,
-        addr: SocketAddr,
+        target: &Target,
         clock: Clock,
         gate: &Arc<Gate>,
     ) -> Result<Self, BenchError> {
         Self::connect(
             Role::Producer,
             plan.producers,
-            addr,
+            target,
             plan,
-            |number, stream, sent| {
+            |number, mut wire, sent| {
                 if let Some(bytes) = plan.send_buffer() {
                     // A size that the kernel does not allow is cut to one that it does.
-                    let _ = SockRef::from(&*stream).set_send_buffer_size(bytes);
+                    let _ = SockRef::from(&**wire.socket()).set_send_buffer_size(bytes);
                 }
                 let producer = Producer {
                     number,
-                    stream,
                     clock,
                     sent,
                 };
                 let (plan, gate) = (Arc::clone(plan), Arc::clone(gate));
-                Box::new(move || producer.run(&plan, &gate))
+                Box::new(move || producer.run(&mut wire, &plan, &gate))
             },
         )
     }
@@ -204,23 +201,22 @@ impl Clients<Sent, ()> {
 }
 
 impl Clients<Received, Found> {
-    fn consumers(plan: &Arc<Plan>, addr: SocketAddr, clock: Clock) -> Result<Self, BenchError> {
+    fn consumers(plan: &Arc<Plan>, target: &Target, clock: Clock) -> Result<Self, BenchError> {
         let runner = thread::current();
         Self::connect(
             Role::Consumer,
             plan.consumers,
-            addr,
+            target,
             plan,
-            |number, stream, received| {
+            |number, mut wire, received| {
                 let consumer = Consumer {
                     number,
-                    stream,
                     clock,
                     received,
                     runner: runner.clone(),
                 };
                 let plan = Arc::clone(plan);
-                Box::new(move || consumer.run(&plan))
+                Box::new(move || consumer.run(&mut wire, &plan))
             },
         )
     }
@@ -236,24 +232,46 @@ impl Clients<Received, Found> {
 }
 
 /// A client of the plan, connected.
-pub(super) fn connect(addr: SocketAddr, role: Role, plan: &Plan) -> Result<TcpStream, BenchError> {
-    connect_and(addr, |stream| plan.guarantees.begin(stream, role, plan))
+fn connect(target: &Target, role: Role, plan: &Plan) -> Result<Wire, BenchError> {
+    let Some(tls) = target.tls().filter(|_| plan.transport == Transport::Tls) else {
+        let stream = connect_plain(target.addr(), role, plan)?;
+        return Ok(Wire::plain(stream));
+    };
+    connect_to(tls.addr, |stream| {
+        let mut wire = Wire::tls(stream, tls.client())?;
+        wire.write_all(role.line().as_bytes())?;
+        Ok(wire)
+    })
+}
+
+/// The same without TLS.
+pub(super) fn connect_plain(
+    addr: SocketAddr,
+    role: Role,
+    plan: &Plan,
+) -> Result<TcpStream, BenchError> {
+    connect_to(addr, |stream| {
+        plan.guarantees.begin(&stream, role, plan)?;
+        Ok(stream)
+    })
 }
 
 /// A client that says this line, and was let in.
 pub(super) fn open(addr: SocketAddr, role_line: &str) -> Result<TcpStream, BenchError> {
-    connect_and(addr, |stream| introduce(stream, role_line))
+    connect_to(addr, |stream| {
+        introduce(&stream, role_line)?;
+        Ok(stream)
+    })
 }
 
-fn connect_and(
+fn connect_to<T>(
     addr: SocketAddr,
-    begin: impl FnOnce(&TcpStream) -> std::io::Result<()>,
-) -> Result<TcpStream, BenchError> {
+    begin: impl FnOnce(TcpStream) -> std::io::Result<T>,
+) -> Result<T, BenchError> {
     let connect = || {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
-        begin(&stream)?;
-        Ok(stream)
+        begin(stream)
     };
     connect().map_err(|source| BenchError::Connect {
         addr: addr.to_string(),
@@ -263,11 +281,12 @@ fn connect_and(
 
 /// Publishes messages until each consumer receives what is published, and then the one that ends
 /// the warm-up: what is received after it belongs to the run.
-fn warm_up(plan: &Plan, addr: SocketAddr, consumers: &[Arc<Received>]) -> Result<(), BenchError> {
-    let mut stream = connect(addr, Role::Producer, plan)?;
+fn warm_up(plan: &Plan, target: &Target, consumers: &[Arc<Received>]) -> Result<(), BenchError> {
+    let addr = target.addr();
+    let mut wire = connect(target, Role::Producer, plan)?;
     let started = Instant::now();
     for number in 1.. {
-        publish(&mut stream, addr, number)?;
+        publish(&mut wire, addr, number)?;
         let sent = Instant::now();
         while sent.elapsed() < WARM_UP_STEP {
             // The last one sent: so none is on its way when the last of all follows.
@@ -275,7 +294,7 @@ fn warm_up(plan: &Plan, addr: SocketAddr, consumers: &[Arc<Received>]) -> Result
                 .iter()
                 .all(|received| received.warm_up() == number)
             {
-                return publish(&mut stream, addr, WARM);
+                return publish(&mut wire, addr, WARM);
             }
             thread::park_timeout(WARM_UP_STEP.saturating_sub(sent.elapsed()));
         }
@@ -286,7 +305,7 @@ fn warm_up(plan: &Plan, addr: SocketAddr, consumers: &[Arc<Received>]) -> Result
     Err(BenchError::NotReady(WARM_UP))
 }
 
-fn publish(stream: &mut TcpStream, addr: SocketAddr, number: u64) -> Result<(), BenchError> {
+fn publish(wire: &mut Wire, addr: SocketAddr, number: u64) -> Result<(), BenchError> {
     let message: [u8; WARM_UP_SIZE] = number.to_be_bytes();
     let connect = |source| BenchError::Connect {
         addr: addr.to_string(),
@@ -294,7 +313,7 @@ fn publish(stream: &mut TcpStream, addr: SocketAddr, number: u64) -> Result<(), 
     };
     let batch =
         FrameBatch::encode([message]).map_err(|error| connect(std::io::Error::other(error)))?;
-    stream.write_all(batch.as_bytes()).map_err(connect)
+    wire.write_all(batch.as_bytes()).map_err(connect)
 }
 
 /// Waits until all that was sent was received, or nothing more comes.

@@ -1,14 +1,18 @@
 //! What is measured: a broker that runs already, or a broker or relay in a process of its own.
 
+use super::certificate::Certificate;
 use super::error::BenchError;
-use super::plan::{Plan, Storage, delivery_name, overflow_name};
+use super::handshakes::HANDSHAKERS;
+use super::plan::{Plan, Storage, Transport, delivery_name, overflow_name};
 use super::usage::{self, Usage};
 use crate::client::connect_any;
 use message_queue_core::wire::MAX_FRAME;
+use rustls::ClientConfig;
 use std::env;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use tokio::runtime::Builder;
 
@@ -28,10 +32,33 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Target {
     addr: SocketAddr,
+    /// Its port for TLS, if it has one.
+    tls: Option<TlsTarget>,
     /// Its process, if it is known.
     pid: Option<u32>,
     /// Its process, if it was started here: ended when this is dropped.
     child: Option<Child>,
+}
+
+/// Where something speaks TLS.
+#[derive(Debug)]
+pub(super) struct TlsTarget {
+    pub(super) addr: SocketAddr,
+    certificate: Certificate,
+}
+
+/// The addresses that a log tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Addresses {
+    tcp: Option<SocketAddr>,
+    tls: Option<SocketAddr>,
+}
+
+impl TlsTarget {
+    /// How clients of it speak TLS.
+    pub(super) fn client(&self) -> Arc<ClientConfig> {
+        self.certificate.client()
+    }
 }
 
 impl Kind {
@@ -59,6 +86,7 @@ impl Target {
         match found {
             Ok(addr) => Ok(Self {
                 addr,
+                tls: None,
                 pid,
                 child: None,
             }),
@@ -81,9 +109,13 @@ impl Target {
         };
         let program = env::current_exe().map_err(|error| failed(error.to_string()))?;
         let mut command = Command::new(program);
+        let certificate = match plan.transport {
+            Transport::Plain => None,
+            Transport::Tls | Transport::PlainBesideTls => Some(Certificate::new().map_err(failed)?),
+        };
         match kind {
-            Kind::Broker => broker_command(&mut command, plan),
-            Kind::Relay => relay_command(&mut command, plan),
+            Kind::Broker => broker_command(&mut command, plan, certificate.as_ref()),
+            Kind::Relay => relay_command(&mut command, plan, certificate.as_ref()),
         }
         let mut child = command
             .stdin(Stdio::null())
@@ -95,17 +127,29 @@ impl Target {
         let log = child.stderr.take();
         let mut target = Self {
             addr: SocketAddr::from(([0, 0, 0, 0], 0)),
+            tls: None,
             pid,
             child: Some(child),
         };
         let log = log.ok_or_else(|| failed("it has no log".to_owned()))?;
-        target.addr = address_in(log).map_err(failed)?;
+        let found = addresses_in(log).map_err(failed)?;
+        if let Some(addr) = found.tcp.or(found.tls) {
+            target.addr = addr;
+        }
+        if let (Some(addr), Some(certificate)) = (found.tls, certificate) {
+            target.tls = Some(TlsTarget { addr, certificate });
+        }
         Ok(target)
     }
 
-    /// Where it listens.
+    /// Where it listens: its plain port, or the one for TLS if that is all.
     pub const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where it speaks TLS, if it does.
+    pub(super) const fn tls(&self) -> Option<&TlsTarget> {
+        self.tls.as_ref()
     }
 
     /// What its process has used so far, if that can be read.
@@ -124,8 +168,12 @@ impl Drop for Target {
     }
 }
 
-fn broker_command(command: &mut Command, plan: &Plan) {
-    let connections = plan.producers + plan.consumers + 1;
+fn broker_command(command: &mut Command, plan: &Plan, certificate: Option<&Certificate>) {
+    let mut connections = plan.producers + plan.consumers + 1;
+    if plan.transport == Transport::PlainBesideTls {
+        // Some may not have ended when the next are there.
+        connections += 2 * HANDSHAKERS;
+    }
     command
         .arg("serve")
         .env_remove("RUST_LOG")
@@ -138,6 +186,17 @@ fn broker_command(command: &mut Command, plan: &Plan) {
         .env("OVERFLOW", overflow_name(plan.overflow))
         .env("MAX_CONSUMERS", plan.consumers.to_string())
         .env("MAX_CONNECTIONS", connections.to_string());
+    if let Some(certificate) = certificate {
+        command
+            .env("TLS_PORT", "0")
+            .env("TLS_CERT_FILE", certificate.cert_file())
+            .env("TLS_KEY_FILE", certificate.key_file())
+            .env("TLS_CLIENT_AUTH", "off")
+            .env_remove("TLS_CLIENT_CA_FILE");
+        if plan.transport == Transport::Tls {
+            command.env("TCP_PORT", "off");
+        }
+    }
     match &plan.storage {
         Storage::AsSet => {}
         Storage::Memory => {
@@ -157,23 +216,30 @@ fn broker_command(command: &mut Command, plan: &Plan) {
     }
 }
 
-fn relay_command(command: &mut Command, plan: &Plan) {
+fn relay_command(command: &mut Command, plan: &Plan, certificate: Option<&Certificate>) {
     command
         .args(["bench-relay", "--mode", delivery_name(plan.delivery)])
         .args(["--consumers", &plan.consumers.to_string()])
         .args(["--read", &plan.relay_read.to_string()]);
+    if let Some(certificate) = certificate {
+        command
+            .arg("--tls-cert")
+            .arg(certificate.cert_file())
+            .arg("--tls-key")
+            .arg(certificate.key_file());
+    }
 }
 
-/// Waits for the line of the log that tells the address, and reads on: a log that nobody reads
+/// Waits for the line of the log that tells the addresses, and reads on: a log that nobody reads
 /// would hold up whoever writes it.
-fn address_in(log: ChildStderr) -> Result<SocketAddr, String> {
+fn addresses_in(log: ChildStderr) -> Result<Addresses, String> {
     let mut lines = BufReader::new(log).lines();
     let mut last = "it ended at once".to_owned();
     for line in lines.by_ref() {
         let line = line.map_err(|error| error.to_string())?;
-        if let Some(addr) = address(&line) {
+        if let Some(found) = addresses(&line) {
             drain(lines).map_err(|error| error.to_string())?;
-            return Ok(addr);
+            return Ok(found);
         }
         last = line;
     }
@@ -188,11 +254,16 @@ fn drain(lines: io::Lines<BufReader<ChildStderr>>) -> io::Result<()> {
     Ok(())
 }
 
-/// The `tcp_address` that a line of the log tells.
-fn address(line: &str) -> Option<SocketAddr> {
+/// The `tcp_address` and `tls_address` that a line of the log tells; none if it tells neither.
+fn addresses(line: &str) -> Option<Addresses> {
     let event: serde_json::Value = serde_json::from_str(line).ok()?;
     let fields = event.get("fields").unwrap_or(&event);
-    fields.get("tcp_address")?.as_str()?.parse().ok()
+    let address = |name| fields.get(name)?.as_str()?.parse().ok();
+    let found = Addresses {
+        tcp: address("tcp_address"),
+        tls: address("tls_address"),
+    };
+    (found != Addresses::default()).then_some(found)
 }
 
 #[cfg(test)]
@@ -200,13 +271,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_is_found_in_the_log() {
+    fn the_addresses_are_found_in_the_log() {
         let addr = Some(SocketAddr::from(([127, 0, 0, 1], 4242)));
+        let plain = Some(Addresses {
+            tcp: addr,
+            tls: None,
+        });
         let nested =
             r#"{"level":"INFO","fields":{"message":"listening","tcp_address":"127.0.0.1:4242"}}"#;
-        assert_eq!(address(nested), addr);
-        assert_eq!(address(r#"{"tcp_address":"127.0.0.1:4242"}"#), addr);
-        assert_eq!(address(r#"{"message":"listening"}"#), None);
-        assert_eq!(address("TCP_PORT: cannot listen"), None);
+        assert_eq!(addresses(nested), plain);
+        assert_eq!(addresses(r#"{"tcp_address":"127.0.0.1:4242"}"#), plain);
+        let tls = Some(Addresses {
+            tcp: None,
+            tls: addr,
+        });
+        assert_eq!(addresses(r#"{"tls_address":"127.0.0.1:4242"}"#), tls);
+        assert_eq!(addresses(r#"{"message":"listening"}"#), None);
+        assert_eq!(addresses("TCP_PORT: cannot listen"), None);
     }
 }

@@ -4,9 +4,11 @@ use super::bench_storage::{self, StorageArgs};
 use super::broker_args::{ADDRESS_VARIABLE, parse_address};
 use super::exit::Exit;
 use super::{run as command, say};
+use crate::access::tls::{FileError, ServerFiles, ServerTls};
 use crate::bench::{
     BenchError, Cell, Guarantees, Kind, Matrix, Pair, Pairs, Plan, PlanError, Progress, Reading,
-    Storage, Target, Volume, Yardstick, relay, run as run_once,
+    Round, Rounds, Storage, Target, Transport, Volume, WRITE_BYTES, Yardstick, relay,
+    run as run_once,
 };
 use crate::settings::{broker_address_in_dotenv, parse_seconds, parse_size};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -16,6 +18,7 @@ use message_queue_core::{DeliveryMode, Overflow};
 use serde_json::json;
 use std::env;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,6 +27,12 @@ const SECONDS: f64 = 5.0;
 
 /// The most that the relay reads at a time, in bytes.
 const MAX_RELAY_READ: usize = 16 << 20;
+
+/// How much the relay reads at a time over TLS where nothing is said, in bytes.
+const TLS_RELAY_READ: usize = 64 << 10;
+
+/// The most that a producer writes in one go, in bytes.
+const MAX_WRITE: usize = 16 << 20;
 
 /// How many ticks a progress bar has.
 const TICKS: u64 = 1000;
@@ -42,6 +51,11 @@ pub struct BenchArgs {
     /// Size of each message, such as 128 (bytes) or 64KiB
     #[arg(long, default_value = "128", value_parser = message_size)]
     size: usize,
+
+    /// How much a producer writes in one go, unless a message is larger, such as 64KiB: up to 16MiB
+    #[arg(long, value_name = "SIZE", value_parser = write_size, default_value_t = WRITE_BYTES,
+        hide_default_value = true)]
+    write: usize,
 
     /// End after so many messages
     #[arg(long, conflicts_with = "seconds")]
@@ -92,23 +106,35 @@ pub struct BenchArgs {
     #[arg(long, conflicts_with_all = ["addr", "confirm", "ack"])]
     relay: bool,
 
+    /// The same over TLS, against a relay that decrypts and encrypts by bare rustls. For example
+    /// --tls --write 64KiB --consumers 4 --seconds 1
+    #[arg(long, conflicts_with_all = ["addr", "confirm", "ack", "relay", "verify", "version_1"])]
+    tls: bool,
+
+    /// Hold a plain flood beside so many TLS handshakes a second at the broker against the same beside
+    /// them at a bare rustls acceptor, and against the flood alone. For example
+    /// --handshakes 1000 --size 1KiB --seconds 2
+    #[arg(long, value_name = "RATE",
+        conflicts_with_all = ["addr", "relay", "tls", "version_1", "matrix", "storage"])]
+    handshakes: Option<f64>,
+
     /// Hold --confirm and --ack against the same job without them, in turns
     #[arg(long, conflicts_with_all = ["addr", "relay"])]
     version_1: bool,
 
-    /// Hold the broker against the relay in 15 jobs, or with --version-1 against that in 6, and print a
-    /// table in Markdown
+    /// Hold the broker against the relay in 15 jobs, with --tls in 8 or with --version-1 against that in 6,
+    /// and print a table in Markdown
     #[arg(long, conflicts_with_all = ["relay", "addr", "size", "consumers", "mode"])]
     matrix: bool,
 
-    /// With --relay, --version-1, --matrix or --storage: how many runs of each
+    /// With --relay, --tls, --handshakes, --version-1, --matrix or --storage: how many runs of each
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
 
-    /// With --relay or --matrix: how much the relay reads at a time, up to 16MiB [default: as much as the broker]
-    #[arg(long, value_name = "SIZE", value_parser = read_size, env = "READ_BYTES", hide_env = true,
-        default_value_t = DecoderConfig::default().read_bytes, hide_default_value = true)]
-    relay_read: usize,
+    /// With --relay, --tls or --matrix: how much the relay reads at a time, up to 16MiB [default: as much as the
+    /// broker; with --tls 64KiB, which is what it is fastest with]
+    #[arg(long, value_name = "SIZE", value_parser = read_size, env = "READ_BYTES", hide_env = true)]
+    relay_read: Option<usize>,
 
     #[command(flatten)]
     stored: StorageArgs,
@@ -129,6 +155,12 @@ pub struct BenchRelayArgs {
 
     #[arg(long, value_parser = read_size)]
     read: usize,
+
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 }
 
 /// Measures, and prints the figures. Exit codes: 0 if something was measured, 2 where a flag is
@@ -143,25 +175,60 @@ pub fn run(args: &BenchArgs) -> ExitCode {
 
 /// Relays until the process is ended.
 pub fn run_relay(args: &BenchRelayArgs) -> ExitCode {
+    let tls = match relay_tls(args) {
+        Ok(tls) => tls.map(|it| it.config()),
+        Err(error) => return command::failure(&error),
+    };
+    let told = if tls.is_some() {
+        "tls_address"
+    } else {
+        "tcp_address"
+    };
     let relaying = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
-        .and_then(|runtime| runtime.block_on(relay(args.mode, args.consumers, args.read, tell)));
+        .and_then(|runtime| {
+            runtime.block_on(relay(args.mode, args.consumers, args.read, tls, |addr| {
+                tell(told, addr);
+            }))
+        });
     match relaying {
         Ok(()) => Exit::Done.into(),
         Err(error) => command::failure(&error),
     }
 }
 
+/// How the relay speaks TLS, if it does: as a broker with this certificate.
+fn relay_tls(args: &BenchRelayArgs) -> Result<Option<ServerTls>, FileError> {
+    let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) else {
+        return Ok(None);
+    };
+    ServerTls::load(ServerFiles {
+        cert: cert.clone(),
+        key: key.clone(),
+        ..ServerFiles::default()
+    })
+    .map(Some)
+}
+
 /// Where the relay listens, as the broker's log tells it.
-fn tell(addr: SocketAddr) {
-    say::note(&json!({ "tcp_address": addr.to_string() }).to_string());
+fn tell(name: &str, addr: SocketAddr) {
+    say::note(&json!({ name: addr.to_string() }).to_string());
 }
 
 fn measure(args: &BenchArgs) -> Result<(), BenchError> {
     let plan = plan(args)?;
     if let Some(folder) = &args.stored.storage {
         return bench_storage::measure(&args.stored, folder, &plan, args.pairs, args.json);
+    }
+    if let Some(rate) = args.handshakes {
+        let rounds = rounds(&plan, rate, args.pairs)?;
+        if args.json {
+            say::answer(&format!("{}\n", rounds.to_json()))?;
+        } else {
+            say::answer(&rounds.to_string())?;
+        }
+        return Ok(());
     }
     let yardstick = yardstick(args)?;
     if args.matrix {
@@ -208,6 +275,7 @@ fn yardstick(args: &BenchArgs) -> Result<Option<Yardstick>, PlanError> {
         (true, false) => Err(PlanError::NoGuarantee),
         (true, true) => Ok(Some(Yardstick::Version1)),
         (false, true) if args.matrix => Err(PlanError::NoYardstick),
+        (false, _) if args.tls => Ok(Some(Yardstick::TlsRelay)),
         (false, _) => Ok(args.relay.then_some(Yardstick::Relay)),
     }
 }
@@ -234,6 +302,17 @@ fn pairs(plan: &Plan, yardstick: Yardstick, count: u32, name: &str) -> Result<Pa
         pairs.pairs.push(one_pair(plan, yardstick, number, &name)?);
     }
     Ok(pairs)
+}
+
+fn rounds(plan: &Plan, rate: f64, count: u32) -> Result<Rounds, BenchError> {
+    let mut rounds = Rounds::default();
+    for number in 1..=count {
+        let bar = Bar::new(&format!("round {number}/{count}"));
+        let round = Round::run(plan, rate, number, |progress| bar.show(plan, progress))?;
+        bar.end();
+        rounds.0.push(round);
+    }
+    Ok(rounds)
 }
 
 /// Runs pair number `number`: the broker is first in every other.
@@ -267,19 +346,25 @@ fn plan(args: &BenchArgs) -> Result<Plan, PlanError> {
         consumers: args.consumers,
         size: args.size,
         volume,
+        write_bytes: args.write,
         rate: args.rate,
         reading: if args.verify {
             Reading::Verify
         } else {
             Reading::Walk
         },
-        relay_read: args.relay_read,
+        relay_read: args.relay_read.unwrap_or(if args.tls {
+            TLS_RELAY_READ
+        } else {
+            DecoderConfig::default().read_bytes
+        }),
         guarantees: Guarantees {
             confirm: args.confirm,
             ack: args.ack,
             window: args.window,
         },
         storage: Storage::AsSet,
+        transport: Transport::Plain,
     };
     plan.check()?;
     Ok(plan)
@@ -295,6 +380,14 @@ fn read_size(text: &str) -> Result<usize, String> {
     match message_size(text)? {
         size @ 4096..=MAX_RELAY_READ => Ok(size),
         _ => Err("use 4KiB to 16MiB".to_owned()),
+    }
+}
+
+/// How much a producer may write in one go.
+fn write_size(text: &str) -> Result<usize, String> {
+    match message_size(text)? {
+        size @ 1..=MAX_WRITE => Ok(size),
+        _ => Err("use 1B to 16MiB".to_owned()),
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct StorageArgs {
     /// Measure stored topics, in new folders in this one that are deleted afterwards. For example
     /// --storage /var/tmp --job confirmed --size 1KiB
     #[arg(long, value_name = "DIR",
-        conflicts_with_all = ["addr", "relay", "version_1", "matrix", "verify", "messages"])]
+        conflicts_with_all = ["addr", "relay", "tls", "version_1", "matrix", "verify", "messages"])]
     pub(super) storage: Option<PathBuf>,
 
     /// With --storage: what to hold against what

@@ -156,6 +156,13 @@ impl ClientTls {
         Ok(stream)
     }
 
+    /// The same as [`with_only`](Self::with_only) and others made it, for who shakes hands without this crate's
+    /// streams. It waits for the disk.
+    #[cfg(feature = "cli")]
+    pub(crate) fn config_now(&self) -> Result<Arc<ClientConfig>, ClientTlsError> {
+        self.source.config()
+    }
+
     /// What to shake hands with, as the files are now.
     async fn config(&self) -> io::Result<Arc<ClientConfig>> {
         let source = Arc::clone(&self.source);

@@ -5,7 +5,7 @@ use crate::bench::error::BenchError;
 use crate::bench::guarantees::Confirms;
 use crate::bench::message::Frames;
 use crate::bench::plan::{Plan, Volume};
-use crate::bench::run::{Progress, connect};
+use crate::bench::run::{Progress, connect_plain};
 use crate::bench::target::Target;
 use hdrhistogram::Histogram;
 use message_queue_core::wire::Role;
@@ -37,7 +37,7 @@ pub(super) fn send(
     mut progress: impl FnMut(Progress),
 ) -> Result<Confirming, BenchError> {
     plan.check()?;
-    let stream = connect(target.addr(), Role::Producer, plan)?;
+    let stream = connect_plain(target.addr(), Role::Producer, plan)?;
     let failed = |source: io::Error| BenchError::Client {
         client: "the producer".to_owned(),
         source,

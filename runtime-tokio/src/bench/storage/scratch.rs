@@ -43,7 +43,7 @@ impl Scratch {
     }
 
     /// The path of a file of this name in it.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(in crate::bench) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
