@@ -447,7 +447,8 @@ pub static SETTINGS: &[Setting] = &[
         help: "Size of a file of a stored topic: a start reads one per topic, retention deletes whole ones.",
         memory: Some(
             "For each stored topic the index of its last segment: 24 bytes for every 64 KiB of it, so \
-             24 KiB at the default. Each stored topic takes at least one segment of this size on the disk.",
+             24 KiB at the default. Each stored topic takes at least \
+             one segment of this size on the disk, and up to one more for the next, which is made in advance.",
         ),
         secret: false,
     },
