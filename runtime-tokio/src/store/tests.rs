@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const TOPIC: TopicId = TopicId(1);
 
+/// The epoch of a log that is made because its folder is empty.
+const EMPTIED: u64 = 9;
+
 /// Two segments of four messages of 1,000 bytes, about.
 const SMALL: StoreSettings = StoreSettings {
     fsync: Fsync::Always,
@@ -82,7 +85,7 @@ impl Kit {
     /// Opens all that is in a folder.
     fn start(folder: &Path, settings: StoreSettings) -> Self {
         let volume = volume(folder);
-        let logs = open_all(&volume, 10, &|_| settings).expect("logs");
+        let logs = open_all(&volume, EMPTIED, 10, &|_| settings).expect("logs");
         Self::with_logs(volume, logs, settings)
     }
 
@@ -93,7 +96,7 @@ impl Kit {
         let path = volume.folder.of_topic(&name());
         let disk = StdDisk::new(path.clone(), Arc::new(Reserve::new(0)));
         let disk: Arc<dyn Disk> = Arc::new(FaultyDisk::new(disk, fate));
-        let log = open(&name(), &path, disk, log_settings(&settings, 10)).expect("a log");
+        let log = open(&name(), EMPTIED, &path, disk, log_settings(&settings, 10)).expect("a log");
         Self::with_logs(volume, vec![log], settings)
     }
 
@@ -233,6 +236,26 @@ fn what_was_answered_is_there_after_the_next_start() {
     kit.expect(fetched(3, &["c"]));
     kit.append(4, &["d"]);
     kit.expect(Answer::Appended { up_to: 4 });
+}
+
+/// Whoever remembers a place in what was there before is not taken for somebody who has read what comes now.
+#[test]
+fn a_folder_that_was_emptied_is_another_life_of_the_topic() {
+    let folder = folder();
+    let kit = Kit::start(folder.path(), StoreSettings::default());
+    kit.make();
+    kit.append(1, &["a"]);
+    kit.expect(Answer::Appended { up_to: 1 });
+    drop(kit);
+    let topic = folder.path().join("topics/jobs");
+    for file in std::fs::read_dir(&topic).expect("a folder") {
+        std::fs::remove_file(file.expect("a file").path()).expect("it goes");
+    }
+    let kit = Kit::start(folder.path(), StoreSettings::default());
+    let [found] = &kit.found[..] else {
+        panic!("one topic");
+    };
+    assert_eq!((found.epoch, found.next), (EMPTIED, 1));
 }
 
 /// The store ends when it has done what it was asked to do, and not before.
