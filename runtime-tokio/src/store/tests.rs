@@ -20,12 +20,15 @@ use message_queue_core::{Config, GroupId, StoreSettings, StoredTopic, TopicId};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// How long an event is waited for that comes at once.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The error of a disk of which there is no more for this user.
+const EDQUOT: i32 = 122;
 
 const TOPIC: TopicId = TopicId(1);
 
@@ -302,8 +305,15 @@ fn after_a_failed_sync_nothing_more_is_answered() {
     assert!(kit.found[0].next >= 2);
 }
 
+/// A quota is a disk that is full for us.
 #[test]
 fn a_full_disk_is_told_and_waited_for() {
+    for error in [ENOSPC, EDQUOT] {
+        is_told_and_waited_for(error);
+    }
+}
+
+fn is_told_and_waited_for(error: i32) {
     let folder = folder();
     let is_full = Arc::<AtomicBool>::default();
     let (asked, asks) = mpsc::channel();
@@ -313,7 +323,7 @@ fn a_full_disk_is_told_and_waited_for() {
             let is_write = matches!(operation, Operation::Write { .. });
             if is_write && is_full.load(Ordering::Relaxed) {
                 let _ = asked.lock().expect("no panic").send(());
-                Fate::Fails(ENOSPC)
+                Fate::Fails(error)
             } else {
                 Fate::Done
             }
@@ -328,6 +338,47 @@ fn a_full_disk_is_told_and_waited_for() {
     is_full.store(false, Ordering::Relaxed);
     kit.expect(Answer::Appended { up_to: 1 });
     assert!(!kit.status.is_full());
+}
+
+#[test]
+fn while_a_disk_hangs_nothing_is_confirmed_and_what_is_stored_is_read_and_then_it_goes_on() {
+    let folder = folder();
+    let hangs = Arc::new((Mutex::new(false), Condvar::new()));
+    let (asked, asks) = mpsc::channel();
+    let kit = Kit::faulty(folder.path(), {
+        let (hangs, asked) = (Arc::clone(&hangs), Mutex::new(asked));
+        move |operation| {
+            let (is_hanging, released) = &*hangs;
+            let mut is_hanging = is_hanging.lock().expect("no panic");
+            if *is_hanging && matches!(operation, Operation::Sync { .. }) {
+                let _ = asked.lock().expect("no panic").send(());
+                while *is_hanging {
+                    is_hanging = released.wait(is_hanging).expect("no panic");
+                }
+            }
+            Fate::Done
+        }
+    });
+    kit.append(1, &["a"]);
+    kit.expect(Answer::Appended { up_to: 1 });
+    *hangs.0.lock().expect("no panic") = true;
+    kit.append(2, &["b"]);
+    asks.recv_timeout(PATIENCE).expect("it is synced");
+    kit.append(3, &["c"]);
+    kit.save(1, 1);
+    // The answer to what was asked last is the first: all else waits for the disk.
+    kit.fetch(GroupId::Shared, 1);
+    kit.expect(fetched(1, &["a"]));
+    *hangs.0.lock().expect("no panic") = false;
+    hangs.1.notify_all();
+    let told = [kit.next(), kit.next(), kit.next()];
+    for answer in [
+        Answer::Appended { up_to: 2 },
+        Answer::Appended { up_to: 3 },
+        Answer::GroupSaved { up_to: 1 },
+    ] {
+        assert!(told.contains(&Told::Answer(TOPIC, answer)), "{told:?}");
+    }
 }
 
 #[test]
