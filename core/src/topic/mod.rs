@@ -374,7 +374,7 @@ impl Topic {
         if group.is_exhausted() {
             shared.note_finished(self.id, id);
         }
-        if group.begins_to_want(shared.config.write_bytes) {
+        if group.begins_to_want(shared.config.write_bytes, shared.now) {
             shared.to_fetch.push_back((self.id, id));
         }
         result

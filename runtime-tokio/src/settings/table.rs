@@ -420,7 +420,8 @@ pub static SETTINGS: &[Setting] = &[
         memory: Some(
             "With disk, up to BACKLOG_BYTES of each topic wait for the disk, within BROKER_BYTES. They \
              are up to 4,096 pieces, each of which takes some 200 bytes more. A group that is behind \
-             holds 1.5 x WRITE_BYTES or so, however much waits for it on the disk.",
+             reads 32 KiB of messages at a time, and up to WRITE_BYTES if its members take that \
+             quickly; then it holds 1.5 x WRITE_BYTES or so, however much waits for it on the disk.",
         ),
         secret: false,
     },
