@@ -12,7 +12,7 @@ use crate::id::GroupId;
 use crate::ledger::Entry;
 use crate::names::Name;
 use crate::shared::Shared;
-use crate::stats::Count;
+use crate::stats::{Behind, Count};
 use crate::store::{FetchFrom, Run};
 use crate::time::Now;
 use crate::timers::Timeout;
@@ -32,6 +32,8 @@ pub(crate) struct Source {
     place: Place,
     /// The last message of the topic that was appended.
     appended: u64,
+    /// What it is counted as being behind by.
+    counted: u64,
     /// All before this sequence was handed out once, and is so again when it is fetched once more.
     handed_out: u64,
     /// How far the group has got; none for a group of one's own, of which nothing is saved.
@@ -115,6 +117,7 @@ impl Source {
         Self {
             place,
             appended,
+            counted: 0,
             handed_out: 0,
             settled: id.is_lasting().then(|| Settled::up_to(begins)),
             fetch: Fetch::None,
@@ -148,6 +151,17 @@ impl Source {
         match self.place {
             Place::At(next) => (self.appended + 1).saturating_sub(next),
             Place::Sought(_) => 0,
+        }
+    }
+
+    /// What it is behind by is counted in these sums as it is now.
+    pub(crate) fn count_behind(&mut self, sums: [&mut Behind; 2]) {
+        let behind = self.behind();
+        if behind != self.counted {
+            for sum in sums {
+                sum.replace(self.counted, behind);
+            }
+            self.counted = behind;
         }
     }
 
@@ -593,6 +607,7 @@ impl Group {
             return;
         };
         assert!(source.appended < next);
+        assert_eq!(source.counted, source.behind(), "{}", self.id);
         if let Some(settled) = &source.settled {
             settled.check(next);
             if let Place::At(place) = source.place {
