@@ -80,7 +80,7 @@ pub use broker::{
 pub use config::{Config, ConfigError, DeliveryMode, Overflow};
 pub use error::{CloseReason, DropReason, ProtocolError};
 pub use id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
-pub use stats::{ByReason, Count, Flow, Stats};
+pub use stats::{Behind, ByReason, Count, Flow, Stats};
 pub use store::{Storage, StoreSettings, StoredTopic};
 pub use time::Now;
 pub use topic_settings::{NeedsRestart, TopicRule, TopicSettings, TopicsConfig};

@@ -49,6 +49,30 @@ impl SubAssign for Count {
     }
 }
 
+/// How much groups of stored topics are behind: what is stored for them and is not in memory, so not offered yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Behind {
+    /// Groups that are behind, with members or without.
+    pub groups: u64,
+    /// What they are behind by: a message counts once for each of them.
+    pub messages: u64,
+}
+
+impl Behind {
+    /// Nobody is behind.
+    pub(crate) const NOBODY: Self = Self {
+        groups: 0,
+        messages: 0,
+    };
+
+    /// A group that was behind by `before` messages is now by `after`.
+    pub(crate) fn replace(&mut self, before: u64, after: u64) {
+        self.groups = self.groups - u64::from(before > 0) + u64::from(after > 0);
+        self.messages = self.messages - before + after;
+    }
+}
+
 /// What became of the messages offered: `offered = delivered + waiting + dead + kept + dropped`, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -200,6 +224,8 @@ pub struct Stats {
     pub parked: Count,
     /// Messages that stores were asked to append and have not. They have been received, and not offered yet.
     pub storing: Count,
+    /// How much groups of stored topics are behind now.
+    pub behind: Behind,
     /// Messages that producers were told are refused. They are in no other sum.
     pub refused: Count,
     /// Messages handed out again, after they had come back.

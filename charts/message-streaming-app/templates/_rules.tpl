@@ -87,9 +87,9 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- if and .Values.storage.existingClaim (gt $most 1) -}}
 {{- fail (printf "storage.existingClaim needs replicaCount=1: it is %d, and each broker needs a claim of its own" $most) -}}
 {{- end -}}
-{{- $least := add (int64 $s.DISK_RESERVE_BYTES) (int64 $s.SEGMENT_BYTES) -}}
+{{- $least := add (int64 $s.DISK_RESERVE_BYTES) (mul 2 (int64 $s.SEGMENT_BYTES)) -}}
 {{- if and (not .Values.storage.existingClaim) (lt (include "app.quantityBytes" .Values.storage.size | int64) $least) -}}
-{{- fail (printf "storage.size is %v: it must be at least %d bytes (settings.DISK_RESERVE_BYTES and settings.SEGMENT_BYTES), or the disk is full from the start" .Values.storage.size $least) -}}
+{{- fail (printf "storage.size is %v: it must be at least %d bytes (settings.DISK_RESERVE_BYTES, and settings.SEGMENT_BYTES twice: for the last segment of a topic and for the next), or the disk is full with the first segment" .Values.storage.size $least) -}}
 {{- end -}}
 {{- if hasPrefix (printf "%s/" $dataDir) (printf "%s/" $s.RECORD_DIR) -}}
 {{- fail (printf "settings.RECORD_DIR is %s: with storage.enabled it must be outside %s, where stored topics are" $s.RECORD_DIR $dataDir) -}}

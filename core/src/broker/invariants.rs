@@ -5,7 +5,7 @@ use super::Broker;
 use crate::partial::PartialFrames;
 use crate::session::{Session, State};
 use crate::shared::Shared;
-use crate::stats::Count;
+use crate::stats::{Behind, Count};
 use crate::timers::Timeout;
 use alloc::collections::BTreeMap;
 
@@ -110,6 +110,7 @@ impl Broker {
     fn check_topics(&self) {
         let (mut waiting, mut let_in, mut bytes) = (Count::ZERO, 0, 0);
         let (mut in_groups, mut storing) = (0, Count::ZERO);
+        let mut behind = Behind::NOBODY;
         let (mut parked, mut received) = (Count::ZERO, self.shared.forgotten);
         let (mut named, mut producers, mut unsettled) = (0, 0, Count::ZERO);
         for (id, topic) in &self.topics {
@@ -122,6 +123,10 @@ impl Broker {
             bytes += topic.appending_bytes();
             in_groups += topic.groups().values().map(|it| it.bytes()).sum::<usize>();
             storing += topic.stored().map_or(Count::ZERO, |it| it.appending());
+            if let Some(stored) = topic.stored() {
+                behind.groups += stored.behind().groups;
+                behind.messages += stored.behind().messages;
+            }
             named += topic
                 .groups()
                 .values()
@@ -167,6 +172,7 @@ impl Broker {
         assert!(shared.stats.flow.adds_up(), "{:?}", shared.stats.flow);
         assert_eq!(shared.stats.parked, parked);
         assert_eq!(shared.stats.storing, storing);
+        assert_eq!(shared.stats.behind, behind);
         assert_eq!(shared.stats.received.messages, received);
     }
 

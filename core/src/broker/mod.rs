@@ -36,7 +36,7 @@ use crate::id::{ConnId, DEFAULT_TOPIC, GroupId, TopicId};
 use crate::names::{Name, TopicName};
 use crate::shared::Shared;
 use crate::stats::{Count, Stats};
-use crate::store::{Answer, Request, StoredTopic};
+use crate::store::{Answer, Request, StoredTopic, first_epoch};
 use crate::time::Now;
 use crate::topic::Topic;
 use crate::wire::control::Control;
@@ -290,7 +290,7 @@ impl Broker {
             shared: Shared::new(config),
         };
         broker.shared.now = now;
-        broker.shared.first_epoch = broker.wall_clock() << 20;
+        broker.shared.first_epoch = first_epoch(broker.wall_clock());
         broker.take_in_stored(stored);
         // A rule that names one topic declares it: it is there from the start, with its groups.
         broker.make_declared();

@@ -5,7 +5,7 @@ use crate::group::{Group, Source};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::{Name, TopicName};
 use crate::session::{Consumer, Session, State};
-use crate::stats::{Count, Flow};
+use crate::stats::{Behind, Count, Flow};
 use crate::time::Now;
 use crate::topic::{Blocker, Topic};
 use core::ops::Bound;
@@ -87,6 +87,8 @@ pub struct TopicReport {
     pub received: u64,
     /// What became of them, over all groups that it has had.
     pub flow: Flow,
+    /// How much its groups are behind; none if it is not stored.
+    pub behind: Option<Behind>,
     /// The bytes in the backlogs of its groups.
     pub backlog_bytes: usize,
     /// How many groups it has.
@@ -320,6 +322,7 @@ fn topic_report(topic: &Topic) -> TopicReport {
         epoch: topic.epoch(),
         received: topic.received(),
         flow: *topic.flow(),
+        behind: topic.stored().map(|it| it.behind()),
         backlog_bytes: topic.backlog_bytes(),
         groups: topic.groups().len(),
         blocked,

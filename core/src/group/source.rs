@@ -4,6 +4,7 @@
 //! memory. When it has no room the group is *behind*: nothing is lost, and what it has not had is fetched when there
 //! is room. A group without members has no window, so it costs no memory however much it is owed.
 
+use super::ahead::Ahead;
 use super::settled::{Failure, Known, Settled};
 use super::{Books, Group, Mark, Waiting};
 use crate::error::DropReason;
@@ -11,7 +12,7 @@ use crate::id::GroupId;
 use crate::ledger::Entry;
 use crate::names::Name;
 use crate::shared::Shared;
-use crate::stats::Count;
+use crate::stats::{Behind, Count};
 use crate::store::{FetchFrom, Run};
 use crate::time::Now;
 use crate::timers::Timeout;
@@ -31,12 +32,16 @@ pub(crate) struct Source {
     place: Place,
     /// The last message of the topic that was appended.
     appended: u64,
+    /// What it is counted as being behind by.
+    counted: u64,
     /// All before this sequence was handed out once, and is so again when it is fetched once more.
     handed_out: u64,
     /// How far the group has got; none for a group of one's own, of which nothing is saved.
     settled: Option<Settled>,
     /// What it is doing about what it has not had.
     fetch: Fetch,
+    /// How much of that it reads at a time.
+    ahead: Ahead,
     /// The number of the change that is being saved, if one is.
     saving: Option<u64>,
     /// Whether it has got further since.
@@ -79,6 +84,29 @@ pub(crate) struct Taken {
     pub(crate) has_given_up: bool,
 }
 
+/// How much of what was fetched is still kept.
+struct Kept {
+    bytes: usize,
+    /// Whether nothing of it is yet.
+    is_empty: bool,
+}
+
+impl Kept {
+    /// How many of the first messages are kept, and their bytes: one in any case, if there is room.
+    fn prefix(&self, batch: &FrameBatch, messages: usize, bytes: usize) -> (usize, usize) {
+        let part = batch.prefix(messages, bytes.min(self.bytes));
+        if part.0 == 0 && self.is_empty {
+            return batch.prefix(messages.min(1), bytes);
+        }
+        part
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.is_empty = false;
+    }
+}
+
 impl Source {
     /// Of a new group. `appended` is the last message of the topic that was appended.
     pub(crate) fn new(id: GroupId, place: Place, appended: u64) -> Self {
@@ -89,9 +117,11 @@ impl Source {
         Self {
             place,
             appended,
+            counted: 0,
             handed_out: 0,
             settled: id.is_lasting().then(|| Settled::up_to(begins)),
             fetch: Fetch::None,
+            ahead: Ahead::default(),
             saving: None,
             is_dirty: false,
             is_closed: false,
@@ -121,6 +151,17 @@ impl Source {
         match self.place {
             Place::At(next) => (self.appended + 1).saturating_sub(next),
             Place::Sought(_) => 0,
+        }
+    }
+
+    /// What it is behind by is counted in these sums as it is now.
+    pub(crate) fn count_behind(&mut self, sums: [&mut Behind; 2]) {
+        let behind = self.behind();
+        if behind != self.counted {
+            for sum in sums {
+                sum.replace(self.counted, behind);
+            }
+            self.counted = behind;
         }
     }
 
@@ -223,13 +264,14 @@ impl Group {
 
     /// Whether it has not had something, has room for it, and somebody to give it to; and so is to ask for it. It
     /// then waits for its turn.
-    pub(crate) fn begins_to_want(&mut self, write_bytes: usize) -> bool {
+    pub(crate) fn begins_to_want(&mut self, write_bytes: usize, now: Now) -> bool {
         let may_ask = self.source().is_some_and(|it| it.fetch == Fetch::None);
         if !may_ask || !self.wants_more(write_bytes) {
             return false;
         }
         if let Some(source) = self.source.as_deref_mut() {
             source.fetch = Fetch::Waiting;
+            source.ahead.wanted(write_bytes, now);
         }
         true
     }
@@ -252,15 +294,17 @@ impl Group {
             return false;
         }
         let waiting = self.backlog.messages();
-        let has_little = self.backlog.bytes() < write_bytes / 2 && waiting <= room.messages;
+        let ahead = source.ahead.bytes(write_bytes);
+        let has_little = self.backlog.bytes() < ahead / 2 && waiting <= room.messages;
         waiting == 0 || has_little
     }
 
     /// Its turn to ask has come. Returns what it asks for; none if it wants nothing any more.
     pub(crate) fn ask(&mut self, write_bytes: usize) -> Option<(FetchFrom, usize)> {
         let wants = self.wants_more(write_bytes);
-        let bytes = self.room().bytes.min(write_bytes);
+        let room = self.room().bytes;
         let source = self.source.as_deref_mut()?;
+        let bytes = room.min(source.ahead.bytes(write_bytes));
         if !wants {
             source.fetch = Fetch::None;
             return None;
@@ -299,8 +343,13 @@ impl Group {
             }
             taken.is_placed = true;
         }
+        source.ahead.came(books.shared.now);
+        let mut kept = Kept {
+            bytes: source.ahead.kept(books.shared.config.write_bytes),
+            is_empty: true,
+        };
         for run in runs {
-            if !self.take_run(run, &mut taken, books) {
+            if !self.take_run(run, &mut kept, &mut taken, books) {
                 self.dispatch(books.shared);
                 return taken;
             }
@@ -336,7 +385,13 @@ impl Group {
     }
 
     /// Takes in what the window has room for. Returns whether that is all.
-    fn take_run(&mut self, run: Run, taken: &mut Taken, books: &mut Books<'_>) -> bool {
+    fn take_run(
+        &mut self,
+        run: Run,
+        kept: &mut Kept,
+        taken: &mut Taken,
+        books: &mut Books<'_>,
+    ) -> bool {
         self.miss_up_to(run.first, DropReason::NotKept, books);
         let Run {
             first,
@@ -363,7 +418,8 @@ impl Group {
                 continue;
             }
             let (room, budget) = (self.room(), books.shared.budget.room());
-            let part = batch.prefix(room.messages.min(alike), room.bytes.min(budget));
+            let (messages, bytes) = (room.messages.min(alike), room.bytes.min(budget));
+            let part = kept.prefix(&batch, messages, bytes);
             if part.0 == 0 {
                 return false;
             }
@@ -378,6 +434,7 @@ impl Group {
                 ..Mark::new(next, books.shared.moment(published))
             };
             let part = batch.split_at(part);
+            kept.take(part.byte_len());
             sequence += part.messages() as u64;
             match known {
                 Known::Failed(failure) => {
@@ -489,6 +546,7 @@ impl Group {
         if source.fetch == Fetch::Asked {
             source.fetch = Fetch::Stale;
         }
+        source.ahead = Ahead::default();
         let mut count = self.backlog.clear();
         count += self.retry.clear();
         if !count.is_zero() {
@@ -549,6 +607,7 @@ impl Group {
             return;
         };
         assert!(source.appended < next);
+        assert_eq!(source.counted, source.behind(), "{}", self.id);
         if let Some(settled) = &source.settled {
             settled.check(next);
             if let Place::At(place) = source.place {

@@ -65,6 +65,12 @@ impl Default for StoreSettings {
     }
 }
 
+/// The epochs of the topics that a broker makes are above this one, where it begins at so many milliseconds since 1970;
+/// those of its earlier lives are below. It is for what a store makes by itself before.
+pub const fn first_epoch(since_1970: u64) -> u64 {
+    since_1970 << 20
+}
+
 /// What the broker asks a store to do for one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

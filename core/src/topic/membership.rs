@@ -82,11 +82,17 @@ impl Topic {
         shared: &mut Shared,
     ) {
         let source = self.new_source(id, from, shared);
-        self.add_group(id, name, source);
+        self.add_group(id, name, source, shared);
         self.make_safe(id, shared);
     }
 
-    fn add_group(&mut self, id: GroupId, name: Option<Name>, source: Option<Source>) {
+    fn add_group(
+        &mut self,
+        id: GroupId,
+        name: Option<Name>,
+        source: Option<Source>,
+        shared: &mut Shared,
+    ) {
         let limits = if id.is_lasting() {
             self.limits()
         } else {
@@ -94,6 +100,7 @@ impl Topic {
         };
         let group = Group::new(self.id, id, name, limits, source);
         self.groups.insert(id, group);
+        self.count_behind(id, shared);
     }
 
     /// A named group that was not there.
@@ -116,10 +123,10 @@ impl Topic {
     pub(super) fn restore_group(&mut self, name: Name, source: Source, shared: &mut Shared) {
         let is_queue = self.settings.mode == DeliveryMode::Queue && name.as_str() == SHARED_NAME;
         if is_queue {
-            return self.add_group(GroupId::Shared, None, Some(source));
+            return self.add_group(GroupId::Shared, None, Some(source), shared);
         }
         let id = self.name_group(&name, shared);
-        self.add_group(id, Some(name), Some(source));
+        self.add_group(id, Some(name), Some(source), shared);
         self.arm_group_idle(id, shared);
     }
 
@@ -200,6 +207,10 @@ impl Topic {
         }
         let topic = &mut self.flow;
         group.discard(reason, &mut Books { topic, shared });
+        if let (Some(stored), Some(source)) = (&mut self.stored, group.source_mut()) {
+            // It is behind by nothing any more.
+            source.count_behind([&mut stored.behind, &mut shared.stats.behind]);
+        }
         group.clear_timers(shared);
         if let Some(name) = group.name() {
             self.named.remove(name);

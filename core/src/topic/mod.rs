@@ -371,10 +371,13 @@ impl Topic {
         };
         let result = act(group, &mut books);
         group.arm_age_timer(shared);
+        if let (Some(stored), Some(source)) = (&mut self.stored, group.source_mut()) {
+            source.count_behind([&mut stored.behind, &mut shared.stats.behind]);
+        }
         if group.is_exhausted() {
             shared.note_finished(self.id, id);
         }
-        if group.begins_to_want(shared.config.write_bytes) {
+        if group.begins_to_want(shared.config.write_bytes, shared.now) {
             shared.to_fetch.push_back((self.id, id));
         }
         result

@@ -6,7 +6,7 @@ use crate::group::{Books, Mark, Place, Settled, Source, Waiting};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::Name;
 use crate::shared::Shared;
-use crate::stats::Count;
+use crate::stats::{Behind, Count};
 use crate::store::{FetchFrom, Request, Run, StoredTopic};
 use crate::time::Now;
 use crate::wire::control::{self, Origin};
@@ -46,6 +46,8 @@ pub(crate) struct Stored {
     unplaced: usize,
     /// What is being saved, by the number of its change.
     saving: VecDeque<(u64, GroupId)>,
+    /// How much its groups are behind.
+    pub(super) behind: Behind,
     /// Consumers that are to be told when a change is saved, and the number of their FLUSH.
     flushes: VecDeque<(u64, ConnId, u64)>,
 }
@@ -116,6 +118,7 @@ impl Stored {
             made: 0,
             unplaced: 0,
             saving: VecDeque::new(),
+            behind: Behind::NOBODY,
             flushes: VecDeque::new(),
         }
     }
@@ -123,6 +126,11 @@ impl Stored {
     /// What the store was asked to append and has not.
     pub(crate) const fn appending(&self) -> Count {
         self.count
+    }
+
+    /// How much its groups are behind.
+    pub(crate) const fn behind(&self) -> Behind {
+        self.behind
     }
 
     /// The sequence of the first message kept.
@@ -330,6 +338,9 @@ impl Topic {
             let topic = &mut self.flow;
             for group in self.groups.values_mut() {
                 group.take_appended(&batch, &mark, &mut Books { topic, shared });
+                if let Some(source) = group.source_mut() {
+                    source.count_behind([&mut stored.behind, &mut shared.stats.behind]);
+                }
             }
         }
     }
@@ -550,6 +561,15 @@ impl Topic {
     pub(crate) fn settle(&mut self, id: GroupId, first: u64, messages: u64, shared: &mut Shared) {
         if let Some(group) = self.groups.get_mut(&id) {
             group.note_settled(first, messages, shared);
+            self.count_behind(id, shared);
+        }
+    }
+
+    /// What a group is behind by may be another.
+    pub(super) fn count_behind(&mut self, id: GroupId, shared: &mut Shared) {
+        let source = self.groups.get_mut(&id).and_then(|it| it.source_mut());
+        if let (Some(stored), Some(source)) = (&mut self.stored, source) {
+            source.count_behind([&mut stored.behind, &mut shared.stats.behind]);
         }
     }
 
@@ -583,6 +603,11 @@ impl Topic {
             return;
         };
         stored.check(self.next_sequence);
+        let mut behind = Behind::NOBODY;
+        for source in self.groups.values().filter_map(|it| it.source()) {
+            behind.replace(0, source.behind());
+        }
+        assert_eq!(stored.behind, behind, "{}", self.id);
         let lasting = self.groups.values().filter(|it| it.id().is_lasting());
         let sought = lasting.filter_map(|it| it.source());
         let sought = sought.filter(|it| matches!(it.place(), Place::Sought(_)));

@@ -513,3 +513,43 @@ fn who_reads_from_the_store_asks_for_one_thing_at_a_time() {
     kit.store_all("jobs");
     assert_eq!(handed(&mut kit, worker), ["a"]);
 }
+
+#[test]
+fn who_is_behind_reads_little_ahead_unless_it_takes_it_quickly() {
+    let mut kit = stored(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs confirm=1");
+    for _ in 0..32 {
+        kit.send(producer, &[[0; 1_020]; 256]);
+        kit.store_all("jobs");
+    }
+    let worker = kit.connect("CONSUMER topic=jobs group=workers ack=1 prefetch=1");
+    let (topic, workers) = (kit.topic("jobs"), name("workers"));
+    let group = kit.broker.group_named(topic, &workers).unwrap();
+    // What waits in memory after the worker has settled so many more messages, each so long after the one before; the
+    // most of it, in KiB.
+    let mut settled = 0;
+    let mut most = |kit: &mut Kit, messages, pace| {
+        let mut most = 0;
+        for _ in 0..messages {
+            settled += 1;
+            kit.settle(worker, Outcome::Done, settled, settled);
+            kit.store_all("jobs");
+            kit.told(worker);
+            let view = kit.broker.group_view(topic, group).unwrap();
+            most = most.max(view.backlog.bytes >> 10);
+            kit.pass(pace);
+        }
+        most
+    };
+    kit.store_all("jobs");
+    kit.told(worker);
+    assert!(most(&mut kit, 10, SECOND) < 32);
+    assert!(
+        most(&mut kit, 20, SECOND) < 64,
+        "slow: half is left when more comes"
+    );
+    assert!((1_024..2_048).contains(&most(&mut kit, 2_000, millis(0))));
+    // It has become slower: what was read is used up first.
+    most(&mut kit, 2_500, millis(10));
+    assert!(most(&mut kit, 500, millis(10)) < 768);
+}

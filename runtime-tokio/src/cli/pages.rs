@@ -25,8 +25,17 @@ pub(super) struct Topic<Groups> {
     pub(super) received: u64,
     pub(super) waiting: Count,
     pub(super) dead: Count,
+    /// Of a broker that stores no topics, none is said.
+    pub(super) stored: Option<Stored>,
     pub(super) blocked: Option<Blocked>,
     pub(super) groups: Groups,
+}
+
+/// What is said of a topic that is stored.
+#[derive(Debug, Deserialize)]
+pub(super) struct Stored {
+    /// What its groups have yet to be offered.
+    pub(super) behind: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,6 +56,14 @@ pub(super) struct Group {
 pub(super) struct Member {
     pub(super) id: u64,
     pub(super) client: Option<String>,
+}
+
+impl<Groups> Topic<Groups> {
+    /// What its groups are owed, wherever it is.
+    pub(super) fn owed(&self) -> u64 {
+        let behind = self.stored.as_ref().map_or(0, |it| it.behind);
+        self.waiting.messages + behind
+    }
 }
 
 impl Blocked {

@@ -41,8 +41,8 @@ pub(super) enum ListFormat {
 
 /// List the topics of a broker
 ///
-/// WAITING is what groups are owed: in their backlogs, on its way, unsettled or delayed. `groups
-/// TOPIC` tells them apart. DEAD is what groups gave up so far, and BLOCKED how many producers wait
+/// WAITING is what groups are owed: in their backlogs, on its way, unsettled or delayed, or stored and
+/// not in memory yet. `groups TOPIC` tells them apart. DEAD is what groups gave up so far, and BLOCKED how many producers wait
 /// for room, and which group has none.
 #[derive(Debug, clap::Args)]
 #[command(after_help = TOPICS_EXAMPLES)]
@@ -60,7 +60,7 @@ pub struct TopicsArgs {
 
 /// List the groups of a topic, or end one
 ///
-/// BACKLOG waits and is with no member, UNSETTLED is with members, DELAYED has failed and comes again
+/// BACKLOG waits, in memory or stored, and is with no member, UNSETTLED is with members, DELAYED has failed and comes again
 /// later, GIVEN UP waits for room in the dead-letter topic. OLDEST is the age of the oldest message that
 /// no member has.
 #[derive(Debug, clap::Args)]
@@ -244,7 +244,7 @@ fn topics_table(topics: &[Topic<u64>]) -> String {
                 topic.topic.clone(),
                 topic.groups.to_string(),
                 topic.received.to_string(),
-                topic.waiting.messages.to_string(),
+                topic.owed().to_string(),
                 topic.dead.messages.to_string(),
                 blocked.map_or("-".to_owned(), |it| {
                     format!("{} by {}", it.producers, it.by())

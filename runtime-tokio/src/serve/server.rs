@@ -12,6 +12,8 @@ use super::stream::Stream;
 use super::survey::{ConsumerStatus, ProducerStatus, TopicStatus};
 use super::survey::{Detail, Findings, Survey};
 use crate::access::{AddressLimits, Addresses, FailureLimit, Gate, Place, Policy, Refusals};
+#[cfg(feature = "cli")]
+use crate::store::Size;
 use crate::store::{Opened, StoreEvent, StoreEvents, StoreStatus};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::DecoderConfig;
@@ -337,6 +339,12 @@ impl Handle {
     /// Whether there is no room on the disk for what the broker is to store.
     pub fn is_disk_full(&self) -> bool {
         self.store.as_ref().is_some_and(|it| it.is_full())
+    }
+
+    /// What each stored topic has on the disk, as of the last second.
+    #[cfg(feature = "cli")]
+    pub(crate) fn sizes(&self) -> Vec<(TopicName, Size)> {
+        self.store.as_ref().map_or_else(Vec::new, |it| it.sizes())
     }
 
     /// Says whether the broker is ready, for whoever asks. Everything works on as before.

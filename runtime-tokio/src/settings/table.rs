@@ -420,7 +420,8 @@ pub static SETTINGS: &[Setting] = &[
         memory: Some(
             "With disk, up to BACKLOG_BYTES of each topic wait for the disk, within BROKER_BYTES. They \
              are up to 4,096 pieces, each of which takes some 200 bytes more. A group that is behind \
-             holds 1.5 x WRITE_BYTES or so, however much waits for it on the disk.",
+             reads 32 KiB of messages at a time, and up to WRITE_BYTES if its members take that \
+             quickly; then it holds 1.5 x WRITE_BYTES or so, however much waits for it on the disk.",
         ),
         secret: false,
     },
@@ -447,7 +448,8 @@ pub static SETTINGS: &[Setting] = &[
         help: "Size of a file of a stored topic: a start reads one per topic, retention deletes whole ones.",
         memory: Some(
             "For each stored topic the index of its last segment: 24 bytes for every 64 KiB of it, so \
-             24 KiB at the default. Each stored topic takes at least one segment of this size on the disk.",
+             24 KiB at the default. Each stored topic takes at least \
+             one segment of this size on the disk, and up to one more for the next, which is made in advance.",
         ),
         secret: false,
     },

@@ -135,8 +135,10 @@ impl DataDir {
         write_format(path)?;
         sync(path)?;
         let topics = path.join("topics");
-        fs::create_dir_all(&topics).map_err(of(&topics))?;
-        sync(path)?;
+        if !topics.is_dir() {
+            fs::create_dir(&topics).map_err(of(&topics))?;
+            sync(path)?;
+        }
         // A broker that was killed may have made the folder of a topic, and not come to this.
         sync(&topics)?;
         Ok(Self {

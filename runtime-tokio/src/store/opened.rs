@@ -141,7 +141,8 @@ impl Taken {
         let volume = DataVolume { folder, reserve };
         let max_producers = config.topics.max_producer_names;
         let settings = move |name: &TopicName| config.topic(name).store;
-        let logs = open_all(&volume, max_producers, &settings).map_err(Cause::from)?;
+        let epoch = first_epoch(now);
+        let logs = open_all(&volume, epoch, max_producers, &settings).map_err(Cause::from)?;
         let took = elapsed(started);
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         status.opening.store(millis, Ordering::Relaxed);
@@ -182,12 +183,13 @@ impl Opened {
         let max_producers = config.topics.max_producer_names;
         let settings = move |name: &TopicName| config.topic(name).store;
         let mut latency: Latency = Box::new(latency);
+        let epoch = first_epoch(now);
         let mut logs = Vec::with_capacity(topics.len());
         for name in topics {
             let (folder, disk) = (volume.folder(&name), volume.disk(&name));
             let settings = log_settings(&settings(&name), max_producers);
             let mut pace = Simulated(&mut latency);
-            let log = open_at(&mut pace, &name, &folder, disk, settings).await;
+            let log = open_at(&mut pace, &name, epoch, &folder, disk, settings).await;
             logs.push(log.map_err(Cause::from)?);
         }
         Ok(Self {
@@ -233,6 +235,12 @@ impl Opened {
         };
         Ok((store, told))
     }
+}
+
+/// The epoch of what is made while logs are opened, at this moment since 1970. The broker's own are above, and those of its
+/// earlier lives below, as far as its clock tells.
+fn first_epoch(now: Duration) -> u64 {
+    message_queue_core::store::first_epoch(now.as_millis() as u64)
 }
 
 impl fmt::Debug for Opened {

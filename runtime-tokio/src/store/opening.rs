@@ -70,12 +70,13 @@ pub(super) fn log_settings(settings: &StoreSettings, max_producers: usize) -> Se
 }
 
 /// Opens the logs of all topics of a folder, a few at a time. Returns them and what they hold, in the order of their
-/// names.
+/// names. A folder in which nothing is gets a log of this epoch.
 ///
 /// # Errors
 /// The first log that could not be opened.
 pub(crate) fn open_all(
     volume: &DataVolume,
+    epoch: u64,
     max_producers: usize,
     settings: &(impl Fn(&TopicName) -> StoreSettings + Sync),
 ) -> Result<Vec<(OpenLog, StoredTopic)>, OpenError> {
@@ -90,7 +91,7 @@ pub(crate) fn open_all(
             let Some(name) = name else { return };
             let settings = log_settings(&settings(&name), max_producers);
             let (path, disk) = (volume.folder(&name), volume.disk(&name));
-            let result = open(&name, &path, disk, settings);
+            let result = open(&name, epoch, &path, disk, settings);
             if result.is_err() {
                 lock(&waiting).clear();
             }
@@ -152,15 +153,17 @@ impl Pace for AtOnce {
     }
 }
 
-/// Opens one log on this thread, and says what is worth saying of it.
+/// Opens one log on this thread, and says what is worth saying of it. A log that is there has its own epoch; `epoch` is for
+/// one that is made, because its folder is empty.
 pub(super) fn open(
     name: &TopicName,
+    epoch: u64,
     folder: &Path,
     disk: Arc<dyn Disk>,
     settings: Settings,
 ) -> Result<(OpenLog, StoredTopic), OpenError> {
     let mut pace = AtOnce;
-    let opening = pin!(open_at(&mut pace, name, folder, disk, settings));
+    let opening = pin!(open_at(&mut pace, name, epoch, folder, disk, settings));
     match opening.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(opened) => opened,
         Poll::Pending => unreachable!("what is carried out at once is never waited for"),
@@ -171,12 +174,12 @@ pub(super) fn open(
 pub(super) async fn open_at(
     pace: &mut impl Pace,
     name: &TopicName,
+    epoch: u64,
     folder: &Path,
     disk: Arc<dyn Disk>,
     settings: Settings,
 ) -> Result<(OpenLog, StoredTopic), OpenError> {
-    // A log that is there has its own epoch.
-    let log = Log::open(name.as_str(), 1, settings, Now::START);
+    let log = Log::open(name.as_str(), epoch, settings, Now::START);
     let opened = run(pace, log, &*disk).await;
     let (log, recovered) = opened.map_err(|(stop, detail)| OpenError::Log {
         topic: name.clone(),

@@ -20,14 +20,20 @@ use message_queue_core::{Config, GroupId, StoreSettings, StoredTopic, TopicId};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// How long an event is waited for that comes at once.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The error of a disk of which there is no more for this user.
+const EDQUOT: i32 = 122;
+
 const TOPIC: TopicId = TopicId(1);
+
+/// The epoch of a log that is made because its folder is empty.
+const EMPTIED: u64 = 9;
 
 /// Two segments of four messages of 1,000 bytes, about.
 const SMALL: StoreSettings = StoreSettings {
@@ -82,7 +88,7 @@ impl Kit {
     /// Opens all that is in a folder.
     fn start(folder: &Path, settings: StoreSettings) -> Self {
         let volume = volume(folder);
-        let logs = open_all(&volume, 10, &|_| settings).expect("logs");
+        let logs = open_all(&volume, EMPTIED, 10, &|_| settings).expect("logs");
         Self::with_logs(volume, logs, settings)
     }
 
@@ -93,7 +99,7 @@ impl Kit {
         let path = volume.folder.of_topic(&name());
         let disk = StdDisk::new(path.clone(), Arc::new(Reserve::new(0)));
         let disk: Arc<dyn Disk> = Arc::new(FaultyDisk::new(disk, fate));
-        let log = open(&name(), &path, disk, log_settings(&settings, 10)).expect("a log");
+        let log = open(&name(), EMPTIED, &path, disk, log_settings(&settings, 10)).expect("a log");
         Self::with_logs(volume, vec![log], settings)
     }
 
@@ -235,6 +241,26 @@ fn what_was_answered_is_there_after_the_next_start() {
     kit.expect(Answer::Appended { up_to: 4 });
 }
 
+/// Whoever remembers a place in what was there before is not taken for somebody who has read what comes now.
+#[test]
+fn a_folder_that_was_emptied_is_another_life_of_the_topic() {
+    let folder = folder();
+    let kit = Kit::start(folder.path(), StoreSettings::default());
+    kit.make();
+    kit.append(1, &["a"]);
+    kit.expect(Answer::Appended { up_to: 1 });
+    drop(kit);
+    let topic = folder.path().join("topics/jobs");
+    for file in std::fs::read_dir(&topic).expect("a folder") {
+        std::fs::remove_file(file.expect("a file").path()).expect("it goes");
+    }
+    let kit = Kit::start(folder.path(), StoreSettings::default());
+    let [found] = &kit.found[..] else {
+        panic!("one topic");
+    };
+    assert_eq!((found.epoch, found.next), (EMPTIED, 1));
+}
+
 /// The store ends when it has done what it was asked to do, and not before.
 #[test]
 fn nothing_that_was_asked_for_is_lost_at_the_end() {
@@ -279,8 +305,15 @@ fn after_a_failed_sync_nothing_more_is_answered() {
     assert!(kit.found[0].next >= 2);
 }
 
+/// A quota is a disk that is full for us.
 #[test]
 fn a_full_disk_is_told_and_waited_for() {
+    for error in [ENOSPC, EDQUOT] {
+        is_told_and_waited_for(error);
+    }
+}
+
+fn is_told_and_waited_for(error: i32) {
     let folder = folder();
     let is_full = Arc::<AtomicBool>::default();
     let (asked, asks) = mpsc::channel();
@@ -290,7 +323,7 @@ fn a_full_disk_is_told_and_waited_for() {
             let is_write = matches!(operation, Operation::Write { .. });
             if is_write && is_full.load(Ordering::Relaxed) {
                 let _ = asked.lock().expect("no panic").send(());
-                Fate::Fails(ENOSPC)
+                Fate::Fails(error)
             } else {
                 Fate::Done
             }
@@ -305,6 +338,47 @@ fn a_full_disk_is_told_and_waited_for() {
     is_full.store(false, Ordering::Relaxed);
     kit.expect(Answer::Appended { up_to: 1 });
     assert!(!kit.status.is_full());
+}
+
+#[test]
+fn while_a_disk_hangs_nothing_is_confirmed_and_what_is_stored_is_read_and_then_it_goes_on() {
+    let folder = folder();
+    let hangs = Arc::new((Mutex::new(false), Condvar::new()));
+    let (asked, asks) = mpsc::channel();
+    let kit = Kit::faulty(folder.path(), {
+        let (hangs, asked) = (Arc::clone(&hangs), Mutex::new(asked));
+        move |operation| {
+            let (is_hanging, released) = &*hangs;
+            let mut is_hanging = is_hanging.lock().expect("no panic");
+            if *is_hanging && matches!(operation, Operation::Sync { .. }) {
+                let _ = asked.lock().expect("no panic").send(());
+                while *is_hanging {
+                    is_hanging = released.wait(is_hanging).expect("no panic");
+                }
+            }
+            Fate::Done
+        }
+    });
+    kit.append(1, &["a"]);
+    kit.expect(Answer::Appended { up_to: 1 });
+    *hangs.0.lock().expect("no panic") = true;
+    kit.append(2, &["b"]);
+    asks.recv_timeout(PATIENCE).expect("it is synced");
+    kit.append(3, &["c"]);
+    kit.save(1, 1);
+    // The answer to what was asked last is the first: all else waits for the disk.
+    kit.fetch(GroupId::Shared, 1);
+    kit.expect(fetched(1, &["a"]));
+    *hangs.0.lock().expect("no panic") = false;
+    hangs.1.notify_all();
+    let told = [kit.next(), kit.next(), kit.next()];
+    for answer in [
+        Answer::Appended { up_to: 2 },
+        Answer::Appended { up_to: 3 },
+        Answer::GroupSaved { up_to: 1 },
+    ] {
+        assert!(told.contains(&Told::Answer(TOPIC, answer)), "{told:?}");
+    }
 }
 
 #[test]

@@ -3,11 +3,12 @@
 mod run_book;
 mod world;
 
-use message_queue_tests::process::Broker;
+use message_queue_tests::process::{Broker, run};
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 use world::{
-    assert_ended, consume, file, folder, lines, produce, publish, refused, start, text,
+    assert_ended, consume, file, folder, lines, produce, publish, refused, start, text, topic,
     wait_until_ready,
 };
 
@@ -43,6 +44,58 @@ fn groups_and_producers_with_names_go_on_where_they_were() {
     publish(&broker, &["--name", "importer"], &lines(0, 100));
     let taken = consume(&broker, &[&group[..], &["60"]].concat());
     assert_eq!(taken, lines(40, 100));
+}
+
+#[test]
+fn a_topic_whose_folder_was_emptied_has_an_epoch_that_it_never_had() {
+    let folder = folder();
+    let mut epochs = Vec::new();
+    for _ in 0..3 {
+        let broker = start(folder.path());
+        publish(&broker, &["--confirm"], &lines(0, 10));
+        epochs.push(topic(&broker)["epoch"].clone());
+        broker.signal("TERM");
+        assert!(broker.wait().0.success());
+        for file in fs::read_dir(folder.path().join("topics/jobs")).expect("a folder") {
+            fs::remove_file(file.expect("a file").path()).expect("it goes");
+        }
+    }
+    let different: BTreeSet<_> = epochs.iter().map(ToString::to_string).collect();
+    assert_eq!(different.len(), 3, "{epochs:?}");
+}
+
+#[test]
+fn what_groups_are_behind_by_is_shown_though_it_is_not_in_memory() {
+    let folder = folder();
+    let broker = start(folder.path());
+    for (group, had) in [("billing", "10"), ("audit", "40")] {
+        let flags = ["--group", group, "--from", "first", "--count", had];
+        publish(&broker, &["--confirm"], &lines(0, 50));
+        consume(&broker, &flags);
+    }
+    // Each has left, so all that it has not had is on the disk alone.
+    let owed = [("behind_messages", 150.0), ("behind_groups", 2.0)];
+    let owed = [&owed[..], &[("waiting_messages", 0.0)]].concat();
+    for (metric, value) in owed {
+        broker.wait_for_metric(&format!("message_queue_{metric}"), value);
+    }
+    let of_topic = broker.metric("message_queue_topic_behind_messages", "topic=\"jobs\"");
+    assert_eq!(of_topic, 150.0);
+    let stored = |broker: &Broker| topic(broker)["stored"].clone();
+    assert_eq!(stored(&broker)["behind"], 150);
+    assert_eq!(stored(&broker)["groups_behind"], 2);
+    let bytes = |broker: &Broker| stored(broker)["bytes"].as_u64().expect("a number");
+    assert!(
+        (0..100_000).any(|_| bytes(&broker) > 500),
+        "as of the last second"
+    );
+    assert_eq!(stored(&broker)["segments"], 1);
+    let http = broker.http().to_string();
+    let table = run(["topics", "--addr", &http], &[]);
+    let table = String::from_utf8(table.stdout).expect("text");
+    let jobs = table.lines().find(|it| it.starts_with("jobs "));
+    let words: Vec<_> = jobs.expect("the topic").split_whitespace().collect();
+    assert_eq!(words, ["jobs", "2", "100", "150", "0", "-"]);
 }
 
 #[test]

@@ -93,3 +93,10 @@ pub(crate) fn file(data: &Path, ending: &str) -> PathBuf {
     assert_eq!(paths.next(), None);
     path
 }
+
+/// What the broker says of the topic `jobs`.
+pub(crate) fn topic(broker: &Broker) -> serde_json::Value {
+    let (status, page) = broker.get("/topics/jobs");
+    assert_eq!(status, 200, "{page}");
+    serde_json::from_str(&page).expect("JSON")
+}

@@ -3,6 +3,7 @@
 use super::pages::{Messages, by_reason, seconds};
 use super::view::{Unanswered, View};
 use crate::serve::survey::{GroupStatus, MemberStatus, TopicStatus, label};
+use crate::store::Size;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -26,6 +27,8 @@ struct Topic<Groups> {
     flow: Figures,
     /// In the backlogs of its groups.
     backlog_bytes: usize,
+    /// Null where it is kept in memory.
+    stored: Option<Stored>,
     /// Null unless producers wait for room.
     blocked: Option<Blocked>,
     /// How many, or each.
@@ -45,6 +48,18 @@ struct Figures {
     kept: Messages,
     /// By the name of the reason; reasons without a message are left out.
     dropped: BTreeMap<&'static str, Messages>,
+}
+
+/// What a stored topic has on the disk, as of the last second, and who is behind there.
+#[derive(Debug, Serialize)]
+struct Stored {
+    segments: u64,
+    /// In its segments; room that is set aside is not counted.
+    bytes: u64,
+    /// Groups that have yet to be offered something that is stored for them.
+    groups_behind: u64,
+    /// What they are behind by, all together.
+    behind: u64,
 }
 
 /// Who waits for whom.
@@ -92,8 +107,9 @@ struct Member {
 
 /// `GET /topics`.
 pub(super) async fn all(State(view): State<Arc<View>>) -> Result<Response, Unanswered> {
-    let topics = view.topics().await?.into_iter();
-    let topics: Vec<_> = topics.map(|it| Topic::new(&it, it.report.groups)).collect();
+    let (topics, sizes) = (view.topics().await?.into_iter(), view.sizes());
+    let topics = topics.map(|it| Topic::new(&it, it.report.groups, &sizes));
+    let topics: Vec<_> = topics.collect();
     Ok(Json(topics).into_response())
 }
 
@@ -111,18 +127,25 @@ pub(super) async fn one(
         return Ok((StatusCode::NOT_FOUND, why).into_response());
     };
     let groups: Vec<_> = status.groups.iter().map(Group::from).collect();
-    Ok(Json(Topic::new(&status, groups)).into_response())
+    Ok(Json(Topic::new(&status, groups, &view.sizes())).into_response())
 }
 
 impl<Groups> Topic<Groups> {
-    fn new(status: &TopicStatus, groups: Groups) -> Self {
+    fn new(status: &TopicStatus, groups: Groups, sizes: &BTreeMap<TopicName, Size>) -> Self {
         let report = &status.report;
+        let size = sizes.get(&report.name).copied().unwrap_or_default();
         Self {
             topic: report.name.to_string(),
             epoch: format!("{:x}", report.epoch),
             received: report.received,
             flow: (&report.flow).into(),
             backlog_bytes: report.backlog_bytes,
+            stored: report.behind.map(|behind| Stored {
+                segments: size.segments,
+                bytes: size.bytes,
+                groups_behind: behind.groups,
+                behind: behind.messages,
+            }),
             blocked: report.blocked.map(|blocked| Blocked {
                 producers: blocked.producers,
                 first: blocked.first.0,

@@ -4,8 +4,10 @@ use crate::Handle;
 use crate::serve::orders::OrderError;
 use crate::serve::server::{Overview, Snapshot};
 use crate::serve::survey::{Detail, TopicStatus};
+use crate::store::Size;
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::{ConnId, Count};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -156,6 +158,15 @@ impl View {
     /// The topic of this name, if it is there.
     pub(super) async fn topic(&self, name: TopicName) -> Result<Option<TopicStatus>, Unanswered> {
         self.ask(self.broker()?.topic(name)).await
+    }
+
+    /// What each stored topic has on the disk.
+    pub(super) fn sizes(&self) -> BTreeMap<TopicName, Size> {
+        let broker = self.broker.get();
+        broker
+            .map_or_else(Vec::new, Handle::sizes)
+            .into_iter()
+            .collect()
     }
 
     /// Ends a named group.

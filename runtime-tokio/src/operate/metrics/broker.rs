@@ -118,6 +118,16 @@ fn messages(exposition: &mut Exposition<'_>, snapshot: &Snapshot) -> fmt::Result
     exposition.total("kept", kept, flow.kept)?;
     dropped(exposition, &flow.dropped)?;
     exposition.now("waiting", "waiting, those in flight included", flow.waiting)?;
+    exposition.gauge(
+        "behind_messages",
+        "Messages that stored topics keep and groups have yet to be offered; once for each group",
+        stats.behind.messages,
+    )?;
+    exposition.gauge(
+        "behind_groups",
+        "Groups that stored topics keep messages for which they have yet to be offered",
+        stats.behind.groups,
+    )?;
     exposition.now(
         "backlog",
         "in backlogs, those in flight not included",

@@ -21,17 +21,19 @@ struct Messages {
     offered: u64,
     delivered: u64,
     waiting: u64,
+    behind: u64,
     dead: u64,
     dropped: u64,
 }
 
 impl Messages {
-    fn new(received: u64, flow: &Flow) -> Self {
+    fn new(received: u64, flow: &Flow, behind: u64) -> Self {
         Self {
             received,
             offered: flow.offered.messages,
             delivered: flow.delivered.messages,
             waiting: flow.waiting.messages,
+            behind,
             dead: flow.dead.messages,
             dropped: flow.dropped_in_all().messages,
         }
@@ -44,6 +46,7 @@ impl Messages {
             offered: self.offered - topic.offered,
             delivered: self.delivered - topic.delivered,
             waiting: self.waiting - topic.waiting,
+            behind: self.behind - topic.behind,
             dead: self.dead - topic.dead,
             dropped: self.dropped - topic.dropped,
         }
@@ -58,12 +61,13 @@ pub(super) fn encode(
     most: usize,
 ) -> fmt::Result {
     let stats = &snapshot.stats;
-    let mut other = Messages::new(stats.received.messages, &stats.flow);
+    let mut other = Messages::new(stats.received.messages, &stats.flow, stats.behind.messages);
     let named = snapshot.topics.iter().map(|it| &it.report);
     let named = named.filter(|it| it.name.as_str() != OTHER).take(most);
     let mut all = Vec::with_capacity(most + 1);
     for topic in named {
-        let messages = Messages::new(topic.received, &topic.flow);
+        let behind = topic.behind.map_or(0, |it| it.messages);
+        let messages = Messages::new(topic.received, &topic.flow, behind);
         other = other.without(messages);
         all.push((topic.name.as_str(), messages));
     }
@@ -107,6 +111,12 @@ pub(super) fn encode(
         "Messages waiting, those in flight and unsettled included, by topic",
         "topic",
         all.iter().map(|(name, it)| (*name, it.waiting)),
+    )?;
+    exposition.gauges(
+        "topic_behind_messages",
+        "Messages that stored topics keep and groups have yet to be offered, by topic",
+        "topic",
+        all.iter().map(|(name, it)| (*name, it.behind)),
     )?;
     all.pop();
     let blocked: Vec<_> = snapshot.topics.iter().filter_map(blocked).collect();
