@@ -9,7 +9,7 @@ use std::process::Output;
 fn bench(args: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_str().expect("UTF-8");
-    let output = run([&["bench"], args].concat(), &[("TMPDIR", path)]);
+    let output = run([&["bench"][..], args].concat(), &[("TMPDIR", path)]);
     let left = fs::read_dir(path).map_or(0, Iterator::count);
     assert_eq!(left, 0, "no certificate is left");
     output
