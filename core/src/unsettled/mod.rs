@@ -8,8 +8,13 @@
 //!
 //! Each message has a *position*: they are counted from 1 as they are pushed, and never sent. Settled in
 //! order, messages take no memory here beside their batches. Where one is settled elsewhere, its run gets
-//! an index of at most eleven bytes for each message that is left. To settle a range takes O(log n) and
-//! work for the messages that are removed.
+//! an index of at most eleven bytes for each message that is left. A run takes what it takes as long as a
+//! message of it is left.
+//!
+//! To settle a range takes O(log n) and work for the messages that are removed. Now and then it takes work for
+//! a whole run, which is no longer than one write, however many are held: when its first message is settled out of
+//! order its index is made, when a quarter of that is settled it is made anew, and when half of the run's bytes are
+//! settled the others are copied. So each message is walked and copied a bounded number of times in all.
 
 mod alive;
 mod index;
