@@ -38,7 +38,7 @@ pub use guarantees::{Guarantees, MAX_WINDOW};
 pub use matrix::{Cell, Matrix};
 pub use outcome::{Cost, Latency, Outcome};
 pub use pairs::{Pair, Pairs, Ratios, Spread, Yardstick};
-pub use plan::{MAX_CLIENTS, Plan, PlanError, Reading, Storage, Volume};
+pub use plan::{Engine, MAX_CLIENTS, Plan, PlanError, Reading, Storage, Volume};
 pub use relay::relay;
 pub use run::{Progress, run};
 pub use storage::{

@@ -33,12 +33,27 @@ impl Format {
         }
     }
 
+    /// What asks for it.
+    #[cfg(feature = "cli")]
+    pub(crate) const fn storage(self) -> Storage {
+        match self {
+            Self::Log => Storage::Disk,
+            Self::RocksDb => Storage::RocksDb,
+        }
+    }
+
     /// The setting that asks for it: `STORAGE` is this.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Log => "disk",
             Self::RocksDb => "rocksdb",
         }
+    }
+
+    /// The one of which the file `format` says this.
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        Self::ALL.into_iter().find(|it| it.text() == text)
     }
 
     /// What the file `format` says.
@@ -198,6 +213,13 @@ impl DataDir {
         })
     }
 
+    /// What a folder says that it is, whoever has it; none: it is no data folder, or of another version.
+    #[cfg(feature = "cli")]
+    pub(crate) fn format_of(path: &Path) -> Option<Format> {
+        let text = fs::read_to_string(path.join("format")).ok()?;
+        Format::parse(&text)
+    }
+
     /// In which it is.
     pub(super) const fn format(&self) -> Format {
         self.format
@@ -259,22 +281,19 @@ impl DataDir {
 fn check_format(path: &Path, format: Format) -> Result<(), FolderError> {
     let at = path.join("format");
     match fs::read_to_string(&at) {
-        Ok(text) => {
-            let text = text.trim();
-            match Format::ALL.into_iter().find(|it| it.text() == text) {
-                Some(found) if found == format => Ok(()),
-                Some(found) => Err(FolderError::Engine {
-                    path: path.into(),
-                    found,
-                    needed: format,
-                }),
-                None => Err(FolderError::Format {
-                    path: path.into(),
-                    found: text.chars().take(40).collect(),
-                    known: format,
-                }),
-            }
-        }
+        Ok(text) => match Format::parse(&text) {
+            Some(found) if found == format => Ok(()),
+            Some(found) => Err(FolderError::Engine {
+                path: path.into(),
+                found,
+                needed: format,
+            }),
+            None => Err(FolderError::Format {
+                path: path.into(),
+                found: text.trim().chars().take(40).collect(),
+                known: format,
+            }),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // What makes a file system leaves this behind; and so does somebody who was here first.
             let own = ["lost+found", "lock", "format.new"];

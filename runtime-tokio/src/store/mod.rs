@@ -39,6 +39,8 @@ pub use files::Files;
 pub(crate) use files::free_bytes;
 pub use opened::{NotOpened, Opened, Taken};
 pub(crate) use opened::{StoreEvent, StoreEvents};
+#[cfg(all(feature = "cli", feature = "rocksdb"))]
+pub(crate) use rocksdb::options as database_options;
 #[cfg(feature = "cli")]
 pub(crate) use status::Size;
 pub(crate) use status::StoreStatus;

@@ -22,6 +22,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("kill", kill),
     ("progress", progress),
     ("positions", positions),
+    ("in-stream", in_stream),
 ];
 
 fn numbers(from: u64, to: u64) -> Vec<String> {
@@ -275,4 +276,33 @@ fn positions(engine: &Engine) -> bool {
     assert!(is_confirmed(&mut producer, 7));
     broker.kill();
     knows(&place.start(), 7)
+}
+
+/// What is on its way when the broker is killed is there, or its producer hears that it is not, and sends it again.
+fn in_stream(engine: &Engine) -> bool {
+    const ALL: u64 = 10_000;
+    let place = engine.place();
+    let broker = place.start();
+    let mut producer = broker.producer(NAMED).0;
+    producer.publish(numbers(0, ALL / 2));
+    let confirmed = loop {
+        if let Told::Control(Control::Confirmed { position, .. }) = producer.next() {
+            break position;
+        }
+    };
+    producer.publish(numbers(ALL / 2, ALL));
+    broker.kill();
+    let broker = place.start();
+    let (mut producer, answer) = broker.producer(NAMED);
+    let accepted = answer
+        .split(' ')
+        .find_map(|it| it.strip_prefix("accepted="));
+    let accepted: u64 = accepted.and_then(|it| it.parse().ok()).expect("a number");
+    if accepted < confirmed {
+        return false;
+    }
+    producer.publish(numbers(accepted, ALL));
+    assert!(accepted == ALL || is_confirmed(&mut producer, ALL));
+    let mut consumer = broker.consumer("topic=jobs group=all from=first");
+    (0..ALL).all(|it| consumer.work().text == it.to_string())
 }

@@ -32,7 +32,11 @@ pub(crate) const ENGINES: [Engine; 3] = [
 ];
 
 fn in_a_folder(folder: &str) -> Vec<(&'static str, String)> {
-    vec![("DATA_DIR", format!("{folder}/data"))]
+    vec![("DATA_DIR", data(folder))]
+}
+
+fn data(folder: &str) -> String {
+    format!("{folder}/data")
 }
 
 impl Engine {
@@ -51,6 +55,11 @@ impl Engine {
         let is_wanted = wanted.split(',').any(|it| it == self.name);
         assert!(!(is_wanted && is_missing), "{says}");
         !is_missing
+    }
+
+    /// Whether it keeps what it has in `DATA_DIR`.
+    pub(crate) fn has_a_folder(&self) -> bool {
+        !(self.settings)("").is_empty()
     }
 
     /// A place for its messages, and nothing in it.
@@ -77,6 +86,11 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Its `DATA_DIR`, if the engine has one.
+    pub(crate) fn data(&self) -> String {
+        data(self.folder.path().to_str().expect("UTF-8"))
+    }
+
     /// Starts a broker.
     pub(crate) fn start(&self) -> Running {
         let folder = self.folder.path().to_str().expect("UTF-8");

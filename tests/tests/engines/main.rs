@@ -7,6 +7,7 @@
 mod checks;
 mod engine;
 mod moving;
+mod refused;
 
 use checks::CHECKS;
 use engine::{ENGINES, Engine};

@@ -23,4 +23,6 @@ mod tests;
 mod thread;
 mod topic;
 
+#[cfg(feature = "cli")]
+pub(crate) use opening::options;
 pub(super) use opening::{Fault, open};

@@ -78,7 +78,8 @@ pub(in crate::store) struct Database {
     status: Arc<StoreStatus>,
 }
 
-fn options() -> Options {
+/// How a database is opened.
+pub(crate) fn options() -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE));
     let mut options = Options::default();
@@ -296,12 +297,15 @@ impl Engine for Database {
         settings: SettingsOf,
         listener: Box<dyn Listener>,
     ) -> io::Result<Store> {
+        let numbers = self.topics.iter().map(|(topic, _)| topic.entry.number);
+        let next_number = numbers.max().map_or(1, |last| last + 1);
         let topics = self.topics.into_iter().filter_map(|(mut topic, _)| {
             topic.settings = settings(&topic.name);
             Some((number(&topic.name)?, topic))
         });
         let beginning = Beginning {
             topics: topics.collect(),
+            next_number,
             folder: self.folder,
             db: self.db,
             reserve: self.reserve,

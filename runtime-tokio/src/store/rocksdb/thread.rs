@@ -46,6 +46,8 @@ enum Message {
 /// What the thread begins with.
 pub(super) struct Beginning {
     pub(super) topics: BTreeMap<TopicId, Topic>,
+    /// The number of the next topic that is made: above all that are there, asked for or not.
+    pub(super) next_number: u32,
     pub(super) folder: DataDir,
     pub(super) db: Arc<DB>,
     pub(super) reserve: Reserve,
@@ -79,7 +81,7 @@ pub(super) fn start(beginning: Beginning, listener: Box<dyn Listener>) -> io::Re
 struct Worker {
     topics: BTreeMap<TopicId, Topic>,
     /// The number of the next topic that is made.
-    number: u32,
+    next_number: u32,
     folder: DataDir,
     db: Arc<DB>,
     reserve: Reserve,
@@ -117,6 +119,7 @@ impl Worker {
     fn new(beginning: Beginning, jobs: Jobs, listener: Box<dyn Listener>) -> Self {
         let Beginning {
             topics,
+            next_number,
             folder,
             db,
             reserve,
@@ -124,10 +127,9 @@ impl Worker {
             max_producers,
             status,
         } = beginning;
-        let numbers = topics.values().map(|it| it.entry.number);
         Self {
-            number: numbers.max().map_or(1, |last| last + 1),
             topics,
+            next_number,
             folder,
             db,
             reserve,
@@ -260,11 +262,11 @@ impl Worker {
     fn ask(&mut self, id: TopicId, request: Request) {
         if let Request::Open { name, epoch } = &request {
             let entry = TopicEntry {
-                number: self.number,
+                number: self.next_number,
                 epoch: *epoch,
                 first: 1,
             };
-            self.number += 1;
+            self.next_number += 1;
             let settings = (self.settings)(name);
             let topic = Topic::new(name.clone(), entry, settings, self.max_producers);
             self.topics.insert(id, topic);
