@@ -6,8 +6,11 @@ use message_queue_tests::specification::{code, operations_rows};
 use std::fs;
 use std::process::Output;
 
-/// What is wrong, and what the binary does; none if the binary cannot be brought to it.
-const WRONG: &[(&str, fn(&Engine) -> Option<Output>)] = &[
+/// Sets something wrong about an engine. Returns what the binary does; none if the binary cannot be brought to it.
+type Wrong = fn(&Engine) -> Option<Output>;
+
+/// Every row, in the order of the table.
+const WRONG: &[(&str, Wrong)] = &[
     ("no-feature", no_feature),
     ("two-engines", two_engines),
     ("no-folder", no_folder),
