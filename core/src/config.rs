@@ -180,9 +180,16 @@ impl Config {
 
     /// Whether any topic is, or may be, stored.
     pub fn may_store(&self) -> bool {
+        self.engines().next().is_some()
+    }
+
+    /// Where topics are, or may be, stored: what [`storage`](Self::storage) says, then what each rule does. A store keeps
+    /// all of its topics in one way.
+    pub fn engines(&self) -> impl Iterator<Item = Storage> {
         let rules = self.topics.rules.iter();
-        let mut storages = rules.filter_map(|rule| rule.storage);
-        self.storage == Storage::Disk || storages.any(|it| it == Storage::Disk)
+        let storages = rules.filter_map(|rule| rule.storage);
+        let storages = core::iter::once(self.storage).chain(storages);
+        storages.filter(|it| *it != Storage::Memory)
     }
 
     /// The places that are kept for consumers where a producer may wait for one.

@@ -48,6 +48,32 @@ fn a_confirming_broker_is_held_against_a_loop_that_writes_the_same_pieces() {
     }
 }
 
+/// In a build without the engine it is refused by name.
+#[test]
+fn another_engine_is_held_against_a_loop_that_writes_to_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().to_str().expect("UTF-8");
+    let output = bench(folder, &["--engine", "rocksdb"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if errors.contains("it is not in this build") {
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        return;
+    }
+    let figures = figures(&["--engine", "rocksdb", "--size", "1KiB"]);
+    assert_eq!(figures["engine"], "rocksdb");
+    let first = &figures["pairs"][0];
+    assert!(first["broker"]["messages"].as_u64() > Some(0), "{first}");
+    assert_eq!(first["broker"]["messages"], first["bare"]["messages"]);
+    assert_eq!(first["broker"]["confirms"], first["bare"]["syncs"]);
+    let output = bench(folder, &["--engine", "rocksdb", "--job", "recovery"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(
+        errors.contains("--engine: rocksdb is not allowed with this job"),
+        "{errors}"
+    );
+}
+
 #[test]
 fn stored_is_held_against_memory_and_a_reader_against_the_relay() {
     let never = figures(&["--job", "never"]);

@@ -95,7 +95,7 @@ impl Broker {
         let mut producer = Producer::new(topic);
         accepted.safe = Some(match self.topics[&topic].settings.storage {
             Storage::Memory => Safety::Memory,
-            Storage::Disk => Safety::Disk,
+            Storage::Disk | Storage::RocksDb => Safety::Disk,
         });
         let (mut safe, mut resumed, mut signals) = (0, false, Signals::default());
         if let Some(identity) = options.identity {

@@ -34,6 +34,8 @@ pub enum Storage {
     Memory,
     /// In the broker's own log, on a disk.
     Disk,
+    /// In a RocksDB database, on a disk.
+    RocksDb,
 }
 
 /// How a stored topic is kept.

@@ -45,7 +45,9 @@ pub use handshakes::{Beside, MAX_HANDSHAKES, Round, Rounds};
 pub use matrix::{Cell, Matrix};
 pub use outcome::{Cost, Latency, Outcome};
 pub use pairs::{Pair, Pairs, Ratios, Spread, Yardstick};
-pub use plan::{MAX_CLIENTS, Plan, PlanError, Reading, Storage, Transport, Volume, WRITE_BYTES};
+pub use plan::{
+    Engine, MAX_CLIENTS, Plan, PlanError, Reading, Storage, Transport, Volume, WRITE_BYTES,
+};
 pub use relay::relay;
 pub use run::{Progress, run};
 pub use storage::{

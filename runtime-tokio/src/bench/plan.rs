@@ -71,12 +71,36 @@ pub enum Storage {
     /// In memory.
     Memory,
     /// On disk.
-    Disk {
+    Stored {
+        /// By what.
+        engine: Engine,
         /// The folder of that broker alone: its `DATA_DIR`.
         folder: PathBuf,
         /// Its setting `FSYNC`.
         fsync: &'static str,
     },
+}
+
+/// What keeps stored topics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The broker's own log
+    #[default]
+    Disk,
+    /// A RocksDB database, in builds that have it
+    #[value(name = "rocksdb")]
+    RocksDb,
+}
+
+impl Engine {
+    /// What `STORAGE` is for it.
+    pub const fn setting(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::RocksDb => "rocksdb",
+        }
+    }
 }
 
 /// When producers stop.
@@ -147,6 +171,17 @@ pub enum PlanError {
     /// A folder in which nothing can be kept.
     #[error("--storage: {0}")]
     Folder(String),
+    /// An engine that cannot be measured by this build.
+    #[error(
+        "--engine: rocksdb is not allowed: it is not in this build; `cargo build --release --features rocksdb` makes one \
+         that has it"
+    )]
+    NoEngine,
+    /// A job that looks into the files of a log.
+    #[error(
+        "--engine: rocksdb is not allowed with this job: use disk, or --job confirmed, one-by-one or never"
+    )]
+    NotOfEngine,
     /// An address that is none.
     #[error("BROKER_ADDR: {0}")]
     Address(String),

@@ -202,9 +202,13 @@ fn broker_command(command: &mut Command, plan: &Plan, certificate: Option<&Certi
         Storage::Memory => {
             command.env("STORAGE", "memory");
         }
-        Storage::Disk { folder, fsync } => {
+        Storage::Stored {
+            engine,
+            folder,
+            fsync,
+        } => {
             command
-                .env("STORAGE", "disk")
+                .env("STORAGE", engine.setting())
                 .env("DATA_DIR", folder)
                 .env("FSYNC", fsync);
         }

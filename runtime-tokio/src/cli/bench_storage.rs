@@ -3,8 +3,8 @@
 use super::bench::{Bar, message_size, one_pair};
 use super::say;
 use crate::bench::{
-    BenchError, ConfirmedPairs, Guarantees, Pairs, Plan, Progress, Scratch, Yardstick, catch_up,
-    recover,
+    BenchError, ConfirmedPairs, Engine, Guarantees, Pairs, Plan, PlanError, Progress, Scratch,
+    Yardstick, catch_up, recover,
 };
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,10 @@ pub(super) struct StorageArgs {
     #[arg(long, requires = "storage", value_enum, default_value = "confirmed")]
     pub(super) job: StorageJob,
 
+    /// With --storage and --job confirmed, one-by-one or never: what keeps the topics. The loop writes to the same
+    #[arg(long, requires = "storage", value_enum, default_value = "disk")]
+    pub(super) engine: Engine,
+
     /// With --job catch-up and recovery: how much is stored first, such as 4GiB
     /// [default: 1GiB; 10 GB for recovery]
     #[arg(long, requires = "storage", value_name = "SIZE", value_parser = message_size)]
@@ -35,7 +39,7 @@ pub(super) struct StorageArgs {
 /// What to measure of stored topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum StorageJob {
-    /// What is confirmed with FSYNC=always against a loop that writes and syncs the same pieces
+    /// What is confirmed with FSYNC=always against a loop that writes and syncs the same pieces to a file, or a database
     Confirmed,
     /// The same with one message at a time, and how long a confirm takes
     OneByOne,
@@ -56,14 +60,20 @@ pub(super) fn measure(
     is_json: bool,
 ) -> Result<(), BenchError> {
     let stored = |default| args.stored.map_or(default, |it| it as u64);
+    let engine = args.engine;
+    check(engine, args.job)?;
     match args.job {
-        StorageJob::Confirmed => against_a_loop(plan, parent, count, is_json),
+        StorageJob::Confirmed => against_a_loop(plan, engine, parent, count, is_json),
         StorageJob::OneByOne => {
             let mut plan = plan.clone();
             plan.guarantees.window = 1;
-            against_a_loop(&plan, parent, count, is_json)
+            against_a_loop(&plan, engine, parent, count, is_json)
         }
-        StorageJob::Never => print(&never(plan, parent, count)?, Pairs::to_json, is_json),
+        StorageJob::Never => print(
+            &never(plan, engine, parent, count)?,
+            Pairs::to_json,
+            is_json,
+        ),
         StorageJob::CatchUp => {
             for number in 1..=count {
                 let mut bars = Bars::new(format!("{number}/{count}"));
@@ -110,7 +120,24 @@ fn print<T: std::fmt::Display>(
     Ok(())
 }
 
-fn against_a_loop(plan: &Plan, parent: &Path, count: u32, is_json: bool) -> Result<(), BenchError> {
+/// Whether it can be measured.
+fn check(engine: Engine, job: StorageJob) -> Result<(), PlanError> {
+    let is_of_logs = matches!(job, StorageJob::CatchUp | StorageJob::Recovery);
+    match engine {
+        Engine::Disk => Ok(()),
+        Engine::RocksDb if cfg!(not(feature = "rocksdb")) => Err(PlanError::NoEngine),
+        Engine::RocksDb if is_of_logs => Err(PlanError::NotOfEngine),
+        Engine::RocksDb => Ok(()),
+    }
+}
+
+fn against_a_loop(
+    plan: &Plan,
+    engine: Engine,
+    parent: &Path,
+    count: u32,
+    is_json: bool,
+) -> Result<(), BenchError> {
     let plan = Plan {
         guarantees: Guarantees {
             confirm: true,
@@ -119,7 +146,7 @@ fn against_a_loop(plan: &Plan, parent: &Path, count: u32, is_json: bool) -> Resu
         },
         ..plan.clone()
     };
-    let mut all = ConfirmedPairs::new(plan.clone());
+    let mut all = ConfirmedPairs::new(plan.clone(), engine);
     for number in 1..=count {
         let bar = Bar::new(&format!("pair {number}/{count}"));
         all.run(parent, |progress| bar.show(&plan, progress))?;
@@ -129,12 +156,12 @@ fn against_a_loop(plan: &Plan, parent: &Path, count: u32, is_json: bool) -> Resu
 }
 
 /// The job of the plan, confirmed and acknowledged, stored and in memory.
-fn never(plan: &Plan, parent: &Path, count: u32) -> Result<Pairs, BenchError> {
+fn never(plan: &Plan, engine: Engine, parent: &Path, count: u32) -> Result<Pairs, BenchError> {
     let mut all = Pairs::new(Yardstick::Memory);
     for number in 1..=count {
         let scratch = Scratch::new(parent)?;
         let plan = Plan {
-            storage: scratch.storage("never"),
+            storage: scratch.storage(engine, "never"),
             guarantees: Guarantees {
                 confirm: true,
                 ack: true,

@@ -100,9 +100,11 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&mut io::stderr(), &error.to_string());
-            if let StartError::Store(error) = &error
-                && error.is_of_settings()
-            {
+            let is_of_settings = matches!(
+                &error,
+                StartError::Store(it) | StartError::NotServed(NotServed::Store(it)) if it.is_of_settings()
+            );
+            if is_of_settings {
                 ExitCode::from(BAD_SETTINGS)
             } else {
                 ExitCode::FAILURE

@@ -167,8 +167,8 @@ impl Server {
     /// As [`new`](Self::new).
     pub fn stored(config: Config, decoder: DecoderConfig, opened: Opened) -> io::Result<Self> {
         let now = opened.now;
-        let found = opened.logs.iter().map(|(_, found)| found.clone());
-        let server = Self::with_driver(Driver::with_stored(config, found.collect(), now), decoder);
+        let found = opened.found();
+        let server = Self::with_driver(Driver::with_stored(config, found, now), decoder);
         let driver = &server.handle.driver;
         let status = opened.status();
         let (store, told) = opened.start(|name| driver.core().broker.topic_named(name))?;

@@ -76,7 +76,7 @@ const IDLE: Allowed = Allowed::Time {
 };
 
 /// Where a topic is kept.
-pub(super) const STORAGE: Allowed = Allowed::OneOf(&["memory", "disk"]);
+pub(super) const STORAGE: Allowed = Allowed::OneOf(&["memory", "disk", "rocksdb"]);
 /// When what is stored is synced: a minute is the most that a power cut may take.
 pub(super) const FSYNC: Allowed = Allowed::WordOrTime {
     words: &["always", "never"],
@@ -416,12 +416,13 @@ pub static SETTINGS: &[Setting] = &[
         name: "STORAGE",
         default: "memory",
         allowed: STORAGE,
-        help: "Where topics are kept: memory: gone when the broker ends. disk: in DATA_DIR, and recovered.",
+        help: "Where topics are kept. memory: gone when the broker ends. disk, rocksdb: in DATA_DIR.",
         memory: Some(
-            "With disk, up to BACKLOG_BYTES of each topic wait for the disk, within BROKER_BYTES. They \
+            "With disk or rocksdb, up to BACKLOG_BYTES of each topic wait for the disk, within BROKER_BYTES. They \
              are up to 4,096 pieces, each of which takes some 200 bytes more. A group that is behind \
              reads 32 KiB of messages at a time, and up to WRITE_BYTES if its members take that \
-             quickly; then it holds 1.5 x WRITE_BYTES or so, however much waits for it on the disk.",
+             quickly; then it holds 1.5 x WRITE_BYTES or so, however much waits for it on the disk. \
+             RocksDB itself holds up to 112 MiB more.",
         ),
         secret: false,
     },

@@ -283,6 +283,7 @@ enum OverflowWord {
 enum StorageWord {
     Memory,
     Disk,
+    RocksDb,
 }
 
 /// The least severe level that is logged.

@@ -1,9 +1,13 @@
-//! The yardstick: a loop that writes and syncs, and does nothing else.
+//! The yardstick: a loop that writes and syncs, and does nothing else. It writes to what the broker writes to: a file, or a
+//! database.
 
 use super::scratch::Scratch;
 use super::{of_file, per_second};
 use crate::bench::consumer::latencies;
 use crate::bench::error::BenchError;
+use crate::bench::plan::Engine;
+#[cfg(not(feature = "rocksdb"))]
+use crate::bench::plan::PlanError;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -13,7 +17,7 @@ use tokio::time::Instant;
 /// The size of its file: that of a segment.
 const FILE: usize = 64 << 20;
 
-/// What a loop did that writes pieces to a file and has each made safe (`fdatasync`) before the next.
+/// What a loop did that writes pieces and has each made safe before the next.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Bare {
     /// Messages in all pieces.
@@ -35,31 +39,52 @@ impl Bare {
     }
 }
 
-/// Writes pieces of so many messages, one behind the other, to a file that was filled with zeros before. At the end of
-/// the file it begins again at the front.
+/// What pieces are written to. Each is safe when it was.
+trait Place {
+    fn write(&mut self, piece: &[u8]) -> io::Result<()>;
+}
+
+/// Writes pieces of so many messages to what this engine writes to, in a folder of its own.
+///
+/// # Errors
+/// If that fails, or the engine is not in this build.
 pub(super) fn run(
     scratch: &Scratch,
+    engine: Engine,
     pieces: &[u64],
     frame_size: usize,
 ) -> Result<Bare, BenchError> {
-    let file = filled(scratch).map_err(of_file)?;
-    let largest = pieces.iter().max().copied().unwrap_or_default();
-    let largest = usize::try_from(largest).unwrap_or(usize::MAX);
-    let bytes = vec![b'x'; largest.saturating_mul(frame_size).min(FILE)];
+    match engine {
+        Engine::Disk => {
+            let mut file = Filled::make(scratch).map_err(of_file)?;
+            write_all(&mut file, pieces, frame_size)
+        }
+        #[cfg(feature = "rocksdb")]
+        Engine::RocksDb => {
+            let mut database = database::Database::make(scratch).map_err(of_file)?;
+            write_all(&mut database, pieces, frame_size)
+        }
+        #[cfg(not(feature = "rocksdb"))]
+        Engine::RocksDb => Err(PlanError::NoEngine.into()),
+    }
+}
+
+fn write_all(
+    place: &mut impl Place,
+    pieces: &[u64],
+    frame_size: usize,
+) -> Result<Bare, BenchError> {
+    let size = |piece: u64| {
+        let messages = usize::try_from(piece).unwrap_or(usize::MAX);
+        messages.saturating_mul(frame_size).min(FILE)
+    };
+    let largest = pieces.iter().map(|it| size(*it)).max();
+    let bytes = vec![b'x'; largest.unwrap_or_default()];
     let mut latencies = latencies()?;
-    let mut at = 0;
     let start = Instant::now();
     for piece in pieces {
-        let size = usize::try_from(*piece).unwrap_or(usize::MAX);
-        let size = size.saturating_mul(frame_size).min(FILE);
-        if at + size > FILE {
-            at = 0;
-        }
         let begun = Instant::now();
-        file.write_all_at(&bytes[..size], at as u64)
-            .map_err(of_file)?;
-        file.sync_data().map_err(of_file)?;
-        at += size;
+        place.write(&bytes[..size(*piece)]).map_err(of_file)?;
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         latencies.saturating_record(micros);
     }
@@ -72,15 +97,69 @@ pub(super) fn run(
     })
 }
 
-fn filled(scratch: &Scratch) -> io::Result<File> {
-    const PIECE: usize = 1 << 20;
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true);
-    let file = options.open(scratch.file("bare"))?;
-    let zeros = vec![0; PIECE];
-    for at in (0..FILE).step_by(PIECE) {
-        file.write_all_at(&zeros, at as u64)?;
+/// A file that was filled with zeros before. A piece is written behind the one before, and at the end of the file it begins
+/// again at the front.
+struct Filled {
+    file: File,
+    at: usize,
+}
+
+impl Filled {
+    fn make(scratch: &Scratch) -> io::Result<Self> {
+        const PIECE: usize = 1 << 20;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true);
+        let file = options.open(scratch.file("bare"))?;
+        let zeros = vec![0; PIECE];
+        for at in (0..FILE).step_by(PIECE) {
+            file.write_all_at(&zeros, at as u64)?;
+        }
+        file.sync_all()?;
+        Ok(Self { file, at: 0 })
     }
-    file.sync_all()?;
-    Ok(file)
+}
+
+impl Place for Filled {
+    fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        if self.at + piece.len() > FILE {
+            self.at = 0;
+        }
+        self.file.write_all_at(piece, self.at as u64)?;
+        self.file.sync_data()?;
+        self.at += piece.len();
+        Ok(())
+    }
+}
+
+#[cfg(feature = "rocksdb")]
+mod database {
+    use super::{Place, Scratch};
+    use crate::store::database_options;
+    use rocksdb::{DB, WriteBatch, WriteOptions};
+    use std::io;
+
+    /// A database like the broker's. A piece is one value in a batch of its own, under a number.
+    pub(super) struct Database {
+        db: DB,
+        next: u64,
+    }
+
+    impl Database {
+        pub(super) fn make(scratch: &Scratch) -> io::Result<Self> {
+            let db = DB::open(&database_options(), scratch.file("bare"));
+            let db = db.map_err(io::Error::other)?;
+            Ok(Self { db, next: 0 })
+        }
+    }
+
+    impl Place for Database {
+        fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+            let mut batch = WriteBatch::default();
+            batch.put(self.next.to_be_bytes(), piece);
+            self.next += 1;
+            let mut options = WriteOptions::default();
+            options.set_sync(true);
+            self.db.write_opt(batch, &options).map_err(io::Error::other)
+        }
+    }
 }

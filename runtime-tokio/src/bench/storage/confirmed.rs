@@ -6,7 +6,7 @@ use super::per_second;
 use super::scratch::Scratch;
 use crate::bench::error::BenchError;
 use crate::bench::pairs::Spread;
-use crate::bench::plan::Plan;
+use crate::bench::plan::{Engine, Plan};
 use crate::bench::run::Progress;
 use crate::bench::table::whole;
 use crate::bench::target::{Kind, Target};
@@ -68,6 +68,7 @@ pub struct ConfirmedPair {
 #[derive(Clone, Debug)]
 pub struct ConfirmedPairs {
     plan: Plan,
+    engine: Engine,
     /// The pieces of the last broker, which the loop writes too.
     pieces: Vec<u64>,
     /// In the order in which they ran.
@@ -75,10 +76,11 @@ pub struct ConfirmedPairs {
 }
 
 impl ConfirmedPairs {
-    /// None so far of this plan, whose producer waits for confirms.
-    pub const fn new(plan: Plan) -> Self {
+    /// None so far of this plan, whose producer waits for confirms, with a broker that has this engine.
+    pub const fn new(plan: Plan, engine: Engine) -> Self {
         Self {
             plan,
+            engine,
             pieces: Vec::new(),
             pairs: Vec::new(),
         }
@@ -90,12 +92,11 @@ impl ConfirmedPairs {
     /// If one of the two comes to nothing.
     pub fn run(&mut self, parent: &Path, progress: impl FnMut(Progress)) -> Result<(), BenchError> {
         let scratch = Scratch::new(parent)?;
-        let size = self.plan.frame_size();
         let (broker, bare) = if self.pairs.len().is_multiple_of(2) {
             let broker = self.broker(&scratch, progress)?;
-            (broker, bare::run(&scratch, &self.pieces, size)?)
+            (broker, self.bare(&scratch)?)
         } else {
-            let bare = bare::run(&scratch, &self.pieces, size)?;
+            let bare = self.bare(&scratch)?;
             (self.broker(&scratch, progress)?, bare)
         };
         self.pairs.push(ConfirmedPair { broker, bare });
@@ -108,7 +109,7 @@ impl ConfirmedPairs {
         progress: impl FnMut(Progress),
     ) -> Result<Confirmed, BenchError> {
         let plan = Plan {
-            storage: scratch.storage("always"),
+            storage: scratch.storage(self.engine, "always"),
             ..self.plan.clone()
         };
         let target = Target::start(Kind::Broker, &plan)?;
@@ -116,6 +117,10 @@ impl ConfirmedPairs {
         let confirmed = Confirmed::of(&confirming);
         self.pieces = confirming.confirms;
         Ok(confirmed)
+    }
+
+    fn bare(&self, scratch: &Scratch) -> Result<Bare, BenchError> {
+        bare::run(scratch, self.engine, &self.pieces, self.plan.frame_size())
     }
 
     fn is_one_by_one(&self) -> bool {
@@ -138,6 +143,7 @@ impl ConfirmedPairs {
     pub fn to_json(&self) -> serde_json::Value {
         let (rate, p50) = self.ratios();
         json!({
+            "engine": self.engine,
             "size": self.plan.size,
             "window": self.plan.guarantees.window,
             "pairs": self.pairs,
@@ -154,7 +160,9 @@ impl fmt::Display for ConfirmedPairs {
         } = &self.plan;
         writeln!(
             f,
-            "messages of {size} B, at most {} unconfirmed, FSYNC=always; the loop writes and syncs the same pieces",
+            "STORAGE={}, messages of {size} B, at most {} unconfirmed, FSYNC=always; the loop writes and syncs the same \
+             pieces",
+            self.engine.setting(),
             guarantees.window
         )?;
         writeln!(

@@ -1,7 +1,7 @@
 //! A folder for one broker or one file, which is gone afterwards.
 
 use crate::bench::error::BenchError;
-use crate::bench::plan::{PlanError, Storage};
+use crate::bench::plan::{Engine, PlanError, Storage};
 use rustix::fs::{Advice, fadvise};
 use std::fs;
 use std::io;
@@ -35,8 +35,9 @@ impl Scratch {
     }
 
     /// A broker that keeps its topics here.
-    pub fn storage(&self, fsync: &'static str) -> Storage {
-        Storage::Disk {
+    pub fn storage(&self, engine: Engine, fsync: &'static str) -> Storage {
+        Storage::Stored {
+            engine,
             folder: self.folder.join("data"),
             fsync,
         }

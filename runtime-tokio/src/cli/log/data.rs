@@ -2,8 +2,9 @@
 
 use super::LogError;
 use crate::store::disk::{Disk, Reserve, StdDisk};
-use crate::store::folder::{DataDir, FolderError};
+use crate::store::folder::{DataDir, FolderError, Format};
 use bytes::Bytes;
+use message_queue_core::Storage;
 use message_queue_core::log::{DiskError, Done, File, Fsync, Operation, Settings};
 use message_queue_core::names::TopicName;
 use message_queue_core::store::StoreSettings;
@@ -27,6 +28,12 @@ pub(super) struct Topic {
     disk: StdDisk,
 }
 
+/// What keeps the topics of a folder, as it says itself. It is for logs if it says nothing.
+pub(super) fn storage_of(folder: &Path) -> Storage {
+    let format = DataDir::format_of(folder);
+    format.map_or(Storage::Disk, Format::storage)
+}
+
 impl Data {
     /// Takes a folder that is there.
     pub(super) fn take(folder: &Path) -> Result<Self, FolderError> {
@@ -35,7 +42,7 @@ impl Data {
 
     /// Takes a folder, which is made if it is not there.
     pub(super) fn take_or_make(folder: &Path) -> Result<Self, FolderError> {
-        DataDir::take(folder).map(Self)
+        DataDir::take(folder, Format::Log).map(Self)
     }
 
     /// This topic, or all that are stored, by name.
@@ -44,14 +51,26 @@ impl Data {
         if let Some(one) = one {
             names.retain(|it| it == one);
             if names.is_empty() {
-                return Err(LogError::NoTopic {
-                    folder: self.0.path().to_owned(),
-                    topic: one.clone(),
-                });
+                return Err(self.no_topic(one));
             }
         }
         let topics = names.into_iter().map(|it| self.topic(it));
         Ok(topics.collect::<Result<_, _>>()?)
+    }
+
+    /// This topic, which is stored.
+    pub(super) fn stored(&self, name: &TopicName) -> Result<Topic, LogError> {
+        if !self.0.topics()?.contains(name) {
+            return Err(self.no_topic(name));
+        }
+        Ok(self.topic(name.clone())?)
+    }
+
+    fn no_topic(&self, name: &TopicName) -> LogError {
+        LogError::NoTopic {
+            folder: self.0.path().to_owned(),
+            topic: name.clone(),
+        }
     }
 
     /// This topic; its folder is made if there is none.

@@ -1,11 +1,11 @@
 //! `message-queue log export`.
 
-use super::data::Data;
-use super::{LogError, TopicArgs, aside, begin, walk};
+use super::source::Source;
+use super::{LogError, TopicArgs, begin};
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Messages, Totals};
 use crate::cli::say;
-use message_queue_core::log::{ReadFrom, SeenContent, Stored};
+use message_queue_core::log::{ReadFrom, Stored};
 use message_queue_core::wire::control::Range;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
@@ -99,59 +99,36 @@ impl Target {
 }
 
 pub(super) fn export(args: &ExportArgs) -> Result<Exit, LogError> {
-    let data = Data::take(&args.topic.data.data)?;
-    let topics = data.topics(Some(&args.topic.topic))?;
+    let mut source = Source::open(&args.topic)?;
+    let mut target = Target::open(args.output.as_ref())?;
     let mut totals = Totals::default();
-    for topic in &topics {
-        aside::refuse_pending(topic)?;
-        let mut target = Target::open(args.output.as_ref())?;
-        let mut expected = None;
-        let outcome = walk::look(topic, args.from, |seen| {
-            let SeenContent::Stored(stored) = seen.content else {
-                return Ok(ControlFlow::Continue(()));
-            };
-            let all = stored.sequences();
-            if expected.is_some_and(|it| it != all.from) {
-                // What is damaged is between them: it is named below.
-                return Ok(ControlFlow::Break(()));
-            }
-            expected = Some(all.to + 1);
-            if args.to.is_some_and(|to| all.from > to) {
-                return Ok(ControlFlow::Break(()));
-            }
-            if let Some(stored) = wanted(stored, args.from, args.to) {
-                target.write(&stored)?;
-                if let Stored::Run { batch, .. } = &stored {
-                    totals.add(batch);
-                }
-            }
-            Ok(ControlFlow::Continue(()))
-        });
-        let so_far = format!("{} had been written", Messages(totals.messages));
-        let partly = |source| LogError::Partly {
-            source: Box::new(source),
-            done: so_far.clone(),
-        };
-        let looked = match outcome {
-            // Whoever reads has seen enough.
-            Err(LogError::File { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
-                return Ok(Exit::Done);
-            }
-            outcome => outcome.map_err(partly)?,
-        };
-        target.finish().map_err(partly)?;
-        if let Some(damage) = looked.inspection.damage().first() {
-            return Err(partly(LogError::Damaged {
-                topic: topic.name().to_owned(),
-                damage: damage.clone(),
-            }));
+    let outcome = source.read(args.from, |stored| {
+        if args.to.is_some_and(|to| stored.sequences().from > to) {
+            return Ok(ControlFlow::Break(()));
         }
-        say::note(&format!(
-            "exported {} of {}",
-            Messages(totals.messages),
-            topic.name()
-        ));
+        if let Some(stored) = wanted(stored, args.from, args.to) {
+            target.write(&stored)?;
+            if let Stored::Run { batch, .. } = &stored {
+                totals.add(batch);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    let written = Messages(totals.messages);
+    let partly = |source| LogError::Partly {
+        source: Box::new(source),
+        done: format!("{written} had been written"),
+    };
+    // What is whole is kept in any case.
+    let finished = target.finish();
+    match outcome.and(finished) {
+        // Whoever reads has seen enough.
+        Err(LogError::File { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
+            return Ok(Exit::Done);
+        }
+        outcome => outcome.map_err(partly)?,
     }
+    say::note(&format!("exported {written} of {}", args.topic.topic));
     Ok(Exit::Done)
 }
 

@@ -1,12 +1,15 @@
 //! `message-queue log import`.
 
-use super::data::{Data, Topic};
+use super::asked::Asked;
+use super::data::{Data, Topic, storage_of};
 use super::{LogError, TopicArgs, aside, repair};
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Messages, Progress, Totals};
 use crate::cli::say;
-use message_queue_core::Now;
 use message_queue_core::log::{Event, Import, Imported, Log, Output, Stored};
+use message_queue_core::wire::FrameBatch;
+use message_queue_core::wire::control::Origin;
+use message_queue_core::{Now, Storage};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -18,7 +21,9 @@ const WAITING_BYTES: usize = 8 << 20;
 const EXAMPLES: &str = "\
 Examples:
   log import /var/lib/message-queue orders orders.mq
-  gzip -dc orders.mq.gz | message-queue log import /var/lib/message-queue orders";
+  gzip -dc orders.mq.gz | message-queue log import /var/lib/message-queue orders
+  message-queue log export /var/lib/message-queue orders |
+    message-queue log import /var/lib/rocks orders --storage rocksdb";
 
 /// Append the messages of an export to a stored topic
 ///
@@ -31,8 +36,31 @@ pub(super) struct ImportArgs {
     #[command(flatten)]
     topic: TopicArgs,
 
+    /// The engine of the folder, as STORAGE names it [default: the one that the folder has; disk, if it is made]
+    #[arg(long, value_enum)]
+    storage: Option<EngineName>,
+
     /// The export, or a segment of a topic [default: standard input]
     file: Option<PathBuf>,
+}
+
+/// What keeps stored topics.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum EngineName {
+    /// A log for each topic
+    Disk,
+    /// A RocksDB database of all topics, in builds that have it
+    #[value(name = "rocksdb")]
+    RocksDb,
+}
+
+impl From<EngineName> for Storage {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::Disk => Self::Disk,
+            EngineName::RocksDb => Self::RocksDb,
+        }
+    }
 }
 
 pub(super) fn import(args: &ImportArgs) -> Result<Exit, LogError> {
@@ -48,97 +76,164 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, LogError> {
         }
         None => ("standard input".to_owned(), Box::new(io::stdin()), None),
     };
-    let data = Data::take_or_make(&args.topic.data.data)?;
-    let topic = data.topic(args.topic.topic.clone())?;
-    aside::refuse_pending(&topic)?;
+    let topic = &args.topic.topic;
+    let mut target = Target::open(args)?;
     let mut progress = Progress::start(size);
-    let mut host = Host::open(&topic)?;
-    let outcome = host.append_all(&name, &mut source, &mut progress);
+    let mut done = Totals::default();
+    let outcome = append_all(&mut target, &name, &mut source, &mut progress, &mut done);
     progress.clear();
-    let done = Messages(host.done.messages);
+    let done = Messages(done.messages);
     outcome.map_err(|source| LogError::Partly {
         source: Box::new(source),
-        done: format!("{done} had been appended to {}", topic.name()),
+        done: format!("{done} had been appended to {topic}"),
     })?;
-    say::note(&format!("imported {done} into {}", topic.name()));
+    say::note(&format!("imported {done} into {topic}"));
     Ok(Exit::Done)
 }
 
-/// A log that is open, and the disk that does at once what it asks for.
-struct Host<'a> {
-    topic: &'a Topic,
-    log: Log,
-    began: Instant,
-    /// What was read, and what of it is safe.
-    read: Totals,
-    done: Totals,
+/// Appends what is in a stream, to its end. `done` is what of it is safe.
+fn append_all(
+    target: &mut Target,
+    name: &str,
+    source: &mut dyn Read,
+    progress: &mut Progress,
+    done: &mut Totals,
+) -> Result<(), LogError> {
+    let mut import = Import::default();
+    let mut buffer = Vec::new();
+    let mut waiting = 0;
+    let mut read = Totals::default();
+    loop {
+        match import.next() {
+            Ok(Imported::Read(size)) => {
+                buffer.clear();
+                let part = source.take(size as u64).read_to_end(&mut buffer);
+                part.map_err(|source| LogError::File {
+                    name: format!("cannot read {name}"),
+                    source,
+                })?;
+                import.read(&buffer);
+                progress.update(import.position(), *done);
+            }
+            Ok(Imported::Stored(Stored::Run {
+                published,
+                batch,
+                origin,
+                ..
+            })) => {
+                waiting += batch.byte_len();
+                read.add(&batch);
+                target.append(published, batch, origin)?;
+                if waiting >= WAITING_BYTES {
+                    waiting = 0;
+                    target.make_safe()?;
+                    *done = read;
+                }
+            }
+            Ok(Imported::Stored(Stored::Gap(_))) => {}
+            Ok(Imported::End) => {
+                target.make_safe()?;
+                *done = read;
+                return Ok(());
+            }
+            Err(source) => {
+                target.make_safe()?;
+                *done = read;
+                return Err(LogError::BadImport {
+                    name: name.to_owned(),
+                    source,
+                });
+            }
+        }
+    }
 }
 
-impl<'a> Host<'a> {
-    fn open(topic: &'a Topic) -> Result<Self, LogError> {
+/// What is appended to: a log, or another engine.
+enum Target {
+    Log(Box<Host>),
+    Asked(Box<Asked>),
+}
+
+impl Target {
+    /// Takes the folder, which is made if it is not there, and opens the topic.
+    fn open(args: &ImportArgs) -> Result<Self, LogError> {
+        let (folder, name) = (&args.topic.data.data, args.topic.topic.clone());
+        let storage = args
+            .storage
+            .map_or_else(|| storage_of(folder), Storage::from);
+        match storage {
+            Storage::Memory | Storage::Disk => {
+                let data = Data::take_or_make(folder)?;
+                let topic = data.topic(name)?;
+                aside::refuse_pending(&topic)?;
+                Ok(Self::Log(Box::new(Host::open(data, topic)?)))
+            }
+            Storage::RocksDb => {
+                let mut asked = Asked::open(folder, storage, name)?;
+                asked.make();
+                Ok(Self::Asked(Box::new(asked)))
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        published: u64,
+        batch: FrameBatch,
+        origin: Option<Box<Origin>>,
+    ) -> Result<(), LogError> {
+        match self {
+            Self::Log(host) => host.append(published, &batch, origin),
+            Self::Asked(asked) => {
+                asked.append(published, batch, origin);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until all that was appended is safe.
+    fn make_safe(&mut self) -> Result<(), LogError> {
+        match self {
+            Self::Log(host) => host.run(),
+            Self::Asked(asked) => asked.make_safe(),
+        }
+    }
+}
+
+/// A log that is open, and the disk that does at once what it asks for.
+struct Host {
+    /// Nobody else has it meanwhile.
+    _data: Data,
+    topic: Topic,
+    log: Log,
+    began: Instant,
+}
+
+impl Host {
+    fn open(data: Data, topic: Topic) -> Result<Self, LogError> {
         let log = Log::open(topic.name(), repair::epoch(), Topic::settings(), Now::START);
         let mut host = Self {
+            _data: data,
             topic,
             log,
             began: Instant::now(),
-            read: Totals::default(),
-            done: Totals::default(),
         };
         host.run()?;
         Ok(host)
     }
 
-    /// Appends what is in a stream, to its end.
-    fn append_all(
+    fn append(
         &mut self,
-        name: &str,
-        source: &mut dyn Read,
-        progress: &mut Progress,
+        published: u64,
+        batch: &FrameBatch,
+        origin: Option<Box<Origin>>,
     ) -> Result<(), LogError> {
-        let mut import = Import::default();
-        let mut buffer = Vec::new();
-        let mut waiting = 0;
-        loop {
-            match import.next() {
-                Ok(Imported::Read(size)) => {
-                    buffer.clear();
-                    let part = source.take(size as u64).read_to_end(&mut buffer);
-                    part.map_err(|source| LogError::File {
-                        name: format!("cannot read {name}"),
-                        source,
-                    })?;
-                    import.read(&buffer);
-                    progress.update(import.position(), self.done);
-                }
-                Ok(Imported::Stored(Stored::Run {
-                    published,
-                    batch,
-                    origin,
-                    ..
-                })) => {
-                    waiting += batch.byte_len();
-                    self.read.add(&batch);
-                    let appended = match origin {
-                        None => self.log.append(&batch, published, Vec::new()),
-                        Some(origin) => self.log.append_dead_letter(&batch, published, &origin),
-                    };
-                    appended.map_err(io::Error::other)?;
-                    if waiting >= WAITING_BYTES {
-                        waiting = 0;
-                        self.run()?;
-                    }
-                }
-                Ok(Imported::Stored(Stored::Gap(_))) => {}
-                Ok(Imported::End) => return self.run(),
-                Err(source) => {
-                    self.run()?;
-                    return Err(LogError::BadImport {
-                        name: name.to_owned(),
-                        source,
-                    });
-                }
-            }
-        }
+        let appended = match origin {
+            None => self.log.append(batch, published, Vec::new()),
+            Some(origin) => self.log.append_dead_letter(batch, published, &origin),
+        };
+        appended.map_err(io::Error::other)?;
+        Ok(())
     }
 
     /// Does all that the log wants done. Then all that was appended is safe.
@@ -160,7 +255,6 @@ impl<'a> Host<'a> {
                 Output::Event(_) => {}
             }
         }
-        self.done = self.read;
         Ok(())
     }
 }

@@ -1,22 +1,26 @@
 //! `message-queue log`: stored topics while no broker has them open.
 
 mod aside;
+mod asked;
 mod data;
 mod export;
 mod import;
 mod inspect;
 mod records;
 mod repair;
+mod source;
 mod verify;
 mod walk;
 mod words;
 
 use super::delivery_args;
 use super::{run, say};
+use crate::store::NotOpened;
 use crate::store::folder::FolderError;
 use data::Topic;
 use message_queue_core::log::{BadImport, Damage, ReadFrom, Stop};
 use message_queue_core::names::TopicName;
+use message_queue_core::store::FetchFrom;
 use message_queue_core::wire::handshake::Start;
 use std::io;
 use std::path::PathBuf;
@@ -37,7 +41,7 @@ Examples:
 /// Look at stored topics, check and repair them, and take messages out and in
 ///
 /// All of these work on the files of a broker that does not run: they take the lock of DATA_DIR. inspect, verify and
-/// export change nothing.
+/// export change nothing. inspect, verify and repair are for STORAGE=disk; export and import work with rocksdb, too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct LogCommand {
@@ -103,6 +107,14 @@ enum LogError {
     RepairPending { topic: String },
     #[error("cannot open the topic {topic}: {stop}")]
     Stopped { topic: String, stop: Stop },
+    #[error("DATA_DIR: {}: the topic {topic} is not in the database there", .folder.display())]
+    NotInDatabase { folder: PathBuf, topic: TopicName },
+    #[error("{topic}: what is stored from {} on cannot be read", words::place(.from))]
+    Unreadable { topic: String, from: FetchFrom },
+    #[error("{topic}: RocksDB has failed")]
+    EngineFailed { topic: String },
+    #[error(transparent)]
+    NotOpened(#[from] NotOpened),
     #[error("there is no room on the disk")]
     Full,
     #[error("{name}: {source}")]
@@ -126,6 +138,7 @@ impl From<FolderError> for LogError {
             | FolderError::NotAFolder(_)
             | FolderError::Foreign { .. }
             | FolderError::Format { .. }
+            | FolderError::Engine { .. }
             | FolderError::NotATopic(_)) => Self::Folder(other),
         }
     }

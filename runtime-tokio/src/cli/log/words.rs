@@ -2,6 +2,7 @@
 
 use indicatif::HumanCount;
 use message_queue_core::log::{Damage, DamageKind, Groups, Plan};
+use message_queue_core::store::FetchFrom;
 use message_queue_core::wire::control::Range;
 use serde_json::{Value, json};
 
@@ -70,6 +71,14 @@ fn lost(range: Range) -> String {
     }
     let count = HumanCount(to - from + 1);
     format!("lost: messages {from} to {to}, {count} in all")
+}
+
+/// Where something is that is read.
+pub(super) fn place(from: &FetchFrom) -> String {
+    match from {
+        FetchFrom::Sequence(sequence) => format!("message {sequence}"),
+        FetchFrom::Time(time) => format!("@{time}"),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,119 @@
+//! Messages move from any engine to any other, as OPERATIONS.md, "Moving", says: through a client, or by files while no broker
+//! runs.
+
+use crate::engine::{ENGINES, Engine, Running};
+use message_queue_tests::process::command;
+use std::process::{Command, Output, Stdio};
+
+/// Every engine of the binary with every other.
+fn pairs() -> Vec<(&'static Engine, &'static Engine)> {
+    let all: Vec<_> = ENGINES.iter().filter(|it| it.is_in_the_binary()).collect();
+    let mut pairs = Vec::new();
+    for from in &all {
+        let others = all.iter().filter(|it| it.name != from.name);
+        pairs.extend(others.map(|to| (*from, *to)));
+    }
+    pairs
+}
+
+/// Runs the first with its output into the second, and returns what the second says.
+fn pipe(mut from: Command, mut to: Command) -> Output {
+    let mut from = from.stdout(Stdio::piped()).spawn().expect("it starts");
+    let output = from.stdout.take().expect("it is piped");
+    let to = to.stdin(output).output().expect("it ends");
+    let says = String::from_utf8_lossy(&to.stderr);
+    assert!(to.status.success(), "{says}");
+    assert!(from.wait().expect("it ends").success());
+    to
+}
+
+fn client(broker: &Running, args: &[&str]) -> Command {
+    let mut client = command(args);
+    client.args(["--addr", &broker.addr().to_string(), "--topic", "jobs"]);
+    client
+}
+
+#[test]
+fn messages_move_through_a_client_between_any_two_engines() {
+    for (from, to) in pairs() {
+        let (from, to) = (from.place(), to.place());
+        let (from, to) = (from.start(), to.start());
+        from.consumer("topic=jobs group=work").leave();
+        from.publish("jobs", 0, 50);
+        to.consumer("topic=jobs group=look").leave();
+        pipe(
+            client(&from, &["consume", "--count", "50", "--group", "work"]),
+            client(&to, &["produce", "--name", "move-jobs"]),
+        );
+        let mut consumer = to.consumer("topic=jobs group=look");
+        assert!((0..50).all(|it| consumer.work().text == it.to_string()));
+    }
+}
+
+/// Moves a topic from one folder to another, and returns what is said.
+fn move_by_file(from: &str, to: &str, topic: &str, options: &[&str]) -> String {
+    let mut import = command(["log", "import", to, topic]);
+    import.args(options);
+    let output = pipe(command(["log", "export", from, topic]), import);
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn stored_topics_move_by_export_and_import_between_any_two_engines() {
+    let stored = |(from, to): &(&Engine, &Engine)| from.has_a_folder() && to.has_a_folder();
+    for (from, to) in pairs().into_iter().filter(stored) {
+        let (old, new) = (from.place(), to.place());
+        let broker = old.start();
+        broker.publish("jobs", 0, 50);
+        broker.publish("narrow", 0, 3);
+        broker.end();
+        let (from, data) = (old.data(), new.data());
+        let says = move_by_file(&from, &data, "jobs", &["--storage", to.name]);
+        assert!(says.contains("imported 50 messages into jobs"), "{says}");
+        // The folder says itself what it is of. What is there stays, and a topic that is new does not touch it.
+        for topic in ["narrow", "jobs"] {
+            move_by_file(&from, &data, topic, &[]);
+        }
+        let broker = new.start();
+        let mut jobs = broker.consumer("topic=jobs group=look from=first");
+        for _ in 0..2 {
+            assert!((0..50).all(|it| jobs.work().text == it.to_string()));
+        }
+        let mut narrow = broker.consumer("topic=narrow group=look from=first");
+        assert!((0..3).all(|it| narrow.work().text == it.to_string()));
+        // What is published now comes behind it.
+        broker.publish("jobs", 50, 51);
+        assert_eq!(jobs.work().sequence, 101);
+    }
+}
+
+#[test]
+fn a_part_is_exported_from_any_engine() {
+    for engine in ENGINES
+        .iter()
+        .filter(|it| it.has_a_folder() && it.is_in_the_binary())
+    {
+        let place = engine.place();
+        let broker = place.start();
+        for at in 0..10 {
+            broker.publish("jobs", 5 * at, 5 * at + 5);
+        }
+        broker.end();
+        let (data, copy) = (place.data(), engine.place());
+        let mut export = command(["log", "export", &data, "jobs"]);
+        export.args(["--from", "8", "--to", "31"]);
+        let mut import = command(["log", "import", &copy.data(), "jobs"]);
+        import.args(["--storage", engine.name]);
+        pipe(export, import);
+        let broker = copy.start();
+        let mut consumer = broker.consumer("topic=jobs group=look from=first");
+        assert!((7..31).all(|it| consumer.work().text == it.to_string()));
+        broker.publish("jobs", 0, 1);
+        assert_eq!(consumer.work().sequence, 25, "{}", engine.name);
+        let export = command(["log", "export", &data, "other"]).output();
+        let export = export.expect("it ends");
+        assert_eq!(export.status.code(), Some(1));
+        let says = String::from_utf8_lossy(&export.stderr);
+        assert!(says.contains("the topic other is not "), "{says}");
+    }
+}

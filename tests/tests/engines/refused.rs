@@ -1,0 +1,156 @@
+//! What is set wrong about engines: the rows of a table in OPERATIONS.md, "When an engine does not start", each on the real binary.
+
+use crate::engine::{ENGINES, Engine};
+use message_queue_tests::process::run;
+use message_queue_tests::specification::{code, operations_rows};
+use std::fs;
+use std::process::Output;
+
+/// Sets something wrong about an engine. Returns what the binary does; none if the binary cannot be brought to it.
+type Wrong = fn(&Engine) -> Option<Output>;
+
+/// Every row, in the order of the table.
+const WRONG: &[(&str, Wrong)] = &[
+    ("no-feature", no_feature),
+    ("two-engines", two_engines),
+    ("no-folder", no_folder),
+    ("other-engine", other_engine),
+    ("log-commands", log_commands),
+    ("in-memory", in_memory),
+    ("in-use", in_use),
+    ("newer", newer),
+    ("damaged", damaged),
+];
+
+fn rocksdb() -> &'static Engine {
+    let engine = ENGINES.iter().find(|it| it.name == "rocksdb");
+    engine.expect("it is in the list")
+}
+
+fn serve(settings: &[(&str, &str)]) -> Option<Output> {
+    let ports = [("TCP_PORT", "0"), ("HTTP_PORT", "0")];
+    Some(run(["serve"], &[&ports[..], settings].concat()))
+}
+
+fn no_feature(engine: &Engine) -> Option<Output> {
+    if engine.is_in_the_binary() {
+        return None;
+    }
+    serve(&[("STORAGE", engine.name), ("DATA_DIR", "/nowhere/data")])
+}
+
+fn two_engines(engine: &Engine) -> Option<Output> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("topics.toml");
+    fs::write(&rules, "[[rule]]\ntopics = \"jobs\"\nstorage = \"disk\"\n").expect("a file");
+    let rules = rules.to_str().expect("UTF-8");
+    engine.is_in_the_binary().then(|| {
+        serve(&[
+            ("STORAGE", engine.name),
+            ("DATA_DIR", "/nowhere/data"),
+            ("TOPICS_FILE", rules),
+        ])
+    })?
+}
+
+fn no_folder(engine: &Engine) -> Option<Output> {
+    engine
+        .is_in_the_binary()
+        .then(|| serve(&[("STORAGE", engine.name)]))?
+}
+
+/// A folder of the engine, with a topic in it, is not touched by what is refused.
+fn of_a_folder(engine: &Engine, end: impl FnOnce(&str) -> Option<Output>) -> Option<Output> {
+    if !engine.is_in_the_binary() {
+        return None;
+    }
+    let place = engine.place();
+    let broker = place.start();
+    broker.publish("jobs", 0, 3);
+    broker.end();
+    let output = end(&place.data());
+    let broker = place.start();
+    let mut consumer = broker.consumer("topic=jobs group=all from=first");
+    assert_eq!(consumer.texts(3), ["0", "1", "2"]);
+    output
+}
+
+fn other_engine(engine: &Engine) -> Option<Output> {
+    of_a_folder(engine, |data| {
+        serve(&[("STORAGE", "disk"), ("DATA_DIR", data)])
+    })
+}
+
+fn log_commands(engine: &Engine) -> Option<Output> {
+    of_a_folder(engine, |data| {
+        for command in ["inspect", "repair"] {
+            let output = run(["log", command, data], &[]);
+            assert_eq!(output.status.code(), Some(1));
+        }
+        Some(run(["log", "verify", data], &[]))
+    })
+}
+
+fn in_memory(engine: &Engine) -> Option<Output> {
+    of_a_folder(engine, |data| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rules = folder.path().join("topics.toml");
+        let memory = "[[rule]]\ntopics = \"jobs\"\nstorage = \"memory\"\n";
+        fs::write(&rules, memory).expect("a file");
+        let rules = rules.to_str().expect("UTF-8");
+        serve(&[
+            ("STORAGE", engine.name),
+            ("DATA_DIR", data),
+            ("TOPICS_FILE", rules),
+        ])
+    })
+}
+
+fn in_use(engine: &Engine) -> Option<Output> {
+    if !engine.is_in_the_binary() {
+        return None;
+    }
+    let place = engine.place();
+    let _broker = place.start();
+    serve(&[("STORAGE", engine.name), ("DATA_DIR", &place.data())])
+}
+
+fn newer(engine: &Engine) -> Option<Output> {
+    of_a_folder(engine, |data| {
+        let format = format!("{data}/format");
+        let old = fs::read(&format).expect("a file");
+        fs::write(&format, "rocksdb 2\n").expect("a file");
+        let output = serve(&[("STORAGE", engine.name), ("DATA_DIR", data)]);
+        fs::write(&format, old).expect("a file");
+        output
+    })
+}
+
+fn damaged(engine: &Engine) -> Option<Output> {
+    of_a_folder(engine, |data| {
+        let current = format!("{data}/rocksdb/CURRENT");
+        let old = fs::read(&current).expect("a file");
+        fs::write(&current, "MANIFEST-999999\n").expect("a file");
+        let output = serve(&[("STORAGE", engine.name), ("DATA_DIR", data)]);
+        fs::write(&current, old).expect("a file");
+        output
+    })
+}
+
+#[test]
+fn what_is_set_wrong_gets_the_line_and_the_exit_code_of_its_row() {
+    let rows = operations_rows("### When an engine does not start");
+    let names: Vec<_> = rows.iter().map(|row| code(row[0])).collect();
+    let tested: Vec<_> = WRONG.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, tested);
+    for (row, (name, wrong)) in rows.iter().zip(WRONG) {
+        let Some(output) = wrong(rocksdb()) else {
+            continue;
+        };
+        let says = String::from_utf8_lossy(&output.stderr);
+        let last = says.lines().last().unwrap_or_default();
+        assert!(last.contains(code(row[1])), "{name}: {says}");
+        let exit = output.status.code().map(|it| it.to_string());
+        assert_eq!(exit.as_deref(), Some(row[2]), "{name}: {says}");
+    }
+}
