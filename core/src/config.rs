@@ -182,7 +182,7 @@ impl Config {
     pub fn may_store(&self) -> bool {
         let rules = self.topics.rules.iter();
         let mut storages = rules.filter_map(|rule| rule.storage);
-        self.storage == Storage::Disk || storages.any(|it| it == Storage::Disk)
+        self.storage != Storage::Memory || storages.any(|it| it != Storage::Memory)
     }
 
     /// The places that are kept for consumers where a producer may wait for one.

@@ -96,6 +96,7 @@ impl Broker {
         accepted.safe = Some(match self.topics[&topic].settings.storage {
             Storage::Memory => Safety::Memory,
             Storage::Disk => Safety::Disk,
+            Storage::RabbitMq => Safety::Engine,
         });
         let (mut safe, mut resumed, mut signals) = (0, false, Signals::default());
         if let Some(identity) = options.identity {
