@@ -180,9 +180,21 @@ impl Config {
 
     /// Whether any topic is, or may be, stored.
     pub fn may_store(&self) -> bool {
+        self.engines().next().is_some()
+    }
+
+    /// Where topics are, or may be, stored: what [`storage`](Self::storage) says, then what each rule does. A store keeps
+    /// all of its topics in one way.
+    pub fn engines(&self) -> impl Iterator<Item = Storage> {
         let rules = self.topics.rules.iter();
-        let mut storages = rules.filter_map(|rule| rule.storage);
-        self.storage != Storage::Memory || storages.any(|it| it != Storage::Memory)
+        let storages = rules.filter_map(|rule| rule.storage);
+        let storages = core::iter::once(self.storage).chain(storages);
+        storages.filter(|it| *it != Storage::Memory)
+    }
+
+    /// Whether any topic is, or may be, shared with other brokers.
+    pub fn may_share(&self) -> bool {
+        self.engines().any(Storage::is_shared)
     }
 
     /// The places that are kept for consumers where a producer may wait for one.

@@ -9,7 +9,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 /// A client with a socket that blocks.
 #[derive(Debug)]
-struct Client {
+pub struct Client {
     stream: TcpStream,
     reader: FrameReader,
     /// Messages that have come and were not asked for yet.
@@ -20,19 +20,30 @@ struct Client {
 
 /// What a client is told, but for times, epochs and versions, and for how messages are cut into runs.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+pub enum Told {
+    /// The answer to its line.
     Line(String),
+    /// A message.
     Message {
+        /// Its sequence.
         sequence: u64,
+        /// How often it was handed out, this time included.
         attempt: u32,
+        /// What it says.
         text: String,
     },
+    /// Anything else.
     Control(Control),
+    /// The connection has ended.
     End,
 }
 
 impl Client {
-    fn connect(addr: SocketAddr, link: Link, line: &str) -> Self {
+    /// Connects and says its line.
+    ///
+    /// # Panics
+    /// As all of these: if the broker does not listen, or says what cannot be understood.
+    pub fn connect(addr: SocketAddr, link: Link, line: &str) -> Self {
         let mut stream = TcpStream::connect(addr).expect("it listens");
         stream.set_nodelay(true).expect("a TCP socket");
         stream.write_all(line.as_bytes()).expect("it reads");
@@ -44,13 +55,30 @@ impl Client {
         }
     }
 
-    fn say(&mut self, control: &Control) {
+    /// Publishes messages.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn publish<M: AsRef<[u8]>>(&mut self, messages: impl IntoIterator<Item = M>) {
+        let bytes = crate::frames::frames(messages);
+        self.stream.write_all(&bytes).expect("it reads");
+    }
+
+    /// Says something else.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn say(&mut self, control: &Control) {
         let mut bytes = BytesMut::new();
         control.encode(&mut bytes);
         self.stream.write_all(&bytes).expect("it reads");
     }
 
-    fn settle(&mut self, outcome: Outcome, from: u64, to: u64) {
+    /// Says what became of some messages.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn settle(&mut self, outcome: Outcome, from: u64, to: u64) {
         self.say(&Control::Settle {
             outcome,
             delay_ms: 0,
@@ -58,7 +86,15 @@ impl Client {
         });
     }
 
-    fn next(&mut self) -> Told {
+    /// What it is told next.
+    ///
+    /// # Panics
+    /// As above.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it never ends without saying so"
+    )]
+    pub fn next(&mut self) -> Told {
         loop {
             if let Some(message) = self.messages.pop_front() {
                 return message;
@@ -93,7 +129,10 @@ impl Client {
     }
 
     /// What it is told up to the first thing that `is_last`.
-    fn until(&mut self, is_last: impl Fn(&Told) -> bool) -> Vec<Told> {
+    ///
+    /// # Panics
+    /// As above, and if that is more than any test tells.
+    pub fn until(&mut self, is_last: impl Fn(&Told) -> bool) -> Vec<Told> {
         let mut told = Vec::new();
         while told.last().is_none_or(|it| !is_last(it)) {
             told.push(self.next());

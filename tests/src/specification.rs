@@ -1,18 +1,36 @@
-//! The tables of `docs/PROTOCOL.md`, as tests read them.
+//! The tables of `docs/PROTOCOL.md` and `docs/OPERATIONS.md`, as tests read them.
 
 const SPECIFICATION: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROTOCOL.md"));
+
+const OPERATIONS: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../docs/OPERATIONS.md"
+));
 
 /// The cells of the table rows in a section, the heading's number given; headings left out.
 ///
 /// # Panics
 /// If there is no such section.
 pub fn rows(section: &str) -> Vec<Vec<&'static str>> {
-    let start = SPECIFICATION
-        .find(&format!("\n## {section}. "))
+    under(SPECIFICATION, &format!("## {section}. "))
+}
+
+/// The same of the table below this heading of the operators' page.
+///
+/// # Panics
+/// If there is no such heading.
+pub fn operations_rows(heading: &str) -> Vec<Vec<&'static str>> {
+    under(OPERATIONS, heading)
+}
+
+fn under(page: &'static str, heading: &str) -> Vec<Vec<&'static str>> {
+    let start = page
+        .find(&format!("\n{heading}"))
         .expect("the section is there");
-    let text = &SPECIFICATION[start + 1..];
-    let end = text.find("\n## ").unwrap_or(text.len());
+    let text = &page[start + 1..];
+    let level = heading.split(' ').next().unwrap_or(heading);
+    let end = text.find(&format!("\n{level} ")).unwrap_or(text.len());
     let lines = text[..end].lines().filter(|line| line.starts_with('|'));
     lines
         .map(|line| {

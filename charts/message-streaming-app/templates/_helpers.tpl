@@ -108,7 +108,7 @@ ipFamilies: {{ toJson . }}
 {{- define "app.settings" -}}
 {{- $settings := .Values.settings -}}
 {{- if .Values.storage.enabled -}}
-{{- $settings = merge (dict "STORAGE" "disk" "DATA_DIR" (include "app.dataDir" .)) $settings -}}
+{{- $settings = merge (dict "STORAGE" (eq $settings.STORAGE "memory" | ternary "disk" $settings.STORAGE) "DATA_DIR" (include "app.dataDir" .)) $settings -}}
 {{- end -}}
 {{- toJson $settings -}}
 {{- end -}}

@@ -94,8 +94,8 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- if hasPrefix (printf "%s/" $dataDir) (printf "%s/" $s.RECORD_DIR) -}}
 {{- fail (printf "settings.RECORD_DIR is %s: with storage.enabled it must be outside %s, where stored topics are" $s.RECORD_DIR $dataDir) -}}
 {{- end -}}
-{{- else if eq $s.STORAGE "disk" -}}
-{{- fail "settings.STORAGE is disk, but there is no volume to store on: set storage.enabled=true" -}}
+{{- else if ne $s.STORAGE "memory" -}}
+{{- fail (printf "settings.STORAGE is %s, but there is no volume to store on: set storage.enabled=true" $s.STORAGE) -}}
 {{- else if .Values.storage.existingClaim -}}
 {{- fail (printf "storage.existingClaim is %s, but storage.enabled is false: nothing would be stored" .Values.storage.existingClaim) -}}
 {{- end -}}

@@ -125,7 +125,7 @@ impl Config {
         if config.may_block() != self.may_block() {
             return Err(NeedsRestart::Blocking);
         }
-        if config.may_store() != self.may_store() {
+        if config.engines().next() != self.engines().next() {
             return Err(NeedsRestart::Storing);
         }
         Ok(config)

@@ -71,6 +71,7 @@ pub use event::{Event, Output, ReadId, Recovered, SaveId};
 pub use inspect::{
     Inspection, Note, Seen, SeenContent, SegmentSummary, Step as InspectionStep, Summary,
 };
+pub use producers::Producers;
 pub use progress::{Failed, Progress};
 pub use reading::{Chunk, Cursor, ReadError, ReadFrom, Stored};
 pub use record::MAX_CONTENT;

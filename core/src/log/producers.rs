@@ -6,7 +6,7 @@ use alloc::string::String;
 
 /// The last mark of each producer, of a bounded number of them.
 #[derive(Debug)]
-pub(super) struct Producers {
+pub struct Producers {
     max: usize,
     /// By name; with the number of the mark among all.
     marks: BTreeMap<String, (u64, Mark)>,
@@ -16,7 +16,8 @@ pub(super) struct Producers {
 }
 
 impl Producers {
-    pub(super) const fn new(max: usize) -> Self {
+    /// None so far, and never more than `max`.
+    pub const fn new(max: usize) -> Self {
         Self {
             max,
             marks: BTreeMap::new(),
@@ -25,8 +26,8 @@ impl Producers {
         }
     }
 
-    /// A producer has got so far.
-    pub(super) fn mark(&mut self, mark: &Mark) {
+    /// A producer has got so far. Returns the name that is forgotten for it, if there is one.
+    pub fn mark(&mut self, mark: &Mark) -> Option<String> {
         self.last += 1;
         if let Some((number, known)) = self.marks.get_mut(&mark.name) {
             self.order.remove(&(*number, mark.name.clone()));
@@ -37,11 +38,12 @@ impl Producers {
                 .insert(mark.name.clone(), (self.last, mark.clone()));
         }
         self.order.insert((self.last, mark.name.clone()));
-        while self.marks.len() > self.max
-            && let Some((_, name)) = self.order.pop_first()
-        {
-            self.marks.remove(&name);
+        if self.marks.len() <= self.max {
+            return None;
         }
+        let (_, name) = self.order.pop_first()?;
+        self.marks.remove(&name);
+        Some(name)
     }
 
     /// All of them, who published longest ago first.
@@ -51,7 +53,7 @@ impl Producers {
     }
 
     /// All of them, by name.
-    pub(super) fn by_name(&self) -> impl Iterator<Item = &Mark> {
+    pub fn by_name(&self) -> impl Iterator<Item = &Mark> {
         self.marks.values().map(|(_, mark)| mark)
     }
 }
@@ -64,12 +66,18 @@ mod tests {
     #[test]
     fn the_last_mark_counts_and_the_oldest_are_forgotten() {
         let mut producers = Producers::new(2);
-        for (name, position) in [("a", 1), ("b", 1), ("a", 2), ("c", 1)] {
-            producers.mark(&Mark {
+        for (name, position, forgotten) in [
+            ("a", 1, None),
+            ("b", 1, None),
+            ("a", 2, None),
+            ("c", 1, Some("b")),
+        ] {
+            let mark = Mark {
                 name: name.into(),
                 session: String::new(),
                 position,
-            });
+            };
+            assert_eq!(producers.mark(&mark).as_deref(), forgotten, "{name}");
         }
         let known: Vec<_> = producers
             .oldest_first()

@@ -43,6 +43,8 @@ pub enum Storage {
     Memory,
     /// In the broker's own log, on a disk.
     Disk,
+    /// In a RocksDB database, on a disk.
+    RocksDb,
     /// In RabbitMQ, which other brokers may share.
     RabbitMq,
 }
@@ -51,7 +53,7 @@ impl Storage {
     /// Whether other brokers may have the same topics there, so that messages are numbered for each group by the store.
     pub const fn is_shared(self) -> bool {
         match self {
-            Self::Memory | Self::Disk => false,
+            Self::Memory | Self::Disk | Self::RocksDb => false,
             Self::RabbitMq => true,
         }
     }

@@ -84,6 +84,18 @@ enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether other settings are needed.
+    const fn is_of_settings(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_of_settings(),
+            #[cfg(feature = "rabbitmq")]
+            Self::NotServed(NotServed::Refused(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Runs the broker until it is told to stop. Exit codes: 0 after an orderly end, 2 where a setting
 /// is not allowed, 1 where the broker could not start or go on.
 pub fn run(args: &ServeArgs) -> ExitCode {
@@ -100,9 +112,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&mut io::stderr(), &error.to_string());
-            if let StartError::Store(error) = &error
-                && error.is_of_settings()
-            {
+            if error.is_of_settings() {
                 ExitCode::from(BAD_SETTINGS)
             } else {
                 ExitCode::FAILURE

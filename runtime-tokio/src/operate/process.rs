@@ -60,6 +60,10 @@ pub(crate) enum NotServed {
     /// A log in the folder of stored topics was not opened.
     #[error(transparent)]
     Store(#[from] NotOpened),
+    /// The engine that keeps topics refuses this broker.
+    #[cfg(feature = "rabbitmq")]
+    #[error(transparent)]
+    Refused(#[from] crate::store::RefusedByRabbitMq),
     /// There is no thread for stored topics.
     #[error("cannot start a thread for stored topics: {0}")]
     Thread(#[from] io::Error),
@@ -135,8 +139,8 @@ pub(crate) async fn run(
     // Where nothing is stored there is nothing to open, and operators see the broker at once.
     let decoder = settings.decoder_config();
     let in_memory = match taken {
-        None => Some(Server::new(config.clone(), decoder)),
-        Some(_) => None,
+        None if !config.may_share() => Some(Server::new(config.clone(), decoder)),
+        None | Some(_) => None,
     };
     if let Some(server) = &in_memory {
         view.show(server.handle());
@@ -151,6 +155,11 @@ pub(crate) async fn run(
         error!(%error, "HTTP is not served");
     }
     let stored = match taken {
+        #[cfg(feature = "rabbitmq")]
+        None if config.may_share() => match open_shared(settings, &config, &mut signals).await? {
+            Some(opened) => Some(Server::stored(config, decoder, opened)?),
+            None => return Ok(Ended::Orderly),
+        },
         None => None,
         Some(taken) => match open(taken, &mut signals).await? {
             Some(opened) => Some(Server::stored(config, decoder, opened)?),
@@ -199,6 +208,27 @@ pub(crate) async fn run(
     } else {
         Ended::Orderly
     })
+}
+
+/// Looks whether the engine is there that keeps topics; none where a signal has ended that.
+#[cfg(feature = "rabbitmq")]
+async fn open_shared(
+    settings: &Settings,
+    config: &Config,
+    signals: &mut Signals,
+) -> Result<Option<Opened>, NotServed> {
+    let (url, prefix) = settings.rabbitmq().unwrap_or_default();
+    let options = crate::store::RabbitMqOptions {
+        url: url.to_owned(),
+        prefix: prefix.to_owned(),
+    };
+    tokio::select! {
+        opened = Opened::in_rabbitmq(options, config) => Ok(Some(opened?)),
+        signal = signals.next_end() => {
+            info!(signal, "ended before RabbitMQ had answered");
+            Ok(None)
+        }
+    }
 }
 
 /// Opens the logs of stored topics; none where a signal has ended that.

@@ -165,8 +165,8 @@ impl Server {
     /// As [`new`](Self::new).
     pub fn stored(config: Config, decoder: DecoderConfig, opened: Opened) -> io::Result<Self> {
         let now = opened.now;
-        let found = opened.logs.iter().map(|(_, found)| found.clone());
-        let server = Self::with_driver(Driver::with_stored(config, found.collect(), now), decoder);
+        let found = opened.found();
+        let server = Self::with_driver(Driver::with_stored(config, found, now), decoder);
         let driver = &server.handle.driver;
         let status = opened.status();
         let (store, told) = opened.start(|name| driver.core().broker.topic_named(name))?;
@@ -332,11 +332,17 @@ impl Handle {
             && !self.driver.is_draining()
             && !self.has_store_failed()
             && !self.is_disk_full()
+            && !self.is_engine_out_of_reach()
     }
 
     /// Whether there is no room on the disk for what the broker is to store.
     pub fn is_disk_full(&self) -> bool {
         self.store.as_ref().is_some_and(|it| it.is_full())
+    }
+
+    /// Whether the engine that keeps topics cannot be reached: nothing is confirmed until it can.
+    pub fn is_engine_out_of_reach(&self) -> bool {
+        self.store.as_ref().is_some_and(|it| it.is_out_of_reach())
     }
 
     /// Says whether the broker is ready, for whoever asks. Everything works on as before.

@@ -168,8 +168,8 @@ fn settings_md() -> String {
          - With `OVERFLOW=block` and `DELIVERY_MODE=broadcast`, in any topic, `BROKER_BYTES` is at least\n  \
          `MAX_CONSUMERS` x 1048580 (the largest message and its length): a producer blocks until\n  \
          every consumer has room for its message.\n\
-         - `DATA_DIR` is set, and is not `RECORD_DIR`, with `STORAGE=disk` or a rule in `TOPICS_FILE` that has\n  \
-         `storage = \"disk\"`. Where nothing is stored, the broker warns at the start of settings that say how.\n\
+         - `DATA_DIR` is set, and is not `RECORD_DIR`, with `STORAGE=disk` or `rocksdb`, or a rule in `TOPICS_FILE` that\n  \
+         has one of them as `storage`. All that is stored is stored in one of the two. Where nothing is stored, the broker warns at the start of settings that say how.\n\
          - Where `RETENTION_BYTES` is less than `SEGMENT_BYTES`, the broker warns at the start: whole segments are\n  \
          deleted, and never the last one.\n\
          - In broadcast mode, where `BROKER_BYTES` is less than `MAX_CONSUMERS` x `BACKLOG_BYTES`, the\n  \

@@ -348,6 +348,13 @@ impl Settings {
         self.broker_config().may_store()
     }
 
+    /// `RABBITMQ_URL` and `RABBITMQ_PREFIX`, if some topic is kept there.
+    #[cfg(feature = "rabbitmq")]
+    pub fn rabbitmq(&self) -> Option<(&str, &str)> {
+        let url = self.values.rabbitmq_url.as_deref()?;
+        Some((url, &self.values.rabbitmq_prefix))
+    }
+
     /// `DATA_DIR`: the folder of what is stored; none, or of no use, unless
     /// [something is stored](Self::stores_anything).
     pub fn data_dir(&self) -> Option<&Path> {

@@ -31,7 +31,7 @@ pub(super) fn broken(values: &Values, config: &Config) -> Vec<Broken> {
     ]
     .into_iter()
     .chain(tls::broken(values))
-    .chain([storage::broken(values, config)])
+    .chain([storage::engine(config), storage::broken(values, config)])
     .flatten()
     .collect()
 }

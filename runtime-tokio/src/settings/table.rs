@@ -76,7 +76,7 @@ const IDLE: Allowed = Allowed::Time {
 };
 
 /// Where a topic is kept.
-pub(super) const STORAGE: Allowed = Allowed::OneOf(&["memory", "disk"]);
+pub(super) const STORAGE: Allowed = Allowed::OneOf(&["memory", "disk", "rocksdb", "rabbitmq"]);
 /// When what is stored is synced: a minute is the most that a power cut may take.
 pub(super) const FSYNC: Allowed = Allowed::WordOrTime {
     words: &["always", "never"],
@@ -416,11 +416,12 @@ pub static SETTINGS: &[Setting] = &[
         name: "STORAGE",
         default: "memory",
         allowed: STORAGE,
-        help: "Where topics are kept: memory: gone when the broker ends. disk: in DATA_DIR, and recovered.",
+        help: "Where topics are kept. memory: gone when the broker ends. disk, rocksdb: in DATA_DIR. rabbitmq: there.",
         memory: Some(
-            "With disk, up to BACKLOG_BYTES of each topic wait for the disk, within BROKER_BYTES. They \
+            "With disk or rocksdb, up to BACKLOG_BYTES of each topic wait for the disk, within BROKER_BYTES. They \
              are up to 4,096 pieces, each of which takes some 200 bytes more. A group that is behind \
-             holds 1.5 x WRITE_BYTES or so, however much waits for it on the disk.",
+             holds 1.5 x WRITE_BYTES or so, however much waits for it on the disk. RocksDB itself \
+             holds up to 112 MiB more.",
         ),
         secret: false,
     },
@@ -429,6 +430,22 @@ pub static SETTINGS: &[Setting] = &[
         default: "",
         allowed: Allowed::Directory,
         help: "Folder of stored topics, of one broker alone; its parent must be there.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "RABBITMQ_URL",
+        default: "",
+        allowed: Allowed::Text,
+        help: "Where RabbitMQ is: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST, with % codes; %2f is the vhost /.",
+        memory: None,
+        secret: true,
+    },
+    Setting {
+        name: "RABBITMQ_PREFIX",
+        default: "mq.",
+        allowed: Allowed::Text,
+        help: "What names of exchanges and queues in RabbitMQ begin with; the same for all brokers of a service.",
         memory: None,
         secret: false,
     },

@@ -64,6 +64,8 @@ pub(super) struct Values {
     #[serde(with = "StorageWord")]
     pub(super) storage: Storage,
     pub(super) data_dir: Option<PathBuf>,
+    pub(super) rabbitmq_url: Option<String>,
+    pub(super) rabbitmq_prefix: String,
     pub(super) fsync: FsyncValue,
     pub(super) segment_bytes: u64,
     pub(super) retention_ms: u64,
@@ -283,6 +285,8 @@ enum OverflowWord {
 enum StorageWord {
     Memory,
     Disk,
+    RocksDb,
+    RabbitMq,
 }
 
 /// The least severe level that is logged.

@@ -90,7 +90,7 @@ impl Reserve {
     }
 
     /// So much is to be written in this folder.
-    fn take(&self, files: &impl Files, folder: &Path, bytes: u64) -> io::Result<()> {
+    pub(super) fn take(&self, files: &impl Files, folder: &Path, bytes: u64) -> io::Result<()> {
         if self.bytes == 0 {
             return Ok(());
         }

@@ -1,23 +1,62 @@
 //! `DATA_DIR`: a format, a lock, and a folder for each stored topic.
 //!
 //! ```text
-//! DATA_DIR/format          1
+//! DATA_DIR/format          1, or with STORAGE=rocksdb: rocksdb 1
 //! DATA_DIR/lock            the number of the process that has it
 //! DATA_DIR/topics/NAME/    the log of a topic
+//! DATA_DIR/rocksdb/        with STORAGE=rocksdb: the database of all topics
 //! ```
 
+use message_queue_core::Storage;
 use message_queue_core::names::TopicName;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// The format that this version reads and writes.
-const FORMAT: &str = "1";
+/// The formats that this version reads and writes: one for each engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A log for each topic.
+    Log,
+    /// A database of all topics.
+    RocksDb,
+}
+
+impl Format {
+    const ALL: [Self; 2] = [Self::Log, Self::RocksDb];
+
+    /// In which topics are stored that are kept like this.
+    pub(super) const fn of(storage: Storage) -> Self {
+        match storage {
+            Storage::RocksDb => Self::RocksDb,
+            // What is shared is in no folder.
+            Storage::Memory | Storage::Disk | Storage::RabbitMq => Self::Log,
+        }
+    }
+
+    /// The setting that asks for it: `STORAGE` is this.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Log => "disk",
+            Self::RocksDb => "rocksdb",
+        }
+    }
+
+    /// What the file `format` says.
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Log => "1",
+            // Versions that know only logs refuse it.
+            Self::RocksDb => "rocksdb 1",
+        }
+    }
+}
 
 /// A data folder that nobody else has. It is given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
+    format: Format,
     /// Locked for as long as it is open.
     _lock: File,
 }
@@ -42,9 +81,23 @@ pub(crate) enum FolderError {
         found: Option<String>,
     },
     #[error(
-        "DATA_DIR: {path} has the format {found:?}, and this version knows {FORMAT}; run the version that wrote it, or a later one"
+        "DATA_DIR: {path} has the format {found:?}, and this version knows {}; run the version that wrote it, or a later one",
+        .known.text()
     )]
-    Format { path: PathBuf, found: String },
+    Format {
+        path: PathBuf,
+        found: String,
+        known: Format,
+    },
+    #[error(
+        "DATA_DIR: {path} is a folder of STORAGE={}, and one of STORAGE={} is needed here; give another folder",
+        .found.name(), .needed.name()
+    )]
+    Engine {
+        path: PathBuf,
+        found: Format,
+        needed: Format,
+    },
     #[error(
         "DATA_DIR: {path} is used by another broker (process {process}); each broker needs a folder of its own"
     )]
@@ -74,7 +127,7 @@ impl DataDir {
     ///
     /// # Errors
     /// See [`FolderError`].
-    pub(crate) fn take(path: &Path) -> Result<Self, FolderError> {
+    pub(crate) fn take(path: &Path, format: Format) -> Result<Self, FolderError> {
         let is_new = match fs::create_dir(path) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
@@ -86,10 +139,10 @@ impl DataDir {
         if !path.join("format").exists() {
             sync_entry(path, is_new)?;
         }
-        Self::lock(path)
+        Self::lock(path, format)
     }
 
-    /// Takes a folder that is there.
+    /// Takes a folder of logs that is there.
     ///
     /// # Errors
     /// See [`FolderError`].
@@ -104,11 +157,11 @@ impl DataDir {
                 found: None,
             });
         }
-        Self::lock(path)
+        Self::lock(path, Format::Log)
     }
 
-    fn lock(path: &Path) -> Result<Self, FolderError> {
-        check_format(path)?;
+    fn lock(path: &Path, format: Format) -> Result<Self, FolderError> {
+        check_format(path, format)?;
         let at = path.join("lock");
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
@@ -132,7 +185,7 @@ impl DataDir {
             .and_then(|()| writeln!(lock, "{own}"))
             .map_err(of(&at))?;
         // Safe before there is anything else: a folder with something in it and no format is not taken for ours.
-        write_format(path)?;
+        write_format(path, format)?;
         sync(path)?;
         let topics = path.join("topics");
         fs::create_dir_all(&topics).map_err(of(&topics))?;
@@ -141,8 +194,19 @@ impl DataDir {
         sync(&topics)?;
         Ok(Self {
             path: path.into(),
+            format,
             _lock: lock,
         })
+    }
+
+    /// In which it is.
+    pub(super) const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Where the database of a folder is, if it is of that format.
+    pub(super) fn database(path: &Path) -> PathBuf {
+        path.join("rocksdb")
     }
 
     /// The folder.
@@ -193,14 +257,25 @@ impl DataDir {
 }
 
 /// An empty folder has no format yet.
-fn check_format(path: &Path) -> Result<(), FolderError> {
+fn check_format(path: &Path, format: Format) -> Result<(), FolderError> {
     let at = path.join("format");
     match fs::read_to_string(&at) {
-        Ok(found) if found.trim() == FORMAT => Ok(()),
-        Ok(found) => Err(FolderError::Format {
-            path: path.into(),
-            found: found.trim().chars().take(40).collect(),
-        }),
+        Ok(text) => {
+            let text = text.trim();
+            match Format::ALL.into_iter().find(|it| it.text() == text) {
+                Some(found) if found == format => Ok(()),
+                Some(found) => Err(FolderError::Engine {
+                    path: path.into(),
+                    found,
+                    needed: format,
+                }),
+                None => Err(FolderError::Format {
+                    path: path.into(),
+                    found: text.chars().take(40).collect(),
+                    known: format,
+                }),
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // What makes a file system leaves this behind; and so does somebody who was here first.
             let own = ["lost+found", "lock", "format.new"];
@@ -219,13 +294,13 @@ fn check_format(path: &Path) -> Result<(), FolderError> {
     }
 }
 
-fn write_format(path: &Path) -> Result<(), FolderError> {
+fn write_format(path: &Path, format: Format) -> Result<(), FolderError> {
     let (at, new) = (path.join("format"), path.join("format.new"));
     if at.exists() {
         return Ok(());
     }
     let mut file = File::create(&new).map_err(of(&new))?;
-    writeln!(file, "{FORMAT}")
+    writeln!(file, "{}", format.text())
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&new, &at))
         .map_err(of(&new))
@@ -263,7 +338,7 @@ mod tests {
     use super::*;
 
     fn refused(path: &Path) -> String {
-        let refused = DataDir::take(path).expect_err("it cannot be used");
+        let refused = DataDir::take(path, Format::Log).expect_err("it cannot be used");
         refused
             .to_string()
             .replace(&path.display().to_string(), "DIR")
@@ -275,7 +350,7 @@ mod tests {
         let path = parent.path().join("data");
         let name = TopicName::new("jobs.a").expect("a name");
         {
-            let data = DataDir::take(&path).expect("an empty folder");
+            let data = DataDir::take(&path, Format::Log).expect("an empty folder");
             assert_eq!(data.topics().expect("none"), []);
             assert!(data.topic(&name).expect("a folder").is_dir());
             data.topic(&name).expect("the same");
@@ -297,11 +372,15 @@ mod tests {
         assert!(refused(&path).contains("DIR is not a folder"));
         assert!(refused(parent.path()).contains("program and holds file; give"));
         let path = parent.path().join("newer");
-        drop(DataDir::take(&path).expect("an empty folder"));
+        drop(DataDir::take(&path, Format::Log).expect("an empty folder"));
         fs::write(path.join("format"), "2\n").expect("a file");
         assert!(refused(&path).contains("has the format \"2\", and this version knows 1"));
+        fs::write(path.join("format"), "rocksdb 1\n").expect("a file");
+        assert!(refused(&path).contains(
+            "DIR is a folder of STORAGE=rocksdb, and one of STORAGE=disk is needed here"
+        ));
         let path = parent.path().join("taken");
-        let data = DataDir::take(&path).expect("an empty folder");
+        let data = DataDir::take(&path, Format::Log).expect("an empty folder");
         let own = std::process::id();
         assert!(refused(&path).contains(&format!("another broker (process {own})")));
         fs::write(path.join("topics/x"), "").expect("a file");

@@ -1,7 +1,7 @@
 //! Where stored topics are kept.
 //!
 //! ```text
-//! core ─▶ Request ─▶ the store's thread: a log for each topic ─▶ operations ─▶ a few threads ─▶ disk
+//! core ─▶ Request ─▶ the engine's thread: a log for each topic ─▶ operations ─▶ a few threads ─▶ disk
 //!      ◀─ Answer  ◀─        thread.rs, topic.rs               ◀─ completions ◀─  pool.rs        disk.rs
 //! ```
 //!
@@ -13,12 +13,18 @@
 mod aside;
 mod clock;
 pub(crate) mod disk;
+mod engine;
 mod faulty;
 mod files;
 pub(crate) mod folder;
+mod logs;
 mod opened;
 mod opening;
 mod pool;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 mod status;
 mod task;
 #[cfg(test)]
@@ -28,16 +34,18 @@ mod topic;
 mod volume;
 
 pub use disk::{Disk, Failure, FolderDisk, Reserve};
+pub(crate) use engine::Store;
 pub use faulty::{EIO, ENOSPC, Fate, FaultyDisk};
 pub use files::Files;
 #[cfg(feature = "cli")]
 pub(crate) use files::free_bytes;
 pub use opened::{NotOpened, Opened, Taken};
 pub(crate) use opened::{StoreEvent, StoreEvents};
+#[cfg(feature = "rabbitmq")]
+pub(crate) use rabbitmq::{Options as RabbitMqOptions, RefusedByRabbitMq};
 #[cfg(feature = "cli")]
 pub(crate) use status::Size;
 pub(crate) use status::StoreStatus;
 #[cfg(feature = "cli")]
 pub(crate) use status::{BOUNDS, Latency};
-pub(crate) use thread::Store;
 pub use volume::Volume;

@@ -1,12 +1,17 @@
-//! A data folder that is taken, then one whose logs are open, and what its store has to say once the broker runs.
+//! A data folder that is taken, then one whose topics are open, and what its store has to say once the broker runs.
 
 use super::clock::{elapsed, moment};
 use super::disk::Reserve;
-use super::folder::DataDir;
-use super::opening::{OpenError, OpenLog, log_settings, open_all, open_at};
+use super::engine::{Engine, Listener, SettingsOf, Store};
+use super::folder::{DataDir, FolderError, Format};
+use super::logs::Logs;
+use super::opening::{OpenError, log_settings, open_all, open_at};
+#[cfg(feature = "rabbitmq")]
+use super::rabbitmq;
+#[cfg(feature = "rocksdb")]
+use super::rocksdb;
 use super::status::StoreStatus;
-use super::task::{self, Latency, Simulated};
-use super::thread::{Beginning, Listener, SettingsOf, Store};
+use super::task::{Latency, Simulated};
 use super::volume::{DataVolume, Volume};
 use message_queue_core::log::Operation;
 use message_queue_core::names::TopicName;
@@ -21,7 +26,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// The data folder of a broker that stores topics: locked, and none of its logs open yet.
+/// The data folder of a broker that stores topics: locked, and none of them open yet.
 #[derive(Debug)]
 pub struct Taken {
     pub(super) folder: DataDir,
@@ -33,18 +38,14 @@ pub struct Taken {
     now: Duration,
 }
 
-/// The data folder of a broker that stores topics: locked, and all logs in it open. See
+/// The data folder of a broker that stores topics: locked, and all of them open. See
 /// [`Server::stored`](crate::Server::stored).
 pub struct Opened {
-    volume: Box<dyn Volume>,
-    pub(crate) logs: Vec<(OpenLog, StoredTopic)>,
+    engine: Box<dyn Engine>,
     settings: SettingsOf,
-    max_producers: usize,
     status: Arc<StoreStatus>,
     /// The moment at which they were, since 1970.
     pub(crate) now: Now,
-    /// How long each operation of a disk takes in a simulation, which has no threads; none: there are threads.
-    latency: Option<Latency>,
 }
 
 /// What the store has to say to whoever runs the broker.
@@ -67,25 +68,56 @@ pub struct NotOpened(#[from] Cause);
 impl NotOpened {
     /// Whether other settings are needed, and not another folder.
     pub const fn is_of_settings(&self) -> bool {
-        matches!(self.0, Cause::NotStored { .. })
+        matches!(
+            self.0,
+            Cause::NotStored { .. }
+                | Cause::TwoEngines
+                | Cause::NoEngine(_)
+                | Cause::Open(OpenError::Folder(FolderError::Engine { .. }))
+        )
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Cause {
+pub(super) enum Cause {
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(
         "DATA_DIR: {folder} holds the topic {topic}, which by STORAGE and the rules of TOPICS_FILE is kept in memory; set \
-         storage=disk for it, or move {folder}/topics/{topic} away"
+         storage={storage} for it, or {otherwise}"
     )]
-    NotStored { folder: String, topic: TopicName },
+    NotStored {
+        folder: String,
+        topic: TopicName,
+        storage: &'static str,
+        otherwise: String,
+    },
+    #[error(
+        "some topics are to be stored in one way and some in another; a data folder keeps all of its topics in one"
+    )]
+    TwoEngines,
+    #[error("STORAGE={} is not in this build: it has none of its feature `{}`", .0.name(), .0.name())]
+    NoEngine(Format),
+}
+
+/// How a broker with this configuration stores its topics; as a log if it stores none.
+fn format(config: &Config) -> Result<Format, Cause> {
+    let mut formats = config.engines().map(Format::of);
+    let format = formats.next().unwrap_or(Format::Log);
+    if formats.any(|it| it != format) {
+        return Err(Cause::TwoEngines);
+    }
+    if cfg!(not(feature = "rocksdb")) && format == Format::RocksDb {
+        return Err(Cause::NoEngine(format));
+    }
+    Ok(format)
 }
 
 impl Taken {
     /// Whether there is a topic in the folder: one that nothing says is to be stored is not to be passed over.
     pub fn holds_topics(path: &Path) -> bool {
         fs::read_dir(path.join("topics")).is_ok_and(|mut it| it.next().is_some())
+            || DataDir::database(path).exists()
     }
 
     /// Takes a folder, which is made if it is not there. At least `reserve` bytes are to be left free on its file system.
@@ -100,7 +132,7 @@ impl Taken {
         now: Duration,
     ) -> Result<Self, NotOpened> {
         let taken = moment();
-        let folder = DataDir::take(path)
+        let folder = DataDir::take(path, format(config)?)
             .map_err(OpenError::from)
             .map_err(Cause::from)?;
         for topic in folder
@@ -110,7 +142,13 @@ impl Taken {
         {
             if config.topic(&topic).storage == Storage::Memory {
                 let folder = folder.path().display().to_string();
-                return Err(Cause::NotStored { folder, topic }.into());
+                return Err(Cause::NotStored {
+                    otherwise: format!("move {folder}/topics/{topic} away"),
+                    storage: Format::Log.name(),
+                    folder,
+                    topic,
+                }
+                .into());
             }
         }
         Ok(Self {
@@ -123,43 +161,75 @@ impl Taken {
         })
     }
 
-    /// Opens all logs in it. Takes as long as that takes, and waits while the disk is full.
+    /// Opens all topics in it. Takes as long as that takes, and waits while the disk is full.
     ///
     /// # Errors
-    /// If a log is damaged, or cannot be read.
+    /// If a topic is damaged, or cannot be read.
     pub fn open(self) -> Result<Opened, NotOpened> {
-        let Self {
-            folder,
-            reserve,
-            config,
-            status,
-            taken,
-            now,
-        } = self;
         let started = moment();
-        let reserve = Arc::new(Reserve::new(reserve));
-        let volume = DataVolume { folder, reserve };
-        let max_producers = config.topics.max_producer_names;
-        let settings = move |name: &TopicName| config.topic(name).store;
-        let logs = open_all(&volume, max_producers, &settings).map_err(Cause::from)?;
+        let (status, now, taken) = (Arc::clone(&self.status), self.now, self.taken);
+        let config = self.config.clone();
+        let folder = self.folder.path().display().to_string();
+        let engine = self.open_engine()?;
         let took = elapsed(started);
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         status.opening.store(millis, Ordering::Relaxed);
         tracing::info!(
-            folder = %volume.folder.path().display(),
-            topics = logs.len(),
+            folder,
+            topics = engine.found().len(),
             ?took,
-            "the logs of stored topics are open"
+            "stored topics are open"
         );
         Ok(Opened {
-            volume: Box::new(volume),
-            logs,
-            settings: Box::new(settings),
-            max_producers,
+            engine,
+            settings: Box::new(move |name: &TopicName| config.topic(name).store),
             status,
             now: Now::at(now + elapsed(taken)),
-            latency: None,
         })
+    }
+
+    fn open_engine(self) -> Result<Box<dyn Engine>, Cause> {
+        match self.folder.format() {
+            Format::Log => self.open_logs(),
+            #[cfg(feature = "rocksdb")]
+            Format::RocksDb => self.open_database(),
+            #[cfg(not(feature = "rocksdb"))]
+            Format::RocksDb => Err(Cause::NoEngine(Format::RocksDb)),
+        }
+    }
+
+    fn open_logs(self) -> Result<Box<dyn Engine>, Cause> {
+        let reserve = Arc::new(Reserve::new(self.reserve));
+        let folder = self.folder;
+        let volume = DataVolume { folder, reserve };
+        let max_producers = self.config.topics.max_producer_names;
+        let settings = |name: &TopicName| self.config.topic(name).store;
+        let logs = open_all(&volume, max_producers, &settings)?;
+        Ok(Box::new(Logs {
+            volume: Box::new(volume),
+            logs,
+            max_producers,
+            status: self.status,
+            latency: None,
+        }))
+    }
+
+    #[cfg(feature = "rocksdb")]
+    fn open_database(self) -> Result<Box<dyn Engine>, Cause> {
+        let folder = self.folder.path().display().to_string();
+        let max_producers = self.config.topics.max_producer_names;
+        let opened = rocksdb::open(self.folder, self.reserve, max_producers, self.status)?;
+        let found = opened.found();
+        let in_memory = |it: &&StoredTopic| self.config.topic(&it.name).storage == Storage::Memory;
+        if let Some(topic) = found.iter().find(in_memory) {
+            return Err(Cause::NotStored {
+                folder,
+                topic: topic.name.clone(),
+                storage: Format::RocksDb.name(),
+                otherwise: "give another folder".to_owned(),
+            });
+        }
+        Ok(Box::new(opened))
     }
 }
 
@@ -190,15 +260,44 @@ impl Opened {
             let log = open_at(&mut pace, &name, &folder, disk, settings).await;
             logs.push(log.map_err(Cause::from)?);
         }
+        let status = Arc::<StoreStatus>::default();
         Ok(Self {
-            volume: Box::new(volume),
-            logs,
+            engine: Box::new(Logs {
+                volume: Box::new(volume),
+                logs,
+                max_producers,
+                status: Arc::clone(&status),
+                latency: Some(latency),
+            }),
             settings: Box::new(settings),
-            max_producers,
-            status: Arc::default(),
+            status,
             now: Now::at(now + elapsed(started)),
-            latency: Some(latency),
         })
+    }
+
+    /// Topics are kept in RabbitMQ, of which it is looked whether it is there.
+    ///
+    /// # Errors
+    /// If it refuses the connection.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) async fn in_rabbitmq(
+        options: rabbitmq::Options,
+        config: &Config,
+    ) -> Result<Self, rabbitmq::RefusedByRabbitMq> {
+        let config = config.clone();
+        let status = Arc::<StoreStatus>::default();
+        let engine = rabbitmq::RabbitMq::open(options, Arc::clone(&status)).await?;
+        Ok(Self {
+            engine: Box::new(engine),
+            settings: Box::new(move |name: &TopicName| config.topic(name).store),
+            status,
+            now: Now::START,
+        })
+    }
+
+    /// What was found.
+    pub(crate) fn found(&self) -> Vec<StoredTopic> {
+        self.engine.found()
     }
 
     /// The figures of the store.
@@ -214,23 +313,9 @@ impl Opened {
         self,
         topic: impl Fn(&TopicName) -> Option<TopicId>,
     ) -> io::Result<(Store, StoreEvents)> {
-        let logs = self.logs.into_iter().filter_map(|(log, found)| {
-            let id = topic(&log.name)?;
-            Some((id, log, found))
-        });
-        let beginning = Beginning {
-            volume: self.volume,
-            logs: logs.collect(),
-            settings: self.settings,
-            max_producers: self.max_producers,
-            status: self.status,
-        };
         let (events, told) = unbounded_channel();
-        let listener = ToTheServer(events);
-        let store = match self.latency {
-            None => Store::start(beginning, listener)?,
-            Some(latency) => task::start(beginning, latency, listener),
-        };
+        let listener = Box::new(ToTheServer(events));
+        let store = self.engine.start(&topic, self.settings, listener)?;
         Ok((store, told))
     }
 }
@@ -238,7 +323,7 @@ impl Opened {
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Opened")
-            .field("topics", &self.logs.len())
+            .field("topics", &self.found().len())
             .finish_non_exhaustive()
     }
 }

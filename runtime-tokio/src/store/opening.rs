@@ -49,6 +49,12 @@ pub(crate) enum OpenError {
     },
     #[error("the log of topic {topic} holds a group called {name:?}, which is no name")]
     Group { topic: TopicName, name: String },
+    #[cfg(feature = "rocksdb")]
+    #[error("the database of stored topics, {folder}: {fault}")]
+    Database {
+        folder: PathBuf,
+        fault: super::rocksdb::Fault,
+    },
     #[error("a thread that opens logs could not be started: {0}")]
     Thread(std::io::Error),
 }

@@ -1,7 +1,7 @@
 //! What operators see of the store.
 
 use message_queue_core::names::TopicName;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,10 @@ pub(crate) struct StoreStatus {
     pub(crate) read_errors: AtomicU64,
     /// How many logs wait for room on the disk.
     pub(crate) full: AtomicUsize,
+    /// Whether the engine behind the broker cannot be reached.
+    pub(crate) out_of_reach: AtomicBool,
+    /// Messages that an engine has confirmed and given to nobody: no group was there.
+    pub(crate) unrouted: AtomicU64,
     /// What each topic has on the disk, in the order in which they were made. Looked at once a second.
     sizes: Mutex<Vec<(TopicName, Size)>>,
     /// How long opening all logs took.
@@ -83,6 +87,11 @@ impl StoreStatus {
 
     pub(crate) fn set_sizes(&self, sizes: Vec<(TopicName, Size)>) {
         *self.sizes.lock().unwrap_or_else(PoisonError::into_inner) = sizes;
+    }
+
+    /// Whether the engine behind the broker cannot be reached.
+    pub(crate) fn is_out_of_reach(&self) -> bool {
+        self.out_of_reach.load(Ordering::Relaxed)
     }
 
     /// Whether some log waits for room on the disk.

@@ -3,9 +3,10 @@
 
 use super::clock::{elapsed, moment};
 use super::disk::{Disk, Failure};
+use super::engine::{Listener, Store};
 use super::opening::Pace;
 use super::pool::{Completion, Job};
-use super::thread::{Beginning, Listener, Message, Store, Worker};
+use super::thread::{Beginning, Message, Worker};
 use message_queue_core::log::{Done, Operation};
 use std::iter;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub(super) type Latency = Box<dyn FnMut(&Operation) -> Duration + Send>;
 pub(super) fn start(
     beginning: Beginning,
     mut latency: Latency,
-    listener: impl Listener + 'static,
+    listener: Box<dyn Listener>,
 ) -> Store {
     let (messages, told) = unbounded_channel();
     let completions = messages.clone();
@@ -32,12 +33,13 @@ pub(super) fn start(
             let _ = completions.send(Message::Completion(completion));
         });
     });
-    let worker = Worker::new(beginning, carry_out, Box::new(listener));
+    let worker = Worker::new(beginning, carry_out, listener);
     tokio::spawn(work(worker, told));
-    Store::of_task(move |message| {
+    let tell = move |order| {
         // The same.
-        let _ = messages.send(message);
-    })
+        let _ = messages.send(Message::Order(order));
+    };
+    Store::new(tell, None)
 }
 
 async fn work(mut worker: Worker, mut told: UnboundedReceiver<Message>) {

@@ -6,11 +6,12 @@
 )]
 
 use super::disk::{Disk, Reserve, StdDisk};
+use super::engine::{Listener, Store};
 use super::faulty::{EIO, ENOSPC, Fate, FaultyDisk};
-use super::folder::{DataDir, FolderError};
+use super::folder::{DataDir, FolderError, Format};
 use super::opening::{OpenLog, log_settings, open, open_all};
 use super::status::StoreStatus;
-use super::thread::{Beginning, Listener, Store};
+use super::thread::{Beginning, start};
 use super::volume::DataVolume;
 use message_queue_core::log::{File, Fsync, Operation, Progress};
 use message_queue_core::names::{Name, TopicName};
@@ -66,7 +67,7 @@ impl Listener for Teller {
 
 fn volume(folder: &Path) -> DataVolume {
     DataVolume {
-        folder: DataDir::take(folder).expect("a folder"),
+        folder: DataDir::take(folder, Format::Log).expect("a folder"),
         reserve: Arc::new(Reserve::new(0)),
     }
 }
@@ -113,7 +114,7 @@ impl Kit {
             status: Arc::clone(&status),
         };
         let (teller, told) = mpsc::channel();
-        let store = Store::start(beginning, Teller(teller)).expect("a thread");
+        let store = start(beginning, Box::new(Teller(teller))).expect("a thread");
         Self {
             store,
             told,
@@ -379,7 +380,7 @@ fn the_folder_is_not_given_back_while_a_disk_is_at_work() {
     kit.append(2, &["b"]);
     assert_eq!(kit.next(), Told::Failed);
     drop(kit.store);
-    let taken = DataDir::take(folder.path());
+    let taken = DataDir::take(folder.path(), Format::Log);
     assert!(matches!(taken, Err(FolderError::Locked { .. })));
     drop(free);
 }

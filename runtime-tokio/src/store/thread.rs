@@ -1,6 +1,7 @@
-//! The thread of the store: it has the logs of all stored topics, and does for the core what that asks for.
+//! The thread of the engine `disk`: it has the logs of all stored topics, and does for the core what that asks for.
 
 use super::clock::{elapsed, moment, wall_clock};
+use super::engine::{Listener, Order, SettingsOf, Store};
 use super::opening::OpenLog;
 use super::pool::{Completion, Job, Pool};
 use super::status::StoreStatus;
@@ -8,14 +9,14 @@ use super::topic::Topic;
 use super::volume::Volume;
 use message_queue_core::log::Operation;
 use message_queue_core::names::TopicName;
-use message_queue_core::store::{Answer, Request};
-use message_queue_core::{Config, Now, StoreSettings, StoredTopic, TopicId};
+use message_queue_core::store::Request;
+use message_queue_core::{Now, StoredTopic, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 use tracing::error;
 
@@ -28,33 +29,10 @@ const REST: Duration = Duration::from_secs(5);
 /// The most that the thread is told before it asks disks for something and answers.
 const MOST_AT_ONCE: usize = 256;
 
-/// How a topic of this name is kept.
-pub(crate) type SettingsOf = Box<dyn Fn(&TopicName) -> StoreSettings + Send>;
-
 /// What the thread is told.
 pub(super) enum Message {
-    Request(TopicId, Request),
-    /// Topics that are made from now on are kept like this.
-    Settings(SettingsOf),
+    Order(Order),
     Completion(Completion),
-    /// Nothing more is asked for.
-    End,
-}
-
-/// What the thread has to say.
-pub(crate) trait Listener: Send {
-    /// It answers the core.
-    fn answered(&mut self, answers: Vec<(TopicId, Answer)>);
-    /// It has failed: nothing is answered any more, and the broker has to end.
-    fn failed(&mut self);
-}
-
-/// The thread, to be asked for things; in a simulation, the task that does what it does.
-pub(crate) struct Store {
-    /// One that has failed has said so: what it is told then is lost.
-    tell: Box<dyn Fn(Message) + Send>,
-    /// None: it is a task.
-    thread: Option<JoinHandle<()>>,
 }
 
 /// Has an operation carried out. What became of it is to be told as a message.
@@ -69,64 +47,27 @@ pub(crate) struct Beginning {
     pub(crate) status: Arc<StoreStatus>,
 }
 
-impl Store {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// If the system gives no thread.
-    pub(crate) fn start(
-        beginning: Beginning,
-        listener: impl Listener + 'static,
-    ) -> io::Result<Self> {
-        let (messages, told) = mpsc::channel();
-        let completions = messages.clone();
-        let pool = Pool::start(move |completion| {
-            // When the thread is gone nobody wants to know.
-            let _ = completions.send(Message::Completion(completion));
-        })?;
-        let carry_out = Box::new(move |job| pool.carry_out(job));
-        let worker = Worker::new(beginning, carry_out, Box::new(listener));
-        let thread = thread::Builder::new()
-            .name("mq-store".into())
-            .spawn(move || work(worker, &told))?;
-        let tell = move |message| {
-            // When the thread is gone nobody wants to know.
-            let _ = messages.send(message);
-        };
-        Ok(Self {
-            tell: Box::new(tell),
-            thread: Some(thread),
-        })
-    }
-
-    /// One whose work a task does, which is told this way.
-    pub(super) fn of_task(tell: impl Fn(Message) + Send + 'static) -> Self {
-        Self {
-            tell: Box::new(tell),
-            thread: None,
-        }
-    }
-
-    /// Asks for something, in the order in which the core does. Never waits: the core bounds what is asked for.
-    pub(crate) fn ask(&self, topic: TopicId, request: Request) {
-        (self.tell)(Message::Request(topic, request));
-    }
-
-    /// Topics that are made from now on are kept by these settings.
-    pub(crate) fn follow(&self, config: Config) {
-        let settings = Box::new(move |name: &TopicName| config.topic(name).store);
-        (self.tell)(Message::Settings(settings));
-    }
-}
-
-impl Drop for Store {
-    /// Waits until all is done that was asked for, for 5 s at most. A task does it later.
-    fn drop(&mut self) {
-        (self.tell)(Message::End);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+/// Starts the thread.
+///
+/// # Errors
+/// If the system gives no thread.
+pub(super) fn start(beginning: Beginning, listener: Box<dyn Listener>) -> io::Result<Store> {
+    let (messages, told) = mpsc::channel();
+    let completions = messages.clone();
+    let pool = Pool::start(move |completion| {
+        // When the thread is gone nobody wants to know.
+        let _ = completions.send(Message::Completion(completion));
+    })?;
+    let carry_out = Box::new(move |job| pool.carry_out(job));
+    let worker = Worker::new(beginning, carry_out, listener);
+    let thread = thread::Builder::new()
+        .name("mq-store".into())
+        .spawn(move || work(worker, &told))?;
+    let tell = move |order| {
+        // The same.
+        let _ = messages.send(Message::Order(order));
+    };
+    Ok(Store::new(tell, thread))
 }
 
 /// The thread's loop: until nothing more is asked for, and all is done; or until it fails.
@@ -243,16 +184,18 @@ impl Worker {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Request(id, Request::Open { name, epoch }) => self.make(id, name, epoch),
-            Message::Request(id, request) => {
+            Message::Order(Order::Request(id, Request::Open { name, epoch })) => {
+                self.make(id, name, epoch);
+            }
+            Message::Order(Order::Request(id, request)) => {
                 if let Some(topic) = self.topics.get_mut(&id) {
                     topic.ask(request);
                     self.touched.insert(id);
                 }
             }
-            Message::Settings(settings) => self.settings = settings,
+            Message::Order(Order::Settings(settings)) => self.settings = settings,
             Message::Completion(completion) => self.completed(completion),
-            Message::End => self.ends = Some(moment() + REST),
+            Message::Order(Order::End) => self.ends = Some(moment() + REST),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::LogError;
 use crate::store::disk::{Disk, Reserve, StdDisk};
-use crate::store::folder::{DataDir, FolderError};
+use crate::store::folder::{DataDir, FolderError, Format};
 use bytes::Bytes;
 use message_queue_core::log::{DiskError, Done, File, Fsync, Operation, Settings};
 use message_queue_core::names::TopicName;
@@ -35,7 +35,7 @@ impl Data {
 
     /// Takes a folder, which is made if it is not there.
     pub(super) fn take_or_make(folder: &Path) -> Result<Self, FolderError> {
-        DataDir::take(folder).map(Self)
+        DataDir::take(folder, Format::Log).map(Self)
     }
 
     /// This topic, or all that are stored, by name.

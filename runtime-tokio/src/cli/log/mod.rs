@@ -126,6 +126,7 @@ impl From<FolderError> for LogError {
             | FolderError::NotAFolder(_)
             | FolderError::Foreign { .. }
             | FolderError::Format { .. }
+            | FolderError::Engine { .. }
             | FolderError::NotATopic(_)) => Self::Folder(other),
         }
     }

@@ -5,10 +5,61 @@ use super::super::values::Values;
 use super::Broken;
 use message_queue_core::{Config, Storage, StoreSettings};
 
+/// Whether this build has the engine `rocksdb`.
+const HAS_ROCKSDB: bool = cfg!(feature = "rocksdb");
+
+/// Whether this build has the engine `rabbitmq`.
+const HAS_RABBITMQ: bool = cfg!(feature = "rabbitmq");
+
+/// The settings that say where something is kept.
+const fn word(storage: Storage) -> &'static str {
+    match storage {
+        Storage::Memory => "memory",
+        Storage::Disk => "disk",
+        Storage::RocksDb => "rocksdb",
+        Storage::RabbitMq => "rabbitmq",
+    }
+}
+
+/// All that is stored is stored in one way, and in one that this build has.
+pub(super) fn engine(config: &Config) -> Option<Broken> {
+    let name = match config.storage {
+        Storage::RocksDb | Storage::RabbitMq => "STORAGE",
+        Storage::Memory | Storage::Disk => "TOPICS_FILE",
+    };
+    if !HAS_ROCKSDB && config.engines().any(|it| it == Storage::RocksDb) {
+        return Some(Broken {
+            name,
+            others: &[],
+            allowed: "memory or disk: rocksdb is not in this build; `cargo build --release --features rocksdb` makes \
+                      one that has it, and so does an image's build argument FEATURES=rocksdb"
+                .to_owned(),
+        });
+    }
+    if !HAS_RABBITMQ && config.engines().any(|it| it == Storage::RabbitMq) {
+        return Some(Broken {
+            name,
+            others: &[],
+            allowed: "memory or disk: rabbitmq is not in this build; `cargo build --release --features rabbitmq` makes \
+                      one that has it, and so does an image's build argument FEATURES=rabbitmq"
+                .to_owned(),
+        });
+    }
+    let first = config.engines().next()?;
+    config.engines().any(|it| it != first).then(|| Broken {
+        name: "TOPICS_FILE",
+        others: &["STORAGE"],
+        allowed: "one of disk, rocksdb and rabbitmq for all that is stored".to_owned(),
+    })
+}
+
 /// What is stored needs a folder, and one that nobody else writes to. What is in the folder is not looked at here.
 pub(super) fn broken(values: &Values, config: &Config) -> Option<Broken> {
     if !config.may_store() {
         return None;
+    }
+    if config.may_share() {
+        return url(values);
     }
     match &values.data_dir {
         None => Some(missing(config)),
@@ -21,20 +72,35 @@ pub(super) fn broken(values: &Values, config: &Config) -> Option<Broken> {
     }
 }
 
+/// What is kept in RabbitMQ needs to know where that is.
+fn url(values: &Values) -> Option<Broken> {
+    let url = values.rabbitmq_url.as_deref().unwrap_or_default();
+    let is_url = ["amqp://", "amqps://"].iter().any(|it| url.starts_with(it));
+    (!is_url).then(|| Broken {
+        name: "RABBITMQ_URL",
+        others: &["STORAGE"],
+        allowed: "amqp://USER:PASSWORD@HOST:5672/%2f, or amqps:// for TLS: STORAGE=rabbitmq keeps topics there"
+            .to_owned(),
+    })
+}
+
 fn missing(config: &Config) -> Broken {
-    let (others, why): (&'static [&'static str], _) = if config.storage == Storage::Disk {
+    let (others, why): (&'static [&'static str], _) = if config.storage != Storage::Memory {
+        let engine = word(config.storage);
         (
             &["STORAGE"],
-            "STORAGE=disk stores messages there; STORAGE=memory stores none".to_owned(),
+            format!("STORAGE={engine} stores messages there; STORAGE=memory stores none"),
         )
     } else {
         let mut rules = config.topics.rules.iter();
-        let rule = rules.find(|rule| rule.storage == Some(Storage::Disk));
+        let engine = config.engines().next().unwrap_or(Storage::Disk);
+        let rule = rules.find(|rule| rule.storage == Some(engine));
         let topics = rule.map_or("", |rule| rule.topics.as_str());
+        let engine = word(engine);
         (
             &["TOPICS_FILE"],
             format!(
-                "the rule for {topics:?} in TOPICS_FILE has storage = \"disk\"; storage = \"memory\" stores nothing"
+                "the rule for {topics:?} in TOPICS_FILE has storage = \"{engine}\"; storage = \"memory\" stores nothing"
             ),
         )
     };
@@ -48,8 +114,20 @@ fn missing(config: &Config) -> Broken {
 }
 
 /// What is allowed but does nothing, or not what it seems to.
-pub(super) fn warnings(values: &Values, config: &Config) -> [Option<String>; 2] {
-    [unused(values, config), whole_segments(config)]
+pub(super) fn warnings(values: &Values, config: &Config) -> [Option<String>; 3] {
+    [
+        unused(values, config),
+        whole_segments(config),
+        no_segments(config),
+    ]
+}
+
+/// Segments are of logs.
+fn no_segments(config: &Config) -> Option<String> {
+    let has_logs = !config.engines().any(|it| it == Storage::RocksDb);
+    let is_default = config.store.segment_bytes == StoreSettings::default().segment_bytes;
+    (config.may_store() && !has_logs && !is_default)
+        .then(|| "STORAGE=rocksdb has no segments, so SEGMENT_BYTES has no effect".to_owned())
 }
 
 /// Without a topic that is stored the settings of storage mean nothing.
@@ -89,7 +167,7 @@ fn unused(values: &Values, config: &Config) -> Option<String> {
 fn whole_segments(config: &Config) -> Option<String> {
     let segment = config.store.segment_bytes;
     let retention = config.store.retention_bytes?;
-    (config.may_store() && retention < segment).then(|| {
+    (config.engines().any(|it| it == Storage::Disk) && retention < segment).then(|| {
         format!(
             "RETENTION_BYTES ({}) is less than SEGMENT_BYTES ({}): whole segments are deleted, and never the last \
              one, so a topic keeps more than that",
@@ -136,6 +214,58 @@ mod tests {
             assert_eq!(settings.data_dir(), Some(Path::new("/data")));
             assert_eq!(settings.warnings(), [""; 0]);
         }
+    }
+
+    #[test]
+    fn all_that_is_stored_is_stored_in_one_way() {
+        let file = topics("[[rule]]\ntopics = \"jobs.>\"\nstorage = \"rocksdb\"\n");
+        let path = file.path().to_str().unwrap();
+        let stored = [
+            ("TOPICS_FILE", path),
+            ("STORAGE", "disk"),
+            ("DATA_DIR", "/data"),
+        ];
+        let text = Settings::from_variables(stored).unwrap_err().to_string();
+        if super::HAS_ROCKSDB {
+            assert!(
+                text.contains("either disk or rocksdb for all that is stored"),
+                "{text}"
+            );
+            let settings = settings([("STORAGE", "rocksdb"), ("DATA_DIR", "/data")]);
+            assert!(settings.stores_anything());
+        } else {
+            assert!(text.starts_with("TOPICS_FILE: "), "{text}");
+            assert!(text.contains("rocksdb is not in this build"), "{text}");
+        }
+    }
+
+    /// It is a wrong setting like any other, and says where such a build comes from.
+    #[cfg(not(feature = "rocksdb"))]
+    #[test]
+    fn an_engine_that_is_not_in_this_build_is_refused() {
+        let stored = [("STORAGE", "rocksdb"), ("DATA_DIR", "/data")];
+        assert_eq!(
+            Settings::from_variables(stored).unwrap_err().to_string(),
+            "STORAGE: \"rocksdb\" is not allowed: use memory or disk: rocksdb is not in this build; `cargo build \
+             --release --features rocksdb` makes one that has it, and so does an image's build argument FEATURES=rocksdb"
+        );
+    }
+
+    #[cfg(feature = "rocksdb")]
+    #[test]
+    fn a_database_has_no_segments() {
+        let stored = [
+            ("STORAGE", "rocksdb"),
+            ("DATA_DIR", "/data"),
+            ("RETENTION_BYTES", "2MiB"),
+        ];
+        assert_eq!(settings(stored).warnings(), [""; 0]);
+        let [storage, data, retention] = stored;
+        let warnings = settings([storage, data, retention, ("SEGMENT_BYTES", "1MiB")]).warnings();
+        assert_eq!(
+            warnings,
+            ["STORAGE=rocksdb has no segments, so SEGMENT_BYTES has no effect"]
+        );
     }
 
     #[test]
