@@ -37,9 +37,13 @@ enum Work {
     BesideAStuckOne,
     /// In version 2, to so many, beside so many topics.
     Acked(DeliveryMode, usize, usize),
+    /// One by one, at random, all of the first [`TIMES`] reads of so many that are held.
+    Settle(usize),
+    /// One of each of [`TIMES`] reads, in its middle.
+    SettleFirst,
 }
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 17] = [
     case("decode", 1, Work::Decode, 17.1),
     case("split in four", 1, Work::Split, 15.1),
     case("broadcast to 1", 1, Work::Deliver(Broadcast, 1), 1.0),
@@ -76,6 +80,10 @@ const CASES: [Case; 14] = [
         Work::Acked(Queue, 4, 1000),
         15.0,
     ),
+    case("settled at random, 79,430 held", 1, Work::Settle(TIMES), 2000.0),
+    case("settled at random, 1,000,818 held", 1, Work::Settle(126), 2000.0),
+    // For each message of the read: where they are is found out for all of them.
+    case("the first that is settled out of order", 1, Work::SettleFirst, 30.0),
 ];
 
 const fn case(name: &'static str, copies: usize, work: Work, most: f64) -> Case {
@@ -133,6 +141,21 @@ fn do_it(work: Work) {
         Work::Deliver(mode, consumers) => publish(Delivery::new(mode, consumers, whole)),
         Work::Acked(mode, consumers, topics) => {
             publish(Delivery::acked(mode, consumers, topics, whole));
+        }
+        Work::Settle(reads) => {
+            let mut delivery = Delivery::held(reads, whole);
+            let all = (TIMES * A_READ) as u64;
+            // Each position once, each far from the one before.
+            for position in (0..all).map(|i| i * 48_611 % all + 1) {
+                counted(|| delivery.settle_one(position));
+            }
+        }
+        Work::SettleFirst => {
+            let mut delivery = Delivery::held(TIMES, whole);
+            for read in 0..TIMES {
+                let middle = (read * A_READ + A_READ / 2) as u64;
+                counted(|| delivery.settle_one(middle));
+            }
         }
         Work::BesideAStuckOne => {
             publish(Delivery::new(Broadcast, 1, whole).beside_a_stuck_one());

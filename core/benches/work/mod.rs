@@ -1,11 +1,11 @@
 //! What the benchmarks make the core do.
 
 use bytes::BytesMut;
-use message_queue_core::names::{Name, TopicFilter};
+use message_queue_core::names::{Name, Pattern, TopicFilter};
 use message_queue_core::wire::control::{Control, Outcome, Range};
 use message_queue_core::wire::handshake::{Common, ConsumerOptions, ProducerOptions, RoleOptions};
 use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, FrameBatch, Role};
-use message_queue_core::{Broker, Config, ConnId, DeliveryMode, Input, Now, Output};
+use message_queue_core::{Broker, Config, ConnId, DeliveryMode, Input, Now, Output, TopicRule};
 
 /// As many messages of 128 B as one read of 1 MiB brings.
 pub(crate) const A_READ: usize = (1 << 20) / 132;
@@ -108,6 +108,43 @@ impl Delivery {
         delivery
     }
 
+    /// One consumer, which holds what so many reads have brought and settles what it is told to.
+    pub(crate) fn held(reads: usize, batch: FrameBatch) -> Self {
+        let mut delivery = Self::acked(DeliveryMode::Queue, 1, 0, batch);
+        delivery.settled = None;
+        // What is held counts.
+        let rule = TopicRule {
+            capacity: Some(reads * A_READ),
+            bytes: Some(reads << 20),
+            ..TopicRule::new(Pattern::new(">").expect("all topics"))
+        };
+        let changes = delivery.broker.set_rules(vec![rule], Now::START);
+        changes.expect("it needs no restart");
+        for _ in 0..reads {
+            delivery.publish();
+        }
+        let held = delivery.broker.stats().unsettled.messages;
+        assert_eq!(held, (reads * A_READ) as u64);
+        delivery
+    }
+
+    /// That consumer settles one message.
+    pub(crate) fn settle_one(&mut self, position: u64) {
+        let one = Range::new(position, position).expect("a position");
+        self.done(ConnId(1), one);
+        self.settle();
+    }
+
+    fn done(&mut self, conn: ConnId, range: Range) {
+        let done = Control::Settle {
+            outcome: Outcome::Done,
+            delay_ms: 0,
+            ranges: vec![range],
+        };
+        self.broker
+            .handle_input(conn, Input::Control(done), Now::START);
+    }
+
     fn to_nobody(mode: DeliveryMode, max_consumers: usize, batch: FrameBatch) -> Self {
         let mut config = Config {
             delivery: mode,
@@ -163,13 +200,7 @@ impl Delivery {
                     let before = settled[number];
                     settled[number] += write.count().messages;
                     if let Some(range) = Range::new(before + 1, settled[number]) {
-                        let done = Control::Settle {
-                            outcome: Outcome::Done,
-                            delay_ms: 0,
-                            ranges: vec![range],
-                        };
-                        self.broker
-                            .handle_input(conn, Input::Control(done), Now::START);
+                        self.done(conn, range);
                     }
                 }
             }

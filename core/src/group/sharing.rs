@@ -15,7 +15,11 @@ const SHARERS: usize = 8;
 /// ... and more only if each of them gets at least this part of a write.
 const RUN_RATIO: usize = 8;
 
-/// So many members that settle what they get share bulk: each part is then fit to be kept, and not copied.
+/// For members that settle what they get, what waits is bulk from this part of a write on: of each part that they are
+/// given something comes back, so that many parts cost them twice.
+const SETTLING_BULK_RATIO: usize = 16;
+
+/// So many of them share bulk: each part is then fit to be kept, and not copied.
 const SETTLING_SHARERS: usize = 2;
 
 impl Group {
@@ -43,12 +47,15 @@ impl Group {
     fn sharers(&self, shared: &mut Shared) -> usize {
         let write_bytes = shared.config.write_bytes;
         let bytes = self.backlog.bytes();
-        if bytes < write_bytes / BULK_RATIO {
+        if bytes < write_bytes / SETTLING_BULK_RATIO {
             return self.idle.len();
         }
         let first = self.idle.first_key_value();
         if first.is_some_and(|(_, member)| shared.consumer(*member).acks.is_some()) {
             return self.idle.len().min(SETTLING_SHARERS);
+        }
+        if bytes < write_bytes / BULK_RATIO {
+            return self.idle.len();
         }
         let runs = bytes / (write_bytes / RUN_RATIO).max(1);
         self.idle.len().min(runs.max(SHARERS))

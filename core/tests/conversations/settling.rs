@@ -285,3 +285,23 @@ fn who_is_to_hold_nothing_before_it_is_given_a_message_alone_is_given_it_then() 
     kit.settle(worker, Outcome::Done, 2, 2);
     assert_eq!(words(&told(&mut kit, worker)), ["a"]);
 }
+
+#[test]
+fn bulk_is_shared_by_two_of_those_that_settle_and_less_than_that_by_all() {
+    let mut kit = jobs(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs");
+    let line = "CONSUMER topic=jobs group=workers ack=1 prefetch=1000";
+    let workers = [(); 4].map(|()| kit.connect(line));
+    let message = "m".repeat(128);
+    let mut given = |messages| {
+        kit.send(producer, &vec![&message; messages]);
+        workers.map(|worker| {
+            let told = told(&mut kit, worker);
+            told.iter().filter(|it| **it == message).count()
+        })
+    };
+    // 64 KiB are bulk, and a message takes 132 bytes.
+    assert_eq!(given(496), [124; 4]);
+    assert_eq!(given(500), [250, 250, 0, 0]);
+    assert_eq!(given(500), [0, 0, 250, 250]);
+}

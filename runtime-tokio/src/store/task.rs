@@ -23,7 +23,7 @@ pub(super) fn start(
 ) -> Store {
     let (messages, told) = unbounded_channel();
     let completions = messages.clone();
-    let carry_out = Box::new(move |job: Job| {
+    let carry_out = move |job: Job| {
         let takes = latency(&job.operation);
         let completions = completions.clone();
         tokio::spawn(async move {
@@ -31,17 +31,31 @@ pub(super) fn start(
             // When the store is gone nobody wants to know.
             let _ = completions.send(Message::Completion(completion));
         });
-    });
-    let worker = Worker::new(beginning, carry_out, Box::new(listener));
-    tokio::spawn(work(worker, told));
+    };
+    tokio::spawn(work(Worker::new(beginning), told, carry_out, listener));
     Store::of_task(move |message| {
         // The same.
         let _ = messages.send(message);
     })
 }
 
-async fn work(mut worker: Worker, mut told: UnboundedReceiver<Message>) {
-    while let Some(due) = worker.turn() {
+async fn work(
+    mut worker: Worker,
+    mut told: UnboundedReceiver<Message>,
+    mut carry_out: impl FnMut(Job),
+    mut listener: impl Listener,
+) {
+    loop {
+        let turn = worker.turn();
+        turn.jobs.into_iter().for_each(&mut carry_out);
+        if turn.has_failed {
+            listener.failed();
+        } else if !turn.answers.is_empty() {
+            listener.answered(turn.answers);
+        }
+        let Some(due) = turn.due else {
+            break;
+        };
         let first = match timeout_at(due.into(), told.recv()).await {
             Ok(Some(message)) => Some(message),
             Ok(None) => break,

@@ -1,8 +1,18 @@
-//! The thread of the store: it has the logs of all stored topics, and does for the core what that asks for.
+//! The threads of the store: they have the logs of all stored topics, and do for the core what that asks for.
+//!
+//! ```text
+//! the core ─▶ Message ─▶ its own thread ─▶ Worker ─▶ Turn ─▶ jobs ─▶ a thread for the disk ─┐
+//!                                             ▲       └───▶ answers ─▶ the core             │
+//!                                             └───────────────── Completion ◀───────────────┘
+//! ```
+//!
+//! A thread that has carried out a job tells the logs itself, and goes on with what they ask for next: waking another
+//! for it takes longer than many a sync. The store's own thread is told what is asked for, and what time it is, and never
+//! waits for a disk.
 
 use super::clock::{elapsed, moment, wall_clock};
 use super::opening::OpenLog;
-use super::pool::{Completion, Job, Pool};
+use super::pool::{Completion, Job, Pool, Queue};
 use super::status::StoreStatus;
 use super::topic::Topic;
 use super::volume::Volume;
@@ -13,8 +23,8 @@ use message_queue_core::{Config, Now, StoreSettings, StoredTopic, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tracing::error;
@@ -36,7 +46,10 @@ pub(super) enum Message {
     Request(TopicId, Request),
     /// Topics that are made from now on are kept like this.
     Settings(SettingsOf),
+    /// From whoever has no threads.
     Completion(Completion),
+    /// Something is due earlier than was said.
+    Due,
     /// Nothing more is asked for.
     End,
 }
@@ -57,9 +70,6 @@ pub(crate) struct Store {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Has an operation carried out. What became of it is to be told as a message.
-pub(super) type CarryOut = Box<dyn FnMut(Job) + Send>;
-
 /// What the thread begins with.
 pub(crate) struct Beginning {
     pub(crate) volume: Box<dyn Volume>,
@@ -79,16 +89,21 @@ impl Store {
         listener: impl Listener + 'static,
     ) -> io::Result<Self> {
         let (messages, told) = mpsc::channel();
-        let completions = messages.clone();
-        let pool = Pool::start(move |completion| {
-            // When the thread is gone nobody wants to know.
-            let _ = completions.send(Message::Completion(completion));
-        })?;
-        let carry_out = Box::new(move |job| pool.carry_out(job));
-        let worker = Worker::new(beginning, carry_out, Box::new(listener));
+        let jobs = Arc::<Queue>::default();
+        let logs = Arc::new(Logs {
+            worker: Mutex::new(Some(Worker::new(beginning))),
+            listener: Mutex::new(Box::new(listener)),
+            jobs: Arc::clone(&jobs),
+            messages: messages.clone(),
+        });
+        let at_disks = Arc::clone(&logs);
+        let pool = Pool::start(jobs, move |completion| at_disks.completed(completion))?;
         let thread = thread::Builder::new()
             .name("mq-store".into())
-            .spawn(move || work(worker, &told))?;
+            .spawn(move || {
+                work(&logs, &told);
+                drop(pool);
+            })?;
         let tell = move |message| {
             // When the thread is gone nobody wants to know.
             let _ = messages.send(message);
@@ -130,27 +145,113 @@ impl Drop for Store {
 }
 
 /// The thread's loop: until nothing more is asked for, and all is done; or until it fails.
-fn work(mut worker: Worker, told: &Receiver<Message>) {
-    while let Some(due) = worker.turn() {
-        let first = match told.recv_timeout(due.saturating_duration_since(moment())) {
+fn work(logs: &Logs, told: &Receiver<Message>) {
+    let mut due = logs.step(|_| {});
+    while let Some(at) = due {
+        let first = match told.recv_timeout(at.saturating_duration_since(moment())) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
-        worker.take_in(first, told.try_iter());
+        due = logs.step(|worker| worker.take_in(first, told.try_iter()));
     }
-    worker.end();
+    if let Some(worker) = logs.worker().take() {
+        worker.end();
+    }
 }
 
-/// What the thread does, but for waiting.
+/// What the threads share.
+struct Logs {
+    /// None: it is over.
+    worker: Mutex<Option<Worker>>,
+    /// Taken before the worker is let go, so that what logs say is told in the order in which they say it.
+    listener: Mutex<Box<dyn Listener>>,
+    jobs: Arc<Queue>,
+    /// Tells the store's own thread.
+    messages: Sender<Message>,
+}
+
+impl Logs {
+    fn worker(&self) -> MutexGuard<'_, Option<Worker>> {
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store's own thread tells the worker something. Returns when something is due; none when it is over.
+    fn step(&self, act: impl FnOnce(&mut Worker)) -> Option<Instant> {
+        let mut guard = self.worker();
+        let worker = guard.as_mut()?;
+        act(worker);
+        let turn = worker.turn();
+        let due = turn.due;
+        worker.looks_at = due;
+        self.follow(guard, turn);
+        due
+    }
+
+    /// A job was carried out. Returns one that the same thread is to carry out next.
+    fn completed(&self, completion: Completion) -> Option<Job> {
+        let mut guard = self.worker();
+        let worker = guard.as_mut()?;
+        worker.completed(completion);
+        let mut turn = worker.turn();
+        if turn.due < worker.looks_at {
+            worker.looks_at = turn.due;
+            // When the thread is gone nobody wants to know.
+            let _ = self.messages.send(Message::Due);
+        }
+        // Who has something to tell leaves what is to be done next to another: it is done beside that.
+        let next = if turn.is_silent() {
+            turn.jobs.pop()
+        } else {
+            None
+        };
+        self.follow(guard, turn);
+        next
+    }
+
+    /// Has everything done that came of what the worker was told.
+    fn follow(&self, worker: MutexGuard<'_, Option<Worker>>, turn: Turn) {
+        let listener = (!turn.is_silent())
+            .then(|| self.listener.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(worker);
+        self.jobs.add(turn.jobs);
+        let Some(mut listener) = listener else {
+            return;
+        };
+        if turn.has_failed {
+            listener.failed();
+        } else {
+            listener.answered(turn.answers);
+        }
+    }
+}
+
+/// What comes of what the worker was told.
+pub(super) struct Turn {
+    /// For disks.
+    pub(super) jobs: Vec<Job>,
+    /// For the core.
+    pub(super) answers: Vec<(TopicId, Answer)>,
+    /// Whether a log has stopped: nothing more is answered.
+    pub(super) has_failed: bool,
+    /// When something is due; none when it is over.
+    pub(super) due: Option<Instant>,
+}
+
+impl Turn {
+    /// Whether the core is told nothing.
+    pub(super) fn is_silent(&self) -> bool {
+        self.answers.is_empty() && !self.has_failed
+    }
+}
+
+/// What the threads do, but for waiting and for what disks do.
 pub(super) struct Worker {
     volume: Box<dyn Volume>,
     topics: BTreeMap<TopicId, Topic>,
     settings: SettingsOf,
     max_producers: usize,
     status: Arc<StoreStatus>,
-    carry_out: CarryOut,
-    listener: Box<dyn Listener>,
     started: Instant,
     /// How many operations disks carry out.
     in_flight: usize,
@@ -161,14 +262,14 @@ pub(super) struct Worker {
     trims: Instant,
     /// Once nothing more is asked for: until when it is waited for the rest.
     ends: Option<Instant>,
+    /// Whether a log has stopped.
+    has_failed: bool,
+    /// When the store's own thread looks at the time next; none: not any more.
+    looks_at: Option<Instant>,
 }
 
 impl Worker {
-    pub(super) fn new(
-        beginning: Beginning,
-        carry_out: CarryOut,
-        listener: Box<dyn Listener>,
-    ) -> Self {
+    pub(super) fn new(beginning: Beginning) -> Self {
         let Beginning {
             volume,
             logs,
@@ -190,14 +291,14 @@ impl Worker {
             settings,
             max_producers,
             status,
-            carry_out,
-            listener,
             started: moment(),
             in_flight: 0,
             touched,
             detail: String::new(),
             trims: moment() + TRIM_EVERY,
             ends: None,
+            has_failed: false,
+            looks_at: None,
         }
     }
 
@@ -205,20 +306,31 @@ impl Worker {
         Now::at(elapsed(self.started))
     }
 
-    /// Does what there is to do. Returns when something is due; none when it is over.
-    pub(super) fn turn(&mut self) -> Option<Instant> {
-        if self.follow_up().is_err() {
-            self.listener.failed();
-            return None;
+    /// What has come of all that it was told.
+    pub(super) fn turn(&mut self) -> Turn {
+        let mut turn = Turn {
+            jobs: Vec::new(),
+            answers: Vec::new(),
+            has_failed: false,
+            due: None,
+        };
+        if self.has_failed {
+            return turn;
         }
-        if let Some(ends) = self.ends
-            && (ends <= moment() || self.is_at_rest())
-        {
-            return None;
+        if self.follow_up(&mut turn).is_err() {
+            self.has_failed = true;
+            turn.answers.clear();
+            turn.has_failed = true;
+            return turn;
         }
-        let due = self.topics.values().filter_map(|it| it.due(self.started));
-        let due = due.chain(self.ends).min();
-        Some(due.map_or(self.trims, |due| due.min(self.trims)))
+        let is_over = self
+            .ends
+            .is_some_and(|ends| ends <= moment() || self.is_at_rest());
+        if !is_over {
+            let due = self.topics.values().filter_map(|it| it.due(self.started));
+            turn.due = due.chain(self.ends).chain([self.trims]).min();
+        }
+        turn
     }
 
     /// What it was told, and the time.
@@ -252,6 +364,7 @@ impl Worker {
             }
             Message::Settings(settings) => self.settings = settings,
             Message::Completion(completion) => self.completed(completion),
+            Message::Due => {}
             Message::End => self.ends = Some(moment() + REST),
         }
     }
@@ -314,9 +427,8 @@ impl Worker {
         self.status.set_sizes(sizes.collect());
     }
 
-    /// Has disks do what logs ask for, and answers the core.
-    fn follow_up(&mut self) -> Result<(), ()> {
-        let mut answers = Vec::new();
+    /// Gathers what logs ask disks for, and what the core is answered.
+    fn follow_up(&mut self, turn: &mut Turn) -> Result<(), ()> {
         while let Some(id) = self.touched.pop_first() {
             let Some(topic) = self.topics.get_mut(&id) else {
                 continue;
@@ -324,14 +436,15 @@ impl Worker {
             let outcome = topic.poll();
             for (operation_id, operation) in outcome.operations {
                 self.in_flight += 1;
-                (self.carry_out)(Job {
+                turn.jobs.push(Job {
                     topic: id,
                     id: operation_id,
                     operation,
                     disk: Arc::clone(&topic.disk),
                 });
             }
-            answers.extend(outcome.answers.into_iter().map(|answer| (id, answer)));
+            let answers = outcome.answers.into_iter();
+            turn.answers.extend(answers.map(|answer| (id, answer)));
             if let Some(stop) = outcome.stopped {
                 error!(
                     topic = %topic.name,
@@ -342,9 +455,6 @@ impl Worker {
                 );
                 return Err(());
             }
-        }
-        if !answers.is_empty() {
-            self.listener.answered(answers);
         }
         Ok(())
     }
