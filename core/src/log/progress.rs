@@ -30,7 +30,7 @@ pub struct Failed {
 
 impl Progress {
     /// The highest sequence that it speaks of.
-    pub(super) fn highest(&self) -> u64 {
+    pub fn highest(&self) -> u64 {
         let settled = self.settled.last().map_or(0, |it| it.to);
         let failed = self.failed.last().map_or(0, |it| it.sequence);
         self.settled_up_to.max(settled).max(failed)

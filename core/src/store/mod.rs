@@ -38,6 +38,17 @@ pub enum Storage {
     RocksDb,
 }
 
+impl Storage {
+    /// The word for it, in settings and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::RocksDb => "rocksdb",
+        }
+    }
+}
+
 /// How a stored topic is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

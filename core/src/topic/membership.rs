@@ -207,9 +207,9 @@ impl Topic {
         }
         let topic = &mut self.flow;
         group.discard(reason, &mut Books { topic, shared });
-        if let (Some(stored), Some(source)) = (&mut self.stored, group.source_mut()) {
+        if let Some(stored) = &mut self.stored {
             // It is behind by nothing any more.
-            source.count_behind([&mut stored.behind, &mut shared.stats.behind]);
+            stored.count_behind(&mut group, shared);
         }
         group.clear_timers(shared);
         if let Some(name) = group.name() {

@@ -371,8 +371,8 @@ impl Topic {
         };
         let result = act(group, &mut books);
         group.arm_age_timer(shared);
-        if let (Some(stored), Some(source)) = (&mut self.stored, group.source_mut()) {
-            source.count_behind([&mut stored.behind, &mut shared.stats.behind]);
+        if let Some(stored) = &mut self.stored {
+            stored.count_behind(group, shared);
         }
         if group.is_exhausted() {
             shared.note_finished(self.id, id);

@@ -2,7 +2,7 @@
 
 use super::{Published, Topic};
 use crate::config::Overflow;
-use crate::group::{Books, Mark, Place, Settled, Source, Waiting};
+use crate::group::{Books, Group, Mark, Place, Settled, Source, Waiting};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::Name;
 use crate::shared::Shared;
@@ -47,7 +47,7 @@ pub(crate) struct Stored {
     /// What is being saved, by the number of its change.
     saving: VecDeque<(u64, GroupId)>,
     /// How much its groups are behind.
-    pub(super) behind: Behind,
+    behind: Behind,
     /// Consumers that are to be told when a change is saved, and the number of their FLUSH.
     flushes: VecDeque<(u64, ConnId, u64)>,
 }
@@ -131,6 +131,13 @@ impl Stored {
     /// How much its groups are behind.
     pub(crate) const fn behind(&self) -> Behind {
         self.behind
+    }
+
+    /// What one of them is behind by may be another.
+    pub(super) fn count_behind(&mut self, group: &mut Group, shared: &mut Shared) {
+        if let Some(source) = group.source_mut() {
+            source.count_behind([&mut self.behind, &mut shared.stats.behind]);
+        }
     }
 
     /// The sequence of the first message kept.
@@ -338,9 +345,7 @@ impl Topic {
             let topic = &mut self.flow;
             for group in self.groups.values_mut() {
                 group.take_appended(&batch, &mark, &mut Books { topic, shared });
-                if let Some(source) = group.source_mut() {
-                    source.count_behind([&mut stored.behind, &mut shared.stats.behind]);
-                }
+                stored.count_behind(group, shared);
             }
         }
     }
@@ -567,9 +572,8 @@ impl Topic {
 
     /// What a group is behind by may be another.
     pub(super) fn count_behind(&mut self, id: GroupId, shared: &mut Shared) {
-        let source = self.groups.get_mut(&id).and_then(|it| it.source_mut());
-        if let (Some(stored), Some(source)) = (&mut self.stored, source) {
-            source.count_behind([&mut stored.behind, &mut shared.stats.behind]);
+        if let (Some(stored), Some(group)) = (&mut self.stored, self.groups.get_mut(&id)) {
+            stored.count_behind(group, shared);
         }
     }
 

@@ -95,10 +95,10 @@ pub enum Engine {
 
 impl Engine {
     /// What `STORAGE` is for it.
-    pub const fn setting(self) -> &'static str {
+    pub const fn storage(self) -> message_queue_core::Storage {
         match self {
-            Self::Disk => "disk",
-            Self::RocksDb => "rocksdb",
+            Self::Disk => message_queue_core::Storage::Disk,
+            Self::RocksDb => message_queue_core::Storage::RocksDb,
         }
     }
 }

@@ -208,7 +208,7 @@ fn broker_command(command: &mut Command, plan: &Plan, certificate: Option<&Certi
             fsync,
         } => {
             command
-                .env("STORAGE", engine.setting())
+                .env("STORAGE", engine.storage().name())
                 .env("DATA_DIR", folder)
                 .env("FSYNC", fsync);
         }

@@ -34,7 +34,6 @@ impl Format {
     }
 
     /// What asks for it.
-    #[cfg(feature = "cli")]
     pub(crate) const fn storage(self) -> Storage {
         match self {
             Self::Log => Storage::Disk,
@@ -44,10 +43,7 @@ impl Format {
 
     /// The setting that asks for it: `STORAGE` is this.
     pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Log => "disk",
-            Self::RocksDb => "rocksdb",
-        }
+        self.storage().name()
     }
 
     /// The one of which the file `format` says this.

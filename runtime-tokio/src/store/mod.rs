@@ -17,6 +17,7 @@ mod engine;
 mod faulty;
 mod files;
 pub(crate) mod folder;
+mod kept;
 mod logs;
 mod opened;
 mod opening;

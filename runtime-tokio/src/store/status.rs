@@ -85,6 +85,13 @@ impl StoreStatus {
         *self.sizes.lock().unwrap_or_else(PoisonError::into_inner) = sizes;
     }
 
+    /// Messages of so many bytes are being appended, in one piece.
+    pub(super) fn note_appending(&self, bytes: usize) {
+        self.appended.fetch_add(1, Ordering::Relaxed);
+        self.appended_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Whether some log waits for room on the disk.
     pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed) > 0

@@ -2,11 +2,12 @@
 
 use super::clock::{elapsed, moment};
 use super::disk::Disk;
+use super::kept;
 use super::opening::log_settings;
 use super::status::{Size, StoreStatus};
 use message_queue_core::log::{
     Chunk, Cursor, DiskError, Done, Event, Log, OpId, Operation, Output, Progress, ReadError,
-    ReadFrom, ReadId, Recovered, Refused, Retention, SaveId, Stop, Stored,
+    ReadFrom, ReadId, Recovered, Refused, SaveId, Stop, Stored,
 };
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::store::{Answer, FetchFrom, Request, Run};
@@ -23,10 +24,6 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Of so many groups it is remembered where they have stopped reading. Others are looked up in the index.
 const MOST_CURSORS: usize = 1_000;
-
-/// The most ranges that are saved of what a group has settled out of order. What is beyond them may be handed out again
-/// after a crash.
-const MOST_RANGES: usize = 100_000;
 
 /// A topic.
 pub(super) struct Topic {
@@ -144,24 +141,15 @@ impl Topic {
                     Err(refused) => panic!("topic {}: {refused}", self.name),
                 }
                 self.appending.push_back((last, moment()));
-                self.status.appended.fetch_add(1, Ordering::Relaxed);
-                let bytes = batch.byte_len() as u64;
-                self.status
-                    .appended_bytes
-                    .fetch_add(bytes, Ordering::Relaxed);
+                self.status.note_appending(batch.byte_len());
             }
             Request::Fetch { group, from, bytes } => self.fetch(Fetch { group, from, bytes }),
             Request::SaveGroup {
                 change,
                 group,
-                mut progress,
+                progress,
             } => {
-                if progress.settled.len() > MOST_RANGES {
-                    progress.settled.truncate(MOST_RANGES);
-                }
-                if progress.failed.len() > MOST_RANGES {
-                    progress.failed.truncate(MOST_RANGES);
-                }
+                let progress = kept::bounded(progress);
                 self.settled.insert(group.clone(), progress.settled_up_to);
                 let saved = self.log.save_group(group.as_str(), &progress);
                 self.note_saving(saved, change);
@@ -243,26 +231,13 @@ impl Topic {
 
     /// Deletes what does not have to be kept. `wall_clock`: milliseconds since 1970.
     pub(super) fn trim(&mut self, wall_clock: u64) {
-        let StoreSettings {
-            retention,
-            retention_bytes,
-            retention_settled,
-            ..
-        } = self.settings;
-        if self.early.is_some()
-            || (retention.is_none() && retention_bytes.is_none() && !retention_settled)
-        {
+        if self.early.is_some() {
             return;
         }
-        let age = retention.map_or(u64::MAX, |it| it.as_millis() as u64);
-        let settled = self.settled.values().min();
-        let retention = Retention {
-            published_before: wall_clock.saturating_sub(age),
-            max_bytes: retention_bytes.unwrap_or(u64::MAX),
-            settled_up_to: settled.copied().filter(|_| retention_settled).unwrap_or(0),
-        };
-        // One that has stopped needs none.
-        let _ = self.log.trim(&retention);
+        if let Some(retention) = kept::retention(&self.settings, &self.settled, wall_clock) {
+            // One that has stopped needs none.
+            let _ = self.log.trim(&retention);
+        }
     }
 
     /// What its log has on the disk.

@@ -162,7 +162,7 @@ impl fmt::Display for ConfirmedPairs {
             f,
             "STORAGE={}, messages of {size} B, at most {} unconfirmed, FSYNC=always; the loop writes and syncs the same \
              pieces",
-            self.engine.setting(),
+            self.engine.storage().name(),
             guarantees.window
         )?;
         writeln!(

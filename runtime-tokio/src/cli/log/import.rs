@@ -3,6 +3,7 @@
 use super::asked::Asked;
 use super::data::{Data, Topic, storage_of};
 use super::{LogError, TopicArgs, aside, repair};
+use crate::bench::Engine;
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Messages, Progress, Totals};
 use crate::cli::say;
@@ -38,29 +39,10 @@ pub(super) struct ImportArgs {
 
     /// The engine of the folder, as STORAGE names it [default: the one that the folder has; disk, if it is made]
     #[arg(long, value_enum)]
-    storage: Option<EngineName>,
+    storage: Option<Engine>,
 
     /// The export, or a segment of a topic [default: standard input]
     file: Option<PathBuf>,
-}
-
-/// What keeps stored topics.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum EngineName {
-    /// A log for each topic
-    Disk,
-    /// A RocksDB database of all topics, in builds that have it
-    #[value(name = "rocksdb")]
-    RocksDb,
-}
-
-impl From<EngineName> for Storage {
-    fn from(name: EngineName) -> Self {
-        match name {
-            EngineName::Disk => Self::Disk,
-            EngineName::RocksDb => Self::RocksDb,
-        }
-    }
 }
 
 pub(super) fn import(args: &ImportArgs) -> Result<Exit, LogError> {
@@ -160,7 +142,7 @@ impl Target {
         let (folder, name) = (&args.topic.data.data, args.topic.topic.clone());
         let storage = args
             .storage
-            .map_or_else(|| storage_of(folder), Storage::from);
+            .map_or_else(|| storage_of(folder), Engine::storage);
         match storage {
             Storage::Memory | Storage::Disk => {
                 let data = Data::take_or_make(folder)?;

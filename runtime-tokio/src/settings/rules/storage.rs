@@ -8,15 +8,6 @@ use message_queue_core::{Config, Storage, StoreSettings};
 /// Whether this build has the engine `rocksdb`.
 const HAS_ROCKSDB: bool = cfg!(feature = "rocksdb");
 
-/// The settings that say where something is kept.
-const fn word(storage: Storage) -> &'static str {
-    match storage {
-        Storage::Memory => "memory",
-        Storage::Disk => "disk",
-        Storage::RocksDb => "rocksdb",
-    }
-}
-
 /// All that is stored is stored in one way, and in one that this build has.
 pub(super) fn engine(config: &Config) -> Option<Broken> {
     let name = match config.storage {
@@ -60,7 +51,7 @@ pub(super) fn broken(values: &Values, config: &Config) -> Option<Broken> {
 
 fn missing(config: &Config) -> Broken {
     let (others, why): (&'static [&'static str], _) = if config.storage != Storage::Memory {
-        let engine = word(config.storage);
+        let engine = config.storage.name();
         (
             &["STORAGE"],
             format!("STORAGE={engine} stores messages there; STORAGE=memory stores none"),
@@ -70,7 +61,7 @@ fn missing(config: &Config) -> Broken {
         let engine = config.engines().next().unwrap_or(Storage::Disk);
         let rule = rules.find(|rule| rule.storage == Some(engine));
         let topics = rule.map_or("", |rule| rule.topics.as_str());
-        let engine = word(engine);
+        let engine = engine.name();
         (
             &["TOPICS_FILE"],
             format!(
@@ -98,9 +89,9 @@ pub(super) fn warnings(values: &Values, config: &Config) -> [Option<String>; 3] 
 
 /// Segments are of logs.
 fn no_segments(config: &Config) -> Option<String> {
-    let has_logs = !config.engines().any(|it| it == Storage::RocksDb);
+    let is_database = config.engines().any(|it| it == Storage::RocksDb);
     let is_default = config.store.segment_bytes == StoreSettings::default().segment_bytes;
-    (config.may_store() && !has_logs && !is_default)
+    (is_database && !is_default)
         .then(|| "STORAGE=rocksdb has no segments, so SEGMENT_BYTES has no effect".to_owned())
 }
 

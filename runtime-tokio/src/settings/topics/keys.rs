@@ -238,13 +238,7 @@ pub(in super::super) static KEYS: &[Key] = &[
             });
         },
         is_in: |rule| rule.storage.is_some(),
-        shown: |topic| {
-            text(match topic.storage {
-                Storage::Memory => "memory",
-                Storage::Disk => "disk",
-                Storage::RocksDb => "rocksdb",
-            })
-        },
+        shown: |topic| text(topic.storage.name()),
         of_dead_letters: DeadLetters::AsSource,
     },
     Key {

@@ -1,7 +1,6 @@
 //! The threads that call RocksDB: one that writes, and some that read.
 
-use super::keys::Head;
-use super::reading::{self, Chunk, Kept, ReadError, Runs};
+use super::reading::{self, Chunk, Kept, ReadError};
 use super::retention;
 use crate::store::clock::{elapsed, moment};
 use ::rocksdb::{DB, Error, WriteBatch, WriteOptions};
@@ -165,24 +164,8 @@ fn read_all(db: &DB, to_read: &Mutex<Receiver<Read>>, done: &impl Fn(Done)) {
             },
             Wanted::Begin { bytes, retention } => Done::Begins {
                 topic,
-                result: begin(db, kept, bytes, &retention),
+                result: retention::begin(db, kept, bytes, &retention),
             },
         });
     }
-}
-
-fn begin(
-    db: &DB,
-    kept: Kept,
-    bytes: u64,
-    retention: &Retention,
-) -> Result<Option<(u64, u64)>, ReadError> {
-    let Some(begin) = retention::begin(db, kept, bytes, retention)? else {
-        return Ok(None);
-    };
-    let mut walk = Runs::new(db, kept);
-    let Some((first, value)) = walk.seek(begin)? else {
-        return Ok(None);
-    };
-    Ok(Some((first, Head::read(value)?.before)))
 }

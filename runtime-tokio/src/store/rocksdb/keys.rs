@@ -9,7 +9,6 @@
 //! | `p` number, name | how far a producer has got |
 
 use bytes::Bytes;
-use message_queue_core::log::Progress;
 use message_queue_core::store::Run;
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::{Mark, Origin};
@@ -187,13 +186,6 @@ pub(super) fn encode_producer(mark: &Mark, last: u64) -> Vec<u8> {
         session: mark.session.clone(),
         position: mark.position,
     })
-}
-
-/// The highest sequence that a group's progress speaks of.
-pub(super) fn highest(progress: &Progress) -> u64 {
-    let settled = progress.settled.last().map_or(0, |it| it.to);
-    let failed = progress.failed.last().map_or(0, |it| it.sequence);
-    progress.settled_up_to.max(settled).max(failed)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use ::rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, LogLevel, Options, WriteBatch,
     WriteOptions,
 };
-use message_queue_core::log::{Producers, Progress};
+use message_queue_core::log::Progress;
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::control::Mark;
 use message_queue_core::{StoreSettings, StoredTopic, TopicId};
@@ -174,7 +174,6 @@ fn open_topic(
     })?;
     let groups = find_groups(db, &mut topic)?;
     let producers = find_producers(db, &topic.name, entry.number)?;
-    topic.producers = Producers::new(max_producers);
     for mark in &producers {
         topic.producers.mark(mark);
     }
@@ -241,7 +240,7 @@ fn find_groups(db: &DB, topic: &mut Topic) -> Result<Vec<(Name, Progress)>, Faul
         Ok((name, keys::decode::<Progress>(value)?))
     })?;
     for (group, progress) in &groups {
-        let reached = keys::highest(progress);
+        let reached = progress.highest();
         if reached >= topic.next {
             return Err(Fault::Ahead {
                 topic: topic.name.clone(),

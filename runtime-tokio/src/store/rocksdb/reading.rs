@@ -92,7 +92,7 @@ impl<'a> Runs<'a> {
         &mut self,
         kept: Kept,
         mut is_so: impl FnMut(u64, &Head) -> bool,
-    ) -> Result<Option<u64>, ReadError> {
+    ) -> Result<Option<(u64, Head)>, ReadError> {
         let (mut from, mut to) = (kept.first, kept.end);
         while from < to {
             let middle = from + (to - from) / 2;
@@ -108,7 +108,10 @@ impl<'a> Runs<'a> {
                 None => to = middle,
             }
         }
-        Ok(self.seek(from)?.map(|(first, _)| first))
+        let found = self.seek(from)?;
+        Ok(found
+            .map(|(first, value)| Head::read(value).map(|head| (first, head)))
+            .transpose()?)
     }
 }
 
@@ -119,7 +122,7 @@ pub(super) fn read(db: &DB, kept: Kept, from: FetchFrom, bytes: usize) -> Result
         FetchFrom::Sequence(sequence) => sequence.max(kept.first),
         FetchFrom::Time(time) => {
             let found = walk.first_where(kept, |_, head| head.published >= time)?;
-            found.map_or(kept.end, |first| first.max(kept.first))
+            found.map_or(kept.end, |(first, _)| first.max(kept.first))
         }
     };
     let mut chunk = Chunk {

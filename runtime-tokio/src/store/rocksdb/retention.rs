@@ -5,13 +5,14 @@ use super::reading::{Kept, ReadError, Runs};
 use ::rocksdb::DB;
 use message_queue_core::log::Retention;
 
-/// Where a topic is to begin that has got so many bytes in all; none where it does already. Its last piece stays.
+/// Where a topic is to begin that has got so many bytes in all, and how many of them it has had before; none where it does
+/// already. Its last piece stays.
 pub(super) fn begin(
     db: &DB,
     kept: Kept,
     bytes: u64,
     retention: &Retention,
-) -> Result<Option<u64>, ReadError> {
+) -> Result<Option<(u64, u64)>, ReadError> {
     let mut walk = Runs::new(db, kept);
     let Some((last, _)) = walk.last()? else {
         return Ok(None);
@@ -28,5 +29,6 @@ pub(super) fn begin(
         Some((first, value)) if !stays(first, &Head::read(value)?) => {}
         Some(_) | None => return Ok(None),
     }
-    walk.first_where(kept, stays)
+    let begin = walk.first_where(kept, stays)?;
+    Ok(begin.map(|(first, head)| (first, head.before)))
 }

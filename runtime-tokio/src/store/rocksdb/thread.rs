@@ -117,25 +117,15 @@ struct Writing {
 
 impl Worker {
     fn new(beginning: Beginning, jobs: Jobs, listener: Box<dyn Listener>) -> Self {
-        let Beginning {
-            topics,
-            next_number,
-            folder,
-            db,
-            reserve,
-            settings,
-            max_producers,
-            status,
-        } = beginning;
         Self {
-            topics,
-            next_number,
-            folder,
-            db,
-            reserve,
-            settings,
-            max_producers,
-            status,
+            topics: beginning.topics,
+            next_number: beginning.next_number,
+            folder: beginning.folder,
+            db: beginning.db,
+            reserve: beginning.reserve,
+            settings: beginning.settings,
+            max_producers: beginning.max_producers,
+            status: beginning.status,
             jobs,
             listener,
             waiting: VecDeque::new(),
@@ -340,11 +330,7 @@ impl Worker {
                 continue;
             };
             if let Request::Append { batch, .. } = &request {
-                self.status.appended.fetch_add(1, Ordering::Relaxed);
-                let bytes = batch.byte_len() as u64;
-                self.status
-                    .appended_bytes
-                    .fetch_add(bytes, Ordering::Relaxed);
+                self.status.note_appending(batch.byte_len());
             }
             let is_change = matches!(request, Request::Change(_));
             let put = topic.put(request, since, batch);

@@ -2,6 +2,7 @@
 
 use super::keys::{self, TopicEntry};
 use super::reading::Kept;
+use crate::store::kept;
 use crate::store::status::Size;
 use ::rocksdb::WriteBatch;
 use message_queue_core::StoreSettings;
@@ -10,10 +11,6 @@ use message_queue_core::names::{Name, TopicName};
 use message_queue_core::store::Request;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-
-/// The most ranges that are saved of what a group has settled out of order. What is beyond them may be handed out again
-/// after a crash.
-const MOST_RANGES: usize = 100_000;
 
 /// A topic.
 pub(super) struct Topic {
@@ -111,10 +108,9 @@ impl Topic {
             Request::SaveGroup {
                 change,
                 group,
-                mut progress,
+                progress,
             } => {
-                progress.settled.truncate(MOST_RANGES);
-                progress.failed.truncate(MOST_RANGES);
+                let progress = kept::bounded(progress);
                 let key = keys::named(keys::groups(number), group.as_str());
                 batch.put(key, keys::encode(&progress));
                 self.settled.insert(group, progress.settled_up_to);
@@ -183,21 +179,6 @@ impl Topic {
 
     /// What does not have to be kept, if there is such a thing. `wall_clock`: milliseconds since 1970.
     pub(super) fn retention(&self, wall_clock: u64) -> Option<Retention> {
-        let StoreSettings {
-            retention,
-            retention_bytes,
-            retention_settled,
-            ..
-        } = self.settings;
-        if retention.is_none() && retention_bytes.is_none() && !retention_settled {
-            return None;
-        }
-        let age = retention.map_or(u64::MAX, |it| it.as_millis() as u64);
-        let settled = self.settled.values().min();
-        Some(Retention {
-            published_before: wall_clock.saturating_sub(age),
-            max_bytes: retention_bytes.unwrap_or(u64::MAX),
-            settled_up_to: settled.copied().filter(|_| retention_settled).unwrap_or(0),
-        })
+        kept::retention(&self.settings, &self.settled, wall_clock)
     }
 }
