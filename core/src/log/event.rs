@@ -73,6 +73,8 @@ pub struct Recovered {
     pub first: u64,
     /// The sequence of the next message.
     pub next: u64,
+    /// When the last message was published, in milliseconds since 1970.
+    pub published: u64,
     /// Every group and how far it has got, by name.
     pub groups: Vec<(String, Progress)>,
     /// Every producer that is remembered and how far it has got, by name.

@@ -467,6 +467,7 @@ impl Log {
             epoch: self.journal.epoch(),
             first: self.segments.first().map_or(next, |it| it.first),
             next,
+            published: self.writer.published(),
             groups: groups
                 .map(|(name, _, progress)| (String::clone(name), progress))
                 .collect(),

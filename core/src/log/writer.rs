@@ -151,6 +151,11 @@ impl Writer {
         self.next
     }
 
+    /// When the last message was published.
+    pub(super) const fn published(&self) -> u64 {
+        self.published
+    }
+
     /// The size of the last segment.
     pub(super) const fn offset(&self) -> u64 {
         self.offset

@@ -210,6 +210,8 @@ pub struct StoredTopic {
     pub first: u64,
     /// The sequence of the next message.
     pub next: u64,
+    /// When the last message was published, in milliseconds since 1970; 0 if nobody knows.
+    pub published: u64,
     /// Every group and how far it has got, by name.
     pub groups: Vec<(Name, Progress)>,
     /// Every producer that is remembered and how far it has got.

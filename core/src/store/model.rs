@@ -216,6 +216,7 @@ impl Model {
             epoch: self.epoch,
             first: self.first,
             next: self.next(),
+            published: self.safe.last().map_or(0, |(run, _)| run.published),
             groups: self.groups.clone().into_iter().collect(),
             producers: self.producers.values().cloned().collect(),
         }

@@ -36,6 +36,9 @@ pub(crate) struct Stored {
     first: u64,
     /// The last message that was appended.
     appended: u64,
+    /// When the last message of an earlier life was published. The clock may have been set back since: until it has
+    /// caught up, that is when new ones count as published.
+    published: u64,
     /// How many changes of groups the store was asked to save, and how many it has saved.
     changes: u64,
     saved: u64,
@@ -103,16 +106,18 @@ pub(crate) enum Consequence {
 impl Stored {
     /// Of a topic that begins.
     pub(crate) const fn new() -> Self {
-        Self::at(1, 1)
+        Self::at(1, 1, 0)
     }
 
-    /// Of a topic that was found, with the messages from `first` on and before `next`.
-    pub(crate) const fn at(first: u64, next: u64) -> Self {
+    /// Of a topic that was found, with the messages from `first` on and before `next`, the last of which was published
+    /// then.
+    pub(crate) const fn at(first: u64, next: u64, published: u64) -> Self {
         Self {
             appending: VecDeque::new(),
             count: Count::ZERO,
             first,
             appended: next - 1,
+            published,
             changes: 0,
             saved: 0,
             made: 0,
@@ -197,7 +202,8 @@ impl Topic {
     pub(crate) fn take_over(&mut self, found: StoredTopic, shared: &mut Shared) {
         self.epoch = found.epoch;
         (self.next_sequence, self.before) = (found.next, found.next);
-        self.stored = Some(Box::new(Stored::at(found.first, found.next)));
+        let stored = Stored::at(found.first, found.next, found.published);
+        self.stored = Some(Box::new(stored));
         let groups: BTreeMap<Name, _> = found.groups.into_iter().collect();
         for (name, progress) in groups {
             let source = Source::recovered(Settled::of(&progress), found.next - 1);
@@ -417,7 +423,9 @@ impl Topic {
             Start::First => Place::At(stored.first),
             Start::Last => Place::At(stored.appended.max(stored.first)),
             Start::Sequence(sequence) => Place::At(sequence),
-            Start::Time(at) if at > shared.wall_clock(shared.now) => Place::At(self.next_sequence),
+            Start::Time(at) if at > shared.wall_clock(shared.now).max(stored.published) => {
+                Place::At(self.next_sequence)
+            }
             Start::Time(at) => Place::Sought(FetchFrom::Time(at)),
         })
     }

@@ -187,6 +187,21 @@ fn a_new_group_begins_where_it_asks_to() {
 }
 
 #[test]
+fn a_time_at_which_something_was_published_is_not_to_come_though_the_clock_was_set_back() {
+    let mut kit = stored(|_| {});
+    kit.pass(SECOND);
+    let producer = kit.connect("PRODUCER topic=jobs confirm=1");
+    kit.send(producer, &["a"]);
+    kit.store_all("jobs");
+    kit.set_clock_back();
+    kit.crash(0);
+    kit.store_all("jobs");
+    let consumer = kit.connect("CONSUMER topic=jobs from=@2000");
+    kit.store_all("jobs");
+    assert_eq!(handed(&mut kit, consumer), ["a"]);
+}
+
+#[test]
 fn nothing_is_appended_while_a_new_group_may_be_forgotten() {
     let mut kit = stored(|_| {});
     let producer = kit.connect("PRODUCER topic=jobs confirm=1");

@@ -5,7 +5,7 @@ use super::payload::Payloads;
 use std::fmt;
 
 /// The version of the format. Another one is not read.
-pub const FORMAT: u64 = 8;
+pub const FORMAT: u64 = 9;
 
 /// What every recording begins with.
 const MAGIC: &str = "message-queue recording";

@@ -261,6 +261,7 @@ fn found(topic: &TopicName, recovered: Recovered) -> Result<StoredTopic, OpenErr
         epoch: recovered.epoch,
         first: recovered.first,
         next: recovered.next,
+        published: recovered.published,
         groups,
         producers: recovered.producers,
     })

@@ -1,14 +1,14 @@
 //! Stored topics, on the real binary.
 
+mod faults;
 mod run_book;
 mod world;
 
 use message_queue_tests::process::{Broker, run};
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
 use world::{
-    assert_ended, consume, file, folder, lines, produce, publish, refused, start, text, topic,
+    assert_ended, consume, file, folder, lines, publish, refused, start, text, topic,
     wait_until_ready,
 };
 
@@ -108,34 +108,6 @@ fn topics_in_memory_need_no_folder_and_leave_none() {
     broker.signal("TERM");
     assert!(broker.wait().0.success());
     assert!(!data.exists());
-}
-
-#[test]
-fn a_full_disk_holds_producers_up_until_there_is_room() {
-    let folder = folder();
-    let broker = start(folder.path());
-    let limit = |bytes: &str| {
-        let mut prlimit = Command::new("prlimit");
-        prlimit.args(["--pid", &broker.pid().to_string()]);
-        prlimit.arg(format!("--fsize={bytes}:unlimited"));
-        assert!(prlimit.status().expect("util-linux").success());
-    };
-    publish(&broker, &["--confirm"], &lines(0, 10));
-    // No segment has room: a file that is too large is what a full disk looks like.
-    limit("8192");
-    let large = vec!["x".repeat(100_000); 20];
-    let producer = produce(&broker, &["--confirm"], &large);
-    wait_until_ready(&broker, 503, "disk full\n");
-    assert_eq!(broker.get("/healthz").0, 200);
-    assert!(broker.metric("message_queue_store_full", "") >= 1.0);
-    let stored = consume(&broker, &["--from", "first", "--count", "10"]);
-    assert_eq!(stored, lines(0, 10), "consumers go on");
-    limit("unlimited");
-    wait_until_ready(&broker, 200, "ready\n");
-    let output = producer.wait_with_output().expect("it ends");
-    assert_ended(&output, 0, "produced 20 messages");
-    let all = consume(&broker, &["--from", "first", "--count", "30"]);
-    assert_eq!(all[10..], large);
 }
 
 /// What the broker begins with is known when its topics are found, and a recording begins with that.

@@ -26,19 +26,28 @@ fn on(data: &Path) -> Output {
 
 /// A folder in which a broker has stored `messages`.
 fn stored(messages: &[String]) -> TempDir {
+    stored_by_turns(&[messages])
+}
+
+/// The same, each part when the one before is safe.
+fn stored_by_turns(parts: &[&[String]]) -> TempDir {
     let folder = folder();
     let broker = start(folder.path());
+    for part in parts {
+        publish(&broker, &["--confirm"], part);
+    }
     // What is in a second piece says that the first was safe.
-    publish(&broker, &["--confirm"], messages);
     publish(&broker, &["--confirm"], &lines(0, 10));
     broker.signal("TERM");
     assert!(broker.wait().0.success());
     folder
 }
 
-/// A folder in which the topic has three segments. Returns those, too.
-fn in_segments() -> (TempDir, Vec<PathBuf>) {
-    let folder = stored(&vec!["x".repeat(100_000); 25]);
+/// A folder in which the topic has three segments, with 24 messages and ten more. Returns those, too.
+pub(crate) fn in_segments() -> (TempDir, Vec<PathBuf>) {
+    // Of a segment of 1 MiB: however a part is cut into pieces, it does not fill two.
+    let part: &[String] = &vec!["x".repeat(100_000); 8];
+    let folder = stored_by_turns(&[part; 3]);
     let entries = fs::read_dir(folder.path().join("topics/jobs")).expect("a folder");
     let paths = entries.map(|it| it.expect("a file").path());
     let mut segments: Vec<PathBuf> = paths.filter(|it| text(it).ends_with(".log")).collect();

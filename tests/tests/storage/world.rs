@@ -17,11 +17,17 @@ pub(crate) fn text(path: &Path) -> &str {
 
 /// A broker that stores its topics there.
 pub(crate) fn start(data: &Path) -> Broker {
-    let broker = Broker::start(&[
+    start_with(data, &[])
+}
+
+/// The same, with more settings.
+pub(crate) fn start_with(data: &Path, settings: &[(&str, &str)]) -> Broker {
+    let stored = [
         ("STORAGE", "disk"),
         ("DATA_DIR", text(data)),
         ("SEGMENT_BYTES", "1MiB"),
-    ]);
+    ];
+    let broker = Broker::start(&[&stored[..], settings].concat());
     wait_until_ready(&broker, 200, "ready\n");
     broker
 }

@@ -182,6 +182,7 @@ fn open_topic(
         epoch: entry.epoch,
         first: entry.first,
         next: topic.next,
+        published: topic.published,
         groups,
         producers: topic.producers.by_name().cloned().collect(),
     };
