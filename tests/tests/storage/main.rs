@@ -1,6 +1,7 @@
 //! Stored topics, on the real binary.
 
 mod faults;
+mod lives;
 mod run_book;
 mod world;
 

@@ -61,6 +61,12 @@ pub(crate) fn produce(broker: &Broker, flags: &[&str], lines: &[String]) -> Chil
     child
 }
 
+/// A producer that is sending the lines of a file.
+pub(crate) fn produce_from(broker: &Broker, flags: &[&str], input: &Path) -> Child {
+    let mut produce = client(broker, &[&["produce"], flags].concat());
+    produce.arg(input).spawn().expect("it starts")
+}
+
 #[track_caller]
 pub(crate) fn publish(broker: &Broker, flags: &[&str], lines: &[String]) -> Output {
     let output = produce(broker, flags, lines).wait_with_output();
