@@ -98,7 +98,7 @@ mod tests {
         let line = header().to_string();
         assert_eq!(
             line,
-            "message-queue recording format=8 program=0.2.0 payloads=hash run=1795437696000 \
+            "message-queue recording format=9 program=0.2.0 payloads=hash run=1795437696000 \
              file=3 missed=0\n"
         );
         assert_eq!(Header::parse(line.trim_end()), Ok(header()));
@@ -110,15 +110,15 @@ mod tests {
             ("GIF89a", "this is not a recording"),
             (
                 "message-queue recording format=1 program=0.0.9",
-                "a recording with format=1, written by version 0.0.9; this version reads format=8 \
+                "a recording with format=1, written by version 0.0.9; this version reads format=9 \
                  alone: replay it with the version that wrote it",
             ),
             (
-                "message-queue recording format=8 program=0.2.0 payloads=half run=1 file=0 missed=0",
+                "message-queue recording format=9 program=0.2.0 payloads=half run=1 file=0 missed=0",
                 "the first line has no valid payloads",
             ),
             (
-                "message-queue recording format=8 program=0.2.0 payloads=full run=1 file=0",
+                "message-queue recording format=9 program=0.2.0 payloads=full run=1 file=0",
                 "the first line has no valid missed",
             ),
         ] {
