@@ -6,6 +6,7 @@
 //!   come out of.
 //! - [`script`]: what happens on a broker's sockets, as text, played to the core and to the model
 //!   in lockstep.
+//! - [`shim`]: what is loaded into that process, to come between it and the system.
 //! - [`usage`]: memory and CPU time of a process.
 //! - [`random`]: random choices that are the same in every run.
 //! - [`smol_driver`]: a second driver over smol's TCP, to hold the tokio one to.
@@ -20,6 +21,7 @@ pub mod process;
 pub mod random;
 pub mod run_book;
 pub mod script;
+pub mod shim;
 pub mod smol_driver;
 pub mod specification;
 pub mod usage;

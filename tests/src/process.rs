@@ -278,10 +278,21 @@ impl Broker {
     }
 
     /// Waits for its end.
+    ///
+    /// # Panics
+    /// If a line is no event, but for the last one of a broker that has failed, which says why.
     pub fn wait(mut self) -> (ExitStatus, Vec<Value>) {
         let status = self.child.wait().expect("it was started");
         self.log.wait_for_end();
-        (status, self.log())
+        let log = self.log();
+        if status.code() != Some(1) {
+            assert!(
+                log.iter().all(Value::is_object),
+                "not JSON: {:?}",
+                log.last()
+            );
+        }
+        (status, log)
     }
 }
 

@@ -114,6 +114,16 @@ pub fn tables(heading: &str) -> Vec<Vec<Row>> {
     tables
 }
 
+/// The only table under a heading of the third level.
+///
+/// # Panics
+/// If there is no such heading, or it has no table, or more.
+pub fn table(heading: &str) -> Vec<Row> {
+    let mut tables = tables(heading);
+    assert_eq!(tables.len(), 1, "tables under {heading}");
+    tables.remove(0)
+}
+
 /// What a test makes of a row, and which it is for: its first cell.
 pub type Check<'a> = (&'a str, &'a dyn Fn(&Row));
 

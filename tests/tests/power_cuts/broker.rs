@@ -5,24 +5,11 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 const SIGKILL: i32 = 9;
-
-/// The shim, built by the compiler that the broker's own dependencies need, too.
-pub(crate) fn build_shim(into: &Path) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/power_cuts/shim.c");
-    let shim = into.join("shim.so");
-    let mut cc = Command::new("cc");
-    cc.args([
-        "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o",
-    ]);
-    let built = cc.arg(&shim).arg(source).arg("-ldl").status();
-    assert!(built.expect("cc runs").success(), "the shim does not build");
-    shim
-}
 
 /// What a broker is started with.
 pub(crate) struct Setup<'a> {

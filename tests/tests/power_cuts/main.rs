@@ -14,6 +14,7 @@ mod story;
 
 use disk::{Disk, Leaves};
 use message_queue_tests::random::SplitMix64;
+use message_queue_tests::shim;
 use std::fs;
 use std::path::Path;
 use story::Story;
@@ -73,7 +74,7 @@ fn tell(seed: u64, fsync: &str, shim: &Path) -> Story {
 #[test]
 fn what_was_promised_is_kept_over_power_cuts() {
     let work = tempfile::tempdir().expect("a folder");
-    let shim = broker::build_shim(work.path());
+    let shim = shim::build("tests/power_cuts/shim.c", work.path());
     let mut told = 0;
     for seed in 0..STORIES {
         let story = tell(seed, "always", &shim);
@@ -87,7 +88,7 @@ fn what_was_promised_is_kept_over_power_cuts() {
 #[test]
 fn a_broker_that_does_not_sync_breaks_its_promises() {
     let work = tempfile::tempdir().expect("a folder");
-    let shim = broker::build_shim(work.path());
+    let shim = shim::build("tests/power_cuts/shim.c", work.path());
     let broken: Vec<String> = (0..4)
         .flat_map(|seed| tell(seed, "never", &shim).broken())
         .collect();

@@ -2,13 +2,14 @@
 
 use crate::run_book::in_segments;
 use crate::world::{
-    assert_ended, consume, folder, lines, produce, publish, start, start_with, text,
+    assert_ended, consume, folder, lines, produce, publish, start, start_with, stop, text,
     wait_until_ready,
 };
 use message_queue_core::wire::control::{Control, Link};
 use message_queue_tests::conversation::{Client, Told};
 use message_queue_tests::process::Broker;
-use message_queue_tests::run_book::{Row, check_each, tables};
+use message_queue_tests::run_book::{Row, check_each, table};
+use message_queue_tests::shim;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,15 +23,9 @@ struct Faults {
 }
 
 impl Faults {
-    /// Built by the compiler that the broker's own dependencies need, too.
     fn new() -> Self {
         let folder = folder();
-        let shim = folder.path().join("faults.so");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storage/faults.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o"]);
-        let built = cc.arg(&shim).arg(source).arg("-ldl").status();
-        assert!(built.expect("cc runs").success(), "the shim does not build");
+        let shim = shim::build("tests/storage/faults.c", folder.path());
         Self { folder, shim }
     }
 
@@ -58,10 +53,6 @@ fn says(row: &Row, words: &[&str]) {
     for word in words {
         assert!(row.seen().contains(word), "{word:?} is not in {row:?}");
     }
-}
-
-fn is_ping(told: &Told) -> bool {
-    matches!(told, Told::Control(Control::Ping(_)))
 }
 
 /// A file that is too large is what a full disk looks like.
@@ -133,11 +124,13 @@ fn a_disk_that_hangs(row: &Row) {
     faults.begin("hang");
     producer.publish(["a", "b"]);
     // For longer than a connection on which nothing comes lives.
-    for number in 0..3 {
+    for _ in 0..3 {
         for client in [&mut producer, &mut consumer] {
-            let told = client.until(is_ping);
-            assert_eq!(told.len(), 1, "nothing but that it is there: {told:?}");
-            client.say(&Control::Pong(number + 1, None));
+            let told = client.next();
+            let Told::Control(Control::Ping(number)) = told else {
+                panic!("more than that it is there: {told:?}");
+            };
+            client.say(&Control::Pong(number, None));
         }
     }
     assert_eq!(broker.get("/healthz").0, 200);
@@ -185,8 +178,7 @@ fn a_clock_set_back(row: &Row) {
     let since = SystemTime::UNIX_EPOCH.elapsed().expect("it is later");
     let broker = start(folder.path());
     publish(&broker, &["--confirm"], &lines(0, 5));
-    broker.signal("TERM");
-    assert!(broker.wait().0.success());
+    stop(broker);
     let broker = faults.broker(folder.path(), &[("FAULT_CLOCK", YEAR)]);
     publish(&broker, &["--confirm"], &lines(5, 10));
     assert_eq!(row.seen(), ["RETENTION_MS", "from=@TIME"]);
@@ -202,8 +194,7 @@ fn a_clock_set_back(row: &Row) {
         consume(&broker, &["--from", &since, "--count", "10"]),
         lines(0, 10)
     );
-    broker.signal("TERM");
-    assert!(broker.wait().0.success());
+    stop(broker);
     // The right time again.
     let broker = start(folder.path());
     publish(&broker, &["--confirm"], &lines(10, 11));
@@ -222,12 +213,8 @@ fn time(line: &str) -> String {
 
 #[test]
 fn what_happens_to_the_disk_is_told_and_survived_as_the_run_book_has_it() {
-    let tables = tables("What may happen to the disk");
-    let [table] = &tables[..] else {
-        panic!("{} tables", tables.len());
-    };
     check_each(
-        table,
+        &table("What may happen to the disk"),
         &[
             ("the disk is full, or a quota", &a_full_disk),
             ("a sync fails", &a_sync_that_fails),

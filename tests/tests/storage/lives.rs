@@ -1,19 +1,11 @@
 //! A broker that is stopped and started again: with its clients running on, and from a backup.
 
 use crate::world::{
-    assert_ended, consume, folder, lines, produce_from, publish, start, start_with,
-    wait_until_ready,
+    assert_ended, client, consume, folder, lines, publish, start, start_with, stop,
 };
-use message_queue_tests::process::{Broker, command};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
-
-fn stop(broker: Broker) {
-    broker.signal("TERM");
-    assert!(broker.wait().0.success());
-}
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("it is not there");
@@ -66,19 +58,15 @@ fn clients_go_on_over_the_ends_of_the_broker() {
     let all = lines(0, MESSAGES);
     let input = work.path().join("input");
     fs::write(&input, all.join("\n")).expect("it can be written");
-    let names = ["--name", "importer", "--retry", "--rate", "1000"];
-    let producer = produce_from(&broker, &names, &input);
-    let mut consume_all = command(["consume", "--topic", "jobs", "--group", "billing"]);
-    consume_all.args([
-        "--from",
-        "first",
-        "--retry",
-        "--count",
-        &MESSAGES.to_string(),
-    ]);
-    consume_all.args(["--addr", &format!("127.0.0.1:{port}")]);
-    consume_all.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let consumer = consume_all.spawn().expect("it starts");
+    let producing = ["produce", "--name", "importer", "--retry", "--rate", "1000"];
+    let mut producer = client(&broker, &producing);
+    let producer = producer.arg(&input).spawn().expect("it starts");
+    let consuming = [
+        "consume", "--group", "billing", "--from", "first", "--retry",
+    ];
+    let mut consumer = client(&broker, &consuming);
+    let consumer = consumer.args(["--count", &MESSAGES.to_string()]).spawn();
+    let consumer = consumer.expect("it starts");
     for (life, signal) in ["KILL", "TERM", "KILL"].into_iter().enumerate() {
         let so_far = (life + 1) * MESSAGES / 5;
         let stored = consume(
@@ -89,7 +77,6 @@ fn clients_go_on_over_the_ends_of_the_broker() {
         broker.signal(signal);
         broker.wait();
         broker = start_with(&data, &[("TCP_PORT", &port)]);
-        wait_until_ready(&broker, 200, "ready\n");
     }
     let produced = producer.wait_with_output().expect("it ends");
     assert_ended(&produced, 0, "produced 3,000 messages");

@@ -9,7 +9,7 @@ use message_queue_tests::process::{Broker, run};
 use std::collections::BTreeSet;
 use std::fs;
 use world::{
-    assert_ended, consume, file, folder, lines, publish, refused, start, text, topic,
+    assert_ended, consume, file, folder, lines, publish, refused, start, stop, text, topic,
     wait_until_ready,
 };
 
@@ -38,8 +38,7 @@ fn groups_and_producers_with_names_go_on_where_they_were() {
     let group = ["--group", "billing", "--from", "first", "--count"];
     let taken = consume(&broker, &[&group[..], &["40"]].concat());
     assert_eq!(taken, lines(0, 40));
-    broker.signal("TERM");
-    assert!(broker.wait().0.success());
+    stop(broker);
     let broker = start(folder.path());
     // The same input and more: what is stored is passed over.
     publish(&broker, &["--name", "importer"], &lines(0, 100));
@@ -55,8 +54,7 @@ fn a_topic_whose_folder_was_emptied_has_an_epoch_that_it_never_had() {
         let broker = start(folder.path());
         publish(&broker, &["--confirm"], &lines(0, 10));
         epochs.push(topic(&broker)["epoch"].clone());
-        broker.signal("TERM");
-        assert!(broker.wait().0.success());
+        stop(broker);
         for file in fs::read_dir(folder.path().join("topics/jobs")).expect("a folder") {
             fs::remove_file(file.expect("a file").path()).expect("it goes");
         }
@@ -106,8 +104,7 @@ fn topics_in_memory_need_no_folder_and_leave_none() {
     let broker = Broker::start(&[("DATA_DIR", text(&data))]);
     wait_until_ready(&broker, 200, "ready\n");
     publish(&broker, &["--confirm"], &lines(0, 10));
-    broker.signal("TERM");
-    assert!(broker.wait().0.success());
+    stop(broker);
     assert!(!data.exists());
 }
 
@@ -131,8 +128,7 @@ fn a_broker_that_stores_is_recorded() {
         let stored = consume(&broker, &["--from", "first", "--count", &count]);
         assert_eq!(stored, lines(0, all));
         assert_eq!(broker.metric("message_queue_recording_gaps_total", ""), 0.0);
-        broker.signal("TERM");
-        assert!(broker.wait().0.success());
+        stop(broker);
     }
 }
 
@@ -155,8 +151,7 @@ fn a_folder_that_cannot_be_used_is_named_with_what_to_do() {
     fs::write(path("foreign/notes.txt"), "mine").expect("a file");
     for name in ["newer", "strange"] {
         let broker = start(&path(name));
-        broker.signal("TERM");
-        assert!(broker.wait().0.success());
+        stop(broker);
     }
     fs::write(path("newer/format"), "2\n").expect("a file");
     fs::write(path("strange/topics/notes.txt"), "mine").expect("a file");
@@ -183,8 +178,7 @@ fn a_stored_topic_that_is_to_be_kept_in_memory_is_not_passed_over() {
     let data = folder.path().join("data");
     let broker = start(&data);
     publish(&broker, &["--confirm"], &lines(0, 10));
-    broker.signal("TERM");
-    assert!(broker.wait().0.success());
+    stop(broker);
     let rules = folder.path().join("topics.toml");
     fs::write(&rules, "[[rule]]\ntopics = \"other\"\nstorage = \"disk\"\n").expect("a file");
     let data = ("DATA_DIR", text(&data));
@@ -202,8 +196,7 @@ fn a_damaged_log_is_named_with_the_place_and_what_to_do() {
     for from in [0, 10] {
         publish(&broker, &["--confirm"], &lines(from, from + 10));
     }
-    broker.signal("TERM");
-    assert!(broker.wait().0.success());
+    stop(broker);
     let serve = || refused(&[("STORAGE", "disk"), ("DATA_DIR", text(folder.path()))]);
     let segment = file(folder.path(), ".log");
     let whole = fs::read(&segment).expect("a file");

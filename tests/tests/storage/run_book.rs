@@ -1,7 +1,7 @@
 //! Every row of the run book on wrong set-ups of stored topics, by its own words.
 
-use crate::world::{assert_ended, file, folder, lines, publish, refused, start, text};
-use message_queue_tests::run_book::{Row, check_each, tables};
+use crate::world::{assert_ended, file, folder, lines, publish, refused, start, stop, text};
+use message_queue_tests::run_book::{Row, check_each, table};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -38,8 +38,7 @@ fn stored_by_turns(parts: &[&[String]]) -> TempDir {
     }
     // What is in a second piece says that the first was safe.
     publish(&broker, &["--confirm"], &lines(0, 10));
-    broker.signal("TERM");
-    assert!(broker.wait().0.success());
+    stop(broker);
     folder
 }
 
@@ -58,12 +57,8 @@ pub(crate) fn in_segments() -> (TempDir, Vec<PathBuf>) {
 
 #[test]
 fn what_cannot_be_started_is_said_as_the_run_book_has_it() {
-    let tables = tables("Wrong set-ups");
-    let [table] = &tables[..] else {
-        panic!("{} tables", tables.len());
-    };
     check_each(
-        table,
+        &table("Wrong set-ups"),
         &[
             ("something is stored, and `DATA_DIR` is not set", &|row| {
                 is_seen(row, &refused(&[("STORAGE", "disk")]), 2)

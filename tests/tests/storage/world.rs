@@ -32,6 +32,13 @@ pub(crate) fn start_with(data: &Path, settings: &[(&str, &str)]) -> Broker {
     broker
 }
 
+/// Ends it in an orderly way.
+#[track_caller]
+pub(crate) fn stop(broker: Broker) {
+    broker.signal("TERM");
+    assert!(broker.wait().0.success());
+}
+
 /// A broker that cannot start.
 pub(crate) fn refused(settings: &[(&str, &str)]) -> Output {
     let ports = [("TCP_PORT", "0"), ("HTTP_PORT", "0")];
@@ -59,12 +66,6 @@ pub(crate) fn produce(broker: &Broker, flags: &[&str], lines: &[String]) -> Chil
     let input = lines.join("\n");
     stdin.write_all(input.as_bytes()).expect("it reads");
     child
-}
-
-/// A producer that is sending the lines of a file.
-pub(crate) fn produce_from(broker: &Broker, flags: &[&str], input: &Path) -> Child {
-    let mut produce = client(broker, &[&["produce"], flags].concat());
-    produce.arg(input).spawn().expect("it starts")
 }
 
 #[track_caller]
