@@ -192,6 +192,11 @@ impl Config {
         storages.filter(|it| *it != Storage::Memory)
     }
 
+    /// Whether any topic is, or may be, shared with other brokers.
+    pub fn may_share(&self) -> bool {
+        self.engines().any(Storage::is_shared)
+    }
+
     /// The places that are kept for consumers where a producer may wait for one.
     pub(crate) fn reserve(&self) -> usize {
         (self.max_connections / 10).clamp(1, self.max_consumers)

@@ -37,7 +37,7 @@ spec:
       envFrom:
         - configMapRef:
             name: {{ include "app.fullname" . }}
-      {{- with .Values.extraEnv }}
+      {{- with include "app.env" . | fromJsonArray }}
       env: {{ toJson . }}
       {{- end }}
       ports:

@@ -104,11 +104,29 @@ ipFamilies: {{ toJson . }}
 {{/* Where the volume of stored topics is mounted. */}}
 {{- define "app.dataDir" -}}/data{{- end -}}
 
+{{/* Whether brokers share what they store, and so are one service: the word true, or nothing. */}}
+{{- define "app.sharedStorage" -}}
+{{- if has .Values.settings.STORAGE (list "rabbitmq") -}}true{{- end -}}
+{{- end -}}
+
+{{/* The broker's variables beside its ConfigMap, as JSON: the user's, and what is in a Secret. */}}
+{{- define "app.env" -}}
+{{- $env := .Values.extraEnv -}}
+{{- with .Values.secrets.rabbitmq -}}
+{{- $env = append $env (dict "name" "RABBITMQ_URL" "valueFrom" (dict "secretKeyRef" (dict "name" . "key" "url"))) -}}
+{{- end -}}
+{{- toJson $env -}}
+{{- end -}}
+
 {{/* The settings that the broker gets, as JSON: the user's, and with a volume to store on those that use it. */}}
 {{- define "app.settings" -}}
 {{- $settings := .Values.settings -}}
 {{- if .Values.storage.enabled -}}
 {{- $settings = merge (dict "STORAGE" (eq $settings.STORAGE "memory" | ternary "disk" $settings.STORAGE) "DATA_DIR" (include "app.dataDir" .)) $settings -}}
+{{- end -}}
+{{- /* It comes from the Secret. */ -}}
+{{- if .Values.secrets.rabbitmq -}}
+{{- $settings = omit $settings "RABBITMQ_URL" -}}
 {{- end -}}
 {{- toJson $settings -}}
 {{- end -}}

@@ -28,7 +28,8 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- fail "autoscaling.enabled needs resources.requests.cpu: utilisation is measured against it" -}}
 {{- end -}}
 {{- end -}}
-{{- if and (gt $most 1) (not .Values.acceptIndependentBrokers) -}}
+{{- $shared := include "app.sharedStorage" . -}}
+{{- if and (gt $most 1) (not $shared) (not .Values.acceptIndependentBrokers) -}}
 {{- fail (printf "%s is %d: brokers share nothing, so behind one Service a consumer gets the messages of one broker only; set acceptIndependentBrokers=true if that is what you want" $mostName $most) -}}
 {{- end -}}
 
@@ -80,6 +81,18 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- with $s.DATA_DIR -}}
 {{- fail (printf "settings.DATA_DIR is %s, but the chart sets it, to %s: leave it empty, and use storage.enabled" . $dataDir) -}}
 {{- end -}}
+{{- if and $shared .Values.storage.enabled -}}
+{{- fail (printf "storage.enabled needs another settings.STORAGE than %s, which stores nothing on a volume of the broker" $s.STORAGE) -}}
+{{- end -}}
+{{- if and (eq $s.STORAGE "rabbitmq") (not .Values.secrets.rabbitmq) -}}
+{{- fail "settings.STORAGE is rabbitmq, but secrets.rabbitmq names no Secret: its key url says where RabbitMQ is" -}}
+{{- end -}}
+{{- if and .Values.secrets.rabbitmq (ne $s.STORAGE "rabbitmq") -}}
+{{- fail (printf "secrets.rabbitmq is %s, but settings.STORAGE is %s: nothing would be kept in RabbitMQ" .Values.secrets.rabbitmq $s.STORAGE) -}}
+{{- end -}}
+{{- if $s.RABBITMQ_URL -}}
+{{- fail "settings.RABBITMQ_URL is set, but a ConfigMap is no place for a password: use secrets.rabbitmq" -}}
+{{- end -}}
 {{- if .Values.storage.enabled -}}
 {{- if .Values.autoscaling.enabled -}}
 {{- fail "storage.enabled needs autoscaling.enabled=false: nobody reads what a broker that is scaled away has stored" -}}
@@ -94,7 +107,7 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- if hasPrefix (printf "%s/" $dataDir) (printf "%s/" $s.RECORD_DIR) -}}
 {{- fail (printf "settings.RECORD_DIR is %s: with storage.enabled it must be outside %s, where stored topics are" $s.RECORD_DIR $dataDir) -}}
 {{- end -}}
-{{- else if ne $s.STORAGE "memory" -}}
+{{- else if and (ne $s.STORAGE "memory") (not $shared) -}}
 {{- fail (printf "settings.STORAGE is %s, but there is no volume to store on: set storage.enabled=true" $s.STORAGE) -}}
 {{- else if .Values.storage.existingClaim -}}
 {{- fail (printf "storage.existingClaim is %s, but storage.enabled is false: nothing would be stored" .Values.storage.existingClaim) -}}
@@ -124,7 +137,7 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- end -}}
 {{- end -}}
 
-{{- range $setting, $secret := dict "TLS_CERT_FILE" "tls" "TLS_KEY_FILE" "tls" "TLS_CLIENT_CA_FILE" "tls" "AUTH_TOKENS_FILE" "auth" "AUTH_JWKS_FILE" "auth" -}}
+{{- range $setting, $secret := dict "TLS_CERT_FILE" "tls" "TLS_KEY_FILE" "tls" "TLS_CLIENT_CA_FILE" "tls" "AUTH_TOKENS_FILE" "auth" "AUTH_JWKS_FILE" "auth" "RABBITMQ_CA_FILE" "rabbitmq" -}}
 {{- $place := printf "/etc/message-queue/%s" $secret -}}
 {{- if and (hasPrefix (printf "%s/" $place) (get $s $setting)) (not (get $.Values.secrets $secret)) -}}
 {{- fail (printf "settings.%s is in %s, where secrets.%s would be, but that names no Secret" $setting $place $secret) -}}

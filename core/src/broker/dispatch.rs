@@ -189,6 +189,9 @@ impl Broker {
         if self.shared.session(conn).is_closing() {
             return;
         }
+        if let Some(version2) = &mut self.shared.session(conn).version2 {
+            version2.signals.is_held = false;
+        }
         self.shared.flush_signals(conn);
         if let Some(version2) = &mut self.shared.session(conn).version2 {
             version2.finishing = Some(reason);

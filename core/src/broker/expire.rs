@@ -154,6 +154,10 @@ impl Broker {
                     name.unwrap_or_default()
                 )
             }
+            Some(Blocker::Store) if topic.is_shared() => {
+                let engine = topic.settings.storage.name();
+                format!("topic {}: {engine} is slow, or out of reach", topic.name())
+            }
             Some(Blocker::Store) => {
                 format!("topic {}: its store is slow, or full", topic.name())
             }

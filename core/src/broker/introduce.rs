@@ -11,8 +11,8 @@ use crate::store::Storage;
 use crate::topic::{Life, Refusals, SHARED_NAME};
 use crate::unsettled::Unsettled;
 use crate::wire::handshake::{
-    Accepted, Answer, BadOption, Common, ConsumerOptions, ProducerOptions, RoleOptions, Safety,
-    Start,
+    Accepted, Answer, BadOption, BadOptionKind, Common, ConsumerOptions, ProducerOptions,
+    RoleOptions, Safety, Share, Start,
 };
 use crate::wire::{MAX_FRAME_BODY, Role};
 use alloc::boxed::Box;
@@ -91,11 +91,19 @@ impl Broker {
         let topic = self
             .topic_for(&name)
             .map_err(|reason| no_topic(reason, &name))?;
+        if options.identity.is_some() && self.topics[&topic].is_shared() {
+            return Err(cannot_keep(
+                "producer",
+                &name,
+                "it does not keep how far a producer has got",
+            ));
+        }
         let mut accepted = self.accepted(conn, &options.common, topic);
         let mut producer = Producer::new(topic);
         accepted.safe = Some(match self.topics[&topic].settings.storage {
             Storage::Memory => Safety::Memory,
             Storage::Disk | Storage::RocksDb => Safety::Disk,
+            Storage::RabbitMq => Safety::Engine,
         });
         let (mut safe, mut resumed, mut signals) = (0, false, Signals::default());
         if let Some(identity) = options.identity {
@@ -216,6 +224,10 @@ impl Broker {
                     .map_err(|reason| no_topic(reason, &name))?;
                 (Vec::from([topic]), None)
             }
+            TopicFilter::Pattern(pattern) if self.shared.config.may_share() => {
+                let why = "other brokers may have topics that match, which this one does not know";
+                return Err(cannot_keep("topic", &pattern, why));
+            }
             TopicFilter::Pattern(pattern) => {
                 let matching = self.names.iter().filter(|(name, _)| pattern.matches(name));
                 (matching.map(|(_, id)| *id).collect(), Some(pattern))
@@ -254,6 +266,7 @@ impl Broker {
         if is_pattern {
             self.shared.patterns.insert(conn);
         }
+        let mut signals = Signals::default();
         for topic in topics {
             let (group, created) = self.join(
                 conn,
@@ -262,15 +275,20 @@ impl Broker {
                 Some(options.share),
                 options.from,
             )?;
-            if !is_pattern {
+            // Of a group that other brokers share nobody here knows whether it is new.
+            if !is_pattern && !self.topics[&topic].is_shared() {
                 accepted.created = Some(created);
+            }
+            if self.topics[&topic].is_shared() && matches!(group, GroupId::Own(_)) {
+                // What another broker publishes comes to it once the engine has opened it, and it is told OK then.
+                signals.is_held = true;
             }
             if group == GroupId::Shared && !is_pattern {
                 accepted.group = crate::names::Name::new(SHARED_NAME).ok();
             }
         }
         accepted.group = options.group.or(accepted.group);
-        self.answer(conn, &options.common, accepted, Signals::default());
+        self.answer(conn, &options.common, accepted, signals);
         Ok(())
     }
 
@@ -293,6 +311,9 @@ impl Broker {
         options: &ConsumerOptions,
     ) -> Result<(), Refusal> {
         let topic = &self.topics[&topic];
+        if topic.is_shared() {
+            return check_shared(topic.name(), options);
+        }
         if topic.find_group(conn, options.group.as_ref()).is_some() {
             return Ok(());
         }
@@ -391,6 +412,31 @@ impl Broker {
             .push_back(Output::Registered { conn, role });
         self.shared.arm_heartbeat(conn);
         self.shared.flush_signals(conn);
+    }
+}
+
+/// What a topic cannot keep for a consumer that other brokers share.
+fn check_shared(topic: &TopicName, options: &ConsumerOptions) -> Result<(), Refusal> {
+    if options.share == Share::One {
+        let why = "another broker may have members of the group, too";
+        return Err(cannot_keep("share", topic, why));
+    }
+    if options.from != Start::New {
+        return Err(Refusal {
+            reason: CloseReason::NoHistory,
+            text: format!(
+                "from: the engine that keeps the topic {topic} has no history for a group that is new; allowed: new"
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// An option that the engine of a topic cannot keep.
+fn cannot_keep(option: &str, topic: &dyn fmt::Display, why: &str) -> Refusal {
+    Refusal {
+        reason: CloseReason::Protocol(ProtocolError::BadOption(BadOptionKind::Bad)),
+        text: format!("{option}: the engine that keeps {topic} cannot do that: {why}"),
     }
 }
 

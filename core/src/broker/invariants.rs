@@ -43,7 +43,9 @@ impl Broker {
             let blocked = producer.and_then(|it| it.topic.ok());
             assert_eq!(parked.get(conn).copied(), blocked, "{conn} is blocked");
             if let Some(version2) = &session.version2 {
-                let told = version2.signals.is_empty() || session.outbox.is_busy();
+                let told = version2.signals.is_empty()
+                    || version2.signals.is_held
+                    || session.outbox.is_busy();
                 assert!(told || session.is_closing(), "{conn} is not told something");
             }
             if let Some(confirms) = session.producer().and_then(|it| it.confirms) {

@@ -235,6 +235,40 @@ impl Broker {
         self.shared.arm_ack_timer(conn);
     }
 
+    /// The store has taken back all that a group has not settled: what its members hold is not theirs any more.
+    pub(super) fn group_lost(&mut self, topic: TopicId, group: GroupId) {
+        if !self.with_topic(topic, |it, shared| it.group_lost(group, shared)) {
+            return;
+        }
+        let members = self.topics[&topic].groups()[&group].members().clone();
+        for conn in members {
+            let Some(acks) = &mut self.shared.consumer(conn).acks else {
+                // What its socket is about to take it has.
+                continue;
+            };
+            let (mut ranges, mut count): (Vec<Range>, _) = (Vec::new(), Count::ZERO);
+            acks.unsettled.take_of(
+                |held| (held.topic, held.group) == (topic, group),
+                &mut |part| {
+                    let (from, messages) = (part.position, part.batch.messages() as u64);
+                    count += Count::of(&part.batch);
+                    match ranges.last_mut() {
+                        Some(last) if last.to + 1 == from => last.to += messages,
+                        Some(_) | None => ranges.extend(Range::new(from, from + messages - 1)),
+                    }
+                },
+            );
+            if ranges.is_empty() {
+                continue;
+            }
+            if let Some(version2) = self.shared.signal(conn) {
+                version2.signals.taken_back.extend(ranges);
+            }
+            self.with_topic(topic, |it, shared| it.revoke(group, count, shared));
+            self.note_settled(conn);
+        }
+    }
+
     /// Takes a consumer that is gone out of its groups. What it held goes back; what it was working on is suspect,
     /// unless it left in an orderly way.
     pub(super) fn leave(

@@ -105,6 +105,13 @@ impl Broker {
             Answer::Trimmed { first } => {
                 self.with_topic(id, |topic, _| topic.trimmed(first));
             }
+            Answer::GroupOpened { group, next } => {
+                self.with_topic(id, |topic, shared| topic.group_opened(group, next, shared));
+            }
+            Answer::Arrived { group, up_to } => {
+                self.with_topic(id, |topic, shared| topic.arrived(group, up_to, shared));
+            }
+            Answer::GroupLost { group } => self.group_lost(id, group),
         }
         for consequence in consequences {
             match consequence {

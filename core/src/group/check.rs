@@ -1,6 +1,6 @@
 //! What always holds of a group alone.
 
-use super::Group;
+use super::{Group, Source};
 use crate::id::GroupId;
 use crate::shared::Shared;
 use crate::stats::Count;
@@ -85,6 +85,7 @@ impl Group {
             assert!(is_looked_at, "{id}: nobody looks for what is too old");
         }
         self.check_source(next);
-        self.backlog.check(next)
+        let arriving = self.source().and_then(Source::arriving);
+        self.backlog.check(arriving.unwrap_or(next))
     }
 }

@@ -29,15 +29,15 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Source {
     /// Where the window ends.
-    place: Place,
-    /// The last message of the topic that was appended.
-    appended: u64,
+    pub(super) place: Place,
+    /// The last message of the topic that was appended; where the topic is shared, the last of the group that has arrived.
+    pub(super) appended: u64,
     /// What it is counted as being behind by.
     counted: u64,
     /// All before this sequence was handed out once, and is so again when it is fetched once more.
     handed_out: u64,
     /// How far the group has got; none for a group of one's own, of which nothing is saved.
-    settled: Option<Settled>,
+    pub(super) settled: Option<Settled>,
     /// What it is doing about what it has not had.
     fetch: Fetch,
     /// How much of that it reads at a time.
@@ -47,7 +47,23 @@ pub(crate) struct Source {
     /// Whether it has got further since.
     is_dirty: bool,
     /// Whether its window stays empty: the broker is about to end.
-    is_closed: bool,
+    pub(super) is_closed: bool,
+    /// Of a topic that is shared: what the store does for the group.
+    pub(super) link: Link,
+}
+
+/// What a store does for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) enum Link {
+    /// The topic is this broker's alone: the group is always open, and what is appended is offered to it.
+    Own,
+    /// Nothing: the group has no members.
+    Closed,
+    /// It was asked to open the group, or has lost it and opens it again.
+    Opening,
+    /// It says what has arrived for the group.
+    Open,
 }
 
 /// Where a window ends: where the next message of it is.
@@ -125,6 +141,15 @@ impl Source {
             saving: None,
             is_dirty: false,
             is_closed: false,
+            link: Link::Own,
+        }
+    }
+
+    /// Of a group of a topic that is shared: the store says where its messages begin.
+    pub(crate) fn shared(id: GroupId) -> Self {
+        Self {
+            link: Link::Closed,
+            ..Self::new(id, Place::At(1), 0)
         }
     }
 
@@ -144,6 +169,11 @@ impl Source {
 
     pub(crate) const fn settled(&self) -> Option<&Settled> {
         self.settled.as_ref()
+    }
+
+    /// Of a topic that is shared: the sequence after the last message of the group that has arrived.
+    pub(crate) fn arriving(&self) -> Option<u64> {
+        (self.link != Link::Own).then_some(self.appended + 1)
     }
 
     /// How many messages that were appended have not come into the window.
@@ -280,7 +310,7 @@ impl Group {
         let Some(source) = self.source.as_deref() else {
             return false;
         };
-        if source.is_closed {
+        if source.is_closed || matches!(source.link, Link::Closed | Link::Opening) {
             return false;
         }
         if let Place::Sought(_) = source.place {
@@ -398,6 +428,7 @@ impl Group {
             published,
             mut batch,
             origin,
+            attempts,
         } = run;
         let mut sequence = first;
         while !batch.is_empty() {
@@ -429,7 +460,7 @@ impl Group {
                 Ok(_) | Err(_) => part,
             };
             let mark = Mark {
-                attempts: u32::from(next < handed_out),
+                attempts: attempts.max(u32::from(next < handed_out)),
                 origin: origin.clone(),
                 ..Mark::new(next, books.shared.moment(published))
             };
@@ -519,12 +550,10 @@ impl Group {
 
     /// All that it is owed and has not had is lost to it.
     pub(crate) fn lose_behind(&mut self, reason: DropReason, books: &mut Books<'_>) {
-        let Some(source) = self.source.as_deref_mut() else {
+        self.forget_fetch();
+        let Some(source) = self.source.as_deref() else {
             return;
         };
-        if source.fetch == Fetch::Asked {
-            source.fetch = Fetch::Stale;
-        }
         let next = source.appended + 1;
         self.miss_up_to(next, reason, books);
     }
@@ -543,15 +572,19 @@ impl Group {
             source.handed_out = source.handed_out.max(fresh);
             *place = next.min(*place);
         }
-        if source.fetch == Fetch::Asked {
-            source.fetch = Fetch::Stale;
-        }
         source.ahead = Ahead::default();
+        self.forget_fetch();
         let mut count = self.backlog.clear();
         count += self.retry.clear();
-        if !count.is_zero() {
-            books.shared.budget.give_back(count.bytes as usize);
-            self.post(Entry::Kept(count), books);
+        self.keep(count, books);
+    }
+
+    /// What it has asked for it does not want any more.
+    pub(super) fn forget_fetch(&mut self) {
+        if let Some(source) = self.source.as_deref_mut()
+            && source.fetch == Fetch::Asked
+        {
+            source.fetch = Fetch::Stale;
         }
     }
 
@@ -606,6 +639,7 @@ impl Group {
         let Some(source) = self.source.as_deref() else {
             return;
         };
+        let next = source.arriving().unwrap_or(next);
         assert!(source.appended < next);
         assert_eq!(source.counted, source.behind(), "{}", self.id);
         if let Some(settled) = &source.settled {

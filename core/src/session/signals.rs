@@ -15,8 +15,12 @@ pub(crate) const MAX_REFUSALS: usize = 64;
 pub(crate) struct Signals {
     /// The answer to the role line. Comes before everything else.
     pub(crate) answer: Option<String>,
+    /// Whether nothing is told yet: a group of its own begins when the engine of a topic says so.
+    pub(crate) is_held: bool,
     /// Positions that it holds no more, because it was silent about them for too long.
     pub(crate) revoked: Vec<Range>,
+    /// Positions that it holds no more, because the store has taken them back.
+    pub(crate) taken_back: Vec<Range>,
     pub(crate) ping: Option<u64>,
     pub(crate) pong: Option<(u64, Option<Lag>)>,
     pub(crate) flushed: Option<u64>,
@@ -34,6 +38,7 @@ impl Signals {
     pub(crate) const fn is_empty(&self) -> bool {
         self.answer.is_none()
             && self.revoked.is_empty()
+            && self.taken_back.is_empty()
             && self.ping.is_none()
             && self.pong.is_none()
             && self.flushed.is_none()
@@ -62,19 +67,21 @@ impl Signals {
         let refused = self.refused.iter();
         let refused = refused.map(|(_, why)| 2 * RANGE + why.code.len() + why.text.len());
         self.answer.as_ref().map_or(0, String::len)
-            + self.revoked.len() * RANGE
+            + (self.revoked.len() + self.taken_back.len()) * RANGE
             + refused.sum::<usize>()
             + self.blocked.as_ref().map_or(0, |(_, text)| text.len())
     }
 
     /// Everything, as it stands on the wire; none if there is nothing.
     pub(crate) fn take(&mut self) -> Option<Bytes> {
-        if self.is_empty() {
+        if self.is_empty() || self.is_held {
             return None;
         }
         let Self {
             answer,
+            is_held: _,
             revoked,
+            taken_back,
             ping,
             pong,
             flushed,
@@ -87,11 +94,13 @@ impl Signals {
         out.extend_from_slice(answer.unwrap_or_default().as_bytes());
         let mut say = |control: Control| control.encode(&mut out);
         // A frame holds some 4,000 ranges.
-        for ranges in revoked.chunks(2048) {
-            say(Control::Revoked {
-                code: "ack_timeout".into(),
-                ranges: ranges.to_vec(),
-            });
+        for (code, ranges) in [("ack_timeout", revoked), ("engine_lost", taken_back)] {
+            for ranges in ranges.chunks(2048) {
+                say(Control::Revoked {
+                    code: code.into(),
+                    ranges: ranges.to_vec(),
+                });
+            }
         }
         if let Some(number) = ping {
             say(Control::Ping(number));

@@ -11,6 +11,15 @@
 //! - How far a lasting group has got is saved by [`Request::SaveGroup`]. FLUSHED waits for [`Answer::GroupSaved`].
 //!
 //! A store that has failed answers nothing more, and whoever runs the broker ends it.
+//!
+//! A **shared** store ([`Storage::is_shared`]) is one that other brokers use too. It numbers the messages of each group by
+//! itself, and says how far those reach that the broker may have: see docs/ENGINES.md.
+//!
+//! - What it has appended is confirmed, and offered to nobody: it may come back by another group's way, or to another
+//!   broker.
+//! - While a group has members it is open: [`Request::OpenGroup`], answered by [`Answer::GroupOpened`]. What the store
+//!   has for it is told by [`Answer::Arrived`], and read by [`Request::Fetch`].
+//! - [`Answer::GroupLost`] takes back all that the group holds. The store opens it again by itself.
 
 mod model;
 
@@ -36,15 +45,26 @@ pub enum Storage {
     Disk,
     /// In a RocksDB database, on a disk.
     RocksDb,
+    /// In RabbitMQ, which other brokers may share.
+    RabbitMq,
 }
 
 impl Storage {
+    /// Whether other brokers may have the same topics there, so that messages are numbered for each group by the store.
+    pub const fn is_shared(self) -> bool {
+        match self {
+            Self::Memory | Self::Disk | Self::RocksDb => false,
+            Self::RabbitMq => true,
+        }
+    }
+
     /// The word for it, in settings and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Disk => "disk",
             Self::RocksDb => "rocksdb",
+            Self::RabbitMq => "rabbitmq",
         }
     }
 }
@@ -136,6 +156,21 @@ pub enum Request {
     },
     /// The settings of the topic have changed to these.
     Change(StoreSettings),
+    /// Of a shared store: a group has members now. [`Answer::GroupOpened`] follows. What is appended by a later request
+    /// comes to the group.
+    OpenGroup {
+        /// The group.
+        group: GroupId,
+        /// Its name; none for a group of one's own, which begins now and ends when it is closed.
+        name: Option<Name>,
+        /// The most messages that it can hold: more need not come before some are settled.
+        most: usize,
+    },
+    /// Of a shared store: a group has no members any more. What it has not settled is for others.
+    CloseGroup {
+        /// The group.
+        group: GroupId,
+    },
 }
 
 /// Where a fetch begins.
@@ -182,6 +217,26 @@ pub enum Answer {
         /// The sequence of the first message kept.
         first: u64,
     },
+    /// Of a shared store: a group is open, and its messages begin here.
+    GroupOpened {
+        /// The group.
+        group: GroupId,
+        /// The sequence of the first that will come; above all that came before.
+        next: u64,
+    },
+    /// Of a shared store: messages up to this sequence can be fetched for a group that is open.
+    Arrived {
+        /// The group.
+        group: GroupId,
+        /// The sequence of the last. Cumulative.
+        up_to: u64,
+    },
+    /// Of a shared store: all that a group has not settled is taken back, and comes again, here or elsewhere.
+    /// [`Answer::GroupOpened`] follows when the store can be reached.
+    GroupLost {
+        /// The group.
+        group: GroupId,
+    },
 }
 
 /// Messages as they were appended, or a part of that.
@@ -196,6 +251,8 @@ pub struct Run {
     pub batch: FrameBatch,
     /// For a dead letter, which is alone: where it came from.
     pub origin: Option<Box<Origin>>,
+    /// How often they were handed out before, as far as the store knows; only a shared one does.
+    pub attempts: u32,
 }
 
 /// A topic that was found in a store when the broker started.

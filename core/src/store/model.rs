@@ -69,6 +69,7 @@ impl Model {
                     published,
                     batch,
                     origin,
+                    attempts: 0,
                 };
                 self.appends.push_back((run, producers));
             }
@@ -87,7 +88,10 @@ impl Model {
                 group,
                 progress: None,
             }),
-            Request::Open { .. } | Request::Change(_) => {}
+            Request::Open { .. }
+            | Request::Change(_)
+            | Request::OpenGroup { .. }
+            | Request::CloseGroup { .. } => {}
         }
     }
 

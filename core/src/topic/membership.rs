@@ -70,6 +70,7 @@ impl Topic {
         let settles = shared.consumer(conn).acks.is_some();
         let share = share.unwrap_or_else(|| group.share().unwrap_or_default());
         group.join(conn, share, settles);
+        self.open_group(id, shared);
         Ok((id, found.is_none()))
     }
 
@@ -164,6 +165,7 @@ impl Topic {
             }
             group.dispatch(books.shared);
         });
+        self.close_group(id, shared);
         self.group_lost_room(id, shared);
         self.arm_group_idle(id, shared);
         successor
@@ -199,6 +201,7 @@ impl Topic {
 
     /// Ends a group that has no members. What waits in it is lost.
     pub(crate) fn end_group(&mut self, id: GroupId, reason: DropReason, shared: &mut Shared) {
+        self.close_group(id, shared);
         let Some(mut group) = self.groups.remove(&id) else {
             return;
         };

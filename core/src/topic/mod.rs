@@ -8,6 +8,7 @@ mod admit;
 mod membership;
 mod producers;
 mod refusals;
+mod shared;
 mod stored;
 mod turns;
 

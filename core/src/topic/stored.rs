@@ -348,6 +348,10 @@ impl Topic {
                     consequences.push(Consequence::Buried(*buried));
                 }
             }
+            if self.settings.storage.is_shared() {
+                // It comes to the groups by the store.
+                continue;
+            }
             let topic = &mut self.flow;
             for group in self.groups.values_mut() {
                 group.take_appended(&batch, &mark, &mut Books { topic, shared });
@@ -437,6 +441,9 @@ impl Topic {
         from: Start,
         shared: &Shared,
     ) -> Option<Source> {
+        if self.is_shared() {
+            return Some(Source::shared(id));
+        }
         let place = self.place_of(from, shared)?;
         let stored = self.stored.as_mut()?;
         if let (Place::Sought(_), true) = (place, id.is_lasting()) {

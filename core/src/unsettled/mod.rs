@@ -170,6 +170,20 @@ impl<M: Clone> Unsettled<M> {
         }
     }
 
+    /// Takes everything of the runs that are meant, in order.
+    pub(crate) fn take_of(&mut self, is_meant: impl Fn(&M) -> bool, each: &mut dyn FnMut(Part<M>)) {
+        let runs = self.runs.iter();
+        let meant: Vec<u64> = runs
+            .filter(|(_, held)| is_meant(&held.mark))
+            .map(|(first, _)| *first)
+            .collect();
+        for from in meant {
+            let behind = self.runs.range(from + 1..).next();
+            let to = behind.map_or(self.next, |(first, _)| *first) - 1;
+            self.take(Range { from, to }, each);
+        }
+    }
+
     /// Lets `remove` remove these positions from each run that may have some, and says what offsets
     /// they have there. Returns how many had been removed before.
     fn remove(

@@ -16,6 +16,10 @@ pub(crate) struct Kit {
     peers: BTreeMap<ConnId, Peer>,
     /// The stores of its topics, which do something when they are told to.
     pub(crate) stores: BTreeMap<TopicId, Model>,
+    /// Whether a test answers itself what the broker asks of stores.
+    pub(crate) is_by_hand: bool,
+    /// What it has asked, then.
+    pub(crate) asked: Vec<Request>,
 }
 
 struct Peer {
@@ -39,6 +43,8 @@ impl Kit {
             next: 1,
             peers: BTreeMap::new(),
             stores: BTreeMap::new(),
+            is_by_hand: false,
+            asked: Vec::new(),
         };
         // What it asks of the stores of its topics.
         kit.outputs();
@@ -87,6 +93,13 @@ impl Kit {
             self.outputs();
         }
         has_done
+    }
+
+    /// A topic's store says something.
+    pub(crate) fn answer(&mut self, name: &str, answer: Answer) {
+        let topic = self.topic(name);
+        self.broker.handle_answer(topic, answer, self.now);
+        self.outputs();
     }
 
     /// A topic's store does all that it has to do.
@@ -284,6 +297,7 @@ impl Kit {
                     self.decode(conn);
                 }
                 Output::Registered { .. } | Output::Dropped { .. } => {}
+                Output::Store { request, .. } if self.is_by_hand => self.asked.push(request),
                 Output::Store { topic, request } => match request {
                     Request::Open { name, epoch } => {
                         self.stores.insert(topic, Model::new(name, epoch));

@@ -18,6 +18,7 @@ mod producers;
 mod rights;
 mod rules;
 mod settling;
+mod shared;
 mod stored;
 mod the_end;
 

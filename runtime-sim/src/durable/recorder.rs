@@ -419,6 +419,8 @@ fn asked(request: &Request) -> String {
         ),
         Request::RemoveGroup { change, group } => format!("remove {group} as change {change}"),
         Request::Change(_) => "change settings".to_owned(),
+        Request::OpenGroup { group, .. } => format!("open {group}"),
+        Request::CloseGroup { group } => format!("close {group}"),
     }
 }
 
@@ -432,5 +434,8 @@ fn answered(answer: &Answer) -> String {
         Answer::NotFetched { group } => format!("not fetched for {group}"),
         Answer::GroupSaved { up_to } => format!("saved up to change {up_to}"),
         Answer::Trimmed { first } => format!("begins at {first}"),
+        Answer::GroupOpened { group, next } => format!("{group} is open, next is {next}"),
+        Answer::Arrived { group, up_to } => format!("arrived for {group} up to {up_to}"),
+        Answer::GroupLost { group } => format!("{group} is lost"),
     }
 }

@@ -8,8 +8,8 @@ use crate::record::{self, Recorder};
 use crate::serve::net::{self, SocketOptions};
 use crate::settings::{Settings, SettingsError, settings_help};
 use crate::store::{NotOpened, Taken};
-use message_queue_core::Config;
 use message_queue_core::names::TopicName;
+use message_queue_core::{Config, Storage};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -67,11 +67,11 @@ enum StartError {
     /// A log in it was not opened.
     #[error(transparent)]
     NotServed(#[from] NotServed),
-    /// It started, and a log of a topic has failed since.
+    /// It started, and what keeps topics has failed since.
     #[error(
-        "the log of a topic has failed, as the log says; the broker finds out what the disk has when it is started again"
+        "{} has failed, as the broker's log says; what is stored is found out when it is started again", failed(*.0)
     )]
-    StoreFailed,
+    StoreFailed(Storage),
     /// A port could not be taken.
     #[error("{name}: cannot listen on {address}: {source}")]
     Listen {
@@ -82,6 +82,27 @@ enum StartError {
         /// Why not.
         source: io::Error,
     },
+}
+
+/// What has failed where topics are kept in this way.
+const fn failed(storage: Storage) -> &'static str {
+    match storage {
+        Storage::Memory | Storage::Disk => "the log of a topic",
+        Storage::RocksDb => "RocksDB",
+        Storage::RabbitMq => "RabbitMQ",
+    }
+}
+
+impl StartError {
+    /// Whether other settings are needed.
+    const fn is_of_settings(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::NotServed(NotServed::Store(error)) => error.is_of_settings(),
+            #[cfg(feature = "rabbitmq")]
+            Self::NotServed(NotServed::Refused(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Runs the broker until it is told to stop. Exit codes: 0 after an orderly end, 2 where a setting
@@ -100,11 +121,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&mut io::stderr(), &error.to_string());
-            let is_of_settings = matches!(
-                &error,
-                StartError::Store(it) | StartError::NotServed(NotServed::Store(it)) if it.is_of_settings()
-            );
-            if is_of_settings {
+            if error.is_of_settings() {
                 ExitCode::from(BAD_SETTINGS)
             } else {
                 ExitCode::FAILURE
@@ -169,7 +186,10 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
         started_ms: since_1970.as_millis() as u64,
         ..settings.broker_config()
     };
-    let stores = |folder: &&Path| settings.stores_anything() || Taken::holds_topics(folder);
+    let engine = config.engines().next().unwrap_or_default();
+    let stores = |folder: &&Path| {
+        settings.stores_anything() && !engine.is_shared() || Taken::holds_topics(folder)
+    };
     let taken = match settings.data_dir().filter(stores) {
         Some(folder) => {
             // What was published in another life of the broker has a moment, too.
@@ -220,7 +240,7 @@ fn start(settings: &Settings, signals: Signals) -> Result<(), StartError> {
     }
     match outcome? {
         Ended::Orderly => Ok(()),
-        Ended::StoreFailed => Err(StartError::StoreFailed),
+        Ended::StoreFailed => Err(StartError::StoreFailed(engine)),
     }
 }
 

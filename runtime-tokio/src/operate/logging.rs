@@ -96,13 +96,17 @@ fn no_color() -> bool {
     env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
+/// Parts of the program that say nothing unless `RUST_LOG` names them: the library that speaks to RabbitMQ. What it has to
+/// say the engine says, in the broker's words.
+const SILENT: &str = "lapin=off";
+
 fn filter(settings: &Settings) -> Result<EnvFilter, ParseError> {
-    match settings.rust_log() {
-        Some(directives) => EnvFilter::builder().parse(directives),
-        None => {
-            Ok(EnvFilter::default().add_directive(LevelFilter::from(settings.log_level()).into()))
-        }
-    }
+    let directives = match settings.rust_log() {
+        Some(directives) => directives.to_owned(),
+        None => LevelFilter::from(settings.log_level()).to_string(),
+    };
+    // Of two directives for one part the last counts.
+    EnvFilter::builder().parse(format!("{SILENT},{directives}"))
 }
 
 /// What a log line looks like.
@@ -245,6 +249,24 @@ mod tests {
             .filter_map(|line| Some(line.split_once("WARN ").or(line.split_once("DEBUG "))?.1))
             .collect();
         assert_eq!(told, ["warn at warn", "debug at debug", "warn at debug"]);
+    }
+
+    #[test]
+    fn what_the_broker_says_in_its_own_words_is_not_said_twice() {
+        let events = || {
+            tracing::error!(target: "lapin::io_loop", "lapin");
+            tracing::error!("ours");
+        };
+        for (variables, says_both) in [
+            (&[][..], false),
+            (&[("LOG_LEVEL", "debug")], false),
+            (&[("RUST_LOG", "info")], false),
+            (&[("RUST_LOG", "info,lapin=error")], true),
+        ] {
+            let text = logged(Style::Plain, variables, events);
+            assert!(text.contains("ours"), "{text}");
+            assert_eq!(text.contains("lapin"), says_both, "{variables:?}: {text}");
+        }
     }
 
     #[test]

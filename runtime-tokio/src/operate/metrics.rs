@@ -12,6 +12,7 @@
 //! bounded; see `/consumers` and `/topics` for each one.
 
 mod broker;
+mod engine;
 mod exposition;
 mod format;
 mod http;
@@ -35,6 +36,7 @@ use crate::access::tls::Handshakes;
 use crate::record::RecordingStatus;
 use crate::store::StoreStatus;
 use broker::BrokerCollector;
+use engine::EngineCollector;
 use http::HttpCollector;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
@@ -60,6 +62,8 @@ pub(crate) struct Metrics {
     failure_limit: FailureLimit,
     /// The store's figures, and its folder.
     store: Option<(Arc<StoreStatus>, PathBuf)>,
+    /// Those of an engine that brokers share.
+    engine: Option<Arc<StoreStatus>>,
 }
 
 impl Metrics {
@@ -102,6 +106,13 @@ impl Metrics {
     #[must_use]
     pub(crate) fn with_store(mut self, status: Arc<StoreStatus>, folder: PathBuf) -> Self {
         self.store = Some((status, folder));
+        self
+    }
+
+    /// The metrics of an engine that brokers share, too.
+    #[must_use]
+    pub(crate) fn with_engine(mut self, status: Arc<StoreStatus>) -> Self {
+        self.engine = Some(status);
         self
     }
 
@@ -155,6 +166,9 @@ impl Metrics {
                 folder: folder.clone(),
                 most_topics: self.topics,
             }));
+        }
+        if let Some(status) = &self.engine {
+            ours.register_collector(Box::new(EngineCollector(Arc::clone(status))));
         }
         let mut text = String::new();
         text::encode(&mut text, &all)?;

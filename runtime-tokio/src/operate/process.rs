@@ -14,7 +14,7 @@ use crate::access::tls::{Ports, ServerTls, TlsOptions, TlsPort};
 use crate::access::{Gate, Proxied};
 use crate::record::Recorder;
 use crate::settings::Settings;
-use crate::store::{NotOpened, Opened, Taken};
+use crate::store::{NotOpened, Opened, StoreStatus, Taken};
 use message_queue_core::{Config, Stats};
 use std::io;
 use std::pin::pin;
@@ -50,7 +50,7 @@ impl Listeners {
 pub(crate) enum Ended {
     /// As a signal asked it to.
     Orderly,
-    /// The log of a topic has failed.
+    /// What keeps topics has failed.
     StoreFailed,
 }
 
@@ -60,13 +60,17 @@ pub(crate) enum NotServed {
     /// A log in the folder of stored topics was not opened.
     #[error(transparent)]
     Store(#[from] NotOpened),
+    /// The engine that keeps topics refuses this broker.
+    #[cfg(feature = "rabbitmq")]
+    #[error(transparent)]
+    Refused(#[from] crate::store::RefusedByRabbitMq),
     /// There is no thread for stored topics.
     #[error("cannot start a thread for stored topics: {0}")]
     Thread(#[from] io::Error),
 }
 
 /// Opens the logs of stored topics while operators are answered already, then serves until a signal has brought the
-/// orderly end about, or the log of a topic has failed.
+/// orderly end about, or what keeps topics has failed.
 ///
 /// # Errors
 /// If the logs cannot be opened, or the system gives no thread for them. Nothing was served then.
@@ -93,6 +97,11 @@ pub(crate) async fn run(
         .with_failure_limit(failure_limit.clone());
     if let Some(taken) = &taken {
         metrics = metrics.with_store(taken.status(), taken.folder().into());
+    }
+    let shared = config.engines().find(|it| it.is_shared());
+    let shared = shared.map(|engine| Arc::new(StoreStatus::shared(engine)));
+    if let Some(status) = &shared {
+        metrics = metrics.with_engine(Arc::clone(status));
     }
     if let Some(tls) = &listeners.tls {
         metrics = metrics.with_tls(TlsMetrics::new(Arc::clone(tls), failure_limit.clone()));
@@ -135,8 +144,8 @@ pub(crate) async fn run(
     // Where nothing is stored there is nothing to open, and operators see the broker at once.
     let decoder = settings.decoder_config();
     let in_memory = match taken {
-        None => Some(Server::new(config.clone(), decoder)),
-        Some(_) => None,
+        None if shared.is_none() => Some(Server::new(config.clone(), decoder)),
+        None | Some(_) => None,
     };
     if let Some(server) = &in_memory {
         view.show(server.handle());
@@ -150,9 +159,15 @@ pub(crate) async fn run(
     if let Err(error) = &serving_http {
         error!(%error, "HTTP is not served");
     }
-    let stored = match taken {
-        None => None,
-        Some(taken) => match open(taken, &mut signals).await? {
+    let stored = match (taken, shared) {
+        #[cfg(feature = "rabbitmq")]
+        (None, Some(status)) => match open_shared(settings, &config, status, &mut signals).await? {
+            Some(opened) => Some(Server::stored(config, decoder, opened)?),
+            None => return Ok(Ended::Orderly),
+        },
+        // One that is not in this build is refused with the settings.
+        (None, _) => None,
+        (Some(taken), _) => match open(taken, &mut signals).await? {
             Some(opened) => Some(Server::stored(config, decoder, opened)?),
             None => return Ok(Ended::Orderly),
         },
@@ -199,6 +214,24 @@ pub(crate) async fn run(
     } else {
         Ended::Orderly
     })
+}
+
+/// Looks whether the engine is there that keeps topics; none where a signal has ended that.
+#[cfg(feature = "rabbitmq")]
+async fn open_shared(
+    settings: &Settings,
+    config: &Config,
+    status: Arc<StoreStatus>,
+    signals: &mut Signals,
+) -> Result<Option<Opened>, NotServed> {
+    let options = settings.rabbitmq().expect("the settings were checked");
+    tokio::select! {
+        opened = Opened::in_rabbitmq(options, config, status) => Ok(Some(opened?)),
+        signal = signals.next_end() => {
+            info!(signal, "ended before RabbitMQ had answered");
+            Ok(None)
+        }
+    }
 }
 
 /// Opens the logs of stored topics; none where a signal has ended that.

@@ -259,6 +259,7 @@ mod tests {
             published: 1 << 41,
             batch: stored.clone(),
             origin: None,
+            attempts: 0,
         };
         let answer = Answer::Fetched {
             group: GroupId::Shared,

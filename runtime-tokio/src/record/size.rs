@@ -123,7 +123,8 @@ fn of_request(request: &Request) -> u64 {
             .as_ref()
             .map_or(0, |it| 3 * NAME + it.reason.len() as u64),
         Request::Open { .. } | Request::RemoveGroup { .. } => NAME,
-        Request::Fetch { .. } | Request::Change(_) => 0,
+        Request::OpenGroup { .. } => NAME,
+        Request::Fetch { .. } | Request::Change(_) | Request::CloseGroup { .. } => 0,
     }
 }
 

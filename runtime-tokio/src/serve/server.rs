@@ -17,7 +17,7 @@ use crate::store::Size;
 use crate::store::{Opened, StoreEvent, StoreEvents, StoreStatus};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::wire::DecoderConfig;
-use message_queue_core::{Config, ConnId, Count, Stats, TopicChange, TopicRule};
+use message_queue_core::{Config, ConnId, Count, Stats, Storage, TopicChange, TopicRule};
 use std::fmt;
 use std::future::pending;
 use std::io;
@@ -328,12 +328,14 @@ impl Server {
 }
 
 impl Handle {
-    /// Whether the broker takes new connections, is not about to end, and has room on the disk for what it is to store.
+    /// Whether the broker takes new connections, is not about to end, and can store what it is to store: there is room on
+    /// the disk, or the engine can be reached.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
             && !self.driver.is_draining()
             && !self.has_store_failed()
             && !self.is_disk_full()
+            && self.engine_out_of_reach().is_none()
     }
 
     /// Whether there is no room on the disk for what the broker is to store.
@@ -345,6 +347,12 @@ impl Handle {
     #[cfg(feature = "cli")]
     pub(crate) fn sizes(&self) -> Vec<(TopicName, Size)> {
         self.store.as_ref().map_or_else(Vec::new, |it| it.sizes())
+    }
+
+    /// The engine that keeps topics, if it is one that brokers share and cannot be reached: nothing is confirmed until it
+    /// can.
+    pub fn engine_out_of_reach(&self) -> Option<Storage> {
+        self.store.as_ref()?.out_of_reach()
     }
 
     /// Says whether the broker is ready, for whoever asks. Everything works on as before.

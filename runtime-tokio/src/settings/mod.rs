@@ -47,6 +47,8 @@ use crate::access::tls::ServerFiles;
 use crate::access::{AddressLimits, FailureLimit, Policy, ProxyOptions};
 use crate::record;
 use crate::serve::net::SocketOptions;
+#[cfg(feature = "rabbitmq")]
+use crate::store::RabbitMqOptions;
 use dotenv::{BROKER_ADDR, DotEnv};
 use message_queue_core::Config;
 use message_queue_core::names::TopicName;
@@ -343,9 +345,19 @@ impl Settings {
     }
 
     /// Whether any topic is, or may be, stored: by `STORAGE` or by a rule of `TOPICS_FILE`. Then there is a
-    /// [`data_dir`](Self::data_dir).
+    /// [`data_dir`](Self::data_dir), unless brokers share the engine.
     pub fn stores_anything(&self) -> bool {
         self.broker_config().may_store()
+    }
+
+    /// `RABBITMQ_URL`, `RABBITMQ_PREFIX` and `RABBITMQ_CA_FILE`, if it is said where RabbitMQ is.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) fn rabbitmq(&self) -> Option<RabbitMqOptions> {
+        Some(RabbitMqOptions {
+            url: self.values.rabbitmq_url.clone()?,
+            prefix: self.values.rabbitmq_prefix.clone(),
+            ca_file: self.values.rabbitmq_ca_file.clone(),
+        })
     }
 
     /// `DATA_DIR`: the folder of what is stored; none, or of no use, unless

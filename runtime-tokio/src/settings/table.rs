@@ -76,7 +76,7 @@ const IDLE: Allowed = Allowed::Time {
 };
 
 /// Where a topic is kept.
-pub(super) const STORAGE: Allowed = Allowed::OneOf(&["memory", "disk", "rocksdb"]);
+pub(super) const STORAGE: Allowed = Allowed::OneOf(&["memory", "disk", "rocksdb", "rabbitmq"]);
 /// When what is stored is synced: a minute is the most that a power cut may take.
 pub(super) const FSYNC: Allowed = Allowed::WordOrTime {
     words: &["always", "never"],
@@ -416,7 +416,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "STORAGE",
         default: "memory",
         allowed: STORAGE,
-        help: "Where topics are kept. memory: gone when the broker ends. disk, rocksdb: in DATA_DIR.",
+        help: "Where topics are kept: in memory until the broker ends, in DATA_DIR (disk, rocksdb), or there.",
         memory: Some(
             "With disk or rocksdb, up to BACKLOG_BYTES of each topic wait for the disk, within BROKER_BYTES. They \
              are up to 4,096 pieces, each of which takes some 200 bytes more. A group that is behind \
@@ -431,6 +431,30 @@ pub static SETTINGS: &[Setting] = &[
         default: "",
         allowed: Allowed::Directory,
         help: "Folder of stored topics, of one broker alone; its parent must be there.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "RABBITMQ_URL",
+        default: "",
+        allowed: Allowed::Text,
+        help: "Where RabbitMQ is: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST; %2f is the vhost /.",
+        memory: None,
+        secret: true,
+    },
+    Setting {
+        name: "RABBITMQ_CA_FILE",
+        default: "",
+        allowed: Allowed::File,
+        help: "PEM file of authorities for amqps://, beside the system's; read at each start.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "RABBITMQ_PREFIX",
+        default: "mq.",
+        allowed: Allowed::Text,
+        help: "What names in RabbitMQ begin with; the same for all brokers of a service.",
         memory: None,
         secret: false,
     },

@@ -119,7 +119,11 @@ fn every_allowed_value_fits_its_field() {
             Allowed::Text => vec!["https://issuer:1/a?b=c#d".to_owned()],
             Allowed::LogFilter => vec!["debug,a::b=trace".to_owned()],
         };
-        let has = |it: &String| cfg!(feature = "rocksdb") || it != "rocksdb";
+        let missing = [
+            ("rocksdb", cfg!(feature = "rocksdb")),
+            ("rabbitmq", cfg!(feature = "rabbitmq")),
+        ];
+        let has = |it: &String| !missing.contains(&(it, false));
         for value in values.into_iter().filter(has) {
             // Enough for whatever BACKLOG_BYTES is, so that no rule is in the way.
             let mut variables = vec![("BROKER_BYTES", (1_u64 << 40).to_string())];
@@ -135,6 +139,7 @@ fn every_allowed_value_fits_its_field() {
             }
             if setting.name == "STORAGE" {
                 variables.push(("DATA_DIR", "/data".to_owned()));
+                variables.push(("RABBITMQ_URL", "amqp://localhost".to_owned()));
             }
             if setting.name == "HTTP_AUTH" {
                 let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/tokens.toml");
@@ -322,7 +327,7 @@ fn a_bad_value_is_one_line_that_names_what_is_allowed() {
 #[test]
 fn what_is_stored_keeps_its_bounds() {
     for (name, wrong, allowed) in [
-        ("STORAGE", "tape", "one of memory, disk, rocksdb"),
+        ("STORAGE", "tape", "one of memory, disk, rocksdb, rabbitmq"),
         ("FSYNC", "0", "always, never, or a time from 1ms to 1m"),
         ("FSYNC", "60001", "always, never, or a time from 1ms to 1m"),
         ("FSYNC", "on", "always, never, or a time from 1ms to 1m"),

@@ -64,6 +64,13 @@ pub(super) struct Values {
     #[serde(with = "StorageWord")]
     pub(super) storage: Storage,
     pub(super) data_dir: Option<PathBuf>,
+    pub(super) rabbitmq_url: Option<String>,
+    pub(super) rabbitmq_ca_file: Option<PathBuf>,
+    #[cfg_attr(
+        not(feature = "rabbitmq"),
+        expect(dead_code, reason = "another build reads it")
+    )]
+    pub(super) rabbitmq_prefix: String,
     pub(super) fsync: FsyncValue,
     pub(super) segment_bytes: u64,
     pub(super) retention_ms: u64,
@@ -284,6 +291,7 @@ enum StorageWord {
     Memory,
     Disk,
     RocksDb,
+    RabbitMq,
 }
 
 /// The least severe level that is logged.

@@ -29,7 +29,8 @@ impl Format {
     pub(super) const fn of(storage: Storage) -> Self {
         match storage {
             Storage::RocksDb => Self::RocksDb,
-            Storage::Memory | Storage::Disk => Self::Log,
+            // What is shared is in no folder.
+            Storage::Memory | Storage::Disk | Storage::RabbitMq => Self::Log,
         }
     }
 

@@ -22,6 +22,8 @@ mod logs;
 mod opened;
 mod opening;
 mod pool;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
 mod status;
@@ -40,6 +42,8 @@ pub use files::Files;
 pub(crate) use files::free_bytes;
 pub use opened::{NotOpened, Opened, Taken};
 pub(crate) use opened::{StoreEvent, StoreEvents};
+#[cfg(feature = "rabbitmq")]
+pub(crate) use rabbitmq::{Options as RabbitMqOptions, RefusedByRabbitMq};
 #[cfg(all(feature = "cli", feature = "rocksdb"))]
 pub(crate) use rocksdb::options as database_options;
 #[cfg(feature = "cli")]

@@ -6,6 +6,8 @@ use super::engine::{Engine, Listener, SettingsOf, Store};
 use super::folder::{DataDir, FolderError, Format};
 use super::logs::Logs;
 use super::opening::{OpenError, log_settings, open_all, open_at};
+#[cfg(feature = "rabbitmq")]
+use super::rabbitmq;
 #[cfg(feature = "rocksdb")]
 use super::rocksdb;
 use super::status::StoreStatus;
@@ -70,6 +72,7 @@ impl NotOpened {
             self.0,
             Cause::NotStored { .. }
                 | Cause::TwoEngines
+                | Cause::Elsewhere { .. }
                 | Cause::NoEngine(_)
                 | Cause::Open(OpenError::Folder(FolderError::Engine { .. }))
         )
@@ -94,6 +97,14 @@ pub(super) enum Cause {
         "some topics are to be stored in one way and some in another; a data folder keeps all of its topics in one"
     )]
     TwoEngines,
+    #[error(
+        "DATA_DIR: {folder} holds topics, and STORAGE={engine} keeps topics elsewhere; leave DATA_DIR empty, or move \
+         them out of it: `message-queue log export` reads them"
+    )]
+    Elsewhere {
+        folder: String,
+        engine: &'static str,
+    },
     #[error("STORAGE={} is not in this build: it has none of its feature `{}`", .0.name(), .0.name())]
     NoEngine(Format),
 }
@@ -130,6 +141,10 @@ impl Taken {
         now: Duration,
     ) -> Result<Self, NotOpened> {
         let taken = moment();
+        if let Some(engine) = config.engines().find(|it| it.is_shared()) {
+            let (folder, engine) = (path.display().to_string(), engine.name());
+            return Err(Cause::Elsewhere { folder, engine }.into());
+        }
         let folder = DataDir::take(path, format(config)?)
             .map_err(OpenError::from)
             .map_err(Cause::from)?;
@@ -272,6 +287,26 @@ impl Opened {
             settings: Box::new(settings),
             status,
             now: Now::at(now + elapsed(started)),
+        })
+    }
+
+    /// Topics are kept in RabbitMQ, of which it is looked whether it is there.
+    ///
+    /// # Errors
+    /// If it refuses the connection.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) async fn in_rabbitmq(
+        options: rabbitmq::Options,
+        config: &Config,
+        status: Arc<StoreStatus>,
+    ) -> Result<Self, rabbitmq::RefusedByRabbitMq> {
+        let config = config.clone();
+        let engine = rabbitmq::RabbitMq::open(options, Arc::clone(&status)).await?;
+        Ok(Self {
+            engine: Box::new(engine),
+            settings: Box::new(move |name: &TopicName| config.topic(name).store),
+            status,
+            now: Now::START,
         })
     }
 

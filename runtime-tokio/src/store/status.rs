@@ -1,7 +1,8 @@
 //! What operators see of the store.
 
+use message_queue_core::Storage;
 use message_queue_core::names::TopicName;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,12 @@ pub(crate) struct StoreStatus {
     pub(crate) read_errors: AtomicU64,
     /// How many logs wait for room on the disk.
     pub(crate) full: AtomicUsize,
+    /// The engine that keeps topics, if brokers share it.
+    pub(crate) engine: Option<Storage>,
+    /// Whether that cannot be reached.
+    pub(crate) out_of_reach: AtomicBool,
+    /// Messages that an engine has confirmed and given to nobody: no group was there.
+    pub(crate) unrouted: AtomicU64,
     /// What each topic has on the disk, in the order in which they were made. Looked at once a second.
     sizes: Mutex<Vec<(TopicName, Size)>>,
     /// How long opening all logs took.
@@ -74,6 +81,16 @@ impl Latency {
 }
 
 impl StoreStatus {
+    /// Of an engine that brokers share, and that is not reached yet.
+    #[cfg(any(feature = "cli", test))]
+    pub(crate) fn shared(engine: Storage) -> Self {
+        Self {
+            engine: Some(engine),
+            out_of_reach: true.into(),
+            ..Self::default()
+        }
+    }
+
     /// What each topic has on the disk, as of the last second.
     #[cfg(any(feature = "cli", test))]
     pub(crate) fn sizes(&self) -> Vec<(TopicName, Size)> {
@@ -90,6 +107,12 @@ impl StoreStatus {
         self.appended.fetch_add(1, Ordering::Relaxed);
         self.appended_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The engine that brokers share, if it cannot be reached.
+    pub(crate) fn out_of_reach(&self) -> Option<Storage> {
+        let is_out_of_reach = self.out_of_reach.load(Ordering::Relaxed);
+        self.engine.filter(|_| is_out_of_reach)
     }
 
     /// Whether some log waits for room on the disk.

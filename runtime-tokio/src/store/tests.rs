@@ -201,6 +201,7 @@ fn fetched(first: u64, messages: &[&str]) -> Answer {
         published: 1_000 + first,
         batch: FrameBatch::encode(messages).expect("messages"),
         origin: None,
+        attempts: 0,
     };
     Answer::Fetched {
         group: GroupId::Shared,

@@ -164,7 +164,8 @@ impl Topic {
                 self.log.set_fsync(settings.fsync);
                 self.settings = settings;
             }
-            Request::Open { .. } => {}
+            // The others are of stores that brokers share.
+            Request::Open { .. } | Request::OpenGroup { .. } | Request::CloseGroup { .. } => {}
         }
     }
 
@@ -353,6 +354,7 @@ fn fetched(group: GroupId, chunk: Chunk) -> Answer {
             published,
             batch,
             origin,
+            attempts: 0,
         }),
         // What is between two runs is not kept.
         Stored::Gap(_) => None,

@@ -2,9 +2,10 @@
 
 use message_queue_core::wire::control::{Control, Link, Outcome};
 use message_queue_tests::conversation::{Client, Told};
-use message_queue_tests::process::{Broker, run};
+use message_queue_tests::process::{Broker, PATIENCE, run};
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// What can keep a topic.
@@ -16,7 +17,7 @@ pub(crate) struct Engine {
 }
 
 /// All of them, in the order of the table's columns.
-pub(crate) const ENGINES: [Engine; 3] = [
+pub(crate) const ENGINES: [Engine; 4] = [
     Engine {
         name: "memory",
         settings: |_| Vec::new(),
@@ -29,7 +30,30 @@ pub(crate) const ENGINES: [Engine; 3] = [
         name: "rocksdb",
         settings: in_a_folder,
     },
+    Engine {
+        name: "rabbitmq",
+        settings: in_rabbitmq,
+    },
 ];
+
+/// Names of its own in the RabbitMQ that `MESSAGE_QUEUE_RABBITMQ` says, as tests/engines/up prints it.
+fn in_rabbitmq(folder: &str) -> Vec<(&'static str, String)> {
+    let url = std::env::var(RABBITMQ).expect("a RabbitMQ to test with");
+    let own = folder.rsplit('/').next().expect("a name");
+    vec![
+        ("RABBITMQ_URL", url),
+        ("RABBITMQ_PREFIX", format!("test-{own}.")),
+    ]
+}
+
+/// Where a RabbitMQ is.
+pub(crate) const RABBITMQ: &str = "MESSAGE_QUEUE_RABBITMQ";
+
+/// Whether `MESSAGE_QUEUE_ENGINES` names an engine.
+pub(crate) fn is_wanted(engine: &str) -> bool {
+    let wanted = std::env::var("MESSAGE_QUEUE_ENGINES").unwrap_or_default();
+    wanted.split(',').any(|it| it == engine)
+}
 
 fn in_a_folder(folder: &str) -> Vec<(&'static str, String)> {
     vec![("DATA_DIR", data(folder))]
@@ -40,9 +64,24 @@ fn data(folder: &str) -> String {
 }
 
 impl Engine {
-    /// Whether the binary has it. One that has not says so, and where it is to be had.
+    /// Whether the binary has it, and it is there to be tested with.
     pub(crate) fn is_in_the_binary(&self) -> bool {
-        let settings = [("STORAGE", self.name), ("DATA_DIR", "/nowhere/data")];
+        let has_feature = self.has_feature();
+        let is_there = self.name != "rabbitmq" || std::env::var(RABBITMQ).is_ok();
+        assert!(
+            is_there || !is_wanted(self.name),
+            "{RABBITMQ} is not set: see tests/engines/up"
+        );
+        is_there && has_feature
+    }
+
+    /// Whether the binary has it. One that has not says so, and where it is to be had.
+    pub(crate) fn has_feature(&self) -> bool {
+        let settings = [
+            ("STORAGE", self.name),
+            ("DATA_DIR", "/nowhere/data"),
+            ("RABBITMQ_URL", "amqp://nowhere/%2f"),
+        ];
         let output = run(["serve", "--print-config"], &settings);
         let says = String::from_utf8_lossy(&output.stderr);
         let is_missing = says.contains("is not in this build");
@@ -51,15 +90,18 @@ impl Engine {
             Some(if is_missing { 2 } else { 0 }),
             "{says}"
         );
-        let wanted = std::env::var("MESSAGE_QUEUE_ENGINES").unwrap_or_default();
-        let is_wanted = wanted.split(',').any(|it| it == self.name);
-        assert!(!(is_wanted && is_missing), "{says}");
+        assert!(!(is_wanted(self.name) && is_missing), "{says}");
         !is_missing
+    }
+
+    /// Whether brokers share it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.name == "rabbitmq"
     }
 
     /// Whether it keeps what it has in `DATA_DIR`.
     pub(crate) fn has_a_folder(&self) -> bool {
-        !(self.settings)("").is_empty()
+        ["disk", "rocksdb"].contains(&self.name)
     }
 
     /// A place for its messages, and nothing in it.
@@ -94,15 +136,33 @@ impl Place<'_> {
     /// Starts a broker.
     pub(crate) fn start(&self) -> Running {
         let folder = self.folder.path().to_str().expect("UTF-8");
-        let rules = format!("{folder}/topics.toml");
         let own = (self.engine.settings)(folder);
-        let own = own.iter().map(|(name, value)| (*name, value.as_str()));
-        let common = [("STORAGE", self.engine.name), ("TOPICS_FILE", &rules)];
-        let settings: Vec<_> = common.into_iter().chain(own).collect();
-        let broker = Broker::start(&settings);
-        let is_ready = |_| broker.get("/ready").0 == 200;
-        assert!((0..100_000).any(is_ready), "it does not become ready");
-        Running { broker }
+        let own: Vec<_> = own
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        self.start_with(&own)
+    }
+
+    /// Starts one with these settings for its engine, and waits until it is ready.
+    pub(crate) fn start_with(&self, own: &[(&str, &str)]) -> Running {
+        let running = self.start_unready(own);
+        running.wait_for_ready(200, "ready\n");
+        running
+    }
+
+    /// The same, and does not wait.
+    pub(crate) fn start_unready(&self, own: &[(&str, &str)]) -> Running {
+        let folder = self.folder.path().to_str().expect("UTF-8");
+        let rules = format!("{folder}/topics.toml");
+        let common = [
+            ("STORAGE", self.engine.name),
+            ("TOPICS_FILE", rules.as_str()),
+        ];
+        let settings: Vec<_> = common.into_iter().chain(own.iter().copied()).collect();
+        Running {
+            broker: Broker::start(&settings),
+        }
     }
 }
 
@@ -112,6 +172,25 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Waits until `/ready` says this.
+    ///
+    /// # Panics
+    /// If it does not come to that.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the broker and its engine run in real time"
+    )]
+    pub(crate) fn wait_for_ready(&self, status: u16, body: &str) {
+        let began = Instant::now();
+        loop {
+            let found = self.broker.get("/ready");
+            if (found.0, found.1.as_str()) == (status, body) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "/ready stays at {found:?}");
+        }
+    }
+
     pub(crate) fn addr(&self) -> SocketAddr {
         self.broker.tcp()
     }

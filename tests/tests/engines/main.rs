@@ -7,6 +7,7 @@
 mod checks;
 mod engine;
 mod moving;
+mod rabbitmq;
 mod refused;
 
 use checks::CHECKS;
@@ -74,6 +75,11 @@ fn memory_keeps_what_the_table_says() {
 #[test]
 fn disk_keeps_what_the_table_says() {
     conforms("disk");
+}
+
+#[test]
+fn rabbitmq_keeps_what_the_table_says() {
+    conforms("rabbitmq");
 }
 
 #[test]

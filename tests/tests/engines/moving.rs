@@ -36,6 +36,11 @@ fn client(broker: &Running, args: &[&str]) -> Command {
 #[test]
 fn messages_move_through_a_client_between_any_two_engines() {
     for (from, to) in pairs() {
+        let published: &[&str] = if to.is_shared() {
+            &["produce", "--confirm"]
+        } else {
+            &["produce", "--name", "move-jobs"]
+        };
         let (from, to) = (from.place(), to.place());
         let (from, to) = (from.start(), to.start());
         from.consumer("topic=jobs group=work").leave();
@@ -43,7 +48,7 @@ fn messages_move_through_a_client_between_any_two_engines() {
         to.consumer("topic=jobs group=look").leave();
         pipe(
             client(&from, &["consume", "--count", "50", "--group", "work"]),
-            client(&to, &["produce", "--name", "move-jobs"]),
+            client(&to, published),
         );
         let mut consumer = to.consumer("topic=jobs group=look");
         assert!((0..50).all(|it| consumer.work().text == it.to_string()));

@@ -1,6 +1,6 @@
 //! What is set wrong about engines: the rows of a table in OPERATIONS.md, "When an engine does not start", each on the real binary.
 
-use crate::engine::{ENGINES, Engine};
+use crate::engine::{ENGINES, Engine, RABBITMQ};
 use message_queue_tests::process::run;
 use message_queue_tests::specification::{code, operations_rows};
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::Output;
 /// Sets something wrong about an engine. Returns what the binary does; none if the binary cannot be brought to it.
 type Wrong = fn(&Engine) -> Option<Output>;
 
-/// Every row, in the order of the table.
+/// Every row, in the order of the table. Those of an engine that brokers share are about that one.
 const WRONG: &[(&str, Wrong)] = &[
     ("no-feature", no_feature),
     ("two-engines", two_engines),
@@ -20,7 +20,69 @@ const WRONG: &[(&str, Wrong)] = &[
     ("in-use", in_use),
     ("newer", newer),
     ("damaged", damaged),
+    ("no-rabbitmq", |_| no_feature(rabbitmq())),
+    ("no-url", |_| of_rabbitmq("")),
+    ("no-scheme", |_| of_rabbitmq("localhost:5672")),
+    ("password", |_| wrong_password()),
+    ("vhost", |_| wrong_vhost()),
+    ("no-authorities", |_| no_authorities()),
+    ("elsewhere", |_| elsewhere()),
 ];
+
+fn rabbitmq() -> &'static Engine {
+    let engine = ENGINES.iter().find(|it| it.name == "rabbitmq");
+    engine.expect("it is in the list")
+}
+
+/// With this URL, which nobody connects to.
+fn of_rabbitmq(url: &str) -> Option<Output> {
+    rabbitmq()
+        .has_feature()
+        .then(|| serve(&[("STORAGE", "rabbitmq"), ("RABBITMQ_URL", url)]))?
+}
+
+/// With the URL of the RabbitMQ that is there, made wrong.
+fn of_real_rabbitmq(wrong: impl FnOnce(String) -> String) -> Option<Output> {
+    let url = std::env::var(RABBITMQ).ok()?;
+    of_rabbitmq(&wrong(url))
+}
+
+fn wrong_password() -> Option<Output> {
+    of_real_rabbitmq(|url| url.replace("guest:guest", "guest:wrong"))
+}
+
+fn wrong_vhost() -> Option<Output> {
+    of_real_rabbitmq(|url| url.replace("/%2f", "/nowhere"))
+}
+
+fn no_authorities() -> Option<Output> {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("UTF-8");
+    let settings = [
+        ("STORAGE", "rabbitmq"),
+        ("RABBITMQ_URL", "amqps://localhost"),
+        ("RABBITMQ_CA_FILE", path),
+    ];
+    rabbitmq().has_feature().then(|| serve(&settings))?
+}
+
+/// What is on a disk is not passed over.
+fn elsewhere() -> Option<Output> {
+    if !rabbitmq().has_feature() {
+        return None;
+    }
+    let disk = ENGINES.iter().find(|it| it.name == "disk");
+    let place = disk.expect("it is in the list").place();
+    let broker = place.start();
+    broker.publish("jobs", 0, 3);
+    broker.end();
+    let data = place.data();
+    serve(&[
+        ("STORAGE", "rabbitmq"),
+        ("RABBITMQ_URL", "amqp://localhost"),
+        ("DATA_DIR", &data),
+    ])
+}
 
 fn rocksdb() -> &'static Engine {
     let engine = ENGINES.iter().find(|it| it.name == "rocksdb");
@@ -33,7 +95,7 @@ fn serve(settings: &[(&str, &str)]) -> Option<Output> {
 }
 
 fn no_feature(engine: &Engine) -> Option<Output> {
-    if engine.is_in_the_binary() {
+    if engine.has_feature() {
         return None;
     }
     serve(&[("STORAGE", engine.name), ("DATA_DIR", "/nowhere/data")])

@@ -145,6 +145,7 @@ impl Asked {
                     published,
                     batch,
                     origin,
+                    ..
                 } = run;
                 last = Some(first + batch.messages() as u64 - 1);
                 totals.add(&batch);
@@ -175,7 +176,12 @@ impl Asked {
                         from,
                     });
                 }
-                Answer::Appended { .. } | Answer::GroupSaved { .. } | Answer::Trimmed { .. } => {}
+                Answer::Appended { .. }
+                | Answer::GroupSaved { .. }
+                | Answer::Trimmed { .. }
+                | Answer::GroupOpened { .. }
+                | Answer::Arrived { .. }
+                | Answer::GroupLost { .. } => {}
             }
         }
     }
@@ -202,12 +208,8 @@ impl Asked {
     /// Waits until all is safe that was appended.
     pub(super) fn make_safe(&mut self) -> Result<(), LogError> {
         while self.safe < self.next {
-            match self.answer()? {
-                Answer::Appended { up_to } => self.safe = up_to + 1,
-                Answer::Fetched { .. }
-                | Answer::NotFetched { .. }
-                | Answer::GroupSaved { .. }
-                | Answer::Trimmed { .. } => {}
+            if let Answer::Appended { up_to } = self.answer()? {
+                self.safe = up_to + 1;
             }
         }
         Ok(())

@@ -155,6 +155,7 @@ impl Target {
                 asked.make();
                 Ok(Self::Asked(Box::new(asked)))
             }
+            Storage::RabbitMq => unreachable!("it has no folder"),
         }
     }
 

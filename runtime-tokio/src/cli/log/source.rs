@@ -33,6 +33,7 @@ impl Source {
                 let asked = Asked::open_topic(folder, storage, name.clone())?;
                 Ok(Self::Asked(Box::new(asked)))
             }
+            Storage::RabbitMq => unreachable!("it has no folder"),
         }
     }
 

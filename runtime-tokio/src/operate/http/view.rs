@@ -79,13 +79,18 @@ impl View {
     }
 
     /// Why no new connections are taken, if they are not.
-    pub(super) fn not_ready(&self) -> Option<&'static str> {
-        match self.broker.get() {
-            None => Some("recovering"),
-            Some(broker) if broker.is_ready() => None,
-            Some(broker) if broker.is_disk_full() => Some("disk full"),
-            Some(_) => Some("not ready"),
+    pub(super) fn not_ready(&self) -> Option<String> {
+        let Some(broker) = self.broker.get() else {
+            return Some("recovering".to_owned());
+        };
+        if broker.is_ready() {
+            return None;
         }
+        Some(match broker.engine_out_of_reach() {
+            Some(engine) => format!("{} out of reach", engine.name()),
+            None if broker.is_disk_full() => "disk full".to_owned(),
+            None => "not ready".to_owned(),
+        })
     }
 
     /// Whether the loop that serves has come round lately, if there is one yet.
@@ -239,11 +244,15 @@ mod tests {
         tokio::spawn(async move { watching.watch_heartbeats().await });
         tokio::time::sleep(Duration::from_secs(3 * DEAD_AFTER)).await;
         assert!(view.is_alive());
-        assert_eq!(view.not_ready(), Some("recovering"));
+        assert_eq!(view.not_ready().as_deref(), Some("recovering"));
         let snapshot = view.snapshot().await;
         assert!(matches!(snapshot, Err(Unanswered::Recovering)));
         view.show(server().handle());
-        assert_eq!(view.not_ready(), Some("not ready"), "it does not serve yet");
+        assert_eq!(
+            view.not_ready().as_deref(),
+            Some("not ready"),
+            "it does not serve yet"
+        );
     }
 
     #[tokio::test(start_paused = true)]

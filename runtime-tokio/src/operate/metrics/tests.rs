@@ -7,8 +7,8 @@ use message_queue_core::names::{Pattern, TopicName};
 use message_queue_core::wire::handshake::{ProducerOptions, RoleOptions};
 use message_queue_core::wire::{FrameBatch, Role};
 use message_queue_core::{
-    Broker, CloseReason, Config, ConnId, DeliveryMode, DropReason, Input, Now, Output, TopicRule,
-    TopicsConfig,
+    Broker, CloseReason, Config, ConnId, DeliveryMode, DropReason, Input, Now, Output, Storage,
+    TopicRule, TopicsConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -340,6 +340,30 @@ fn the_process_has_the_standard_names_and_figures_that_can_be() {
     }
 }
 
+/// An engine that is not reached yet is down.
+#[test]
+fn an_engine_that_brokers_share_is_up_or_down() {
+    let status = Arc::new(StoreStatus::shared(Storage::RabbitMq));
+    let snapshot = crate::Server::new(Config::default(), Default::default())
+        .handle()
+        .snapshot();
+    let metrics = Metrics::default().with_engine(Arc::clone(&status));
+    let encode = || {
+        let age = Duration::ZERO;
+        let text = metrics.encode(snapshot.clone(), age, Format::Prometheus);
+        text.unwrap()
+    };
+    assert_eq!(series(&encode())["engine_up"], 0.0);
+    status.out_of_reach.store(false, Ordering::Relaxed);
+    status.unrouted.store(3, Ordering::Relaxed);
+    let text = encode();
+    let series = series(&text);
+    assert_eq!(series["engine_up"], 1.0);
+    assert_eq!(series["engine_unrouted_messages_total"], 3.0);
+    let of_a_disk = series.keys().filter(|it| it.starts_with("store_"));
+    assert_eq!(of_a_disk.count(), 0);
+}
+
 /// What is exported, is documented, and the other way round.
 #[cfg(target_os = "linux")]
 #[test]
@@ -373,7 +397,8 @@ fn the_table_in_the_documents_is_complete() {
             Arc::new(Certificates::new().server()),
             FailureLimit::default(),
         ))
-        .with_store(Arc::default(), ".".into());
+        .with_store(Arc::default(), ".".into())
+        .with_engine(Arc::default());
     let snapshot = crate::Server::new(Config::default(), Default::default())
         .handle()
         .snapshot();

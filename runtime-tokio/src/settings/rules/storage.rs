@@ -2,34 +2,41 @@
 
 use super::super::units::format_size;
 use super::super::values::Values;
-use super::Broken;
+use super::{Broken, rabbitmq};
 use message_queue_core::{Config, Storage, StoreSettings};
 
-/// Whether this build has the engine `rocksdb`.
-const HAS_ROCKSDB: bool = cfg!(feature = "rocksdb");
+/// Engines that are not in every build, and whether they are in this one.
+const FEATURES: [(Storage, bool); 2] = [
+    (Storage::RocksDb, cfg!(feature = "rocksdb")),
+    (Storage::RabbitMq, cfg!(feature = "rabbitmq")),
+];
 
 /// All that is stored is stored in one way, and in one that this build has.
 pub(super) fn engine(config: &Config) -> Option<Broken> {
     let name = match config.storage {
-        Storage::RocksDb => "STORAGE",
+        Storage::RocksDb | Storage::RabbitMq => "STORAGE",
         Storage::Memory | Storage::Disk => "TOPICS_FILE",
     };
-    if !HAS_ROCKSDB && config.engines().any(|it| it == Storage::RocksDb) {
-        return Some(Broken {
-            name,
-            others: &[],
-            allowed: "memory or disk: rocksdb is not in this build; `cargo build --release --features rocksdb` makes \
-                      one that has it, and so does an image's build argument FEATURES=rocksdb"
-                .to_owned(),
-        });
+    let missing = FEATURES.into_iter().filter(|(_, is_there)| !is_there);
+    for (engine, _) in missing {
+        if config.engines().any(|it| it == engine) {
+            let engine = engine.name();
+            return Some(Broken {
+                name,
+                others: &[],
+                allowed: format!(
+                    "memory or disk: {engine} is not in this build; `cargo build --release --features {engine}` makes \
+                     one that has it, and so does an image's build argument FEATURES={engine}"
+                ),
+            });
+        }
     }
     let first = config.engines().next()?;
     config.engines().any(|it| it != first).then(|| Broken {
         name: "TOPICS_FILE",
         others: &["STORAGE"],
-        allowed:
-            "either disk or rocksdb for all that is stored: DATA_DIR is a folder of one of them"
-                .to_owned(),
+        allowed: "one engine for all that is stored: a broker keeps all of its topics in one"
+            .to_owned(),
     })
 }
 
@@ -37,6 +44,9 @@ pub(super) fn engine(config: &Config) -> Option<Broken> {
 pub(super) fn broken(values: &Values, config: &Config) -> Option<Broken> {
     if !config.may_store() {
         return None;
+    }
+    if config.may_share() {
+        return rabbitmq::broken(values, config);
     }
     match &values.data_dir {
         None => Some(missing(config)),
@@ -79,9 +89,10 @@ fn missing(config: &Config) -> Broken {
 }
 
 /// What is allowed but does nothing, or not what it seems to.
-pub(super) fn warnings(values: &Values, config: &Config) -> [Option<String>; 3] {
+pub(super) fn warnings(values: &Values, config: &Config) -> [Option<String>; 4] {
     [
         unused(values, config),
+        rabbitmq::unused(values, config),
         whole_segments(config),
         no_segments(config),
     ]
@@ -95,9 +106,9 @@ fn no_segments(config: &Config) -> Option<String> {
         .then(|| "STORAGE=rocksdb has no segments, so SEGMENT_BYTES has no effect".to_owned())
 }
 
-/// Without a topic that is stored the settings of storage mean nothing.
+/// Without a topic that is stored on a disk of the broker the settings for that mean nothing.
 fn unused(values: &Values, config: &Config) -> Option<String> {
-    if config.may_store() {
+    if config.may_store() && !config.may_share() {
         return None;
     }
     let (set, default) = (config.store, StoreSettings::default());
@@ -119,13 +130,21 @@ fn unused(values: &Values, config: &Config) -> Option<String> {
         .into_iter()
         .filter_map(|(name, is_set)| is_set.then_some(name))
         .collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "nothing is stored, so this has no effect: {}; set STORAGE=disk, or storage = \"disk\" in a rule of \
-             TOPICS_FILE",
+    if names.is_empty() {
+        return None;
+    }
+    if let Some(engine) = config.engines().find(|it| it.is_shared()) {
+        return Some(format!(
+            "STORAGE={} keeps nothing on a disk of the broker, so this has no effect: {}",
+            engine.name(),
             names.join(", ")
-        )
-    })
+        ));
+    }
+    Some(format!(
+        "nothing is stored, so this has no effect: {}; set STORAGE=disk, or storage = \"disk\" in a rule of \
+             TOPICS_FILE",
+        names.join(", ")
+    ))
 }
 
 /// The last segment stays, so a lower bound is none.
@@ -191,11 +210,8 @@ mod tests {
             ("DATA_DIR", "/data"),
         ];
         let text = Settings::from_variables(stored).unwrap_err().to_string();
-        if super::HAS_ROCKSDB {
-            assert!(
-                text.contains("either disk or rocksdb for all that is stored"),
-                "{text}"
-            );
+        if cfg!(feature = "rocksdb") {
+            assert!(text.contains("one engine for all that is stored"), "{text}");
             let settings = settings([("STORAGE", "rocksdb"), ("DATA_DIR", "/data")]);
             assert!(settings.stores_anything());
         } else {
@@ -205,15 +221,19 @@ mod tests {
     }
 
     /// It is a wrong setting like any other, and says where such a build comes from.
-    #[cfg(not(feature = "rocksdb"))]
     #[test]
     fn an_engine_that_is_not_in_this_build_is_refused() {
-        let stored = [("STORAGE", "rocksdb"), ("DATA_DIR", "/data")];
-        assert_eq!(
-            Settings::from_variables(stored).unwrap_err().to_string(),
-            "STORAGE: \"rocksdb\" is not allowed: use memory or disk: rocksdb is not in this build; `cargo build \
-             --release --features rocksdb` makes one that has it, and so does an image's build argument FEATURES=rocksdb"
-        );
+        for (engine, _) in super::FEATURES.iter().filter(|(_, is_there)| !is_there) {
+            let engine = engine.name();
+            let stored = [("STORAGE", engine), ("DATA_DIR", "/data")];
+            let expected = format!(
+                "STORAGE: \"{engine}\" is not allowed: use memory or disk: {engine} is not in this build; `cargo build \
+                 --release --features {engine}` makes one that has it, and so does an image's build argument \
+                 FEATURES={engine}"
+            );
+            let told = Settings::from_variables(stored).unwrap_err().to_string();
+            assert!(told.starts_with(&expected), "{told}");
+        }
     }
 
     #[cfg(feature = "rocksdb")]

@@ -227,13 +227,14 @@ pub(in super::super) static KEYS: &[Key] = &[
     Key {
         name: "storage",
         form: Form::One(STORAGE),
-        help: "Where messages are kept; `disk` and `rocksdb` need `DATA_DIR`. A dead-letter topic is kept where its source is, \
+        help: "Where messages are kept; `disk` and `rocksdb` need `DATA_DIR`, `rabbitmq` needs `RABBITMQ_URL`. A dead-letter topic is kept where its source is, \
                unless a rule for it says otherwise.",
         otherwise: Otherwise::Setting("STORAGE"),
         set: |rule, value| {
             rule.storage = Some(match value {
                 "disk" => Storage::Disk,
                 "rocksdb" => Storage::RocksDb,
+                "rabbitmq" => Storage::RabbitMq,
                 _ => Storage::Memory,
             });
         },

@@ -166,6 +166,7 @@ pub(super) fn decode_run(first: u64, value: &[u8]) -> Result<Run, Damaged> {
         published: head.published,
         batch,
         origin,
+        attempts: 0,
     })
 }
 

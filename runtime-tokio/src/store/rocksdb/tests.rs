@@ -173,6 +173,7 @@ fn run_of(first: u64, published: u64, messages: &[&str]) -> Run {
         published,
         batch: FrameBatch::encode(messages).expect("messages"),
         origin: None,
+        attempts: 0,
     }
 }
 

@@ -1,0 +1,29 @@
+//! The metrics of an engine that brokers share.
+
+use super::exposition::Exposition;
+use crate::store::StoreStatus;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Whether it can be reached, and what it had no use for.
+#[derive(Clone, Debug)]
+pub(super) struct EngineCollector(pub(super) Arc<StoreStatus>);
+
+impl Collector for EngineCollector {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut exposition = Exposition::new(encoder);
+        exposition.gauge(
+            "engine_up",
+            "Whether the engine that keeps topics can be reached",
+            u64::from(self.0.out_of_reach().is_none()),
+        )?;
+        exposition.counter(
+            "engine_unrouted_messages",
+            "Messages that the engine has confirmed and given to nobody: there was no group",
+            self.0.unrouted.load(Ordering::Relaxed),
+        )
+    }
+}

@@ -1,0 +1,390 @@
+//! One connection to RabbitMQ, and what has been declared, opened and published by it. When it is lost all that goes
+//! with it.
+
+use super::PATIENCE;
+use super::message::properties;
+use super::topic::Piece;
+use futures_core::Stream;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, BasicRejectOptions,
+    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, Confirmation, Connection, Error, ExchangeKind, message::Delivery};
+use message_queue_core::names::{Name, TopicName};
+use message_queue_core::{GroupId, TopicId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::timeout;
+
+/// What a connection, or the making of one, has to say.
+pub(super) enum Happened {
+    Connected(Result<Connection, String>),
+    /// A group is open, by a consumer of this number.
+    Opened(TopicId, GroupId, u64),
+    /// That takes long.
+    NotOpened(TopicId, GroupId, u64),
+    Delivered(TopicId, GroupId, u64, Box<Delivery>),
+    /// A consumer of this number gets nothing more.
+    Ended(TopicId, GroupId, u64, String),
+    /// The last sequence of a piece, by which connection it was sent, and whether RabbitMQ has it; how many of it no
+    /// queue was there for.
+    Confirmed(TopicId, u64, u64, bool, u64),
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The connection is lost.
+    #[error("{0}")]
+    Lost(String),
+    /// RabbitMQ does not do that, and the connection stands.
+    #[error("{0}")]
+    Refused(String),
+}
+
+pub(super) struct Link {
+    /// Of all connections that there were.
+    pub(super) number: u64,
+    connection: Connection,
+    prefix: String,
+    /// For what is declared; made anew when RabbitMQ has refused something.
+    declaring: Channel,
+    publishing: Channel,
+    exchanges: BTreeSet<TopicId>,
+    queues: BTreeSet<(TopicId, Name)>,
+    consuming: BTreeMap<(TopicId, GroupId), Channel>,
+    happened: UnboundedSender<Happened>,
+}
+
+impl Link {
+    pub(super) async fn new(
+        number: u64,
+        connection: Connection,
+        prefix: String,
+        happened: UnboundedSender<Happened>,
+    ) -> Result<Self, String> {
+        let text = |error: Error| error.to_string();
+        let declaring = connection.create_channel().await.map_err(text)?;
+        let publishing = connection.create_channel().await.map_err(text)?;
+        let confirms = ConfirmSelectOptions::default();
+        publishing.confirm_select(confirms).await.map_err(text)?;
+        Ok(Self {
+            number,
+            connection,
+            prefix,
+            declaring,
+            publishing,
+            exchanges: BTreeSet::new(),
+            queues: BTreeSet::new(),
+            consuming: BTreeMap::new(),
+            happened,
+        })
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.status().connected() && self.publishing.status().connected()
+    }
+
+    pub(super) async fn close(self) {
+        // It ends in any case.
+        let _ = self.connection.close(200, "bye".into()).await;
+    }
+
+    fn exchange(&self, topic: &TopicName) -> Result<ShortString, Failure> {
+        short(format!("{}{topic}", self.prefix))
+    }
+
+    fn queue(&self, topic: &TopicName, group: &Name) -> Result<ShortString, Failure> {
+        short(format!("{}{topic}/{group}", self.prefix))
+    }
+
+    fn failure(&self, error: &Error) -> Failure {
+        let text = error.to_string();
+        if self.is_connected() {
+            Failure::Refused(text)
+        } else {
+            Failure::Lost(text)
+        }
+    }
+
+    /// Something was refused, which has ended the channel.
+    async fn refused(&mut self, error: Error) -> Failure {
+        let failure = self.failure(&error);
+        if let Failure::Refused(_) = failure
+            && !self.declaring.status().connected()
+        {
+            match self.connection.create_channel().await {
+                Ok(channel) => self.declaring = channel,
+                Err(error) => return Failure::Lost(error.to_string()),
+            }
+        }
+        failure
+    }
+
+    /// Sees to it that a topic's exchange is there.
+    pub(super) async fn declare_topic(
+        &mut self,
+        id: TopicId,
+        name: &TopicName,
+    ) -> Result<(), Failure> {
+        if self.exchanges.contains(&id) {
+            return Ok(());
+        }
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let declared = self
+            .declaring
+            .exchange_declare(
+                self.exchange(name)?,
+                ExchangeKind::Fanout,
+                options,
+                FieldTable::default(),
+            )
+            .await;
+        match declared {
+            Ok(()) => {
+                self.exchanges.insert(id);
+                Ok(())
+            }
+            Err(error) => Err(self.refused(error).await),
+        }
+    }
+
+    /// Sees to it that the queue of a lasting group is there, and gets what is published.
+    pub(super) async fn declare_group(
+        &mut self,
+        id: TopicId,
+        topic: &TopicName,
+        group: &Name,
+    ) -> Result<(), Failure> {
+        let key = (id, group.clone());
+        if self.queues.contains(&key) {
+            return Ok(());
+        }
+        let queue = self.queue(topic, group)?;
+        let mut arguments = FieldTable::default();
+        arguments.insert(
+            "x-queue-type".into(),
+            AMQPValue::LongString("quorum".into()),
+        );
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        self.declare_queue(topic, queue, options, arguments).await?;
+        self.queues.insert(key);
+        Ok(())
+    }
+
+    async fn declare_queue(
+        &mut self,
+        topic: &TopicName,
+        queue: ShortString,
+        options: QueueDeclareOptions,
+        arguments: FieldTable,
+    ) -> Result<ShortString, Failure> {
+        let exchange = self.exchange(topic)?;
+        let channel = self.declaring.clone();
+        let declare = async {
+            let queue = channel.queue_declare(queue, options, arguments).await?;
+            let name = queue.name().clone();
+            let options = QueueBindOptions::default();
+            channel
+                .queue_bind(
+                    name.clone(),
+                    exchange,
+                    "".into(),
+                    options,
+                    FieldTable::default(),
+                )
+                .await?;
+            Ok(name)
+        };
+        match declare.await {
+            Ok(name) => Ok(name),
+            Err(error) => Err(self.refused(error).await),
+        }
+    }
+
+    /// Begins to open a group: [`Happened::Opened`] follows with this number, then what is in its queue. A queue that has
+    /// no leader does not answer, and is not waited for here.
+    pub(super) async fn open_group(
+        &mut self,
+        (topic, group): (TopicId, GroupId),
+        topic_name: &TopicName,
+        name: Option<&Name>,
+        most: u16,
+        number: u64,
+    ) -> Result<(), Failure> {
+        let queue = match name {
+            Some(name) => {
+                self.declare_group(topic, topic_name, name).await?;
+                self.queue(topic_name, name)?
+            }
+            None => {
+                let options = QueueDeclareOptions {
+                    exclusive: true,
+                    auto_delete: true,
+                    ..QueueDeclareOptions::default()
+                };
+                let nameless = "".into();
+                self.declare_queue(topic_name, nameless, options, FieldTable::default())
+                    .await?
+            }
+        };
+        let channel = self.connection.create_channel().await;
+        let channel = channel.map_err(|error| self.failure(&error))?;
+        self.consuming.insert((topic, group), channel.clone());
+        let happened = self.happened.clone();
+        tokio::spawn(async move {
+            let why = consume(&channel, queue, most, (topic, group, number), &happened).await;
+            // When the worker is gone nobody wants to know.
+            let _ = happened.send(Happened::Ended(topic, group, number, why));
+        });
+        Ok(())
+    }
+
+    /// Closes a group: what it has not settled is for others.
+    pub(super) async fn close_group(&mut self, topic: TopicId, group: GroupId) {
+        if let Some(channel) = self.consuming.remove(&(topic, group)) {
+            // If it is not there any more, that is what was wanted.
+            let _ = channel.close(200, "bye".into()).await;
+        }
+    }
+
+    /// Settles what a group has settled: all up to a tag, and others. Returns when RabbitMQ has heard of it.
+    pub(super) async fn acknowledge(
+        &mut self,
+        key: (TopicId, GroupId),
+        most: u16,
+        up_to: Option<u64>,
+        others: Vec<u64>,
+    ) -> Result<(), Failure> {
+        let Some(channel) = self.consuming.get(&key) else {
+            return Ok(());
+        };
+        if up_to.is_none() && others.is_empty() {
+            return Ok(());
+        }
+        let acknowledging = async {
+            if let Some(tag) = up_to {
+                let multiple = BasicAckOptions { multiple: true };
+                channel.basic_ack(tag, multiple).await?;
+            }
+            for tag in others {
+                channel.basic_ack(tag, BasicAckOptions::default()).await?;
+            }
+            // It is answered, and what came before on the channel has been heard then.
+            channel.basic_qos(most, BasicQosOptions::default()).await
+        };
+        acknowledging.await.map_err(|error| self.failure(&error))
+    }
+
+    /// Has one that nobody can be sent thrown away, or dead-lettered as RabbitMQ was told.
+    pub(super) async fn reject(&self, key: (TopicId, GroupId), tag: u64) {
+        if let Some(channel) = self.consuming.get(&key) {
+            // One that cannot be told comes again.
+            let _ = channel
+                .basic_reject(tag, BasicRejectOptions::default())
+                .await;
+        }
+    }
+
+    /// Publishes a piece. [`Happened::Confirmed`] follows, unless the connection is lost.
+    pub(super) async fn publish(
+        &self,
+        id: TopicId,
+        topic: &TopicName,
+        piece: &Piece,
+    ) -> Result<(), Failure> {
+        let exchange = self.exchange(topic)?;
+        let properties = properties(piece.published, piece.origin.as_deref());
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let mut confirms = Vec::with_capacity(piece.batch.messages());
+        for body in piece.batch.bodies() {
+            let published = self
+                .publishing
+                .basic_publish(
+                    exchange.clone(),
+                    "".into(),
+                    options,
+                    body.as_ref(),
+                    properties.clone(),
+                )
+                .await;
+            confirms.push(published.map_err(|error| Failure::Lost(error.to_string()))?);
+        }
+        let (happened, last, number) = (self.happened.clone(), piece.last, self.number);
+        tokio::spawn(async move {
+            let (mut is_there, mut unrouted) = (true, 0);
+            for confirm in confirms {
+                match confirm.await {
+                    Ok(Confirmation::Ack(returned)) => unrouted += u64::from(returned.is_some()),
+                    Ok(Confirmation::Nack(_) | Confirmation::NotRequested) | Err(_) => {
+                        is_there = false;
+                    }
+                }
+            }
+            // When the worker is gone nobody wants to know.
+            let _ = happened.send(Happened::Confirmed(id, last, number, is_there, unrouted));
+        });
+        Ok(())
+    }
+}
+
+fn short(name: String) -> Result<ShortString, Failure> {
+    ShortString::try_new(name.clone())
+        .map_err(|_| Failure::Refused(format!("{name}: RabbitMQ's names have at most 255 bytes")))
+}
+
+/// Opens a group, and passes on what comes for it. Returns why nothing more does.
+async fn consume(
+    channel: &Channel,
+    queue: ShortString,
+    most: u16,
+    (topic, group, number): (TopicId, GroupId, u64),
+    happened: &UnboundedSender<Happened>,
+) -> String {
+    // When the worker is gone nobody wants to know, here as below.
+    let tell = |it| drop(happened.send(it));
+    let mut opening = pin!(async {
+        channel.basic_qos(most, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default());
+        consumer.await
+    });
+    let opened = loop {
+        match timeout(PATIENCE, &mut opening).await {
+            Ok(opened) => break opened,
+            Err(_) => tell(Happened::NotOpened(topic, group, number)),
+        }
+    };
+    let mut consumer = match opened {
+        Ok(consumer) => consumer,
+        Err(error) => return error.to_string(),
+    };
+    tell(Happened::Opened(topic, group, number));
+    loop {
+        let next = poll_fn(|cx| Pin::new(&mut consumer).poll_next(cx));
+        match next.await {
+            Some(Ok(delivery)) => {
+                tell(Happened::Delivered(
+                    topic,
+                    group,
+                    number,
+                    Box::new(delivery),
+                ));
+            }
+            Some(Err(error)) => return error.to_string(),
+            None => return "the queue is gone".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What the core has asked for and is not done, for one topic. Nothing here knows of a connection.
+
+use super::message::{Delivered, runs};
+use message_queue_core::GroupId;
+use message_queue_core::log::Progress;
+use message_queue_core::names::{Name, TopicName};
+use message_queue_core::store::{Answer, FetchFrom, Request};
+use message_queue_core::wire::FrameBatch;
+use message_queue_core::wire::control::Origin;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A topic.
+pub(super) struct Topic {
+    pub(super) name: TopicName,
+    /// What is to be published and is not confirmed, in order.
+    pub(super) pieces: VecDeque<Piece>,
+    /// Changes of groups that are not made, in order.
+    pub(super) changes: VecDeque<Change>,
+    /// Groups that are to be found again, whether they are open or not: each has a queue.
+    pub(super) lasting: Vec<Name>,
+    /// Groups that the core wants open.
+    pub(super) groups: BTreeMap<GroupId, Group>,
+    /// Where the sequences of a group go on that is not open: they never come twice.
+    ended: BTreeMap<GroupId, u64>,
+}
+
+/// Messages that the core wants appended together.
+pub(super) struct Piece {
+    pub(super) last: u64,
+    pub(super) published: u64,
+    pub(super) batch: FrameBatch,
+    pub(super) origin: Option<Box<Origin>>,
+    pub(super) state: PieceState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PieceState {
+    Waiting,
+    /// On its way by this connection.
+    Sent(u64),
+    Confirmed,
+}
+
+/// A change of a group.
+pub(super) enum Change {
+    Save(u64, Name, Progress),
+    Remove(u64),
+}
+
+/// A group that the core wants open.
+pub(super) struct Group {
+    pub(super) name: Option<Name>,
+    /// The most messages that RabbitMQ may deliver before some are settled.
+    pub(super) most: u16,
+    /// The sequence of the next message that comes.
+    pub(super) next: u64,
+    /// By which consumer it is open, if it is: one of another number is an old one.
+    pub(super) open: Option<u64>,
+    /// By which it is being opened, if it is.
+    pub(super) opening: Option<u64>,
+    /// What has come and is not known to be in the core's window, from this sequence on.
+    first: u64,
+    waiting: VecDeque<Delivered>,
+    /// What is not settled: the delivery tag of each sequence.
+    pub(super) tags: BTreeMap<u64, u64>,
+    /// Up to where the core was told.
+    told: u64,
+}
+
+impl Topic {
+    pub(super) const fn new(name: TopicName) -> Self {
+        Self {
+            name,
+            pieces: VecDeque::new(),
+            changes: VecDeque::new(),
+            lasting: Vec::new(),
+            groups: BTreeMap::new(),
+            ended: BTreeMap::new(),
+        }
+    }
+
+    /// Takes what the core asks for, but for a fetch, which is answered at once.
+    pub(super) fn ask(&mut self, request: Request) -> Option<Answer> {
+        match request {
+            Request::Append {
+                first,
+                published,
+                batch,
+                origin,
+                producers: _,
+            } => self.pieces.push_back(Piece {
+                last: first + batch.messages() as u64 - 1,
+                published,
+                batch,
+                origin,
+                state: PieceState::Waiting,
+            }),
+            Request::SaveGroup {
+                change,
+                group,
+                progress,
+            } => {
+                if !self.lasting.contains(&group) {
+                    self.lasting.push(group.clone());
+                }
+                self.changes
+                    .push_back(Change::Save(change, group, progress));
+            }
+            Request::RemoveGroup { change, group } => {
+                self.lasting.retain(|it| *it != group);
+                self.changes.push_back(Change::Remove(change));
+            }
+            Request::OpenGroup { group, name, most } => {
+                let next = self.ended.remove(&group).unwrap_or(1);
+                self.groups.insert(group, Group::new(name, most, next));
+            }
+            Request::Fetch { group, from, bytes } => {
+                return Some(match (self.groups.get_mut(&group), from) {
+                    (Some(it), FetchFrom::Sequence(from)) if it.open.is_some() => {
+                        it.fetch(group, from, bytes)
+                    }
+                    _ => Answer::NotFetched { group },
+                });
+            }
+            // A group is closed where the connection is.
+            Request::CloseGroup { .. } | Request::Open { .. } | Request::Change(_) => {}
+        }
+        None
+    }
+
+    /// A group is not wanted any more.
+    pub(super) fn close(&mut self, id: GroupId) -> Option<Group> {
+        let group = self.groups.remove(&id)?;
+        if id.is_lasting() {
+            self.ended.insert(id, group.next);
+        }
+        Some(group)
+    }
+
+    /// RabbitMQ has, or has not, got a piece that was sent by this connection.
+    pub(super) fn confirmed(&mut self, last: u64, session: u64, is_there: bool) {
+        let mut pieces = self.pieces.iter_mut();
+        let piece = pieces.find(|it| it.last == last && it.state == PieceState::Sent(session));
+        if let Some(piece) = piece {
+            piece.state = if is_there {
+                PieceState::Confirmed
+            } else {
+                PieceState::Waiting
+            };
+        }
+    }
+
+    /// How far all is appended, if that is further than before.
+    pub(super) fn appended(&mut self) -> Option<Answer> {
+        let mut up_to = None;
+        while let Some(piece) = self
+            .pieces
+            .pop_front_if(|it| it.state == PieceState::Confirmed)
+        {
+            up_to = Some(piece.last);
+        }
+        up_to.map(|up_to| Answer::Appended { up_to })
+    }
+
+    /// The connection is lost: what was under way is to be done again, and what has come comes again.
+    pub(super) fn lose_connection(&mut self) -> Vec<Answer> {
+        for piece in &mut self.pieces {
+            if let PieceState::Sent(_) = piece.state {
+                piece.state = PieceState::Waiting;
+            }
+        }
+        let lost = self.groups.iter_mut();
+        lost.filter_map(|(id, group)| group.lose(*id)).collect()
+    }
+}
+
+impl Group {
+    fn new(name: Option<Name>, most: usize, next: u64) -> Self {
+        /// More are not faster, and each may be a large message.
+        const MOST: usize = 1_000;
+        let most = u16::try_from(most.clamp(1, MOST)).unwrap_or(u16::MAX);
+        Self {
+            name,
+            most,
+            next,
+            open: None,
+            opening: None,
+            first: next,
+            waiting: VecDeque::new(),
+            tags: BTreeMap::new(),
+            told: next - 1,
+        }
+    }
+
+    pub(super) const fn is_open_or_opening(&self) -> bool {
+        self.open.is_some() || self.opening.is_some()
+    }
+
+    /// Whether this consumer has it open, or opens it.
+    pub(super) fn is_by(&self, consumer: u64) -> bool {
+        self.open == Some(consumer) || self.opening == Some(consumer)
+    }
+
+    /// It is open by this consumer.
+    pub(super) fn opened(&mut self, group: GroupId, consumer: u64) -> Answer {
+        self.opening = None;
+        self.open = Some(consumer);
+        self.first = self.next;
+        self.told = self.next - 1;
+        Answer::GroupOpened {
+            group,
+            next: self.next,
+        }
+    }
+
+    /// It is open no more.
+    pub(super) fn lose(&mut self, group: GroupId) -> Option<Answer> {
+        self.opening = None;
+        self.open.take()?;
+        self.waiting.clear();
+        self.tags.clear();
+        Some(Answer::GroupLost { group })
+    }
+
+    pub(super) fn take_delivery(&mut self, tag: u64, delivered: Delivered) {
+        self.tags.insert(self.next, tag);
+        self.waiting.push_back(delivered);
+        self.next += 1;
+    }
+
+    /// What has come since the core was told last.
+    pub(super) fn arrived(&mut self, group: GroupId) -> Option<Answer> {
+        let up_to = self.next - 1;
+        if self.open.is_none() || self.told == up_to {
+            return None;
+        }
+        self.told = up_to;
+        Some(Answer::Arrived { group, up_to })
+    }
+
+    /// The core has all before this sequence.
+    fn fetch(&mut self, group: GroupId, from: u64, bytes: usize) -> Answer {
+        while self.first < from && self.waiting.pop_front().is_some() {
+            self.first += 1;
+        }
+        let (mut read, mut messages) = (0, 0);
+        for message in &self.waiting {
+            if messages > 0 && read >= bytes {
+                break;
+            }
+            read += message.body.len() + 4;
+            messages += 1;
+        }
+        let runs = runs(self.first, self.waiting.iter().take(messages));
+        Answer::Fetched {
+            group,
+            runs,
+            next: self.first + messages as u64,
+        }
+    }
+
+    /// What the core has taken of a group that settles nothing: all before what it has not fetched.
+    pub(super) fn taken(&mut self) -> Option<u64> {
+        let rest = self.tags.split_off(&self.first);
+        let taken = std::mem::replace(&mut self.tags, rest);
+        taken.into_values().next_back()
+    }
+
+    /// What a group has settled by now: the tag up to which everything is, and others.
+    pub(super) fn settle(&mut self, progress: &Progress) -> (Option<u64>, Vec<u64>) {
+        let rest = self.tags.split_off(&(progress.settled_up_to + 1));
+        let up_to = std::mem::replace(&mut self.tags, rest);
+        let mut others = Vec::new();
+        for range in &progress.settled {
+            while let Some((&sequence, &tag)) = self.tags.range(range.from..=range.to).next() {
+                self.tags.remove(&sequence);
+                others.push(tag);
+            }
+        }
+        (up_to.into_values().next_back(), others)
+    }
+}

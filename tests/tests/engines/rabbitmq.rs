@@ -1,0 +1,293 @@
+//! RabbitMQ is killed, is out of reach, refuses, and serves two brokers. Tests that kill it have one of their own, one at
+//! a time (tests/engines/up); the others share the one that the suite has.
+
+use crate::engine::{ENGINES, Engine, Place, Running, is_confirmed, is_wanted};
+use message_queue_core::wire::control::{Control, Outcome};
+use message_queue_tests::conversation::Told;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tempfile::TempDir;
+
+/// A RabbitMQ of a test's own, in a folder in which it is found again.
+struct RabbitMq {
+    folder: TempDir,
+    port: u16,
+    server: Option<Child>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl RabbitMq {
+    /// One that does not run yet; none where the tests are not to have one.
+    fn new() -> Option<Self> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        if !is_wanted("rabbitmq") {
+            return None;
+        }
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        // Below those that the system gives out by itself. One that was just used is not free for a minute.
+        let process = u16::try_from(std::process::id() % 1_000).expect("small");
+        let first = 20_000 + process * 10 + NEXT.fetch_add(1, Ordering::Relaxed) * 3;
+        let mut ports = (first..32_000).step_by(10);
+        let is_free = |port: &u16| {
+            let mut all = *port..*port + 3;
+            all.all(|it| TcpListener::bind(("127.0.0.1", it)).is_ok())
+        };
+        Some(Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            port: ports.find(is_free).expect("a port"),
+            server: None,
+            _alone: alone,
+        })
+    }
+
+    /// Starts it, and waits until it is ready. After a kill its ports may be free only a little later.
+    fn run(&mut self) {
+        let is_ready = (0..10).any(|_| self.try_to_run());
+        assert!(is_ready, "it does not start");
+    }
+
+    fn try_to_run(&mut self) -> bool {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines/up");
+        let mut server = Command::new(script)
+            .arg("rabbitmq")
+            .arg(self.folder.path())
+            .arg(self.port.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("it starts");
+        let out = server.stdout.take().expect("it is piped");
+        self.server = Some(server);
+        let mut lines = BufReader::new(out).lines().map_while(Result::ok);
+        let is_ready = lines.any(|it| it.starts_with("ready "));
+        if !is_ready {
+            self.kill();
+        }
+        is_ready
+    }
+
+    /// Ends it at once, and all that it was about to do.
+    fn kill(&mut self) {
+        let Some(mut server) = self.server.take() else {
+            return;
+        };
+        let group = format!("-{}", server.id());
+        // If all of it has ended there is nothing to kill.
+        let killed = Command::new("kill").args(["-KILL", "--", &group]).output();
+        killed.expect("there is a kill");
+        server.wait().expect("it ends");
+    }
+
+    /// Has its own tool do something with it.
+    fn ctl(&self, args: &[&str]) {
+        let output = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
+            .args(["--node", &format!("mq{}@localhost", self.port)])
+            .args(args)
+            .env("HOME", self.folder.path())
+            .env("ERL_EPMD_PORT", (self.port + 2).to_string())
+            .output()
+            .expect("it is there");
+        assert!(output.status.success(), "{args:?}: {output:?}");
+    }
+
+    fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn engine() -> &'static Engine {
+    let mut engines = ENGINES.iter();
+    engines.find(|it| it.name == "rabbitmq").expect("it is one")
+}
+
+fn broker(place: &Place<'_>, rabbit: &RabbitMq) -> Running {
+    place.start_with(&[("RABBITMQ_URL", &rabbit.url())])
+}
+
+/// What the broker has said of RabbitMQ in its log.
+fn said(broker: &Running) -> Vec<String> {
+    let lines = broker.broker.log();
+    let texts = lines.iter().filter_map(|it| it["message"].as_str());
+    let of_it = texts.filter(|it| it.to_lowercase().contains("rabbitmq"));
+    of_it.map(str::to_owned).collect()
+}
+
+/// What was confirmed is there, whatever becomes of RabbitMQ, and nothing is confirmed while it is away.
+#[test]
+fn rabbitmq_is_killed_and_nothing_that_was_confirmed_is_lost() {
+    let Some(mut rabbit) = RabbitMq::new() else {
+        return;
+    };
+    rabbit.run();
+    let place = engine().place();
+    let broker = broker(&place, &rabbit);
+    let mut consumer = broker.consumer("topic=jobs group=workers prefetch=5");
+    let (mut producer, _) = broker.producer("topic=jobs confirm=1");
+    producer.publish((0..10).map(|it| it.to_string()));
+    assert!(is_confirmed(&mut producer, 10));
+    assert_eq!(consumer.texts(5), ["0", "1", "2", "3", "4"]);
+    consumer.settle(Outcome::Done, 1);
+    consumer.flush();
+    // What is in a queue RabbitMQ has on its disk when it confirms; that the queue is there, a little later.
+    rabbit.ctl(&["eval", "[dets:sync(It) || It <- dets:all()]."]);
+    rabbit.kill();
+    // It is taken back what the consumer has not settled, and the broker says that it is not ready.
+    loop {
+        match consumer.next() {
+            Err(Told::Control(Control::Revoked { code, .. })) => {
+                assert_eq!(code, "engine_lost");
+                break;
+            }
+            Ok(_) | Err(Told::Control(_)) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    broker.wait_for_ready(503, "rabbitmq out of reach\n");
+    broker
+        .broker
+        .wait_for_metric("message_queue_engine_up", 0.0);
+    producer.publish((10..20).map(|it| it.to_string()));
+    producer.say(&Control::Ping(7));
+    producer.until(|told| {
+        let is_early =
+            matches!(told, Told::Control(Control::Confirmed { position, .. }) if *position > 10);
+        assert!(!is_early, "RabbitMQ has not got it");
+        matches!(told, Told::Control(Control::Pong(7, _)))
+    });
+    rabbit.run();
+    assert!(is_confirmed(&mut producer, 20));
+    broker
+        .broker
+        .wait_for_metric("message_queue_engine_up", 1.0);
+    let mut left: Vec<u64> = (1..20).collect();
+    while !left.is_empty() {
+        let number: u64 = consumer.work().text.parse().expect("a number");
+        assert_ne!(number, 0, "it was settled and flushed");
+        left.retain(|it| *it != number);
+    }
+    let log = broker.broker.log();
+    let is_lapins = |line: &&serde_json::Value| {
+        let target = line["target"].as_str().unwrap_or_default();
+        target.starts_with("lapin")
+    };
+    assert_eq!(log.iter().find(is_lapins), None);
+    broker.end();
+}
+
+/// A broker whose RabbitMQ is not there yet serves, and producers wait.
+#[test]
+fn who_is_early_waits_for_rabbitmq() {
+    let Some(mut rabbit) = RabbitMq::new() else {
+        return;
+    };
+    let place = engine().place();
+    let broker = place.start_unready(&[("RABBITMQ_URL", &rabbit.url())]);
+    broker.wait_for_ready(503, "rabbitmq out of reach\n");
+    let (mut producer, _) = broker.producer("topic=jobs confirm=1");
+    producer.publish(["early"]);
+    rabbit.run();
+    assert!(is_confirmed(&mut producer, 1));
+    broker.wait_for_ready(200, "ready\n");
+    let said = said(&broker);
+    let first = "RabbitMQ is out of reach; the broker goes on trying";
+    assert_eq!(said.first().map(String::as_str), Some(first));
+    broker.end();
+}
+
+/// Producers are on one broker, consumers on the other; then one of the two is killed.
+#[test]
+fn two_brokers_are_one_service() {
+    if !is_wanted("rabbitmq") {
+        return;
+    }
+    let place = engine().place();
+    let (one, other) = (place.start(), place.start());
+    let mut here = one.consumer("topic=jobs group=workers prefetch=4");
+    let mut there = other.consumer("topic=jobs group=workers prefetch=4");
+    // What is published anywhere after it was told OK comes to it.
+    let mut listener = other.consumer("topic=jobs");
+    one.publish("jobs", 0, 100);
+    let mut all: Vec<u64> = (0..100).collect();
+    for expected in 0..100 {
+        assert_eq!(listener.work().text, expected.to_string());
+    }
+    let mut seen = 0;
+    for _ in 0..5 {
+        for consumer in [&mut here, &mut there] {
+            let number: u64 = consumer.work().text.parse().expect("a number");
+            all.retain(|it| *it != number);
+            seen += 1;
+        }
+    }
+    here.flush();
+    assert_eq!(all.len(), 100 - seen, "nobody has had the same");
+    for given in there.flush() {
+        let number: u64 = given.text.parse().expect("a number");
+        all.retain(|it| *it != number);
+        there.settle(Outcome::Done, given.position);
+    }
+    one.kill();
+    while !all.is_empty() {
+        let number: u64 = there.work().text.parse().expect("a number");
+        all.retain(|it| *it != number);
+    }
+    other.end();
+}
+
+/// A message that there was no group for is confirmed, and counted.
+#[test]
+fn what_nobody_gets_is_counted() {
+    if !is_wanted("rabbitmq") {
+        return;
+    }
+    let place = engine().place();
+    let broker = place.start();
+    broker.publish("nobody", 0, 3);
+    let name = "message_queue_engine_unrouted_messages_total";
+    broker.broker.wait_for_metric(name, 3.0);
+    broker.end();
+}
+
+/// A queue of another type is in the way: that is said, and what is published waits until it is gone.
+#[test]
+fn a_queue_of_another_type_is_said_and_tried_again() {
+    let Some(mut rabbit) = RabbitMq::new() else {
+        return;
+    };
+    rabbit.run();
+    rabbit.ctl(&[
+        "eval",
+        "{new, _} = rabbit_amqqueue:declare(rabbit_misc:r(<<\"/\">>, queue, <<\"mq.jobs/workers\">>), \
+         true, false, [], none, <<\"test\">>).",
+    ]);
+    let place = engine().place();
+    let broker = broker(&place, &rabbit);
+    let mut consumer = broker.consumer("topic=jobs group=workers");
+    let (mut producer, _) = broker.producer("topic=jobs confirm=1");
+    producer.publish(["waits"]);
+    broker.broker.wait_for_log(|line| {
+        let text = line["message"].as_str().unwrap_or_default();
+        text.starts_with("topic jobs: RabbitMQ refuses what is tried again each second: ")
+            && text.contains("PRECONDITION_FAILED")
+    });
+    // Other topics are none the worse for it.
+    broker.publish("others", 0, 1);
+    broker.wait_for_ready(200, "ready\n");
+    rabbit.ctl(&["delete_queue", "mq.jobs/workers"]);
+    assert!(is_confirmed(&mut producer, 1));
+    assert_eq!(consumer.work().text, "waits");
+    broker.end();
+}
