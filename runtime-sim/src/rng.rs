@@ -20,6 +20,8 @@ pub enum Concern {
     Disk,
     /// What may be lost by agreement, and rules that change.
     Rules,
+    /// What an engine does that other brokers share, and what they do.
+    Engine,
 }
 
 /// A stream of random numbers (SplitMix64).

@@ -7,7 +7,7 @@
 
 use message_queue_core::wire::control::Control;
 use message_queue_core::{CloseReason, ConnId};
-use message_queue_sim::guarantees::{Event, Plan, check, run};
+use message_queue_sim::guarantees::{EngineEvent, Event, Plan, check, run};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
@@ -48,6 +48,9 @@ fn three_hundred_seeds_keep_every_promise_and_see_everything() {
         "somebody who has lost a right",
         "somebody unknown, or whose time is over",
         "messages that may not be sent",
+        "a group that its engine has taken back",
+        "a message that its engine delivers again",
+        "a message that another broker settles",
     ];
     assert_eq!(seen.keys().count(), all.len(), "{seen:?}");
 }
@@ -65,6 +68,18 @@ fn remarkable(event: &Event) -> Option<&'static str> {
             Some("a producer resumed")
         }
         Event::Told { control, .. } => told(control),
+        Event::Engine { event, .. } => in_engine(event),
+        _ => None,
+    }
+}
+
+fn in_engine(event: &EngineEvent) -> Option<&'static str> {
+    match event {
+        EngineEvent::Lost { .. } => Some("a group that its engine has taken back"),
+        EngineEvent::Delivered { attempts: 1.., .. } => {
+            Some("a message that its engine delivers again")
+        }
+        EngineEvent::SettledElsewhere { .. } => Some("a message that another broker settles"),
         _ => None,
     }
 }

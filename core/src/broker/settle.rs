@@ -287,6 +287,10 @@ impl Broker {
                     it.with_group(group, shared, |group, books| {
                         group.delivered(abandoned.delivered, &abandoned.ranges, books);
                         for mut waiting in abandoned.rest {
+                            if group.is_taken_back(waiting.mark.sequence) {
+                                group.leave_unwritten(&waiting, books);
+                                continue;
+                            }
                             waiting.mark.attempts -= 1;
                             group.take_back(waiting, books.shared);
                         }

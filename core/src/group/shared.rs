@@ -8,7 +8,7 @@
 //! ```
 
 use super::source::{Link, Place};
-use super::{Books, Group, Settled};
+use super::{Books, Group, Settled, Waiting};
 use crate::ledger::Entry;
 use crate::stats::Count;
 
@@ -84,7 +84,7 @@ impl Group {
     fn leave_to_others(&mut self, books: &mut Books<'_>) {
         self.forget_fetch();
         if let Some(source) = self.source.as_deref_mut() {
-            // It is behind by nothing that this broker knows of.
+            // It is behind by nothing: what has arrived is taken back.
             source.place = Place::At(source.appended + 1);
         }
         let mut count = self.backlog.clear();
@@ -96,6 +96,25 @@ impl Group {
     pub(crate) fn revoke(&mut self, count: Count, books: &mut Books<'_>) {
         self.release(count, books.shared);
         self.keep(count, books);
+    }
+
+    /// Whether the store has taken back what had this sequence, of which a member was being written a part.
+    pub(crate) fn is_taken_back(&self, sequence: u64) -> bool {
+        let Some(source) = self.source() else {
+            return false;
+        };
+        let is_of_before = || source.settled().is_some_and(|it| sequence < it.next());
+        match source.link {
+            Link::Own => false,
+            Link::Open => is_of_before(),
+            Link::Closed | Link::Opening => true,
+        }
+    }
+
+    /// What a member was not written it has not had: it comes again by the store.
+    pub(crate) fn leave_unwritten(&mut self, waiting: &Waiting, books: &mut Books<'_>) {
+        books.shared.budget.requeue(waiting.batch.byte_len());
+        self.keep(Count::of(&waiting.batch), books);
     }
 
     pub(super) fn keep(&mut self, count: Count, books: &mut Books<'_>) {

@@ -21,8 +21,10 @@
 //!   has for it is told by [`Answer::Arrived`], and read by [`Request::Fetch`].
 //! - [`Answer::GroupLost`] takes back all that the group holds. The store opens it again by itself.
 
+mod engine;
 mod model;
 
+pub use engine::{Engine, News, Profile};
 pub use model::Model;
 
 use crate::id::GroupId;

@@ -1,7 +1,7 @@
 //! A topic that other brokers share by its store: which groups the store has open, and what it says of them.
 
 use super::Topic;
-use crate::group::Group;
+use crate::group::{Group, Source};
 use crate::id::GroupId;
 use crate::shared::Shared;
 use crate::stats::Count;
@@ -24,11 +24,17 @@ impl Topic {
         }
     }
 
-    /// A group has lost a member: if it was the last, the store closes the group.
+    /// A group has lost a member: if it was the last, the store closes the group, when it has saved what that has settled.
     pub(super) fn close_group(&mut self, id: GroupId, shared: &mut Shared) {
-        if self.groups.contains_key(&id) && self.with_group(id, shared, Group::begins_to_close) {
-            shared.ask(self.id, Request::CloseGroup { group: id });
+        let closes =
+            self.groups.contains_key(&id) && self.with_group(id, shared, Group::begins_to_close);
+        if !closes {
+            return;
         }
+        if self.groups[&id].source().is_some_and(Source::is_dirty) {
+            self.save_group(id, shared);
+        }
+        shared.ask(self.id, Request::CloseGroup { group: id });
     }
 
     /// The store has opened a group, whose messages begin here.

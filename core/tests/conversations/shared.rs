@@ -187,6 +187,73 @@ fn a_fetch_that_was_under_way_when_the_group_was_lost_brings_nothing() {
 }
 
 #[test]
+fn what_was_not_written_of_a_lost_group_comes_by_the_store_alone() {
+    let mut kit = shared();
+    let line = "CONSUMER topic=jobs group=workers ack=0";
+    let (slow, other) = (kit.connect(line), kit.connect(line));
+    let group = opened(&mut kit);
+    kit.answer("jobs", Answer::GroupOpened { group, next: 1 });
+    kit.stop_reading(slow);
+    arrive(&mut kit, group, 1, 0, &["a"]);
+    assert!(
+        told(&mut kit, other).is_empty(),
+        "it is on its way to the first"
+    );
+    kit.answer("jobs", Answer::GroupLost { group });
+    kit.answer("jobs", Answer::GroupOpened { group, next: 2 });
+    kit.end(slow);
+    assert!(told(&mut kit, other).is_empty(), "it is taken back");
+    assert_eq!(kit.broker.held_bytes(), 0);
+    arrive(&mut kit, group, 2, 1, &["a"]);
+    assert_eq!(told(&mut kit, other), ["RUN 2 #2 @1000", "a"]);
+}
+
+#[test]
+fn what_is_settled_is_saved_before_the_group_is_closed() {
+    let mut kit = shared();
+    let worker = kit.connect(WORKER);
+    let group = opened(&mut kit);
+    kit.answer("jobs", Answer::GroupOpened { group, next: 1 });
+    arrive(&mut kit, group, 1, 0, &["a", "b", "c"]);
+    kit.settle(worker, Outcome::Done, 1, 1);
+    // While that is being saved, more is settled.
+    kit.settle(worker, Outcome::Done, 2, 2);
+    kit.say(worker, &Control::Bye);
+    kit.end(worker);
+    let asked = std::mem::take(&mut kit.asked);
+    let asked: Vec<String> = asked
+        .into_iter()
+        .map(|it| match it {
+            Request::SaveGroup { progress, .. } => format!("save {}", progress.settled_up_to),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    let close = format!("{:?}", Request::CloseGroup { group });
+    assert_eq!(asked, ["save 1", "save 2", close.as_str()]);
+}
+
+#[test]
+fn a_group_that_is_lost_or_closed_is_behind_by_nothing() {
+    let mut kit = shared();
+    let worker = kit.connect(WORKER);
+    let group = opened(&mut kit);
+    let behind = |kit: &Kit| kit.broker.stats().behind.messages;
+    for next in [1, 4] {
+        kit.answer("jobs", Answer::GroupOpened { group, next });
+        let up_to = next + 2;
+        kit.answer("jobs", Answer::Arrived { group, up_to });
+        assert_eq!(behind(&kit), 3, "it is not fetched");
+        if next == 1 {
+            kit.answer("jobs", Answer::GroupLost { group });
+        } else {
+            kit.say(worker, &Control::Bye);
+            kit.end(worker);
+        }
+        assert_eq!(behind(&kit), 0, "what has arrived is taken back");
+    }
+}
+
+#[test]
 fn what_the_engine_cannot_keep_is_refused_by_name() {
     let mut kit = shared();
     for (line, says) in [

@@ -79,6 +79,8 @@ pub enum Invariant {
     Redelivery,
     /// What is settled, or held by a member, is not handed out again.
     SettledOnce,
+    /// What an engine that brokers share has taken back is handed out only when it is delivered again.
+    TakenBack,
     /// An attempt is counted each time that a message is handed out.
     Attempts,
     /// A failure counts against a message that was suspect or named, and against no other.

@@ -228,6 +228,7 @@ fn settings(rng: &mut Rng, stored: bool) -> Settings {
         write_bytes: rng.pick(&[1, 100, 1 << 20]),
         heartbeat: rng.pick(&[1, 3]),
         stored,
+        engine: None,
         // The driver looks at its sockets for 10 ms before it judges by the clock.
         late_us: 13 * MILLISECOND,
     }

@@ -4,7 +4,7 @@ use super::plan::{Consumer, Settings};
 use super::rights::Rights;
 use crate::history::hash_of;
 use crate::plan::Micros;
-use message_queue_core::wire::control::{Control, Range};
+use message_queue_core::wire::control::{Control, Origin, Range};
 use message_queue_core::wire::handshake::Accepted;
 use message_queue_core::{CloseReason, ConnId, DropReason};
 use std::fmt;
@@ -227,6 +227,13 @@ pub enum Event {
         /// What, in words.
         text: String,
     },
+    /// Something about the engine that other brokers share.
+    Engine {
+        /// The topic.
+        topic: String,
+        /// What.
+        event: EngineEvent,
+    },
     /// The store of the broker has failed: the broker ends.
     StoreFailed,
     /// The broker is gone without a word, and with it what was not stored.
@@ -282,6 +289,127 @@ pub enum Event {
         /// Whether the orderly end is over, as the broker says.
         is_drained: bool,
     },
+}
+
+/// What happens in an engine that other brokers share, or is asked of it.
+#[derive(Clone, Debug)]
+pub enum EngineEvent {
+    /// Messages are there now.
+    Kept {
+        /// The messages.
+        bodies: Vec<String>,
+        /// For a dead letter: where it came from.
+        origin: Option<Origin>,
+        /// Whether another broker has sent them.
+        is_of_others: bool,
+    },
+    /// A group is open: what it is delivered begins at this sequence.
+    Opened {
+        /// The group.
+        group: String,
+        /// The sequence.
+        next: u64,
+    },
+    /// A message was delivered to this broker for a group.
+    Delivered {
+        /// The group.
+        group: String,
+        /// Its sequence there.
+        sequence: u64,
+        /// What it is in the group, under whatever sequence.
+        copy: u64,
+        /// How often it was delivered before, as far as the engine says.
+        attempts: u32,
+        /// The message.
+        body: String,
+    },
+    /// The broker asks to have it noted that a group has settled this.
+    Saving {
+        /// The group.
+        group: String,
+        /// All up to this sequence.
+        up_to: u64,
+        /// And these.
+        above: Vec<Range>,
+    },
+    /// That is noted.
+    Settled {
+        /// The group.
+        group: String,
+        /// The sequences.
+        sequences: Vec<u64>,
+    },
+    /// The broker asks to close a group: it has no members.
+    Closing {
+        /// The group.
+        group: String,
+    },
+    /// What the broker had of a group, and has not settled, is for whoever comes next.
+    Lost {
+        /// The group.
+        group: String,
+    },
+    /// Another broker has settled these.
+    SettledElsewhere {
+        /// The group.
+        group: String,
+        /// The messages.
+        bodies: Vec<String>,
+    },
+    /// In the end: what of lasting groups nobody has settled, and what the broker says it has not fetched.
+    Left {
+        /// Messages in the engine.
+        unsettled: usize,
+        /// Messages that the broker is behind by.
+        behind: u64,
+    },
+}
+
+impl fmt::Display for EngineEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept {
+                bodies,
+                is_of_others,
+                ..
+            } => {
+                let whose = if *is_of_others { "others'" } else { "ours" };
+                write!(f, "keeps {whose}: {}", List(bodies))
+            }
+            Self::Opened { group, next } => write!(f, "{group} OPEN from {next}"),
+            Self::Delivered {
+                group,
+                sequence,
+                copy,
+                attempts,
+                body,
+            } => {
+                let body = body.trim_end_matches('x');
+                write!(
+                    f,
+                    "{group} gets {sequence}: {body}, copy {copy}, {attempts} before"
+                )
+            }
+            Self::Saving {
+                group,
+                up_to,
+                above,
+            } => {
+                write!(f, "{group} is to be saved: {up_to}")?;
+                let mut above = above.iter();
+                above.try_for_each(|it| write!(f, " {}-{}", it.from, it.to))
+            }
+            Self::Settled { group, sequences } => write!(f, "{group} saved: {sequences:?}"),
+            Self::Closing { group } => write!(f, "{group} is to be closed"),
+            Self::Lost { group } => write!(f, "{group} LOST"),
+            Self::SettledElsewhere { group, bodies } => {
+                write!(f, "{group} elsewhere: {}", List(bodies))
+            }
+            Self::Left { unsettled, behind } => {
+                write!(f, "{unsettled} not settled, the broker is {behind} behind")
+            }
+        }
+    }
 }
 
 impl History {
@@ -408,6 +536,7 @@ impl fmt::Display for Event {
             Self::Time => f.write_str("time"),
             Self::Struck { fault } => write!(f, "FAULT: {fault}"),
             Self::Store { text } => write!(f, "  store {text}"),
+            Self::Engine { topic, event } => write!(f, "  engine, {topic}: {event}"),
             Self::StoreFailed => f.write_str("STORE FAILED"),
             Self::Killed => f.write_str("KILLED"),
             Self::NotOpened { error } => write!(f, "NOT OPENED: {error}"),

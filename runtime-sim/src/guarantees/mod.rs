@@ -13,6 +13,7 @@
 //! sees.
 
 mod checker;
+mod engine;
 mod history;
 pub(crate) mod plan;
 mod rights;
@@ -20,7 +21,8 @@ mod rules;
 pub(crate) mod world;
 
 pub use checker::check;
-pub use history::{Asked, Event, History, Record};
+pub use engine::EngineName;
+pub use history::{Asked, EngineEvent, Event, History, Record};
 pub use plan::{Act, Client, Consumer, Deed, Ending, Plan, Producer, Settings, WhichGroup};
 pub use rights::Rights;
 

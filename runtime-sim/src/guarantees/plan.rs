@@ -1,5 +1,6 @@
 //! What will happen in a run: settings, clients and acts, all of it listed.
 
+use super::engine::{self, EngineName};
 use super::rights::{NOWHERE, Rights, VAULT};
 use super::rules;
 use crate::plan::{Micros, OverflowName, PlanError, PlanFile, within};
@@ -73,6 +74,9 @@ pub struct Settings {
     /// the whole stack alone.
     #[serde(default)]
     pub stored: bool,
+    /// The engine that topics are kept in, and that other brokers share. None: the broker alone has them.
+    #[serde(default)]
+    pub engine: Option<EngineName>,
     /// How late the broker may do what is due: as late as its runtime's timers.
     #[serde(default)]
     pub late_us: Micros,
@@ -197,6 +201,16 @@ pub enum Deed {
     Disown,
     /// A producer without a name says that what follows is for a topic that it has no right to, or for its own again.
     SwitchTopic,
+    /// The engine does some of what it is asked to.
+    EngineWorks,
+    /// The engine takes something back: its connection is lost, or one of its groups.
+    EngineFails,
+    /// The engine can be reached again.
+    EngineReturns,
+    /// Other brokers of the engine publish, or have some of what the groups wait for.
+    OthersWork,
+    /// A consumer asks to be told when what it has settled is safe.
+    Flush,
 }
 
 impl Plan {
@@ -205,6 +219,10 @@ impl Plan {
         let shape = Shape::draw(&mut Rng::stream(seed, Concern::Network));
         let mut settings = settings(&mut Rng::stream(seed, Concern::Settings), shape);
         let mut clients = clients(&mut Rng::stream(seed, Concern::Clients), shape);
+        settings.engine = EngineName::of_seed(seed);
+        if settings.engine.is_some() {
+            engine::leave_out_what_it_refuses(&mut clients);
+        }
         let mut acts = acts(
             &mut Rng::stream(seed, Concern::Faults),
             shape,
@@ -219,6 +237,9 @@ impl Plan {
         rules::draw(&mut of_rules, &mut settings, &mut acts);
         if rights.is_empty() {
             rules::add_without_confirms(&mut of_rules, &mut clients, &mut acts);
+        }
+        if settings.engine.is_some() {
+            engine::add_acts(&mut Rng::stream(seed, Concern::Engine), &mut acts);
         }
         Self {
             seed,
@@ -298,6 +319,7 @@ fn settings(rng: &mut Rng, shape: Shape) -> Settings {
         write_bytes: rng.pick(&[1, 100, 1 << 20]),
         heartbeat: rng.pick(&[1, 3, 3]),
         stored: false,
+        engine: None,
         late_us: 0,
     }
 }

@@ -99,6 +99,10 @@ pub fn bugs() -> Vec<Bug> {
             include_str!("../../planted/rules.toml"),
         ),
         (
+            Catcher::Scenario(Scenario::Guarantees),
+            include_str!("../../planted/shared.toml"),
+        ),
+        (
             Catcher::Scenario(Scenario::Durable),
             include_str!("../../planted/durable.toml"),
         ),

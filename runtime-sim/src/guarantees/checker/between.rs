@@ -10,6 +10,7 @@ use message_queue_core::{ConnId, Overflow};
 impl Checker {
     pub(super) fn between_steps(&mut self) {
         self.what_expired_is_gone();
+        self.what_is_saved_is_settled();
         self.who_has_lost_had_a_turn();
         // What is stored is read again when there is room for it, and its memory is not counted in messages.
         if !self.state.settings.stored {

@@ -148,6 +148,7 @@ impl Checker {
         let key = (topic.to_owned(), group.to_owned());
         let known = self.state.groups.remove(&key).is_some();
         self.state.group_is_gone(&key);
+        self.forget_share(&key);
         self.must(existed || !known, Invariant::Groups, || {
             format!("{key:?} is there and was not found")
         });

@@ -36,6 +36,11 @@ impl Losses {
         self.behind
     }
 
+    /// It begins anew, with what comes next: nobody is told of what was before.
+    pub(super) const fn begin_anew(&mut self) {
+        self.untold = 0;
+    }
+
     pub(super) const fn drop(&mut self, messages: u64) {
         self.dropped += messages;
         self.behind += messages;
@@ -174,6 +179,11 @@ impl Checker {
                 group.set(*sequence, Stands::Expired);
             }
             let fresh = expired - known.len() as u64;
+            if let Some(engine) = &mut self.state.engine {
+                engine.note_expired(key, fresh);
+                group.losses.untold += if group.is_own && !was_told { fresh } else { 0 };
+                continue;
+            }
             let losses = &mut group.losses;
             losses.expired += fresh;
             losses.behind += fresh;
@@ -226,6 +236,9 @@ impl Checker {
     /// Everything has come to its end: what the groups that are there from the start have not is what they counted as
     /// lost. What was confirmed was too old; what was not may have had no room.
     pub(super) fn nothing_is_lost_but_what_may_be(&mut self) {
+        if self.state.engine.is_some() {
+            return self.all_has_ended_in_engine();
+        }
         let mut lost: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         for given in self.state.given.values() {
             let (confirmed, others) = lost.entry(given.topic.clone()).or_default();

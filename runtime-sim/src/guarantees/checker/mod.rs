@@ -10,6 +10,7 @@ mod between;
 mod connections;
 mod consumers;
 mod end;
+mod engine;
 mod losses;
 mod producers;
 mod restarts;
@@ -131,6 +132,7 @@ impl Checker {
             } => self.dropped(whence.as_ref(), *reason, *messages),
             Event::Time => self.time(),
             Event::Struck { .. } | Event::Store { .. } => {}
+            Event::Engine { topic, event } => self.engine_does(topic, event),
             Event::StoreFailed => self.state.has_store_failed = true,
             Event::Killed => self.killed(),
             Event::NotOpened { error } => self.broken(Invariant::Recovery, || error.clone()),

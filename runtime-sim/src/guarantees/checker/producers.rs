@@ -43,7 +43,9 @@ impl Checker {
             let Some(given) = self.state.given.get_mut(body) else {
                 continue;
             };
-            if !given.is_safe && !given.is_refused && given.places.is_empty() {
+            // What is in an engine is handed out when it comes from there, and perhaps by another broker.
+            let is_here = self.state.engine.is_none();
+            if is_here && !given.is_safe && !given.is_refused && given.places.is_empty() {
                 let waiting = &mut self.state.safe_and_waiting;
                 let waiting = waiting.entry(given.topic.clone()).or_default();
                 waiting.insert(body.clone());

@@ -59,6 +59,7 @@ impl Checker {
         let ended = state.settlements.iter().take(*settled);
         let ended: Vec<(Key, u64)> = ended.cloned().collect();
         for (key, sequence) in ended {
+            self.flushed_in_engine(&key, sequence);
             let message = self.state.group(&key).message(sequence);
             message.is_safe = true;
         }
@@ -135,9 +136,11 @@ impl Group {
             let stands = match message.stands {
                 Stands::Held(_) | Stands::Waiting => Stands::Waiting,
                 done @ (Stands::Done | Stands::GivenUp) if message.is_safe => done,
-                Stands::Done | Stands::GivenUp | Stands::Expired | Stands::Unknown => {
-                    Stands::Unknown
-                }
+                Stands::Done
+                | Stands::GivenUp
+                | Stands::Expired
+                | Stands::Unknown
+                | Stands::TakenBack => Stands::Unknown,
             };
             message.is_unsure |= stands == Stands::Unknown;
             self.set(sequence, stands);

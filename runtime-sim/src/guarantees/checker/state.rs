@@ -1,5 +1,6 @@
 //! What the checker knows: of each message in each group, of each connection, of each producer's name.
 
+use super::engine::Engine;
 use super::losses::Losses;
 use super::rights::Standing;
 use super::rules::Rules;
@@ -24,6 +25,8 @@ pub(super) struct State {
     /// The settings that are in force.
     pub(super) settings: Settings,
     pub(super) rules: Rules,
+    /// The engine that topics are kept in, if other brokers share it.
+    pub(super) engine: Option<Engine>,
     /// Whose turn it is at the room of each topic.
     pub(super) turns: BTreeMap<String, Turn>,
     /// When the broker was given messages, by topic: one time for each.
@@ -101,6 +104,8 @@ pub(super) enum Stands {
     Expired,
     /// Done, given up or waiting: who knew died before it was safe.
     Unknown,
+    /// The engine has it again, for whoever comes next: under this sequence it does not come again.
+    TakenBack,
 }
 
 /// A message that an application gave to its producer.
@@ -218,6 +223,7 @@ impl State {
         Self {
             settings: settings.clone(),
             rules: Rules::default(),
+            engine: Engine::of(settings),
             turns: BTreeMap::new(),
             times: BTreeMap::new(),
             offered: None,

@@ -77,7 +77,8 @@ impl Checker {
         let (Some((step, rules)), true) = (given.published, is_news) else {
             return;
         };
-        if rules == self.state.rules.number {
+        // What is in an engine that is shared says nothing of the room in a group.
+        if rules == self.state.rules.number && self.state.engine.is_none() {
             self.state.rules.note_room(&given.topic);
         }
         if let Some(turn) = self.state.turns.get_mut(&given.topic)
@@ -95,6 +96,7 @@ impl Checker {
         let bodies = taken.map(|it| state.sent[(it - first) as usize - 1].clone());
         let bodies: Vec<String> = bodies.collect();
         for body in bodies {
+            self.is_in_engine(conn, &body);
             self.is_in(&body);
         }
     }

@@ -123,7 +123,7 @@ impl World<'_> {
                     reason,
                     messages: count.messages,
                 }),
-                Output::Store { .. } => unreachable!("no topic is stored here"),
+                Output::Store { topic, request } => self.ask_engine(topic, request),
             }
         }
         self.end_step();

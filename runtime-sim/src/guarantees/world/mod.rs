@@ -1,5 +1,6 @@
 //! A broker, its clients, and what happens to them.
 
+mod engine;
 pub(crate) mod host;
 pub(crate) mod link;
 pub(crate) mod peers;
@@ -40,6 +41,7 @@ pub(super) struct World<'a> {
     next_conn: u64,
     peers: Vec<Peer>,
     links: BTreeMap<ConnId, Link>,
+    engines: engine::Engines,
     /// Whether everything goes well from now on.
     is_over: bool,
     checks: bool,
@@ -60,6 +62,7 @@ pub(crate) fn config(settings: &Settings, asks: bool) -> Config {
         ack_timeout: Some(ack_timeout),
         overflow: Some(settings.overflow),
         max_age: Some(Duration::from_millis(settings.max_age_ms)),
+        storage: settings.engine.map(|_| engine::STORAGE),
         ..TopicRule::new(pattern("jobs.*"))
     };
     // Dead-letter topics match no pattern.
@@ -103,6 +106,7 @@ impl<'a> World<'a> {
                 .map(|(at, client)| Peer::new(at, client, heartbeat, plan.rights.get(at)))
                 .collect(),
             links: BTreeMap::new(),
+            engines: engine::Engines::default(),
             is_over: false,
             checks,
             is_checking: false,
@@ -147,6 +151,10 @@ impl<'a> World<'a> {
 
     pub(super) fn play(&mut self) {
         let plan = self.plan;
+        if plan.settings.engine.is_some() {
+            // It opens its stores.
+            self.outputs();
+        }
         for act in &plan.acts {
             self.act(act);
         }
@@ -212,6 +220,11 @@ impl<'a> World<'a> {
             Deed::ChangeRights => self.change_rights(at),
             Deed::Disown => self.disown(at),
             Deed::SwitchTopic => self.switch_topic(at),
+            Deed::EngineWorks => self.engine_works(),
+            Deed::EngineFails => self.engine_fails(),
+            Deed::EngineReturns => self.engine_returns(),
+            Deed::OthersWork => self.others_work(),
+            Deed::Flush => self.flush(at),
         }
     }
 
@@ -305,6 +318,7 @@ impl<'a> World<'a> {
             self.broker_loses(conn);
         }
         self.restore_rights();
+        self.others_end();
         let share_one = self
             .plan
             .clients
@@ -325,6 +339,7 @@ impl<'a> World<'a> {
             }
         }
         let held_bytes = self.broker.held_bytes();
+        self.record_what_is_left();
         let unfinished = self.peers.iter().filter(|it| it.is_unfinished()).count();
         self.record(Event::Settled {
             held_bytes,
@@ -341,13 +356,15 @@ impl<'a> World<'a> {
                 self.settle(at);
             }
         }
+        self.engine_does_everything();
         self.wait(Duration::from_millis(5));
     }
 
     fn everything_is_done(&self) -> bool {
         let stats = self.broker.stats();
         let nothing_waits = stats.flow.waiting.is_zero() && stats.parked.is_zero();
-        nothing_waits && !self.peers.iter().any(Peer::is_unfinished)
+        let is_done = nothing_waits && !self.peers.iter().any(Peer::is_unfinished);
+        is_done && self.engines.is_done() && self.behind().iter().all(|(_, it)| *it == 0)
     }
 
     /// The broker comes to an orderly end.
@@ -356,6 +373,7 @@ impl<'a> World<'a> {
         self.broker.drain(DRAIN, self.now);
         self.outputs();
         let until = self.now + DRAIN + DRAIN;
+        self.engine_returns();
         while self.now < until && !self.broker.is_drained() {
             for at in 0..self.peers.len() {
                 self.exchange(at);
@@ -369,6 +387,7 @@ impl<'a> World<'a> {
                 self.input(conn, Input::NothingToRead);
                 self.socket_takes(conn, usize::MAX);
             }
+            self.engine_does_everything();
             self.wait(Duration::from_millis(200));
         }
     }

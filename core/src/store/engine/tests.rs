@@ -1,0 +1,179 @@
+//! What the profiles promise, and what not.
+
+use super::*;
+use crate::wire::control::Range;
+use alloc::string::{String, ToString};
+use alloc::vec;
+
+const GROUP: GroupId = GroupId::Named(1);
+
+fn name() -> Name {
+    Name::new("workers").expect("a good name")
+}
+
+/// An engine with an open group, to which so many pieces of one message are delivered.
+fn with(profile: Profile, pieces: u64) -> Engine {
+    let topic = TopicName::new("jobs").expect("a good name");
+    let mut engine = Engine::new(topic, profile);
+    engine.ask(Request::OpenGroup {
+        group: GROUP,
+        name: Some(name()),
+        most: 100,
+    });
+    engine.change();
+    engine.open(GROUP, u64::MAX).expect("it is wanted");
+    for first in 1..=pieces {
+        append(&mut engine, first);
+        engine.write(0);
+        engine.confirm().expect("it is written");
+    }
+    engine.deliver(GROUP, 100, 0);
+    engine
+}
+
+fn append(engine: &mut Engine, first: u64) {
+    engine.ask(Request::Append {
+        first,
+        published: 1000,
+        batch: FrameBatch::encode([first.to_string()]).expect("small"),
+        producers: Vec::new(),
+        origin: None,
+    });
+}
+
+fn save(engine: &mut Engine, settled_up_to: u64, settled: Vec<Range>) {
+    engine.ask(Request::SaveGroup {
+        change: 1,
+        group: name(),
+        progress: Progress {
+            settled_up_to,
+            settled,
+            failed: Vec::new(),
+        },
+    });
+    engine.change().expect("it is saved");
+}
+
+/// What is fetched from a sequence on: the messages, and the attempts of the first.
+fn read(engine: &mut Engine, from: u64) -> (Vec<String>, u32) {
+    engine.tell(GROUP);
+    engine.ask(Request::Fetch {
+        group: GROUP,
+        from: FetchFrom::Sequence(from),
+        bytes: 1 << 20,
+    });
+    let Some(Answer::Fetched { runs, .. }) = engine.fetch(0) else {
+        panic!("it is answered")
+    };
+    let bodies = runs.iter().flat_map(|it| it.batch.bodies());
+    let texts = bodies.map(|it| String::from_utf8_lossy(&it).into_owned());
+    (texts.collect(), runs.first().map_or(0, |it| it.attempts))
+}
+
+/// The group is lost, and opened with all partitions.
+fn again(engine: &mut Engine) -> u64 {
+    engine.lose_group(GROUP).expect("it was open");
+    let answer = engine.open(GROUP, u64::MAX);
+    let Some(Answer::GroupOpened { next, .. }) = answer else {
+        panic!("{answer:?}")
+    };
+    engine.deliver(GROUP, 100, 0);
+    next
+}
+
+#[test]
+fn a_queue_delivers_again_what_is_not_settled_and_counts() {
+    let mut engine = with(Profile::RABBITMQ, 4);
+    save(&mut engine, 1, vec![Range { from: 3, to: 3 }]);
+    let next = again(&mut engine);
+    assert_eq!(next, 5, "no sequence comes twice");
+    assert_eq!(read(&mut engine, next), (vec!["2".into(), "4".into()], 1));
+}
+
+#[test]
+fn partitions_deliver_again_what_is_settled_beyond_a_hole() {
+    let mut engine = with(Profile::KAFKA, 6);
+    // Of the first partition, 1 and 4; of the second, 2 and 5. They come partition by partition.
+    assert_eq!(
+        read(&mut engine, 1).0,
+        ["1", "4", "2", "5", "3", "6"].map(String::from)
+    );
+    save(&mut engine, 1, vec![Range { from: 4, to: 4 }]);
+    let next = again(&mut engine);
+    let expected = ["4", "2", "5", "3", "6"].map(String::from).to_vec();
+    assert_eq!(read(&mut engine, next), (expected, 0));
+    save(&mut engine, next + 4, Vec::new());
+    assert_eq!(engine.unsettled(), 0);
+}
+
+#[test]
+fn a_partition_is_one_brokers_alone_and_a_queue_is_not() {
+    for (profile, elsewhere) in [(Profile::RABBITMQ, 1), (Profile::KAFKA, 0)] {
+        let mut engine = with(profile, 0);
+        append(&mut engine, 1);
+        engine.write(0);
+        engine.deliver_elsewhere(0, 9);
+        engine.end_elsewhere(0, true);
+        assert_eq!(engine.unsettled(), 1 - elsewhere, "{profile:?}");
+    }
+    let mut engine = with(Profile::KAFKA, 3);
+    engine.lose_group(GROUP).expect("it was open");
+    engine.open(GROUP, 0b010).expect("it is wanted");
+    engine.deliver_elsewhere(0, 9);
+    engine.deliver(GROUP, 9, 0);
+    assert_eq!(read(&mut engine, 4).0, ["2".to_string()]);
+    engine.end_elsewhere(0, true);
+    assert_eq!(engine.unsettled(), 1);
+    assert_eq!(engine.others_end(), [GROUP], "it has not got all");
+}
+
+#[test]
+fn what_was_written_and_not_confirmed_is_there_twice() {
+    for (written, copies) in [(0, 1), (1, 2)] {
+        let mut engine = with(Profile::RABBITMQ, 0);
+        append(&mut engine, 1);
+        let lost = engine.lose(&mut |_| written);
+        assert_eq!(lost, [Answer::GroupLost { group: GROUP }]);
+        engine.write(0);
+        assert_eq!(engine.confirm(), None, "it is out of reach");
+        engine.reach();
+        engine.write(0);
+        assert_eq!(engine.confirm(), Some(Answer::Appended { up_to: 1 }));
+        assert_eq!(engine.unsettled(), copies);
+    }
+}
+
+#[test]
+fn pieces_are_confirmed_without_a_hole_in_whatever_order_they_are_written() {
+    let mut engine = with(Profile::KAFKA, 0);
+    append(&mut engine, 1);
+    append(&mut engine, 2);
+    engine.write(1);
+    assert_eq!(engine.confirm(), None);
+    engine.write(0);
+    assert_eq!(engine.confirm(), Some(Answer::Appended { up_to: 2 }));
+}
+
+#[test]
+fn what_was_asked_before_a_group_was_lost_is_answered_late() {
+    let mut engine = with(Profile::RABBITMQ, 2);
+    engine.ask(Request::Fetch {
+        group: GROUP,
+        from: FetchFrom::Sequence(1),
+        bytes: 1 << 20,
+    });
+    let next = again(&mut engine);
+    let late = engine.fetch(0);
+    assert!(
+        matches!(&late, Some(Answer::Fetched { runs, next: 3, .. }) if runs.len() == 1),
+        "{late:?}"
+    );
+    assert_eq!(
+        engine.tell_late(),
+        Some(Answer::Arrived {
+            group: GROUP,
+            up_to: 2
+        })
+    );
+    assert_eq!(read(&mut engine, next).0.len(), 2);
+}
