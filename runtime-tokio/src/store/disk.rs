@@ -189,7 +189,7 @@ impl<F: Files> FolderDisk<F> {
         self.reserve.take(&self.files, &self.folder, bytes)?;
         let handle = self.open(file)?;
         let mut at = offset;
-        let mut small = BytesMut::new();
+        let mut small = BytesMut::with_capacity(ZEROS.len().min(bytes as usize));
         for piece in pieces {
             // What is said of messages is small: it is written together with what follows.
             if piece.len() < ZEROS.len() {

@@ -1,8 +1,8 @@
 //! Where stored topics are kept.
 //!
 //! ```text
-//! core ─▶ Request ─▶ the engine's thread: a log for each topic ─▶ operations ─▶ a few threads ─▶ disk
-//!      ◀─ Answer  ◀─        thread.rs, topic.rs               ◀─ completions ◀─  pool.rs        disk.rs
+//! core ─▶ Request ─▶ a log for each topic  ─▶ operations ─▶ a few threads      ─▶ disk
+//!      ◀─ Answer  ◀─ worker.rs, topic.rs  ◀─ completions ◀─ thread.rs, pool.rs    disk.rs
 //! ```
 //!
 //! `folder.rs` is the folder of all that, and `opening.rs` opens what is in it before anything is served. A simulation has
@@ -33,6 +33,7 @@ mod tests;
 mod thread;
 mod topic;
 mod volume;
+mod worker;
 
 pub use disk::{Disk, Failure, FolderDisk, Reserve};
 pub(crate) use engine::Store;

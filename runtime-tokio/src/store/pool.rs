@@ -38,7 +38,7 @@ pub(super) struct Pool {
 /// What is to be done. One thread is woken for each job, and no other: where syncs are fast, or there are none, most of the
 /// time goes into waking threads.
 #[derive(Default)]
-struct Queue {
+pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
 }
@@ -50,13 +50,12 @@ struct Waiting {
 }
 
 impl Pool {
-    /// Starts the threads, which report to `done`.
+    /// Starts the threads, which report to `done` and go on with what that returns.
     pub(super) fn start(
-        done: impl Fn(Completion) + Clone + Send + 'static,
+        queue: Arc<Queue>,
+        done: impl Fn(Completion) -> Option<Job> + Clone + Send + 'static,
     ) -> std::io::Result<Self> {
-        let pool = Self {
-            queue: Arc::default(),
-        };
+        let pool = Self { queue };
         for number in 0..THREADS {
             let (queue, done) = (Arc::clone(&pool.queue), done.clone());
             thread::Builder::new()
@@ -64,12 +63,6 @@ impl Pool {
                 .spawn(move || work(&queue, &done))?;
         }
         Ok(pool)
-    }
-
-    /// Has an operation carried out. The logs bound how many there are: a few for each.
-    pub(super) fn carry_out(&self, job: Job) {
-        self.queue.waiting().jobs.push_back(job);
-        self.queue.changed.notify_one();
     }
 }
 
@@ -81,6 +74,14 @@ impl Drop for Pool {
 }
 
 impl Queue {
+    /// Has operations carried out. The logs bound how many there are: a few for each.
+    pub(super) fn add(&self, jobs: Vec<Job>) {
+        for job in jobs {
+            self.waiting().jobs.push_back(job);
+            self.changed.notify_one();
+        }
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,22 +102,29 @@ impl Queue {
     }
 }
 
-fn work(queue: &Queue, done: &impl Fn(Completion)) {
-    while let Some(Job {
+fn work(queue: &Queue, done: &impl Fn(Completion) -> Option<Job>) {
+    while let Some(first) = queue.next() {
+        let mut next = Some(first);
+        while let Some(job) = next {
+            next = done(carry_out(job));
+        }
+    }
+}
+
+fn carry_out(job: Job) -> Completion {
+    let Job {
         topic,
         id,
         operation,
         disk,
-    }) = queue.next()
-    {
-        let started = moment();
-        let result = disk.carry_out(&operation);
-        done(Completion {
-            topic,
-            id,
-            operation,
-            result,
-            took: elapsed(started),
-        });
+    } = job;
+    let started = moment();
+    let result = disk.carry_out(&operation);
+    Completion {
+        topic,
+        id,
+        operation,
+        result,
+        took: elapsed(started),
     }
 }

@@ -1,12 +1,12 @@
 //! The store without threads, for simulations: its work is a task, and so is each operation of a disk, on the clock of the
-//! runtime that they are in. What is done is what the threads do (`thread.rs`).
+//! runtime that they are in. What is done is what the threads do (`worker.rs`).
 
 use super::clock::{elapsed, moment};
 use super::disk::{Disk, Failure};
 use super::engine::{Listener, Store};
 use super::opening::Pace;
 use super::pool::{Completion, Job};
-use super::thread::{Beginning, Message, Worker};
+use super::worker::{Beginning, Message, Worker};
 use message_queue_core::log::{Done, Operation};
 use std::iter;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) fn start(
 ) -> Store {
     let (messages, told) = unbounded_channel();
     let completions = messages.clone();
-    let carry_out = Box::new(move |job: Job| {
+    let carry_out = move |job: Job| {
         let takes = latency(&job.operation);
         let completions = completions.clone();
         tokio::spawn(async move {
@@ -32,9 +32,8 @@ pub(super) fn start(
             // When the store is gone nobody wants to know.
             let _ = completions.send(Message::Completion(completion));
         });
-    });
-    let worker = Worker::new(beginning, carry_out, listener);
-    tokio::spawn(work(worker, told));
+    };
+    tokio::spawn(work(Worker::new(beginning), told, carry_out, listener));
     let tell = move |order| {
         // The same.
         let _ = messages.send(Message::Order(order));
@@ -42,8 +41,23 @@ pub(super) fn start(
     Store::new(tell, None)
 }
 
-async fn work(mut worker: Worker, mut told: UnboundedReceiver<Message>) {
-    while let Some(due) = worker.turn() {
+async fn work(
+    mut worker: Worker,
+    mut told: UnboundedReceiver<Message>,
+    mut carry_out: impl FnMut(Job),
+    mut listener: Box<dyn Listener>,
+) {
+    loop {
+        let turn = worker.turn();
+        turn.jobs.into_iter().for_each(&mut carry_out);
+        if turn.has_failed {
+            listener.failed();
+        } else if !turn.answers.is_empty() {
+            listener.answered(turn.answers);
+        }
+        let Some(due) = turn.due else {
+            break;
+        };
         let first = match timeout_at(due.into(), told.recv()).await {
             Ok(Some(message)) => Some(message),
             Ok(None) => break,

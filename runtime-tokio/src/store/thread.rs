@@ -1,294 +1,140 @@
-//! The thread of the engine `disk`: it has the logs of all stored topics, and does for the core what that asks for.
+//! The threads of the engine `disk`: they have the logs of all stored topics, and do for the core what that asks for.
+//!
+//! ```text
+//! the core ─▶ Message ─▶ its own thread ─▶ Worker ─▶ Turn ─▶ jobs ─▶ a thread for the disk ─┐
+//!                                             ▲       └───▶ answers ─▶ the core             │
+//!                                             └───────────────── Completion ◀───────────────┘
+//! ```
+//!
+//! A thread that has carried out a job tells the logs itself, and goes on with what they ask for next: waking another
+//! for it takes longer than many a sync. The store's own thread is told what is asked for, and what time it is, and never
+//! waits for a disk.
 
-use super::clock::{elapsed, moment, wall_clock};
-use super::engine::{Listener, Order, SettingsOf, Store};
-use super::opening::OpenLog;
-use super::pool::{Completion, Job, Pool};
-use super::status::StoreStatus;
-use super::topic::Topic;
-use super::volume::Volume;
-use message_queue_core::log::Operation;
-use message_queue_core::names::TopicName;
-use message_queue_core::store::Request;
-use message_queue_core::{Now, StoredTopic, TopicId};
-use std::collections::{BTreeMap, BTreeSet};
+use super::clock::moment;
+use super::engine::{Listener, Store};
+use super::pool::{Completion, Job, Pool, Queue};
+use super::worker::{Beginning, Message, Turn, Worker};
 use std::io;
-use std::mem;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
-use tracing::error;
+use std::time::Instant;
 
-/// How often it is looked what does not have to be kept any more.
-const TRIM_EVERY: Duration = Duration::from_secs(1);
-
-/// How long it is waited at the end for what was asked for. What a disk has not done by then was not confirmed.
-const REST: Duration = Duration::from_secs(5);
-
-/// The most that the thread is told before it asks disks for something and answers.
-const MOST_AT_ONCE: usize = 256;
-
-/// What the thread is told.
-pub(super) enum Message {
-    Order(Order),
-    Completion(Completion),
-}
-
-/// Has an operation carried out. What became of it is to be told as a message.
-pub(super) type CarryOut = Box<dyn FnMut(Job) + Send>;
-
-/// What the thread begins with.
-pub(crate) struct Beginning {
-    pub(crate) volume: Box<dyn Volume>,
-    pub(crate) logs: Vec<(TopicId, OpenLog, StoredTopic)>,
-    pub(crate) settings: SettingsOf,
-    pub(crate) max_producers: usize,
-    pub(crate) status: Arc<StoreStatus>,
-}
-
-/// Starts the thread.
+/// Starts the threads.
 ///
 /// # Errors
 /// If the system gives no thread.
 pub(super) fn start(beginning: Beginning, listener: Box<dyn Listener>) -> io::Result<Store> {
     let (messages, told) = mpsc::channel();
-    let completions = messages.clone();
-    let pool = Pool::start(move |completion| {
-        // When the thread is gone nobody wants to know.
-        let _ = completions.send(Message::Completion(completion));
-    })?;
-    let carry_out = Box::new(move |job| pool.carry_out(job));
-    let worker = Worker::new(beginning, carry_out, listener);
+    let jobs = Arc::<Queue>::default();
+    let logs = Arc::new(Logs {
+        running: Mutex::new(Some(Running {
+            worker: Worker::new(beginning),
+            looks_at: None,
+        })),
+        listener: Mutex::new(listener),
+        jobs: Arc::clone(&jobs),
+        messages: messages.clone(),
+    });
+    let at_disks = Arc::clone(&logs);
+    let pool = Pool::start(jobs, move |completion| at_disks.completed(completion))?;
     let thread = thread::Builder::new()
         .name("mq-store".into())
-        .spawn(move || work(worker, &told))?;
+        .spawn(move || {
+            work(&logs, &told);
+            drop(pool);
+        })?;
     let tell = move |order| {
-        // The same.
+        // When the thread is gone nobody wants to know.
         let _ = messages.send(Message::Order(order));
     };
     Ok(Store::new(tell, thread))
 }
 
 /// The thread's loop: until nothing more is asked for, and all is done; or until it fails.
-fn work(mut worker: Worker, told: &Receiver<Message>) {
-    while let Some(due) = worker.turn() {
-        let first = match told.recv_timeout(due.saturating_duration_since(moment())) {
+fn work(logs: &Logs, told: &Receiver<Message>) {
+    let mut due = logs.step(|_| {});
+    while let Some(at) = due {
+        let first = match told.recv_timeout(at.saturating_duration_since(moment())) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
-        worker.take_in(first, told.try_iter());
+        due = logs.step(|worker| worker.take_in(first, told.try_iter()));
     }
-    worker.end();
+    if let Some(running) = logs.running().take() {
+        running.worker.end();
+    }
 }
 
-/// What the thread does, but for waiting.
-pub(super) struct Worker {
-    volume: Box<dyn Volume>,
-    topics: BTreeMap<TopicId, Topic>,
-    settings: SettingsOf,
-    max_producers: usize,
-    status: Arc<StoreStatus>,
-    carry_out: CarryOut,
-    listener: Box<dyn Listener>,
-    started: Instant,
-    /// How many operations disks carry out.
-    in_flight: usize,
-    /// Topics of which something may have come.
-    touched: BTreeSet<TopicId>,
-    /// What the system said when an operation failed last.
-    detail: String,
-    trims: Instant,
-    /// Once nothing more is asked for: until when it is waited for the rest.
-    ends: Option<Instant>,
+/// What the threads share.
+struct Logs {
+    /// None: it is over.
+    running: Mutex<Option<Running>>,
+    /// Taken before the worker is let go, so that what logs say is told in the order in which they say it.
+    listener: Mutex<Box<dyn Listener>>,
+    jobs: Arc<Queue>,
+    /// Tells the store's own thread.
+    messages: Sender<Message>,
 }
 
-impl Worker {
-    pub(super) fn new(
-        beginning: Beginning,
-        carry_out: CarryOut,
-        listener: Box<dyn Listener>,
-    ) -> Self {
-        let Beginning {
-            volume,
-            logs,
-            settings,
-            max_producers,
-            status,
-        } = beginning;
-        let mut topics = BTreeMap::new();
-        for (id, log, found) in logs {
-            let OpenLog { name, log, disk } = log;
-            let kept = settings(&name);
-            let topic = Topic::open(name, log, disk, &found.groups, kept, Arc::clone(&status));
-            topics.insert(id, topic);
-        }
-        let touched = topics.keys().copied().collect();
-        Self {
-            volume,
-            topics,
-            settings,
-            max_producers,
-            status,
-            carry_out,
-            listener,
-            started: moment(),
-            in_flight: 0,
-            touched,
-            detail: String::new(),
-            trims: moment() + TRIM_EVERY,
-            ends: None,
-        }
+struct Running {
+    worker: Worker,
+    /// When the store's own thread looks at the time next; none: not any more.
+    looks_at: Option<Instant>,
+}
+
+impl Logs {
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> Now {
-        Now::at(elapsed(self.started))
+    /// The store's own thread tells the worker something. Returns when something is due; none when it is over.
+    fn step(&self, act: impl FnOnce(&mut Worker)) -> Option<Instant> {
+        let mut guard = self.running();
+        let Running { worker, looks_at } = guard.as_mut()?;
+        act(worker);
+        let turn = worker.turn();
+        let due = turn.due;
+        *looks_at = due;
+        self.follow(guard, turn);
+        due
     }
 
-    /// Does what there is to do. Returns when something is due; none when it is over.
-    pub(super) fn turn(&mut self) -> Option<Instant> {
-        if self.follow_up().is_err() {
-            self.listener.failed();
-            return None;
+    /// A job was carried out. Returns one that the same thread is to carry out next.
+    fn completed(&self, completion: Completion) -> Option<Job> {
+        let mut guard = self.running();
+        let Running { worker, looks_at } = guard.as_mut()?;
+        worker.completed(completion);
+        let mut turn = worker.turn();
+        if turn.due < *looks_at {
+            *looks_at = turn.due;
+            // When the thread is gone nobody wants to know.
+            let _ = self.messages.send(Message::Due);
         }
-        if let Some(ends) = self.ends
-            && (ends <= moment() || self.is_at_rest())
-        {
-            return None;
-        }
-        let due = self.topics.values().filter_map(|it| it.due(self.started));
-        let due = due.chain(self.ends).min();
-        Some(due.map_or(self.trims, |due| due.min(self.trims)))
+        // Who has something to tell leaves what is to be done next to another: it is done beside that.
+        let next = if turn.is_silent() {
+            turn.jobs.pop()
+        } else {
+            None
+        };
+        self.follow(guard, turn);
+        next
     }
 
-    /// What it was told, and the time.
-    pub(super) fn take_in(&mut self, first: Option<Message>, rest: impl Iterator<Item = Message>) {
-        if let Some(first) = first {
-            self.take(first);
-            rest.take(MOST_AT_ONCE).for_each(|it| self.take(it));
+    /// Has everything done that came of what the worker was told.
+    fn follow(&self, running: MutexGuard<'_, Option<Running>>, turn: Turn) {
+        let listener = (!turn.is_silent())
+            .then(|| self.listener.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(running);
+        self.jobs.add(turn.jobs);
+        let Some(mut listener) = listener else {
+            return;
+        };
+        if turn.has_failed {
+            listener.failed();
+        } else {
+            listener.answered(turn.answers);
         }
-        self.handle_timeouts();
-    }
-
-    /// Gives the volume back, unless some disk is still at work in it: then it is with the end of the process.
-    pub(super) fn end(self) {
-        if self.in_flight > 0 {
-            mem::forget(self.volume);
-        }
-    }
-
-    fn is_at_rest(&self) -> bool {
-        self.in_flight == 0 && self.topics.values().all(Topic::is_at_rest)
-    }
-
-    fn take(&mut self, message: Message) {
-        match message {
-            Message::Order(Order::Request(id, Request::Open { name, epoch })) => {
-                self.make(id, name, epoch);
-            }
-            Message::Order(Order::Request(id, request)) => {
-                if let Some(topic) = self.topics.get_mut(&id) {
-                    topic.ask(request);
-                    self.touched.insert(id);
-                }
-            }
-            Message::Order(Order::Settings(settings)) => self.settings = settings,
-            Message::Completion(completion) => self.completed(completion),
-            Message::Order(Order::End) => self.ends = Some(moment() + REST),
-        }
-    }
-
-    fn make(&mut self, id: TopicId, name: TopicName, epoch: u64) {
-        let settings = (self.settings)(&name);
-        let disk = self.volume.disk(&name);
-        let (most, status, now) = (self.max_producers, Arc::clone(&self.status), self.now());
-        let topic = Topic::make(name, epoch, disk, settings, most, status, now);
-        self.topics.insert(id, topic);
-        self.touched.insert(id);
-    }
-
-    fn completed(&mut self, completion: Completion) {
-        let Completion {
-            topic: id,
-            id: operation_id,
-            operation,
-            result,
-            took,
-        } = completion;
-        self.in_flight -= 1;
-        if let Operation::Sync { .. } = operation {
-            self.status.sync_latency.note(took);
-        }
-        let result = result.map_err(|failure| {
-            self.detail = failure.to_string();
-            failure.kind
-        });
-        let now = self.now();
-        if let Some(topic) = self.topics.get_mut(&id) {
-            topic.completed(operation_id, result, now);
-            self.touched.insert(id);
-        }
-    }
-
-    fn handle_timeouts(&mut self) {
-        let (now, moment) = (self.now(), moment());
-        let trims = moment >= self.trims;
-        if trims {
-            self.trims = moment + TRIM_EVERY;
-            self.measure();
-        }
-        for (id, topic) in &mut self.topics {
-            if topic.due(self.started).is_some_and(|due| due <= moment) {
-                topic.handle_timeout(now);
-                self.touched.insert(*id);
-            }
-            if trims {
-                topic.trim(wall_clock());
-                self.touched.insert(*id);
-            }
-        }
-    }
-
-    /// Takes note of how much is stored.
-    fn measure(&self) {
-        let sizes = self.topics.values();
-        let sizes = sizes.map(|topic| (topic.name.clone(), topic.size()));
-        self.status.set_sizes(sizes.collect());
-    }
-
-    /// Has disks do what logs ask for, and answers the core.
-    fn follow_up(&mut self) -> Result<(), ()> {
-        let mut answers = Vec::new();
-        while let Some(id) = self.touched.pop_first() {
-            let Some(topic) = self.topics.get_mut(&id) else {
-                continue;
-            };
-            let outcome = topic.poll();
-            for (operation_id, operation) in outcome.operations {
-                self.in_flight += 1;
-                (self.carry_out)(Job {
-                    topic: id,
-                    id: operation_id,
-                    operation,
-                    disk: Arc::clone(&topic.disk),
-                });
-            }
-            answers.extend(outcome.answers.into_iter().map(|answer| (id, answer)));
-            if let Some(stop) = outcome.stopped {
-                error!(
-                    topic = %topic.name,
-                    folder = %self.volume.folder(&topic.name).display(),
-                    detail = %self.detail,
-                    "the log of a topic has stopped: {stop}; nothing more is confirmed, and the broker ends; what the \
-                     disk has is found when it is started again"
-                );
-                return Err(());
-            }
-        }
-        if !answers.is_empty() {
-            self.listener.answered(answers);
-        }
-        Ok(())
     }
 }
