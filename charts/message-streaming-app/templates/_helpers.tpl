@@ -106,7 +106,7 @@ ipFamilies: {{ toJson . }}
 
 {{/* Whether brokers share what they store, and so are one service: the word true, or nothing. */}}
 {{- define "app.sharedStorage" -}}
-{{- if has .Values.settings.STORAGE (list "rabbitmq") -}}true{{- end -}}
+{{- if has .Values.settings.STORAGE (list "rabbitmq" "kafka") -}}true{{- end -}}
 {{- end -}}
 
 {{/* The broker's variables beside its ConfigMap, as JSON: the user's, and what is in a Secret. */}}

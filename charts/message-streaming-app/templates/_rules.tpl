@@ -90,6 +90,9 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- if and .Values.secrets.rabbitmq (ne $s.STORAGE "rabbitmq") -}}
 {{- fail (printf "secrets.rabbitmq is %s, but settings.STORAGE is %s: nothing would be kept in RabbitMQ" .Values.secrets.rabbitmq $s.STORAGE) -}}
 {{- end -}}
+{{- if and (eq $s.STORAGE "kafka") (not $s.KAFKA_BROKERS) -}}
+{{- fail "settings.STORAGE is kafka, but settings.KAFKA_BROKERS does not say where Kafka is" -}}
+{{- end -}}
 {{- if $s.RABBITMQ_URL -}}
 {{- fail "settings.RABBITMQ_URL is set, but a ConfigMap is no place for a password: use secrets.rabbitmq" -}}
 {{- end -}}
@@ -137,7 +140,7 @@ line that names the values and what is allowed. Every rule has a value set in ci
 {{- end -}}
 {{- end -}}
 
-{{- range $setting, $secret := dict "TLS_CERT_FILE" "tls" "TLS_KEY_FILE" "tls" "TLS_CLIENT_CA_FILE" "tls" "AUTH_TOKENS_FILE" "auth" "AUTH_JWKS_FILE" "auth" "RABBITMQ_CA_FILE" "rabbitmq" -}}
+{{- range $setting, $secret := dict "TLS_CERT_FILE" "tls" "TLS_KEY_FILE" "tls" "TLS_CLIENT_CA_FILE" "tls" "AUTH_TOKENS_FILE" "auth" "AUTH_JWKS_FILE" "auth" "RABBITMQ_CA_FILE" "rabbitmq" "KAFKA_CONFIG_FILE" "kafka" -}}
 {{- $place := printf "/etc/message-queue/%s" $secret -}}
 {{- if and (hasPrefix (printf "%s/" $place) (get $s $setting)) (not (get $.Values.secrets $secret)) -}}
 {{- fail (printf "settings.%s is in %s, where secrets.%s would be, but that names no Secret" $setting $place $secret) -}}

@@ -156,7 +156,10 @@ impl Broker {
             }
             Some(Blocker::Store) if topic.is_shared() => {
                 let engine = topic.settings.storage.name();
-                format!("topic {}: {engine} is slow, or out of reach", topic.name())
+                format!(
+                    "topic {}: its store, {engine}, is slow, or out of reach",
+                    topic.name()
+                )
             }
             Some(Blocker::Store) => {
                 format!("topic {}: its store is slow, or full", topic.name())

@@ -103,7 +103,7 @@ impl Broker {
         accepted.safe = Some(match self.topics[&topic].settings.storage {
             Storage::Memory => Safety::Memory,
             Storage::Disk | Storage::RocksDb => Safety::Disk,
-            Storage::RabbitMq => Safety::Engine,
+            Storage::RabbitMq | Storage::Kafka => Safety::Engine,
         });
         let (mut safe, mut resumed, mut signals) = (0, false, Signals::default());
         if let Some(identity) = options.identity {

@@ -49,6 +49,8 @@ pub enum Storage {
     RocksDb,
     /// In RabbitMQ, which other brokers may share.
     RabbitMq,
+    /// In Kafka, which other brokers may share.
+    Kafka,
 }
 
 impl Storage {
@@ -56,7 +58,7 @@ impl Storage {
     pub const fn is_shared(self) -> bool {
         match self {
             Self::Memory | Self::Disk | Self::RocksDb => false,
-            Self::RabbitMq => true,
+            Self::RabbitMq | Self::Kafka => true,
         }
     }
 
@@ -67,6 +69,7 @@ impl Storage {
             Self::Disk => "disk",
             Self::RocksDb => "rocksdb",
             Self::RabbitMq => "rabbitmq",
+            Self::Kafka => "kafka",
         }
     }
 }

@@ -90,6 +90,7 @@ const fn failed(storage: Storage) -> &'static str {
         Storage::Memory | Storage::Disk => "the log of a topic",
         Storage::RocksDb => "RocksDB",
         Storage::RabbitMq => "RabbitMQ",
+        Storage::Kafka => "Kafka",
     }
 }
 
@@ -100,6 +101,8 @@ impl StartError {
             Self::Store(error) | Self::NotServed(NotServed::Store(error)) => error.is_of_settings(),
             #[cfg(feature = "rabbitmq")]
             Self::NotServed(NotServed::Refused(_)) => true,
+            #[cfg(feature = "kafka")]
+            Self::NotServed(NotServed::RefusedByKafka(_)) => true,
             _ => false,
         }
     }

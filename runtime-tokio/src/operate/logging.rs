@@ -96,9 +96,9 @@ fn no_color() -> bool {
     env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// Parts of the program that say nothing unless `RUST_LOG` names them: the library that speaks to RabbitMQ. What it has to
+/// Parts of the program that say nothing unless `RUST_LOG` names them: the libraries that speak to RabbitMQ and Kafka. What they have to
 /// say the engine says, in the broker's words.
-const SILENT: &str = "lapin=off";
+const SILENT: &str = "lapin=off,rdkafka=off,librdkafka=off";
 
 fn filter(settings: &Settings) -> Result<EnvFilter, ParseError> {
     let directives = match settings.rust_log() {

@@ -15,6 +15,8 @@ use crate::access::{Gate, Proxied};
 use crate::record::Recorder;
 use crate::settings::Settings;
 use crate::store::{NotOpened, Opened, StoreStatus, Taken};
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+use message_queue_core::Storage;
 use message_queue_core::{Config, Stats};
 use std::io;
 use std::pin::pin;
@@ -64,6 +66,10 @@ pub(crate) enum NotServed {
     #[cfg(feature = "rabbitmq")]
     #[error(transparent)]
     Refused(#[from] crate::store::RefusedByRabbitMq),
+    /// The same.
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    RefusedByKafka(#[from] crate::store::RefusedByKafka),
     /// There is no thread for stored topics.
     #[error("cannot start a thread for stored topics: {0}")]
     Thread(#[from] io::Error),
@@ -160,7 +166,7 @@ pub(crate) async fn run(
         error!(%error, "HTTP is not served");
     }
     let stored = match (taken, shared) {
-        #[cfg(feature = "rabbitmq")]
+        #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
         (None, Some(status)) => match open_shared(settings, &config, status, &mut signals).await? {
             Some(opened) => Some(Server::stored(config, decoder, opened)?),
             None => return Ok(Ended::Orderly),
@@ -217,21 +223,40 @@ pub(crate) async fn run(
 }
 
 /// Looks whether the engine is there that keeps topics; none where a signal has ended that.
-#[cfg(feature = "rabbitmq")]
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 async fn open_shared(
     settings: &Settings,
     config: &Config,
     status: Arc<StoreStatus>,
     signals: &mut Signals,
 ) -> Result<Option<Opened>, NotServed> {
-    let options = settings.rabbitmq().expect("the settings were checked");
     tokio::select! {
-        opened = Opened::in_rabbitmq(options, config, status) => Ok(Some(opened?)),
+        opened = engine(settings, config, status) => Ok(Some(opened?)),
         signal = signals.next_end() => {
-            info!(signal, "ended before RabbitMQ had answered");
+            info!(signal, "ended before the engine of stored topics had answered");
             Ok(None)
         }
     }
+}
+
+/// The engine that keeps topics, of those that this build has.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+async fn engine(
+    settings: &Settings,
+    config: &Config,
+    status: Arc<StoreStatus>,
+) -> Result<Opened, NotServed> {
+    #[cfg(feature = "kafka")]
+    if status.engine == Some(Storage::Kafka) {
+        let options = settings.kafka().expect("the settings were checked");
+        return Ok(Opened::in_kafka(options, config, status).await?);
+    }
+    #[cfg(feature = "rabbitmq")]
+    if status.engine == Some(Storage::RabbitMq) {
+        let options = settings.rabbitmq().expect("the settings were checked");
+        return Ok(Opened::in_rabbitmq(options, config, status).await?);
+    }
+    unreachable!("one that is not in this build is refused with the settings")
 }
 
 /// Opens the logs of stored topics; none where a signal has ended that.

@@ -47,6 +47,8 @@ use crate::access::tls::ServerFiles;
 use crate::access::{AddressLimits, FailureLimit, Policy, ProxyOptions};
 use crate::record;
 use crate::serve::net::SocketOptions;
+#[cfg(feature = "kafka")]
+use crate::store::KafkaOptions;
 #[cfg(feature = "rabbitmq")]
 use crate::store::RabbitMqOptions;
 use dotenv::{BROKER_ADDR, DotEnv};
@@ -357,6 +359,21 @@ impl Settings {
             url: self.values.rabbitmq_url.clone()?,
             prefix: self.values.rabbitmq_prefix.clone(),
             ca_file: self.values.rabbitmq_ca_file.clone(),
+        })
+    }
+
+    /// `KAFKA_BROKERS` and the other settings of Kafka, if it is said where Kafka is.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn kafka(&self) -> Option<KafkaOptions> {
+        Some(KafkaOptions {
+            brokers: self.values.kafka_brokers.clone()?,
+            prefix: self.values.kafka_topic_prefix.clone(),
+            partitions: self.values.kafka_partitions.into(),
+            holds: match self.values.kafka_record {
+                values::KafkaRecord::Message => crate::store::KafkaRecord::Message,
+                values::KafkaRecord::Batch => crate::store::KafkaRecord::Batch,
+            },
+            config_file: self.values.kafka_config_file.clone(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! What no single setting can break: rules between settings.
 
+mod kafka;
 mod rabbitmq;
 mod storage;
 mod tls;

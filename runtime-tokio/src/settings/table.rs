@@ -76,7 +76,14 @@ const IDLE: Allowed = Allowed::Time {
 };
 
 /// Where a topic is kept.
-pub(super) const STORAGE: Allowed = Allowed::OneOf(&["memory", "disk", "rocksdb", "rabbitmq"]);
+pub(super) const STORAGE: Allowed =
+    Allowed::OneOf(&["memory", "disk", "rocksdb", "rabbitmq", "kafka"]);
+/// Of a topic in Kafka.
+const PARTITIONS: Allowed = Allowed::Number {
+    min: 1,
+    max: 10_000,
+    unit: "",
+};
 /// When what is stored is synced: a minute is the most that a power cut may take.
 pub(super) const FSYNC: Allowed = Allowed::WordOrTime {
     words: &["always", "never"],
@@ -455,6 +462,46 @@ pub static SETTINGS: &[Setting] = &[
         default: "mq.",
         allowed: Allowed::Text,
         help: "What names in RabbitMQ begin with; the same for all brokers of a service.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "KAFKA_BROKERS",
+        default: "",
+        allowed: Allowed::Text,
+        help: "Where Kafka is: HOST:PORT of one of its brokers or more, with commas.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "KAFKA_TOPIC_PREFIX",
+        default: "mq.",
+        allowed: Allowed::Text,
+        help: "What names in Kafka begin with; the same for all brokers of a service.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "KAFKA_PARTITIONS",
+        default: "1",
+        allowed: PARTITIONS,
+        help: "Partitions of a topic that is made: so many brokers share a group. Each keeps the order.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "KAFKA_RECORD",
+        default: "message",
+        allowed: Allowed::OneOf(&["message", "batch"]),
+        help: "What a record in Kafka holds: a message, which others can read, or a batch, which is faster.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
+        name: "KAFKA_CONFIG_FILE",
+        default: "",
+        allowed: Allowed::File,
+        help: "File of properties for librdkafka, as of TLS and SASL: lines NAME=VALUE.",
         memory: None,
         secret: false,
     },

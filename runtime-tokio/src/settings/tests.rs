@@ -122,6 +122,7 @@ fn every_allowed_value_fits_its_field() {
         let missing = [
             ("rocksdb", cfg!(feature = "rocksdb")),
             ("rabbitmq", cfg!(feature = "rabbitmq")),
+            ("kafka", cfg!(feature = "kafka")),
         ];
         let has = |it: &String| !missing.contains(&(it, false));
         for value in values.into_iter().filter(has) {
@@ -140,6 +141,7 @@ fn every_allowed_value_fits_its_field() {
             if setting.name == "STORAGE" {
                 variables.push(("DATA_DIR", "/data".to_owned()));
                 variables.push(("RABBITMQ_URL", "amqp://localhost".to_owned()));
+                variables.push(("KAFKA_BROKERS", "localhost:9092".to_owned()));
             }
             if setting.name == "HTTP_AUTH" {
                 let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/tokens.toml");
@@ -327,7 +329,11 @@ fn a_bad_value_is_one_line_that_names_what_is_allowed() {
 #[test]
 fn what_is_stored_keeps_its_bounds() {
     for (name, wrong, allowed) in [
-        ("STORAGE", "tape", "one of memory, disk, rocksdb, rabbitmq"),
+        (
+            "STORAGE",
+            "tape",
+            "one of memory, disk, rocksdb, rabbitmq, kafka",
+        ),
         ("FSYNC", "0", "always, never, or a time from 1ms to 1m"),
         ("FSYNC", "60001", "always, never, or a time from 1ms to 1m"),
         ("FSYNC", "on", "always, never, or a time from 1ms to 1m"),

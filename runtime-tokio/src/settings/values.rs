@@ -71,6 +71,19 @@ pub(super) struct Values {
         expect(dead_code, reason = "another build reads it")
     )]
     pub(super) rabbitmq_prefix: String,
+    pub(super) kafka_brokers: Option<String>,
+    pub(super) kafka_topic_prefix: String,
+    #[cfg_attr(
+        not(feature = "kafka"),
+        expect(dead_code, reason = "another build reads it")
+    )]
+    pub(super) kafka_partitions: u16,
+    #[cfg_attr(
+        not(feature = "kafka"),
+        expect(dead_code, reason = "another build reads it")
+    )]
+    pub(super) kafka_record: KafkaRecord,
+    pub(super) kafka_config_file: Option<PathBuf>,
     pub(super) fsync: FsyncValue,
     pub(super) segment_bytes: u64,
     pub(super) retention_ms: u64,
@@ -292,6 +305,15 @@ enum StorageWord {
     Disk,
     RocksDb,
     RabbitMq,
+    Kafka,
+}
+
+/// What a record of Kafka's holds.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum KafkaRecord {
+    Message,
+    Batch,
 }
 
 /// The least severe level that is logged.

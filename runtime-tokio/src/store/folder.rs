@@ -30,7 +30,7 @@ impl Format {
         match storage {
             Storage::RocksDb => Self::RocksDb,
             // What is shared is in no folder.
-            Storage::Memory | Storage::Disk | Storage::RabbitMq => Self::Log,
+            Storage::Memory | Storage::Disk | Storage::RabbitMq | Storage::Kafka => Self::Log,
         }
     }
 

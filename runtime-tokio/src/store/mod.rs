@@ -17,6 +17,8 @@ mod engine;
 mod faulty;
 mod files;
 pub(crate) mod folder;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod kept;
 mod logs;
 mod opened;
@@ -26,6 +28,8 @@ mod pool;
 mod rabbitmq;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod shared;
 mod status;
 mod task;
 #[cfg(test)]
@@ -41,6 +45,8 @@ pub use faulty::{EIO, ENOSPC, Fate, FaultyDisk};
 pub use files::Files;
 #[cfg(feature = "cli")]
 pub(crate) use files::free_bytes;
+#[cfg(feature = "kafka")]
+pub(crate) use kafka::{Holds as KafkaRecord, Options as KafkaOptions, RefusedByKafka};
 pub use opened::{NotOpened, Opened, Taken};
 pub(crate) use opened::{StoreEvent, StoreEvents};
 #[cfg(feature = "rabbitmq")]

@@ -4,6 +4,8 @@ use super::clock::{elapsed, moment};
 use super::disk::Reserve;
 use super::engine::{Engine, Listener, SettingsOf, Store};
 use super::folder::{DataDir, FolderError, Format};
+#[cfg(feature = "kafka")]
+use super::kafka;
 use super::logs::Logs;
 use super::opening::{OpenError, log_settings, open_all, open_at};
 #[cfg(feature = "rabbitmq")]
@@ -302,6 +304,26 @@ impl Opened {
     ) -> Result<Self, rabbitmq::RefusedByRabbitMq> {
         let config = config.clone();
         let engine = rabbitmq::RabbitMq::open(options, Arc::clone(&status)).await?;
+        Ok(Self {
+            engine: Box::new(engine),
+            settings: Box::new(move |name: &TopicName| config.topic(name).store),
+            status,
+            now: Now::START,
+        })
+    }
+
+    /// Topics are kept in Kafka, of which it is looked whether it is there.
+    ///
+    /// # Errors
+    /// If its properties cannot be used, or it refuses the connection.
+    #[cfg(feature = "kafka")]
+    pub(crate) async fn in_kafka(
+        options: kafka::Options,
+        config: &Config,
+        status: Arc<StoreStatus>,
+    ) -> Result<Self, kafka::RefusedByKafka> {
+        let config = config.clone();
+        let engine = kafka::Kafka::open(options, Arc::clone(&status)).await?;
         Ok(Self {
             engine: Box::new(engine),
             settings: Box::new(move |name: &TopicName| config.topic(name).store),

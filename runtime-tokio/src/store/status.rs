@@ -29,6 +29,10 @@ pub(crate) struct StoreStatus {
     pub(crate) engine: Option<Storage>,
     /// Whether that cannot be reached.
     pub(crate) out_of_reach: AtomicBool,
+    /// How often an engine has taken back what a group had, to give it to other brokers, too.
+    pub(crate) rebalances: AtomicU64,
+    /// What an engine had that no consumer can be sent, and that was passed over.
+    pub(crate) unreadable: AtomicU64,
     /// Messages that an engine has confirmed and given to nobody: no group was there.
     pub(crate) unrouted: AtomicU64,
     /// What each topic has on the disk, in the order in which they were made. Looked at once a second.

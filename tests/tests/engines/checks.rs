@@ -236,6 +236,8 @@ fn slow_groups(engine: &Engine) -> bool {
     let place = engine.place();
     let broker = place.start();
     let mut consumer = broker.consumer("topic=narrow group=slow prefetch=1");
+    // Until an engine has made the group nothing is appended.
+    consumer.flush();
     let mut producer = broker.producer("topic=narrow confirm=1").0;
     producer.publish(numbers(0, 100));
     loop {

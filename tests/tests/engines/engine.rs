@@ -17,7 +17,7 @@ pub(crate) struct Engine {
 }
 
 /// All of them, in the order of the table's columns.
-pub(crate) const ENGINES: [Engine; 4] = [
+pub(crate) const ENGINES: [Engine; 5] = [
     Engine {
         name: "memory",
         settings: |_| Vec::new(),
@@ -33,6 +33,10 @@ pub(crate) const ENGINES: [Engine; 4] = [
     Engine {
         name: "rabbitmq",
         settings: in_rabbitmq,
+    },
+    Engine {
+        name: "kafka",
+        settings: in_kafka,
     },
 ];
 
@@ -55,6 +59,19 @@ pub(crate) fn is_wanted(engine: &str) -> bool {
     wanted.split(',').any(|it| it == engine)
 }
 
+/// Names of its own in the Kafka that `MESSAGE_QUEUE_KAFKA` says, as tests/engines/up prints it.
+fn in_kafka(folder: &str) -> Vec<(&'static str, String)> {
+    let brokers = std::env::var(KAFKA).expect("a Kafka to test with");
+    let own = folder.rsplit('/').next().expect("a name");
+    vec![
+        ("KAFKA_BROKERS", brokers),
+        ("KAFKA_TOPIC_PREFIX", format!("test-{own}.")),
+    ]
+}
+
+/// Where a Kafka is.
+pub(crate) const KAFKA: &str = "MESSAGE_QUEUE_KAFKA";
+
 fn in_a_folder(folder: &str) -> Vec<(&'static str, String)> {
     vec![("DATA_DIR", data(folder))]
 }
@@ -67,10 +84,15 @@ impl Engine {
     /// Whether the binary has it, and it is there to be tested with.
     pub(crate) fn is_in_the_binary(&self) -> bool {
         let has_feature = self.has_feature();
-        let is_there = self.name != "rabbitmq" || std::env::var(RABBITMQ).is_ok();
+        let server = match self.name {
+            "rabbitmq" => Some(RABBITMQ),
+            "kafka" => Some(KAFKA),
+            _ => None,
+        };
+        let is_there = server.is_none_or(|it| std::env::var(it).is_ok());
         assert!(
             is_there || !is_wanted(self.name),
-            "{RABBITMQ} is not set: see tests/engines/up"
+            "{server:?} is not set: see tests/engines/up"
         );
         is_there && has_feature
     }
@@ -81,6 +103,7 @@ impl Engine {
             ("STORAGE", self.name),
             ("DATA_DIR", "/nowhere/data"),
             ("RABBITMQ_URL", "amqp://nowhere/%2f"),
+            ("KAFKA_BROKERS", "nowhere:9092"),
         ];
         let output = run(["serve", "--print-config"], &settings);
         let says = String::from_utf8_lossy(&output.stderr);
@@ -128,6 +151,11 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// For what a test puts beside it.
+    pub(crate) fn folder(&self) -> &str {
+        self.folder.path().to_str().expect("UTF-8")
+    }
+
     /// Its `DATA_DIR`, if the engine has one.
     pub(crate) fn data(&self) -> String {
         data(self.folder.path().to_str().expect("UTF-8"))
@@ -326,6 +354,11 @@ impl Consumer {
 
     pub(crate) fn settle(&mut self, outcome: Outcome, position: u64) {
         self.client.settle(outcome, position, position);
+    }
+
+    /// This becomes of all that it has taken.
+    pub(crate) fn settle_all(&mut self, outcome: Outcome) {
+        self.client.settle(outcome, 1, self.taken);
     }
 
     /// The next message, which is done.

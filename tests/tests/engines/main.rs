@@ -6,9 +6,11 @@
 
 mod checks;
 mod engine;
+mod kafka;
 mod moving;
 mod rabbitmq;
 mod refused;
+mod server;
 
 use checks::CHECKS;
 use engine::{ENGINES, Engine};
@@ -80,6 +82,11 @@ fn disk_keeps_what_the_table_says() {
 #[test]
 fn rabbitmq_keeps_what_the_table_says() {
     conforms("rabbitmq");
+}
+
+#[test]
+fn kafka_keeps_what_the_table_says() {
+    conforms("kafka");
 }
 
 #[test]

@@ -2,109 +2,42 @@
 //! a time (tests/engines/up); the others share the one that the suite has.
 
 use crate::engine::{ENGINES, Engine, Place, Running, is_confirmed, is_wanted};
+use crate::server::Server;
 use message_queue_core::wire::control::{Control, Outcome};
 use message_queue_tests::conversation::Told;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tempfile::TempDir;
+use std::process::Command;
 
-/// A RabbitMQ of a test's own, in a folder in which it is found again.
-struct RabbitMq {
-    folder: TempDir,
-    port: u16,
-    server: Option<Child>,
-    _alone: MutexGuard<'static, ()>,
-}
+/// A RabbitMQ of a test's own.
+struct RabbitMq(Server);
 
 impl RabbitMq {
     /// One that does not run yet; none where the tests are not to have one.
     fn new() -> Option<Self> {
-        static ALONE: Mutex<()> = Mutex::new(());
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        if !is_wanted("rabbitmq") {
-            return None;
-        }
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        // Below those that the system gives out by itself. One that was just used is not free for a minute.
-        let process = u16::try_from(std::process::id() % 1_000).expect("small");
-        let first = 20_000 + process * 10 + NEXT.fetch_add(1, Ordering::Relaxed) * 3;
-        let mut ports = (first..32_000).step_by(10);
-        let is_free = |port: &u16| {
-            let mut all = *port..*port + 3;
-            all.all(|it| TcpListener::bind(("127.0.0.1", it)).is_ok())
-        };
-        Some(Self {
-            folder: tempfile::tempdir().expect("a folder"),
-            port: ports.find(is_free).expect("a port"),
-            server: None,
-            _alone: alone,
-        })
+        Server::new("rabbitmq").map(Self)
     }
 
-    /// Starts it, and waits until it is ready. After a kill its ports may be free only a little later.
     fn run(&mut self) {
-        let is_ready = (0..10).any(|_| self.try_to_run());
-        assert!(is_ready, "it does not start");
+        self.0.run();
     }
 
-    fn try_to_run(&mut self) -> bool {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines/up");
-        let mut server = Command::new(script)
-            .arg("rabbitmq")
-            .arg(self.folder.path())
-            .arg(self.port.to_string())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("it starts");
-        let out = server.stdout.take().expect("it is piped");
-        self.server = Some(server);
-        let mut lines = BufReader::new(out).lines().map_while(Result::ok);
-        let is_ready = lines.any(|it| it.starts_with("ready "));
-        if !is_ready {
-            self.kill();
-        }
-        is_ready
-    }
-
-    /// Ends it at once, and all that it was about to do.
     fn kill(&mut self) {
-        let Some(mut server) = self.server.take() else {
-            return;
-        };
-        let group = format!("-{}", server.id());
-        // If all of it has ended there is nothing to kill.
-        let killed = Command::new("kill").args(["-KILL", "--", &group]).output();
-        killed.expect("there is a kill");
-        server.wait().expect("it ends");
+        self.0.kill();
     }
 
     /// Has its own tool do something with it.
     fn ctl(&self, args: &[&str]) {
         let output = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
-            .args(["--node", &format!("mq{}@localhost", self.port)])
+            .args(["--node", &format!("mq{}@localhost", self.0.port)])
             .args(args)
-            .env("HOME", self.folder.path())
-            .env("ERL_EPMD_PORT", (self.port + 2).to_string())
+            .env("HOME", self.0.folder.path())
+            .env("ERL_EPMD_PORT", (self.0.port + 2).to_string())
             .output()
             .expect("it is there");
         assert!(output.status.success(), "{args:?}: {output:?}");
     }
 
     fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
-    }
-}
-
-impl Drop for RabbitMq {
-    fn drop(&mut self) {
-        self.kill();
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.0.port)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is set wrong about engines: the rows of a table in OPERATIONS.md, "When an engine does not start", each on the real binary.
 
-use crate::engine::{ENGINES, Engine, RABBITMQ};
+use crate::engine::{ENGINES, Engine, KAFKA, RABBITMQ};
+use crate::kafka::sasl;
 use message_queue_tests::process::run;
 use message_queue_tests::specification::{code, operations_rows};
 use std::fs;
@@ -27,7 +28,51 @@ const WRONG: &[(&str, Wrong)] = &[
     ("vhost", |_| wrong_vhost()),
     ("no-authorities", |_| no_authorities()),
     ("elsewhere", |_| elsewhere()),
+    ("no-kafka", |_| no_feature(kafka())),
+    ("no-brokers", |_| of_kafka(&[("KAFKA_BROKERS", "")])),
+    ("no-port", |_| {
+        of_kafka(&[("KAFKA_BROKERS", "one:9092,two")])
+    }),
+    ("kafka-prefix", |_| {
+        of_kafka(&[("KAFKA_TOPIC_PREFIX", "a/")])
+    }),
+    ("no-property", |_| with_properties(NOWHERE, "sasl.password")),
+    ("unknown-property", |_| {
+        with_properties(NOWHERE, "no.such=1")
+    }),
+    ("owned-property", |_| with_properties(NOWHERE, "acks=1")),
+    ("kafka-password", |_| wrong_kafka_password()),
 ];
+
+/// Where nobody asks for Kafka.
+const NOWHERE: &str = "localhost:9092";
+
+fn kafka() -> &'static Engine {
+    let engine = ENGINES.iter().find(|it| it.name == "kafka");
+    engine.expect("it is in the list")
+}
+
+fn of_kafka(settings: &[(&str, &str)]) -> Option<Output> {
+    let common = [("STORAGE", "kafka"), ("KAFKA_BROKERS", NOWHERE)];
+    kafka()
+        .has_feature()
+        .then(|| serve(&[&common[..], settings].concat()))?
+}
+
+/// With a file of properties that ends with these.
+fn with_properties(brokers: &str, properties: &str) -> Option<Output> {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), format!("# ours\n{properties}\n")).expect("a file");
+    let path = file.path().to_str().expect("UTF-8");
+    of_kafka(&[("KAFKA_BROKERS", brokers), ("KAFKA_CONFIG_FILE", path)])
+}
+
+fn wrong_kafka_password() -> Option<Output> {
+    let brokers = std::env::var(KAFKA).ok()?;
+    let (host, port) = brokers.rsplit_once(':').expect("HOST:PORT");
+    let port: u16 = port.parse().expect("a port");
+    with_properties(&format!("{host}:{}", port + 2), &sasl("wrong"))
+}
 
 fn rabbitmq() -> &'static Engine {
     let engine = ENGINES.iter().find(|it| it.name == "rabbitmq");

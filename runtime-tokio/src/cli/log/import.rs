@@ -155,7 +155,7 @@ impl Target {
                 asked.make();
                 Ok(Self::Asked(Box::new(asked)))
             }
-            Storage::RabbitMq => unreachable!("it has no folder"),
+            Storage::RabbitMq | Storage::Kafka => unreachable!("it has no folder"),
         }
     }
 

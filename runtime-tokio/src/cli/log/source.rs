@@ -33,7 +33,7 @@ impl Source {
                 let asked = Asked::open_topic(folder, storage, name.clone())?;
                 Ok(Self::Asked(Box::new(asked)))
             }
-            Storage::RabbitMq => unreachable!("it has no folder"),
+            Storage::RabbitMq | Storage::Kafka => unreachable!("it has no folder"),
         }
     }
 

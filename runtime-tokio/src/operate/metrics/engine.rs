@@ -21,6 +21,16 @@ impl Collector for EngineCollector {
             u64::from(self.0.out_of_reach().is_none()),
         )?;
         exposition.counter(
+            "engine_rebalances",
+            "How often a group of this broker has lost its partitions in Kafka, to share them anew with other brokers",
+            self.0.rebalances.load(Ordering::Relaxed),
+        )?;
+        exposition.counter(
+            "engine_unreadable_records",
+            "Records in Kafka that were passed over: they are damaged, or too large for a client",
+            self.0.unreadable.load(Ordering::Relaxed),
+        )?;
+        exposition.counter(
             "engine_unrouted_messages",
             "Messages that the engine has confirmed and given to nobody: there was no group",
             self.0.unrouted.load(Ordering::Relaxed),

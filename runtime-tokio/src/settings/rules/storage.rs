@@ -2,19 +2,20 @@
 
 use super::super::units::format_size;
 use super::super::values::Values;
-use super::{Broken, rabbitmq};
+use super::{Broken, kafka, rabbitmq};
 use message_queue_core::{Config, Storage, StoreSettings};
 
 /// Engines that are not in every build, and whether they are in this one.
-const FEATURES: [(Storage, bool); 2] = [
+const FEATURES: [(Storage, bool); 3] = [
     (Storage::RocksDb, cfg!(feature = "rocksdb")),
     (Storage::RabbitMq, cfg!(feature = "rabbitmq")),
+    (Storage::Kafka, cfg!(feature = "kafka")),
 ];
 
 /// All that is stored is stored in one way, and in one that this build has.
 pub(super) fn engine(config: &Config) -> Option<Broken> {
     let name = match config.storage {
-        Storage::RocksDb | Storage::RabbitMq => "STORAGE",
+        Storage::RocksDb | Storage::RabbitMq | Storage::Kafka => "STORAGE",
         Storage::Memory | Storage::Disk => "TOPICS_FILE",
     };
     let missing = FEATURES.into_iter().filter(|(_, is_there)| !is_there);
@@ -46,7 +47,7 @@ pub(super) fn broken(values: &Values, config: &Config) -> Option<Broken> {
         return None;
     }
     if config.may_share() {
-        return rabbitmq::broken(values, config);
+        return rabbitmq::broken(values, config).or_else(|| kafka::broken(values, config));
     }
     match &values.data_dir {
         None => Some(missing(config)),
@@ -89,10 +90,11 @@ fn missing(config: &Config) -> Broken {
 }
 
 /// What is allowed but does nothing, or not what it seems to.
-pub(super) fn warnings(values: &Values, config: &Config) -> [Option<String>; 4] {
+pub(super) fn warnings(values: &Values, config: &Config) -> [Option<String>; 5] {
     [
         unused(values, config),
         rabbitmq::unused(values, config),
+        kafka::unused(values, config),
         whole_segments(config),
         no_segments(config),
     ]

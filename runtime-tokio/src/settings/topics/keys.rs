@@ -227,7 +227,7 @@ pub(in super::super) static KEYS: &[Key] = &[
     Key {
         name: "storage",
         form: Form::One(STORAGE),
-        help: "Where messages are kept; `disk` and `rocksdb` need `DATA_DIR`, `rabbitmq` needs `RABBITMQ_URL`. A dead-letter topic is kept where its source is, \
+        help: "Where messages are kept; `disk` and `rocksdb` need `DATA_DIR`, `rabbitmq` needs `RABBITMQ_URL`, `kafka` needs `KAFKA_BROKERS`. A dead-letter topic is kept where its source is, \
                unless a rule for it says otherwise.",
         otherwise: Otherwise::Setting("STORAGE"),
         set: |rule, value| {
@@ -235,6 +235,7 @@ pub(in super::super) static KEYS: &[Key] = &[
                 "disk" => Storage::Disk,
                 "rocksdb" => Storage::RocksDb,
                 "rabbitmq" => Storage::RabbitMq,
+                "kafka" => Storage::Kafka,
                 _ => Storage::Memory,
             });
         },

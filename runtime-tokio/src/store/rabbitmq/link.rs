@@ -3,7 +3,7 @@
 
 use super::PATIENCE;
 use super::message::properties;
-use super::topic::Piece;
+use crate::store::shared::Piece;
 use futures_core::Stream;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, BasicRejectOptions,

@@ -1,5 +1,8 @@
 //! A message as RabbitMQ has it. The body is the message alone, so any other client can read and write it.
 
+use crate::store::shared::{
+    ORIGIN_FAILURES, ORIGIN_GROUP, ORIGIN_PUBLISHED, ORIGIN_REASON, ORIGIN_SEQUENCE, ORIGIN_TOPIC,
+};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use message_queue_core::store::Run;
@@ -12,14 +15,6 @@ const PUBLISHED: &str = "mq-published";
 
 /// How often a quorum queue has delivered it before.
 const DELIVERIES: &str = "x-delivery-count";
-
-/// Where a dead letter came from.
-const ORIGIN_TOPIC: &str = "mq-origin-topic";
-const ORIGIN_GROUP: &str = "mq-origin-group";
-const ORIGIN_REASON: &str = "mq-origin-reason";
-const ORIGIN_SEQUENCE: &str = "mq-origin-sequence";
-const ORIGIN_FAILURES: &str = "mq-origin-failures";
-const ORIGIN_PUBLISHED: &str = "mq-origin-published";
 
 /// RabbitMQ writes it to its disk.
 const PERSISTENT: u8 = 2;

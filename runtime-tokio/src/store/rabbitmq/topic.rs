@@ -1,19 +1,18 @@
 //! What the core has asked for and is not done, for one topic. Nothing here knows of a connection.
 
 use super::message::{Delivered, runs};
+use crate::store::shared::Pieces;
 use message_queue_core::GroupId;
 use message_queue_core::log::Progress;
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::store::{Answer, FetchFrom, Request};
-use message_queue_core::wire::FrameBatch;
-use message_queue_core::wire::control::Origin;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A topic.
 pub(super) struct Topic {
     pub(super) name: TopicName,
     /// What is to be published and is not confirmed, in order.
-    pub(super) pieces: VecDeque<Piece>,
+    pub(super) pieces: Pieces,
     /// Changes of groups that are not made, in order.
     pub(super) changes: VecDeque<Change>,
     /// Groups that are to be found again, whether they are open or not: each has a queue.
@@ -22,23 +21,6 @@ pub(super) struct Topic {
     pub(super) groups: BTreeMap<GroupId, Group>,
     /// Where the sequences of a group go on that is not open: they never come twice.
     ended: BTreeMap<GroupId, u64>,
-}
-
-/// Messages that the core wants appended together.
-pub(super) struct Piece {
-    pub(super) last: u64,
-    pub(super) published: u64,
-    pub(super) batch: FrameBatch,
-    pub(super) origin: Option<Box<Origin>>,
-    pub(super) state: PieceState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PieceState {
-    Waiting,
-    /// On its way by this connection.
-    Sent(u64),
-    Confirmed,
 }
 
 /// A change of a group.
@@ -68,10 +50,10 @@ pub(super) struct Group {
 }
 
 impl Topic {
-    pub(super) const fn new(name: TopicName) -> Self {
+    pub(super) fn new(name: TopicName) -> Self {
         Self {
             name,
-            pieces: VecDeque::new(),
+            pieces: Pieces::default(),
             changes: VecDeque::new(),
             lasting: Vec::new(),
             groups: BTreeMap::new(),
@@ -88,13 +70,7 @@ impl Topic {
                 batch,
                 origin,
                 producers: _,
-            } => self.pieces.push_back(Piece {
-                last: first + batch.messages() as u64 - 1,
-                published,
-                batch,
-                origin,
-                state: PieceState::Waiting,
-            }),
+            } => self.pieces.push(first, published, batch, origin),
             Request::SaveGroup {
                 change,
                 group,
@@ -137,38 +113,9 @@ impl Topic {
         Some(group)
     }
 
-    /// RabbitMQ has, or has not, got a piece that was sent by this connection.
-    pub(super) fn confirmed(&mut self, last: u64, session: u64, is_there: bool) {
-        let mut pieces = self.pieces.iter_mut();
-        let piece = pieces.find(|it| it.last == last && it.state == PieceState::Sent(session));
-        if let Some(piece) = piece {
-            piece.state = if is_there {
-                PieceState::Confirmed
-            } else {
-                PieceState::Waiting
-            };
-        }
-    }
-
-    /// How far all is appended, if that is further than before.
-    pub(super) fn appended(&mut self) -> Option<Answer> {
-        let mut up_to = None;
-        while let Some(piece) = self
-            .pieces
-            .pop_front_if(|it| it.state == PieceState::Confirmed)
-        {
-            up_to = Some(piece.last);
-        }
-        up_to.map(|up_to| Answer::Appended { up_to })
-    }
-
     /// The connection is lost: what was under way is to be done again, and what has come comes again.
     pub(super) fn lose_connection(&mut self) -> Vec<Answer> {
-        for piece in &mut self.pieces {
-            if let PieceState::Sent(_) = piece.state {
-                piece.state = PieceState::Waiting;
-            }
-        }
+        self.pieces.lose_connection();
         let lost = self.groups.iter_mut();
         lost.filter_map(|(id, group)| group.lose(*id)).collect()
     }

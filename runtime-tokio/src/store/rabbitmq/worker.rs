@@ -2,10 +2,11 @@
 
 use super::link::{Failure, Happened, Link};
 use super::message::Delivered;
-use super::topic::{Change, Group, PieceState, Topic};
+use super::topic::{Change, Group, Topic};
 use super::{PATIENCE, Target, connect};
-use crate::store::clock::{elapsed, moment, wall_clock};
+use crate::store::clock::wall_clock;
 use crate::store::engine::{Listener, Order};
+use crate::store::shared::{Complaint, PieceState};
 use crate::store::status::StoreStatus;
 use message_queue_core::store::{Answer, Request};
 use message_queue_core::wire::MAX_FRAME_BODY;
@@ -14,10 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{interval, sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 /// How often it is looked whether the connection stands, and what RabbitMQ has refused is tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -45,7 +46,7 @@ pub(super) struct Worker {
     /// Topics for which there may be something to do.
     touched: BTreeSet<TopicId>,
     answers: Vec<(TopicId, Answer)>,
-    complained: Option<Instant>,
+    complaint: Complaint,
 }
 
 impl Worker {
@@ -70,7 +71,7 @@ impl Worker {
             wait: Duration::ZERO,
             touched: BTreeSet::new(),
             answers: Vec::new(),
-            complained: None,
+            complaint: Complaint::default(),
         }
     }
 
@@ -175,7 +176,7 @@ impl Worker {
                     .is_some_and(|it| it.opening == Some(consumer));
                 if is_news && let Some(topic) = self.topics.get(&topic) {
                     let topic = topic.name.clone();
-                    self.complain(&format!(
+                    self.complaint.say(&format!(
                         "topic {topic}: the queue of a group does not answer; it may have no leader in RabbitMQ"
                     ));
                 }
@@ -191,11 +192,12 @@ impl Worker {
                 let lost = group.lose(id).map(|it| (topic, it));
                 self.answers.extend(lost);
                 self.close_group(topic, id).await;
-                self.complain(&format!("a group is delivered nothing more: {why}"));
+                self.complaint
+                    .say(&format!("a group is delivered nothing more: {why}"));
             }
             Happened::Confirmed(id, last, link, is_there, unrouted) => {
                 if let Some(topic) = self.topics.get_mut(&id) {
-                    topic.confirmed(last, link, is_there);
+                    topic.pieces.confirmed(last, link, is_there);
                     self.touched.insert(id);
                 }
                 self.status.unrouted.fetch_add(unrouted, Ordering::Relaxed);
@@ -217,18 +219,10 @@ impl Worker {
     }
 
     fn not_connected(&mut self, error: &str) {
-        self.complain(&format!(
+        self.complaint.say(&format!(
             "RabbitMQ is out of reach, and nothing is confirmed: {error}"
         ));
         self.connect_later();
-    }
-
-    /// Says it, once a second at most.
-    fn complain(&mut self, what: &str) {
-        if self.complained.is_none_or(|at| elapsed(at) >= LOOK_EVERY) {
-            self.complained = Some(moment());
-            warn!("{what}");
-        }
     }
 
     async fn deliver(
@@ -275,7 +269,7 @@ impl Worker {
                 Ok(Ok(())) => {}
                 Ok(Err(Failure::Refused(error))) => {
                     let topic = topic.name.clone();
-                    self.complain(&format!(
+                    self.complaint.say(&format!(
                         "topic {topic}: RabbitMQ refuses what is tried again each second: {error}"
                     ));
                 }
@@ -292,7 +286,8 @@ impl Worker {
         // What RabbitMQ has not heard of its end it hands out again all the sooner if it can be told.
         tokio::spawn(timeout(LOOK_EVERY, link.close()));
         self.status.out_of_reach.store(true, Ordering::Relaxed);
-        self.complain(&format!("the connection to RabbitMQ is lost: {why}"));
+        self.complaint
+            .say(&format!("the connection to RabbitMQ is lost: {why}"));
         for (id, topic) in &mut self.topics {
             let lost = topic.lose_connection();
             self.answers.extend(lost.into_iter().map(|it| (*id, it)));
@@ -320,7 +315,7 @@ async fn advance(
     consumers: &mut u64,
     answers: &mut Vec<Answer>,
 ) -> Result<(), Failure> {
-    answers.extend(topic.appended());
+    answers.extend(topic.pieces.appended());
     link.declare_topic(id, &topic.name).await?;
     for name in topic.lasting.clone() {
         link.declare_group(id, &topic.name, &name).await?;
@@ -358,11 +353,9 @@ async fn advance(
                 .await?;
         }
     }
-    for piece in &mut topic.pieces {
-        if piece.state == PieceState::Waiting {
-            link.publish(id, &topic.name, piece).await?;
-            piece.state = PieceState::Sent(link.number);
-        }
+    for piece in topic.pieces.waiting() {
+        link.publish(id, &topic.name, piece).await?;
+        piece.state = PieceState::Sent(link.number);
     }
     Ok(())
 }

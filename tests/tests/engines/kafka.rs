@@ -1,0 +1,175 @@
+//! Kafka is killed, is out of reach, and serves two brokers. Each test has a Kafka of its own (tests/engines/up).
+
+use crate::engine::{Consumer, ENGINES, Engine, Place, Running, is_confirmed};
+use crate::server::Server;
+use message_queue_core::wire::control::{Control, Outcome};
+use message_queue_tests::conversation::Told;
+use std::collections::BTreeSet;
+use std::fs;
+
+fn engine() -> &'static Engine {
+    let mut engines = ENGINES.iter();
+    engines.find(|it| it.name == "kafka").expect("it is one")
+}
+
+fn address(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+/// A broker whose groups Kafka gives to others soon after it is killed.
+fn broker(place: &Place<'_>, kafka: &Server, more: &[(&str, &str)]) -> Running {
+    let properties = format!("{}/kafka.properties", place.folder());
+    fs::write(&properties, "session.timeout.ms=3000\n").expect("a file");
+    let address = address(kafka.port);
+    let own = [
+        ("KAFKA_BROKERS", address.as_str()),
+        ("KAFKA_CONFIG_FILE", &properties),
+    ];
+    place.start_with(&[&own[..], more].concat())
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().expect("a number")
+}
+
+/// Takes messages, and settles them, until none of these is left.
+fn take_all(consumer: &mut Consumer, left: &mut BTreeSet<u64>) {
+    while !left.is_empty() {
+        left.remove(&number(&consumer.work().text));
+    }
+}
+
+/// What was confirmed is there, whatever becomes of Kafka, and nothing is confirmed while it is away.
+#[test]
+fn kafka_is_killed_and_nothing_that_was_confirmed_is_lost() {
+    let Some(mut kafka) = Server::new("kafka") else {
+        return;
+    };
+    kafka.run();
+    for record in ["message", "batch"] {
+        let place = engine().place();
+        let prefix = format!("{record}.");
+        let own = [("KAFKA_RECORD", record), ("KAFKA_TOPIC_PREFIX", &prefix)];
+        let broker = broker(&place, &kafka, &own);
+        let mut consumer = broker.consumer("topic=jobs group=workers prefetch=5");
+        let (mut producer, _) = broker.producer("topic=jobs confirm=1");
+        producer.publish((0..10).map(|it| it.to_string()));
+        assert!(is_confirmed(&mut producer, 10));
+        assert_eq!(consumer.texts(5), ["0", "1", "2", "3", "4"]);
+        consumer.settle(Outcome::Done, 1);
+        consumer.flush();
+        kafka.kill();
+        assert!((0..1_000_000).any(|_| broker.broker.get("/ready").0 == 503));
+        producer.publish((10..20).map(|it| it.to_string()));
+        producer.say(&Control::Ping(7));
+        producer.until(|told| {
+            let is_early =
+                matches!(told, Told::Control(Control::Confirmed { position, .. }) if *position > 10);
+            assert!(!is_early, "Kafka has not got it");
+            matches!(told, Told::Control(Control::Pong(7, _)))
+        });
+        kafka.run();
+        assert!(is_confirmed(&mut producer, 20), "{record}");
+        assert!((0..1_000_000).any(|_| broker.broker.get("/ready").0 == 200));
+        // What the consumer held it holds still, or it was revoked and comes again.
+        consumer.settle_all(Outcome::Done);
+        let mut left: BTreeSet<_> = (5..20).collect();
+        take_all(&mut consumer, &mut left);
+        consumer.flush();
+        broker.end();
+    }
+}
+
+/// Kafka is killed in the middle of a stream: all that was confirmed comes to the group, in records of both kinds.
+#[test]
+fn a_stream_goes_on_when_kafka_is_back() {
+    const ALL: u64 = 20_000;
+    let Some(mut kafka) = Server::new("kafka") else {
+        return;
+    };
+    kafka.run();
+    let place = engine().place();
+    let broker = broker(&place, &kafka, &[("KAFKA_RECORD", "batch")]);
+    let mut consumer = broker.consumer("topic=jobs group=workers prefetch=100");
+    let (mut producer, _) = broker.producer("topic=jobs confirm=1");
+    producer.publish((0..ALL / 2).map(|it| it.to_string()));
+    consumer.work();
+    kafka.kill();
+    producer.publish((ALL / 2..ALL).map(|it| it.to_string()));
+    kafka.run();
+    let mut left: BTreeSet<_> = (1..ALL).collect();
+    take_all(&mut consumer, &mut left);
+    assert!(is_confirmed(&mut producer, ALL));
+    broker.end();
+}
+
+/// Producers are on one broker, consumers on both; then one of the two is killed. What it had not settled comes to the other.
+#[test]
+fn two_brokers_are_one_service() {
+    let Some(mut kafka) = Server::new("kafka") else {
+        return;
+    };
+    kafka.run();
+    let place = engine().place();
+    let partitions = [("KAFKA_PARTITIONS", "4")];
+    let one = broker(&place, &kafka, &partitions);
+    let other = broker(&place, &kafka, &partitions);
+    let mut here = one.consumer("topic=jobs group=workers prefetch=4");
+    let mut listener = other.consumer("topic=jobs");
+    one.publish("jobs", 0, 100);
+    let mut all: BTreeSet<u64> = (0..200).collect();
+    let mut heard: BTreeSet<u64> = all.clone();
+    for _ in 0..50 {
+        assert!(all.remove(&number(&here.work().text)), "it came twice");
+    }
+    here.flush();
+    // The group is shared anew, and each broker gets partitions. What is settled does not come again.
+    let mut there = other.consumer("topic=jobs group=workers prefetch=4");
+    for number in 100..200 {
+        // To any of the partitions.
+        one.publish("jobs", number, number + 1);
+    }
+    take_all(&mut listener, &mut heard);
+    let given = there.work();
+    assert!(
+        all.remove(&number(&given.text)),
+        "it came twice: {}",
+        given.text
+    );
+    one.broker
+        .wait_until("message_queue_engine_rebalances_total", |it| it >= 1.0);
+    one.kill();
+    while !all.is_empty() {
+        all.remove(&number(&there.work().text));
+    }
+    other.end();
+}
+
+/// Properties of who says that it is a user of the Kafka of a test.
+pub(crate) fn sasl(password: &str) -> String {
+    format!(
+        "security.protocol=sasl_plaintext\nsasl.mechanism=PLAIN\nsasl.username=mq\nsasl.password={password}\n"
+    )
+}
+
+/// A Kafka that is not there is waited for, and shown who comes.
+#[test]
+fn who_is_early_waits() {
+    let Some(mut kafka) = Server::new("kafka") else {
+        return;
+    };
+    let place = engine().place();
+    let properties = format!("{}/kafka.properties", place.folder());
+    fs::write(&properties, sasl("secret")).expect("a file");
+    let address = address(kafka.port + 2);
+    let early = place.start_unready(&[
+        ("KAFKA_BROKERS", &address),
+        ("KAFKA_CONFIG_FILE", &properties),
+    ]);
+    assert_eq!(early.broker.get("/ready").0, 503);
+    let (mut producer, _) = early.producer("topic=jobs confirm=1");
+    producer.publish(["early"]);
+    kafka.run();
+    assert!(is_confirmed(&mut producer, 1));
+    early.end();
+}
