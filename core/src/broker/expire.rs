@@ -107,8 +107,8 @@ impl Broker {
             return;
         };
         version2.timer = None;
-        if is_parked {
-            // It was chosen not to read from it.
+        if is_parked || version2.signals.is_held {
+            // It was chosen not to read from it, or it waits for its answer.
             version2.heard = now;
         }
         if version2.is_silent(now) {

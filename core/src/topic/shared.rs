@@ -43,8 +43,11 @@ impl Topic {
             && self.with_group(id, shared, |group, _| group.opened(next));
         if let (true, GroupId::Own(member)) = (is_open, id) {
             shared.consumer(member).membership(self.id).next = next;
+            let now = shared.now;
             if let Some(version2) = shared.signal(member) {
                 version2.signals.is_held = false;
+                // It has known nothing of heartbeats so far.
+                version2.heard = now;
             }
         }
     }

@@ -174,7 +174,7 @@ impl Checker {
                 state.was_told_blocked = *blocked;
                 let topic = state.topic.clone();
                 let names_both =
-                    text.contains(&topic) && (text.contains("group ") || text.contains("store "));
+                    text.contains(&topic) && (text.contains("group ") || text.contains("its store"));
                 self.must(names_both || !blocked, Invariant::ToldWhy, || {
                     format!("{conn} is blocked, and is told {text:?}")
                 });
