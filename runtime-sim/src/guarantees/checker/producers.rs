@@ -173,8 +173,8 @@ impl Checker {
                 let state = self.state.conn(conn);
                 state.was_told_blocked = *blocked;
                 let topic = state.topic.clone();
-                let names_both =
-                    text.contains(&topic) && (text.contains("group ") || text.contains("its store"));
+                let names_both = text.contains(&topic)
+                    && (text.contains("group ") || text.contains("its store"));
                 self.must(names_both || !blocked, Invariant::ToldWhy, || {
                     format!("{conn} is blocked, and is told {text:?}")
                 });
