@@ -478,7 +478,9 @@ fn size(request: &Request) -> u64 {
         Request::Open { .. }
         | Request::Fetch { .. }
         | Request::RemoveGroup { .. }
-        | Request::Change(_) => 0,
+        | Request::Change(_)
+        | Request::OpenGroup { .. }
+        | Request::CloseGroup { .. } => 0,
     };
     OVERHEAD + bytes as u64
 }

@@ -125,8 +125,8 @@ impl Topic {
                 self.settings = settings;
                 None
             }
-            // It is read elsewhere.
-            Request::Fetch { .. } => None,
+            // It is read elsewhere; the others are of stores that brokers share.
+            Request::Fetch { .. } | Request::OpenGroup { .. } | Request::CloseGroup { .. } => None,
         }
     }
 
