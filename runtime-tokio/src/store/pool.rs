@@ -1,10 +1,12 @@
-//! A few threads that carry out the operations of all logs.
+//! A few threads that tell the logs what is asked for, and carry out their operations.
 
 use super::clock::{elapsed, moment};
 use super::disk::{Disk, Failure};
+use super::engine::Order;
 use message_queue_core::TopicId;
 use message_queue_core::log::{Done, OpId, Operation};
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -35,8 +37,8 @@ pub(super) struct Pool {
     queue: Arc<Queue>,
 }
 
-/// What is to be done. One thread is woken for each job, and no other: where syncs are fast, or there are none, most of the
-/// time goes into waking threads.
+/// What is to be done: operations, and orders that the logs are to be told. One thread is woken for each job, and one for
+/// orders, and no other: where syncs are fast, or there are none, most of the time goes into waking threads.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -46,21 +48,31 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
+    orders: Vec<Order>,
+    /// Whether a thread has yet to come for the orders.
+    calls: bool,
     has_ended: bool,
 }
 
+/// What a thread is to do next.
+enum Next {
+    TellOrders,
+    CarryOut(Job),
+}
+
 impl Pool {
-    /// Starts the threads, which report to `done` and go on with what that returns.
+    /// Starts the threads. Each tells the logs what it has carried out, or without that, that there are orders; and goes on
+    /// with what that returns.
     pub(super) fn start(
         queue: Arc<Queue>,
-        done: impl Fn(Completion) -> Option<Job> + Clone + Send + 'static,
+        tell: impl Fn(Option<Completion>) -> Option<Job> + Clone + Send + 'static,
     ) -> std::io::Result<Self> {
         let pool = Self { queue };
         for number in 0..THREADS {
-            let (queue, done) = (Arc::clone(&pool.queue), done.clone());
+            let (queue, tell) = (Arc::clone(&pool.queue), tell.clone());
             thread::Builder::new()
                 .name(format!("mq-disk-{number}"))
-                .spawn(move || work(&queue, &done))?;
+                .spawn(move || work(&queue, &tell))?;
         }
         Ok(pool)
     }
@@ -82,16 +94,37 @@ impl Queue {
         }
     }
 
+    /// Has the logs told. The core bounds how much it asks for.
+    pub(super) fn order(&self, order: Order) {
+        let mut waiting = self.waiting();
+        // Who comes for the first takes all.
+        let is_first = waiting.orders.is_empty();
+        waiting.orders.push(order);
+        if is_first {
+            waiting.calls = true;
+            drop(waiting);
+            self.changed.notify_one();
+        }
+    }
+
+    /// All orders so far, for who has the logs: so nobody tells them later ones before.
+    pub(super) fn orders(&self) -> Vec<Order> {
+        mem::take(&mut self.waiting().orders)
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next job, when there is one; none at the end, when all is done that was asked for.
-    fn next(&self) -> Option<Job> {
+    /// What is to be done next, when there is something; none at the end, when all jobs are done.
+    fn next(&self) -> Option<Next> {
         let mut waiting = self.waiting();
         loop {
+            if mem::take(&mut waiting.calls) {
+                return Some(Next::TellOrders);
+            }
             if let Some(job) = waiting.jobs.pop_front() {
-                return Some(job);
+                return Some(Next::CarryOut(job));
             }
             if waiting.has_ended {
                 return None;
@@ -102,11 +135,14 @@ impl Queue {
     }
 }
 
-fn work(queue: &Queue, done: &impl Fn(Completion) -> Option<Job>) {
-    while let Some(first) = queue.next() {
-        let mut next = Some(first);
+fn work(queue: &Queue, tell: &impl Fn(Option<Completion>) -> Option<Job>) {
+    while let Some(next) = queue.next() {
+        let mut next = match next {
+            Next::TellOrders => tell(None),
+            Next::CarryOut(job) => Some(job),
+        };
         while let Some(job) = next {
-            next = done(carry_out(job));
+            next = tell(Some(carry_out(job)));
         }
     }
 }

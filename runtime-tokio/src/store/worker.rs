@@ -32,8 +32,6 @@ pub(super) enum Message {
     Order(Order),
     /// From whoever has no threads.
     Completion(Completion),
-    /// Something is due earlier than was said.
-    Due,
 }
 
 /// What it begins with.
@@ -64,6 +62,41 @@ impl Turn {
     }
 }
 
+/// When topics are due.
+#[derive(Default)]
+struct Dues {
+    of: BTreeMap<TopicId, Instant>,
+    in_order: BTreeSet<(Instant, TopicId)>,
+}
+
+impl Dues {
+    fn set(&mut self, topic: TopicId, due: Option<Instant>) {
+        let before = self.of.get(&topic).copied();
+        if before == due {
+            return;
+        }
+        if let Some(before) = before {
+            self.of.remove(&topic);
+            self.in_order.remove(&(before, topic));
+        }
+        if let Some(due) = due {
+            self.of.insert(topic, due);
+            self.in_order.insert((due, topic));
+        }
+    }
+
+    fn first(&self) -> Option<Instant> {
+        self.in_order.first().map(|(due, _)| *due)
+    }
+
+    /// One that is due, which it is not any more.
+    fn pop(&mut self, moment: Instant) -> Option<TopicId> {
+        let (_, topic) = *self.in_order.first().filter(|(due, _)| *due <= moment)?;
+        self.set(topic, None);
+        Some(topic)
+    }
+}
+
 /// The logs of all stored topics.
 pub(super) struct Worker {
     volume: Box<dyn Volume>,
@@ -76,6 +109,7 @@ pub(super) struct Worker {
     in_flight: usize,
     /// Topics of which something may have come.
     touched: BTreeSet<TopicId>,
+    dues: Dues,
     /// What the system said when an operation failed last.
     detail: String,
     trims: Instant,
@@ -111,6 +145,7 @@ impl Worker {
             started: moment(),
             in_flight: 0,
             touched,
+            dues: Dues::default(),
             detail: String::new(),
             trims: moment() + TRIM_EVERY,
             ends: None,
@@ -143,7 +178,7 @@ impl Worker {
             .ends
             .is_some_and(|ends| ends <= moment() || self.is_at_rest());
         if !is_over {
-            let due = self.topics.values().filter_map(|it| it.due(self.started));
+            let due = self.dues.first().into_iter();
             turn.due = due.chain(self.ends).chain([self.trims]).min();
         }
         turn
@@ -169,7 +204,7 @@ impl Worker {
         self.in_flight == 0 && self.topics.values().all(Topic::is_at_rest)
     }
 
-    fn take(&mut self, message: Message) {
+    pub(super) fn take(&mut self, message: Message) {
         match message {
             Message::Order(Order::Request(id, Request::Open { name, epoch })) => {
                 self.make(id, name, epoch);
@@ -182,7 +217,6 @@ impl Worker {
             }
             Message::Order(Order::Settings(settings)) => self.settings = settings,
             Message::Completion(completion) => self.completed(completion),
-            Message::Due => {}
             Message::Order(Order::End) => self.ends = Some(moment() + REST),
         }
     }
@@ -219,19 +253,19 @@ impl Worker {
         }
     }
 
-    fn handle_timeouts(&mut self) {
+    /// Does what is due.
+    pub(super) fn handle_timeouts(&mut self) {
         let (now, moment) = (self.now(), moment());
-        let trims = moment >= self.trims;
-        if trims {
+        while let Some(id) = self.dues.pop(moment) {
+            if let Some(topic) = self.topics.get_mut(&id) {
+                topic.handle_timeout(now);
+                self.touched.insert(id);
+            }
+        }
+        if moment >= self.trims {
             self.trims = moment + TRIM_EVERY;
             self.measure();
-        }
-        for (id, topic) in &mut self.topics {
-            if topic.due(self.started).is_some_and(|due| due <= moment) {
-                topic.handle_timeout(now);
-                self.touched.insert(*id);
-            }
-            if trims {
+            for (id, topic) in &mut self.topics {
                 topic.trim(wall_clock());
                 self.touched.insert(*id);
             }
@@ -252,6 +286,7 @@ impl Worker {
                 continue;
             };
             let outcome = topic.poll();
+            self.dues.set(id, topic.due(self.started));
             for (operation_id, operation) in outcome.operations {
                 self.in_flight += 1;
                 turn.jobs.push(Job {
