@@ -159,6 +159,7 @@ fn who_waits_for_rabbitmq_ends_in_time() {
         // Who keeps it to himself keeps it from all.
         ("WORKER_THREADS", "1"),
     ]);
+    broker.wait_for_ready(503, "rabbitmq out of reach\n");
     let line = b"PRODUCER topic=jobs confirm=1 heartbeat=0\n";
     let mut producer = broker.broker.connect_with(line);
     producer.write_all(&frames(["waits"])).expect("it reads");
