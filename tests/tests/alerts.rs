@@ -2,7 +2,7 @@
 //! binary exports.
 
 use message_queue_core::CloseReason;
-use message_queue_tests::process::Broker;
+use message_queue_tests::process::{Broker, run};
 use std::collections::BTreeSet;
 use std::fs;
 use tempfile::tempdir;
@@ -54,6 +54,37 @@ fn every_metric_and_every_reason_of_an_alert_is_exported() {
             }
         }
     }
+}
+
+/// By what consumers are scaled: the broker's own metric, and the names of a group in Kafka and in RabbitMQ.
+#[test]
+fn what_consumers_are_scaled_by_is_there() {
+    let example = read("examples/keda.yaml");
+    let values = |field: &str| -> BTreeSet<String> {
+        let lines = example.lines();
+        let values = lines.filter_map(|it| it.trim().strip_prefix(field));
+        values.map(str::to_owned).collect()
+    };
+    let broker = Broker::start(&[]);
+    let exported = broker.get("/metrics").1;
+    let queries = values("query: ");
+    let named: BTreeSet<_> = queries.iter().flat_map(|it| metrics(it)).collect();
+    assert!(!named.is_empty(), "{queries:?}");
+    for name in named {
+        assert!(metrics(&exported).contains(name), "{name} is not exported");
+    }
+    let output = run(["serve", "--print-config"], &[]);
+    let settings = String::from_utf8(output.stdout).expect("UTF-8");
+    for prefix in ["KAFKA_TOPIC_PREFIX", "RABBITMQ_PREFIX"] {
+        let is_default = settings
+            .lines()
+            .any(|it| it.starts_with(&format!("{prefix}=mq.")));
+        assert!(is_default, "{settings}");
+    }
+    let expected = |name: &str| BTreeSet::from([name.to_owned()]);
+    assert_eq!(values("topic: "), expected("mq.orders"));
+    assert_eq!(values("consumerGroup: "), expected("mq.orders/workers"));
+    assert_eq!(values("queueName: "), expected("mq.orders/workers"));
 }
 
 /// The reasons that an alert asks for.

@@ -11,6 +11,7 @@ use message_queue_core::wire::{Decoded, Decoder, DecoderConfig, Role};
 use message_queue_core::{CloseReason, Count, Input, ProtocolError};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -138,6 +139,9 @@ impl<L: Listener> Connection<L> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut reads = 0;
+        // Whether the core knows that there is nothing more to read. It may have to wait for the store before it ends
+        // the connection: then it is not told again, and others have their turn.
+        let mut is_told = false;
         loop {
             let status = self.driver.flush(&self.peer, cx);
             if let Some(reason) = status.closed {
@@ -189,8 +193,14 @@ impl<L: Listener> Connection<L> {
                 continue;
             }
             if self.reads_expired() {
-                self.driver.feed(self.peer.conn, Input::NothingToRead);
-                continue;
+                if !mem::replace(&mut is_told, true) {
+                    self.driver.feed(self.peer.conn, Input::NothingToRead);
+                    continue;
+                }
+                if self.report_partial() {
+                    continue;
+                }
+                return Poll::Pending;
             }
             if reads == READS_A_TURN || self.driver.awaits_freeing() {
                 // If it has to go for that, it does so at once.
@@ -210,6 +220,9 @@ impl<L: Listener> Connection<L> {
                 }
                 Poll::Pending => {
                     ready!(self.poll_quiet(cx));
+                    if mem::replace(&mut is_told, true) {
+                        return Poll::Pending;
+                    }
                     self.driver.feed(self.peer.conn, Input::NothingToRead);
                 }
             }

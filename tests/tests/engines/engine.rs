@@ -163,11 +163,17 @@ impl Place<'_> {
 
     /// Starts a broker.
     pub(crate) fn start(&self) -> Running {
+        self.start_also(&[])
+    }
+
+    /// Starts one with more settings than those for its engine.
+    pub(crate) fn start_also(&self, more: &[(&str, &str)]) -> Running {
         let folder = self.folder.path().to_str().expect("UTF-8");
         let own = (self.engine.settings)(folder);
         let own: Vec<_> = own
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
+            .chain(more.iter().copied())
             .collect();
         self.start_with(&own)
     }

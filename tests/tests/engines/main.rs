@@ -6,6 +6,7 @@
 
 mod checks;
 mod engine;
+mod fronts;
 mod kafka;
 mod moving;
 mod rabbitmq;

@@ -3,9 +3,13 @@
 
 use crate::engine::{ENGINES, Engine, Place, Running, is_confirmed, is_wanted};
 use crate::server::Server;
+use bytes::BytesMut;
 use message_queue_core::wire::control::{Control, Outcome};
 use message_queue_tests::conversation::Told;
+use message_queue_tests::frames::frames;
+use std::io::{Read, Write};
 use std::process::Command;
+use std::thread;
 
 /// A RabbitMQ of a test's own.
 struct RabbitMq(Server);
@@ -138,6 +142,43 @@ fn who_is_early_waits_for_rabbitmq() {
     let first = "RabbitMQ is out of reach; the broker goes on trying";
     assert_eq!(said.first().map(String::as_str), Some(first));
     broker.end();
+}
+
+/// A broker that is told to end while RabbitMQ is away, and has a producer that is never silent, waits for as long as it
+/// may, and no longer.
+#[test]
+fn who_waits_for_rabbitmq_ends_in_time() {
+    if !is_wanted("rabbitmq") {
+        return;
+    }
+    let place = engine().place();
+    let broker = place.start_unready(&[
+        // Nobody listens there.
+        ("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:1/%2f"),
+        ("DRAIN_TIMEOUT_MS", "3000"),
+        // Who keeps it to himself keeps it from all.
+        ("WORKER_THREADS", "1"),
+    ]);
+    broker.wait_for_ready(503, "rabbitmq out of reach\n");
+    let line = b"PRODUCER topic=jobs confirm=1 heartbeat=0\n";
+    let mut producer = broker.broker.connect_with(line);
+    producer.write_all(&frames(["waits"])).expect("it reads");
+    let received = "message_queue_received_messages_total";
+    broker.broker.wait_for_metric(received, 1.0);
+    let pinging = thread::spawn(move || {
+        let mut ping = BytesMut::new();
+        Control::Ping(7).encode(&mut ping);
+        // Until it is let go.
+        while producer.write_all(&ping).is_ok()
+            && producer.read(&mut [0; 1024]).is_ok_and(|read| read > 0)
+        {}
+    });
+    broker.broker.signal("TERM");
+    broker
+        .broker
+        .wait_for_log(|line| line["reason"] == "drain_timeout");
+    assert!(broker.broker.wait().0.success());
+    pinging.join().expect("no panic");
 }
 
 /// Producers are on one broker, consumers on the other; then one of the two is killed.
