@@ -1,6 +1,6 @@
 //! What happened in a run: all that the checker sees.
 
-use super::plan::{Consumer, Settings};
+use super::plan::{Begin, Consumer, Settings};
 use super::rights::Rights;
 use crate::history::hash_of;
 use crate::plan::Micros;
@@ -302,6 +302,13 @@ pub enum EngineEvent {
         origin: Option<Origin>,
         /// Whether another broker has sent them.
         is_of_others: bool,
+    },
+    /// The broker asks for a group, which is to begin there if the engine does not know it.
+    Opening {
+        /// The group.
+        group: String,
+        /// Where.
+        from: Begin,
     },
     /// A group is open: what it is delivered begins at this sequence.
     Opened {

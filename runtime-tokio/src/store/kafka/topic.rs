@@ -8,7 +8,7 @@ use crate::store::shared::Pieces;
 use message_queue_core::GroupId;
 use message_queue_core::log::Progress;
 use message_queue_core::names::{Name, TopicName};
-use message_queue_core::store::{Answer, FetchFrom, Request};
+use message_queue_core::store::{Answer, FetchFrom, OpenFrom, Request};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::time::{Duration, Instant};
@@ -28,12 +28,20 @@ pub(super) struct Topic {
     pub(super) is_refused: bool,
     /// Changes of groups that are not made, in order.
     changes: VecDeque<Change>,
-    /// Lasting groups, and whether it is committed where they begin.
-    pub(super) lasting: BTreeMap<Name, Step>,
+    /// Lasting groups.
+    pub(super) lasting: BTreeMap<Name, Lasting>,
     /// Groups that the core wants open.
     pub(super) groups: BTreeMap<GroupId, Group>,
     /// Where the sequences of a group go on that is not open: they never come twice.
     ended: BTreeMap<GroupId, u64>,
+}
+
+/// A group with a name.
+pub(super) struct Lasting {
+    /// Where it begins if Kafka does not know it.
+    pub(super) from: OpenFrom,
+    /// Whether that is committed.
+    pub(super) is_made: Step,
 }
 
 /// Something that is done once.
@@ -67,6 +75,8 @@ enum ChangeState {
 /// A group that the core wants open.
 pub(super) struct Group {
     pub(super) name: Option<Name>,
+    /// Where it begins, if it is one of a consumer's own.
+    pub(super) from: OpenFrom,
     /// Its number is another one each time it is opened.
     pub(super) number: u64,
     pub(super) state: State,
@@ -82,7 +92,7 @@ pub(super) struct Group {
 /// What is done to open it.
 pub(super) enum State {
     Wanted,
-    /// It is asked where the partitions of a group of one's own end.
+    /// It is asked where a group of one's own begins.
     Finding,
     /// It waits for partitions.
     Joining(Consumer),
@@ -130,7 +140,7 @@ impl Topic {
                 group,
                 progress,
             } => {
-                self.lasting.entry(group.clone()).or_insert(Step::Wanted);
+                self.make_lasting(group.clone(), OpenFrom::New);
                 self.change(change, group, ChangeState::Wanted(progress));
             }
             // Other brokers may need it.
@@ -138,10 +148,18 @@ impl Topic {
                 self.lasting.remove(&group);
                 self.change(change, group, ChangeState::Done);
             }
-            Request::OpenGroup { group, name, most } => {
+            Request::OpenGroup {
+                group,
+                name,
+                most,
+                from,
+            } => {
+                if let Some(name) = &name {
+                    self.make_lasting(name.clone(), from);
+                }
                 let next = self.ended.remove(&group).unwrap_or(1);
-                self.groups
-                    .insert(group, Group::new(name, number, most, next));
+                let group_of_it = Group::new(name, number, most, next, from);
+                self.groups.insert(group, group_of_it);
             }
             Request::Fetch { group, from, bytes } => {
                 return Some(match (self.groups.get_mut(&group), from) {
@@ -154,6 +172,19 @@ impl Topic {
             Request::CloseGroup { .. } | Request::Open { .. } | Request::Change(_) => {}
         }
         None
+    }
+
+    /// A lasting group is wanted, which begins there if it is new.
+    fn make_lasting(&mut self, name: Name, from: OpenFrom) {
+        let is_made = Step::Wanted;
+        let lasting = self.lasting.entry(name);
+        lasting.or_insert(Lasting { from, is_made });
+    }
+
+    /// Whether it is committed where all of them begin.
+    pub(super) fn are_all_made(&self) -> bool {
+        let mut lasting = self.lasting.values();
+        lasting.all(|it| it.is_made == Step::Done)
     }
 
     fn change(&mut self, number: u64, group: Name, state: ChangeState) {
@@ -186,7 +217,7 @@ impl Topic {
                 if self
                     .lasting
                     .get(&change.group)
-                    .is_some_and(|it| *it != Step::Done)
+                    .is_some_and(|it| it.is_made != Step::Done)
                 {
                     continue;
                 }
@@ -231,10 +262,11 @@ impl Topic {
 }
 
 impl Group {
-    fn new(name: Option<Name>, number: u64, most: usize, next: u64) -> Self {
+    fn new(name: Option<Name>, number: u64, most: usize, next: u64, from: OpenFrom) -> Self {
         let is_tracked = name.is_some();
         Self {
             name,
+            from,
             number,
             state: State::Wanted,
             window: Window::new(next, most, is_tracked),

@@ -242,9 +242,9 @@ impl Worker {
             }
             Happened::Declared(id, name, declared) => {
                 if let Some(topic) = self.topics.get_mut(&id)
-                    && let Some(step) = topic.lasting.get_mut(&name)
+                    && let Some(lasting) = topic.lasting.get_mut(&name)
                 {
-                    *step = Step::ended(declared.is_ok());
+                    lasting.is_made = Step::ended(declared.is_ok());
                     if let Err(error) = &declared {
                         let group = topic.kafka_group(&name);
                         let what = format!("group {group}: Kafka does not make it: {error}");
@@ -356,7 +356,7 @@ impl Worker {
             }
             (Some(group), Err(error)) => {
                 group.state = State::Wanted;
-                let what = format!("Kafka does not say where a topic ends: {error}");
+                let what = format!("Kafka does not say where a group begins: {error}");
                 self.complaint.say(&what);
             }
             (None, Err(_)) => {}
@@ -600,14 +600,14 @@ impl Worker {
                 return;
             }
         }
-        for (name, step) in &mut topic.lasting {
-            if *step == Step::Wanted {
-                *step = Step::UnderWay;
-                let group = format!("{}/{name}", topic.kafka);
+        for (name, lasting) in &mut topic.lasting {
+            if lasting.is_made == Step::Wanted {
+                lasting.is_made = Step::UnderWay;
+                let (group, from) = (format!("{}/{name}", topic.kafka), lasting.from);
                 let (tell, name, kafka) = (self.tell.clone(), name.clone(), topic.kafka.clone());
                 let properties = self.properties.clone();
                 spawn_blocking(move || {
-                    let declared = Consumer::declare(&properties, &group, &kafka, &tell);
+                    let declared = Consumer::declare(&properties, &group, &kafka, from, &tell);
                     let declared = declared.map_err(|it| it.to_string());
                     tell.send(Happened::Declared(id, name, declared));
                 });
@@ -624,7 +624,11 @@ impl Worker {
             let (properties, kafka) = (&self.properties, &topic.kafka);
             match (&mut group.state, &group.name) {
                 (State::Wanted, Some(name)) => {
-                    if topic.lasting.get(name).is_some_and(|it| *it != Step::Done) {
+                    if topic
+                        .lasting
+                        .get(name)
+                        .is_some_and(|it| it.is_made != Step::Done)
+                    {
                         continue;
                     }
                     let name = format!("{kafka}/{name}");
@@ -638,9 +642,9 @@ impl Worker {
                 }
                 (State::Wanted, None) => {
                     group.state = State::Finding;
-                    let (properties, kafka) = (properties.clone(), kafka.clone());
+                    let (properties, kafka, from) = (properties.clone(), kafka.clone(), group.from);
                     spawn_blocking(move || {
-                        let found = Consumer::from_the_end(&properties, &kafka, opening, &tell);
+                        let found = Consumer::alone(&properties, &kafka, from, opening, &tell);
                         let found = found.map_err(|it| it.to_string());
                         tell.send(Happened::Found(opening, found));
                     });
@@ -680,7 +684,7 @@ impl Worker {
         }
         // A commit of nothing is made at once.
         self.answers.extend(topic.make_changes().map(|it| (id, it)));
-        if topic.is_refused || !are_found || topic.lasting.values().any(|it| *it != Step::Done) {
+        if topic.is_refused || !are_found || !topic.are_all_made() {
             return;
         }
         for piece in topic.pieces.waiting() {
