@@ -163,13 +163,18 @@ impl Place<'_> {
 
     /// Starts a broker.
     pub(crate) fn start(&self) -> Running {
+        self.start_beside(&[])
+    }
+
+    /// The same with more settings.
+    pub(crate) fn start_beside(&self, more: &[(&str, &str)]) -> Running {
         let folder = self.folder.path().to_str().expect("UTF-8");
         let own = (self.engine.settings)(folder);
         let own: Vec<_> = own
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        self.start_with(&own)
+        self.start_with(&[&own[..], more].concat())
     }
 
     /// Starts one with these settings for its engine, and waits until it is ready.
