@@ -383,6 +383,7 @@ impl fmt::Display for EngineEvent {
                 let whose = if *is_of_others { "others'" } else { "ours" };
                 write!(f, "keeps {whose}: {}", List(bodies))
             }
+            Self::Opening { group, from } => write!(f, "is asked for {group} from {from:?}"),
             Self::Opened { group, next } => write!(f, "{group} OPEN from {next}"),
             Self::Delivered {
                 group,
