@@ -1,7 +1,7 @@
 //! Topics that are kept in Kafka, which other brokers may share (docs/ENGINES.md).
 //!
 //! ```text
-//! core ─▶ Request ─▶ worker: a thread with a task             ─▶ producer.rs: records   ─▶ Kafka
+//! core ─▶ Request ─▶ worker: a thread with a task         ─▶ producer.rs: records   ─▶ Kafka
 //!      ◀─ Answer  ◀─ topic.rs, group.rs: what is to be done ◀─ consumer.rs: one of a group ◀─
 //! ```
 //!
