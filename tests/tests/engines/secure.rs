@@ -136,7 +136,7 @@ fn kafka_is_spoken_to_by_tls_and_scram() {
             .collect();
         let output = refused(&wrong);
         let all = String::from_utf8_lossy(&output.stderr);
-        let lines = all.lines().filter(|it| it.contains("KAFKA_BROKERS"));
+        let lines = all.lines().filter(|it| it.contains("KAFKA_BROKERS: "));
         let lines: Vec<_> = lines.collect();
         assert_eq!(output.status.code(), Some(2), "{all}");
         assert_eq!(lines.len(), 1, "{all}");
