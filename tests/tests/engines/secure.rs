@@ -3,7 +3,7 @@
 use crate::engine::{ENGINES, Engine, is_confirmed};
 use crate::server::Server;
 use message_queue_tests::process::run;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::fs;
 use std::process::Output;
 
@@ -20,6 +20,10 @@ impl Secure {
         let mut server = Server::new(engine)?;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // For OpenSSL a certificate has issued itself that has its issuer's name.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "an authority");
         let authority = CertifiedIssuer::self_signed(params, key()).expect("a key");
         let (params, key) = (CertificateParams::new(["127.0.0.1".to_owned()]), key());
         let certificate = params.expect("a name").signed_by(&key, &authority);
