@@ -119,7 +119,7 @@ impl Engine {
 
     /// Whether brokers share it.
     pub(crate) fn is_shared(&self) -> bool {
-        self.name == "rabbitmq"
+        ["rabbitmq", "kafka"].contains(&self.name)
     }
 
     /// Whether it keeps what it has in `DATA_DIR`.
