@@ -7,7 +7,7 @@
 
 use message_queue_core::wire::control::Control;
 use message_queue_core::{CloseReason, ConnId};
-use message_queue_sim::guarantees::{EngineEvent, Event, Plan, check, run};
+use message_queue_sim::guarantees::{Begin, EngineEvent, Event, Plan, check, run};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
@@ -51,6 +51,7 @@ fn three_hundred_seeds_keep_every_promise_and_see_everything() {
         "a group that its engine has taken back",
         "a message that its engine delivers again",
         "a message that another broker settles",
+        "a group that begins in its engine's history",
     ];
     assert_eq!(seen.keys().count(), all.len(), "{seen:?}");
 }
@@ -80,6 +81,10 @@ fn in_engine(event: &EngineEvent) -> Option<&'static str> {
             Some("a message that its engine delivers again")
         }
         EngineEvent::SettledElsewhere { .. } => Some("a message that another broker settles"),
+        EngineEvent::Opening {
+            from: Begin::First | Begin::Last | Begin::After(_),
+            ..
+        } => Some("a group that begins in its engine's history"),
         _ => None,
     }
 }

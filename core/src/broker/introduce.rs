@@ -312,7 +312,7 @@ impl Broker {
     ) -> Result<(), Refusal> {
         let topic = &self.topics[&topic];
         if topic.is_shared() {
-            return check_shared(topic.name(), options);
+            return check_shared(topic.name(), topic.settings.storage, options);
         }
         if topic.find_group(conn, options.group.as_ref()).is_some() {
             return Ok(());
@@ -416,20 +416,29 @@ impl Broker {
 }
 
 /// What a topic cannot keep for a consumer that other brokers share.
-fn check_shared(topic: &TopicName, options: &ConsumerOptions) -> Result<(), Refusal> {
+fn check_shared(
+    topic: &TopicName,
+    storage: Storage,
+    options: &ConsumerOptions,
+) -> Result<(), Refusal> {
     if options.share == Share::One {
         let why = "another broker may have members of the group, too";
         return Err(cannot_keep("share", topic, why));
     }
-    if options.from != Start::New {
-        return Err(Refusal {
-            reason: CloseReason::NoHistory,
-            text: format!(
-                "from: the engine that keeps the topic {topic} has no history for a group that is new; allowed: new"
-            ),
-        });
-    }
-    Ok(())
+    let text = match (options.from, storage.has_history()) {
+        (Start::New, _) | (Start::First | Start::Last | Start::Time(_), true) => return Ok(()),
+        (Start::Sequence(_), true) => format!(
+            "from: a sequence of the topic {topic} means nothing to the engine that keeps it; allowed: new, first, last, \
+             @ and a time"
+        ),
+        (_, false) => format!(
+            "from: the engine that keeps the topic {topic} has no history for a group that is new; allowed: new"
+        ),
+    };
+    Err(Refusal {
+        reason: CloseReason::NoHistory,
+        text,
+    })
 }
 
 /// An option that the engine of a topic cannot keep.

@@ -62,6 +62,14 @@ impl Storage {
         }
     }
 
+    /// Whether it keeps what was before a group, so that a group that is new may begin there.
+    pub const fn has_history(self) -> bool {
+        match self {
+            Self::Memory | Self::RabbitMq => false,
+            Self::Disk | Self::RocksDb | Self::Kafka => true,
+        }
+    }
+
     /// The word for it, in settings and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
@@ -143,7 +151,7 @@ pub enum Request {
         /// About how many bytes of messages to read; one piece as it was appended at least.
         bytes: usize,
     },
-    /// Save how far a group has got; it is made if there is none. [`Answer::GroupSaved`] follows.
+    /// Save how far a group has got; it is made if there is none, at what is new. [`Answer::GroupSaved`] follows.
     SaveGroup {
         /// The number of this change: they rise by one, those of [`Request::RemoveGroup`] included.
         change: u64,
@@ -170,6 +178,10 @@ pub enum Request {
         name: Option<Name>,
         /// The most messages that it can hold: more need not come before some are settled.
         most: usize,
+        /// Where it begins if the store does not know it; one that the store knows goes on where it is. Of a group with
+        /// a name [`Request::SaveGroup`] follows. Only a store with a history ([`Storage::has_history`]) is asked for
+        /// anything but what is new.
+        from: OpenFrom,
     },
     /// Of a shared store: a group has no members any more. What it has not settled is for others.
     CloseGroup {
@@ -185,6 +197,22 @@ pub enum FetchFrom {
     /// At this sequence, or at the first kept if that is behind it.
     Sequence(u64),
     /// At the first message that was published then or later, in milliseconds since 1970.
+    Time(u64),
+}
+
+/// Where a group begins that a shared store does not know. It may be near: a store of which the messages are in several
+/// partitions begins so in each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum OpenFrom {
+    /// At the next message.
+    #[default]
+    New,
+    /// At the first message that is kept.
+    First,
+    /// At the last message that is kept.
+    Last,
+    /// At the first message that was published then or later, in milliseconds since 1970; at the next if there is none.
     Time(u64),
 }
 

@@ -70,11 +70,16 @@ impl Topic {
         let settles = shared.consumer(conn).acks.is_some();
         let share = share.unwrap_or_else(|| group.share().unwrap_or_default());
         group.join(conn, share, settles);
-        self.open_group(id, shared);
-        Ok((id, found.is_none()))
+        let is_new = found.is_none();
+        let from = if is_new { from } else { Start::New };
+        self.open_group(id, from, shared);
+        if is_new {
+            self.make_safe(id, shared);
+        }
+        Ok((id, is_new))
     }
 
-    /// A group that was not there.
+    /// A group that was not there. It is to be made safe, when the store was asked to open it.
     pub(super) fn new_group(
         &mut self,
         id: GroupId,
@@ -84,7 +89,6 @@ impl Topic {
     ) {
         let source = self.new_source(id, from, shared);
         self.add_group(id, name, source, shared);
-        self.make_safe(id, shared);
     }
 
     fn add_group(
@@ -104,7 +108,7 @@ impl Topic {
         self.count_behind(id, shared);
     }
 
-    /// A named group that was not there.
+    /// The same with a name.
     pub(super) fn new_named(&mut self, name: Name, from: Start, shared: &mut Shared) -> GroupId {
         let id = self.name_group(&name, shared);
         self.new_group(id, Some(name), from, shared);

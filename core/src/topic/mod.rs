@@ -148,6 +148,7 @@ impl Topic {
             DeliveryMode::Queue => {
                 if !self.groups.contains_key(&GroupId::Shared) {
                     self.new_group(GroupId::Shared, None, Start::New, shared);
+                    self.make_safe(GroupId::Shared, shared);
                 }
                 let queue = self.groups.get_mut(&GroupId::Shared);
                 queue.expect("it was found or made").declare(shared);
@@ -160,7 +161,11 @@ impl Topic {
         for name in self.settings.groups.clone() {
             let id = match self.group_named(&name) {
                 Some(id) => id,
-                None => self.new_named(name, Start::New, shared),
+                None => {
+                    let id = self.new_named(name, Start::New, shared);
+                    self.make_safe(id, shared);
+                    id
+                }
             };
             if let Some(group) = self.groups.get_mut(&id) {
                 group.declare(shared);

@@ -5,7 +5,8 @@ use crate::group::{Group, Source};
 use crate::id::GroupId;
 use crate::shared::Shared;
 use crate::stats::Count;
-use crate::store::Request;
+use crate::store::{OpenFrom, Request};
+use crate::wire::handshake::Start;
 
 impl Topic {
     /// Whether other brokers may have it too.
@@ -13,14 +14,20 @@ impl Topic {
         self.settings.storage.is_shared()
     }
 
-    /// A group has got a member: if it is the first, the store opens the group.
-    pub(super) fn open_group(&mut self, id: GroupId, shared: &mut Shared) {
+    /// A group has got a member: if it is the first, the store opens the group, which begins there if it is new.
+    pub(super) fn open_group(&mut self, id: GroupId, from: Start, shared: &mut Shared) {
         let most = self.settings.capacity;
         if let Some(group) = self.groups.get_mut(&id)
             && group.begins_to_open()
         {
             let (group, name) = (id, group.stored_name());
-            shared.ask(self.id, Request::OpenGroup { group, name, most });
+            let open = Request::OpenGroup {
+                group,
+                name,
+                most,
+                from: open_from(from),
+            };
+            shared.ask(self.id, open);
         }
     }
 
@@ -67,5 +74,15 @@ impl Topic {
     /// A member does not hold these any more: they come again by the store.
     pub(crate) fn revoke(&mut self, id: GroupId, count: Count, shared: &mut Shared) {
         self.with_group(id, shared, |group, books| group.revoke(count, books));
+    }
+}
+
+/// The same for a store that brokers share. A sequence means nothing to it, and is refused before.
+const fn open_from(start: Start) -> OpenFrom {
+    match start {
+        Start::New | Start::Sequence(_) => OpenFrom::New,
+        Start::First => OpenFrom::First,
+        Start::Last => OpenFrom::Last,
+        Start::Time(at) => OpenFrom::Time(at),
     }
 }

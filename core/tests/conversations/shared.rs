@@ -2,7 +2,7 @@
 
 use super::kit::Kit;
 use super::{jobs, told};
-use message_queue_core::store::{Answer, FetchFrom, Request, Run};
+use message_queue_core::store::{Answer, FetchFrom, OpenFrom, Request, Run};
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::{Control, Outcome};
 use message_queue_core::{GroupId, Storage};
@@ -11,7 +11,11 @@ use std::time::Duration;
 const WORKER: &str = "CONSUMER topic=jobs group=workers ack=1";
 
 fn shared() -> Kit {
-    let mut kit = jobs(|rule| rule.storage = Some(Storage::RabbitMq));
+    shared_by(Storage::RabbitMq)
+}
+
+fn shared_by(storage: Storage) -> Kit {
+    let mut kit = jobs(move |rule| rule.storage = Some(storage));
     // The groups that are declared.
     kit.store_all("jobs");
     kit.is_by_hand = true;
@@ -269,13 +273,82 @@ fn what_the_engine_cannot_keep_is_refused_by_name() {
             "CONSUMER topic=*",
             "ERROR bad_option topic: the engine that keeps * cannot do that: ",
         ),
-        ("CONSUMER topic=jobs from=first", "ERROR no_history from: "),
-        ("CONSUMER topic=jobs from=last", "ERROR no_history from: "),
-        ("CONSUMER topic=jobs from=1", "ERROR no_history from: "),
-        ("CONSUMER topic=jobs from=@1", "ERROR no_history from: "),
+        ("CONSUMER topic=jobs from=first", NO_HISTORY),
+        ("CONSUMER topic=jobs from=last", NO_HISTORY),
+        ("CONSUMER topic=jobs from=1", NO_HISTORY),
+        ("CONSUMER topic=jobs from=@1", NO_HISTORY),
     ] {
         let conn = kit.connect(line);
         let told = kit.told(conn);
         assert!(told[0].starts_with(says), "{line}: {told:?}");
+    }
+}
+
+const NO_HISTORY: &str =
+    "ERROR no_history from: the engine that keeps the topic jobs has no history";
+
+/// What the store was asked about the group of a new consumer, in order.
+fn asked(kit: &mut Kit, line: &str) -> Vec<String> {
+    kit.asked.clear();
+    kit.connect(line);
+    let asked = std::mem::take(&mut kit.asked).into_iter();
+    let asked = asked.map(|it| match it {
+        Request::OpenGroup { from, .. } => format!("open {from:?}"),
+        Request::SaveGroup { group, .. } => format!("save {group}"),
+        other => format!("{other:?}"),
+    });
+    asked.collect()
+}
+
+/// What `SaveGroup` makes begins at what is new, so the store is asked to open the group before.
+#[test]
+fn where_a_new_group_begins_is_for_an_engine_with_a_history_to_find() {
+    let mut kit = shared_by(Storage::Kafka);
+    for (group, from, begins) in [
+        ("a", "new", OpenFrom::New),
+        ("b", "first", OpenFrom::First),
+        ("c", "last", OpenFrom::Last),
+        ("d", "@1500", OpenFrom::Time(1500)),
+    ] {
+        let line = format!("CONSUMER topic=jobs group={group} ack=1 from={from}");
+        let expected = [format!("open {begins:?}"), format!("save {group}")];
+        assert_eq!(asked(&mut kit, &line), expected);
+        // It is there, so it goes on, and is open.
+        assert_eq!(asked(&mut kit, &line), [""; 0]);
+    }
+    let own = asked(&mut kit, "CONSUMER topic=jobs from=first");
+    assert_eq!(own, ["open First"]);
+}
+
+#[test]
+fn a_group_that_is_there_goes_on_where_it_is() {
+    let mut kit = shared_by(Storage::Kafka);
+    // It is declared: it was made when the topic was.
+    let declared = asked(&mut kit, &format!("{WORKER} from=first"));
+    assert_eq!(declared, ["open New"]);
+    let line = "CONSUMER topic=jobs group=late ack=1 from=first";
+    let late = kit.connect(line);
+    kit.say(late, &Control::Bye);
+    kit.end(late);
+    assert_eq!(asked(&mut kit, line), ["open New"]);
+}
+
+#[test]
+fn a_sequence_means_nothing_to_an_engine_that_is_shared() {
+    let mut kit = shared_by(Storage::Kafka);
+    for line in [
+        "CONSUMER topic=jobs from=1",
+        "CONSUMER topic=jobs group=g ack=1 from=7",
+    ] {
+        let conn = kit.connect(line);
+        assert_eq!(
+            kit.told(conn),
+            [
+                "ERROR no_history from: a sequence of the topic jobs means nothing to the engine that keeps it; \
+                 allowed: new, first, last, @ and a time",
+                "closed: no_history"
+            ],
+        );
+        assert_eq!(kit.asked, []);
     }
 }

@@ -1,7 +1,8 @@
 //! Topics that are kept in an engine that other brokers share: which seeds have one, and what happens to it.
 
-use super::plan::{Act, Client, Deed, TOPICS, WhichGroup};
+use super::plan::{Act, Begin, Client, Deed, TOPICS, WhichGroup};
 use crate::rng::Rng;
+use message_queue_core::Storage;
 use message_queue_core::store::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,14 @@ impl EngineName {
         }
     }
 
+    /// Where topics are kept that are in it.
+    pub const fn storage(self) -> Storage {
+        match self {
+            Self::RabbitMq => Storage::RabbitMq,
+            Self::Kafka => Storage::Kafka,
+        }
+    }
+
     /// What it promises.
     pub const fn profile(self) -> Profile {
         match self {
@@ -51,6 +60,18 @@ pub(super) fn leave_out_what_it_refuses(clients: &mut [Client]) {
                     consumer.group != WhichGroup::Queue || consumer.topic.ends_with(".dead")
                 );
             }
+        }
+    }
+}
+
+/// Where there is a history some consumers ask for it, if their group is new.
+pub(super) fn add_beginnings(rng: &mut Rng, clients: &mut [Client]) {
+    for client in clients {
+        if let Client::Consumer(consumer) = client
+            && rng.chance(60)
+        {
+            let after_ms = rng.within(0..=2_000);
+            consumer.from = rng.pick(&[Begin::First, Begin::Last, Begin::After(after_ms)]);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What happened in a run: all that the checker sees.
 
-use super::plan::{Consumer, Settings};
+use super::plan::{Begin, Consumer, Settings};
 use super::rights::Rights;
 use crate::history::hash_of;
 use crate::plan::Micros;
@@ -303,6 +303,13 @@ pub enum EngineEvent {
         /// Whether another broker has sent them.
         is_of_others: bool,
     },
+    /// The broker asks for a group, which is to begin there if the engine does not know it.
+    Opening {
+        /// The group.
+        group: String,
+        /// Where.
+        from: Begin,
+    },
     /// A group is open: what it is delivered begins at this sequence.
     Opened {
         /// The group.
@@ -376,6 +383,7 @@ impl fmt::Display for EngineEvent {
                 let whose = if *is_of_others { "others'" } else { "ours" };
                 write!(f, "keeps {whose}: {}", List(bodies))
             }
+            Self::Opening { group, from } => write!(f, "is asked for {group} from {from:?}"),
             Self::Opened { group, next } => write!(f, "{group} OPEN from {next}"),
             Self::Delivered {
                 group,

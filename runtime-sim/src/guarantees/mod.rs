@@ -23,7 +23,7 @@ pub(crate) mod world;
 pub use checker::check;
 pub use engine::EngineName;
 pub use history::{Asked, EngineEvent, Event, History, Record};
-pub use plan::{Act, Client, Consumer, Deed, Ending, Plan, Producer, Settings, WhichGroup};
+pub use plan::{Act, Begin, Client, Consumer, Deed, Ending, Plan, Producer, Settings, WhichGroup};
 pub use rights::Rights;
 
 use crate::checker::{Invariant, Violation};

@@ -131,6 +131,24 @@ pub struct Consumer {
     pub share_one: bool,
     /// Whether it fails, returns and rejects messages, or all are done.
     pub fails: bool,
+    /// Where its group begins if that is new.
+    #[serde(default)]
+    pub from: Begin,
+}
+
+/// Where a group begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Begin {
+    /// At what is new.
+    #[default]
+    New,
+    /// At the first message that is kept.
+    First,
+    /// At the last one.
+    Last,
+    /// At what was published when the broker had run for so many milliseconds, or later.
+    After(u64),
 }
 
 /// A group.
@@ -239,7 +257,11 @@ impl Plan {
             rules::add_without_confirms(&mut of_rules, &mut clients, &mut acts);
         }
         if settings.engine.is_some() {
-            engine::add_acts(&mut Rng::stream(seed, Concern::Engine), &mut acts);
+            let mut of_engine = Rng::stream(seed, Concern::Engine);
+            engine::add_acts(&mut of_engine, &mut acts);
+            if settings.engine == Some(EngineName::Kafka) {
+                engine::add_beginnings(&mut of_engine, &mut clients);
+            }
         }
         Self {
             seed,
@@ -371,6 +393,7 @@ pub(crate) fn consumer(rng: &mut Rng, topic: String, group: WhichGroup) -> Consu
         workers: rng.within(1..=3) as u32,
         share_one: false,
         fails: false,
+        from: Begin::New,
     }
 }
 

@@ -302,13 +302,14 @@ impl Opened {
         config: &Config,
         status: Arc<StoreStatus>,
     ) -> Result<Self, rabbitmq::RefusedByRabbitMq> {
-        let config = config.clone();
+        let (started, config) = (moment(), config.clone());
         let engine = rabbitmq::RabbitMq::open(options, Arc::clone(&status)).await?;
         Ok(Self {
             engine: Box::new(engine),
             settings: Box::new(move |name: &TopicName| config.topic(name).store),
             status,
-            now: Now::START,
+            // To look takes its time, which has passed since the broker started.
+            now: Now::at(elapsed(started)),
         })
     }
 
@@ -322,13 +323,14 @@ impl Opened {
         config: &Config,
         status: Arc<StoreStatus>,
     ) -> Result<Self, kafka::RefusedByKafka> {
-        let config = config.clone();
+        let (started, config) = (moment(), config.clone());
         let engine = kafka::Kafka::open(options, Arc::clone(&status)).await?;
         Ok(Self {
             engine: Box::new(engine),
             settings: Box::new(move |name: &TopicName| config.topic(name).store),
             status,
-            now: Now::START,
+            // To look takes its time, which has passed since the broker started.
+            now: Now::at(elapsed(started)),
         })
     }
 

@@ -119,7 +119,7 @@ impl Engine {
 
     /// Whether brokers share it.
     pub(crate) fn is_shared(&self) -> bool {
-        self.name == "rabbitmq"
+        ["rabbitmq", "kafka"].contains(&self.name)
     }
 
     /// Whether it keeps what it has in `DATA_DIR`.
@@ -163,11 +163,11 @@ impl Place<'_> {
 
     /// Starts a broker.
     pub(crate) fn start(&self) -> Running {
-        self.start_also(&[])
+        self.start_beside(&[])
     }
 
     /// Starts one with more settings than those for its engine.
-    pub(crate) fn start_also(&self, more: &[(&str, &str)]) -> Running {
+    pub(crate) fn start_beside(&self, more: &[(&str, &str)]) -> Running {
         let folder = self.folder.path().to_str().expect("UTF-8");
         let own = (self.engine.settings)(folder);
         let own: Vec<_> = own

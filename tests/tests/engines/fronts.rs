@@ -36,7 +36,7 @@ impl<'a> Front<'a> {
 
     fn start(&self) -> Running {
         let Ports { tcp, http } = self.ports;
-        self.place.start_also(&[
+        self.place.start_beside(&[
             ("TCP_PORT", &tcp.to_string()),
             ("HTTP_PORT", &http.to_string()),
             // Two checks of HAProxy's.

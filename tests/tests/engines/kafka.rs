@@ -1,11 +1,13 @@
 //! Kafka is killed, is out of reach, and serves two brokers. Each test has a Kafka of its own (tests/engines/up).
 
-use crate::engine::{Consumer, ENGINES, Engine, Place, Running, is_confirmed};
+use crate::engine::{Consumer, ENGINES, Engine, Place, Running, is_confirmed, is_wanted};
 use crate::server::Server;
 use message_queue_core::wire::control::{Control, Outcome};
 use message_queue_tests::conversation::Told;
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::Range;
+use std::time::SystemTime;
 
 fn engine() -> &'static Engine {
     let mut engines = ENGINES.iter();
@@ -143,6 +145,70 @@ fn two_brokers_are_one_service() {
         all.remove(&number(&there.work().text));
     }
     other.end();
+}
+
+/// A group that is new in Kafka begins where it asks to; one that Kafka knows goes on, whichever broker asks for it.
+#[test]
+fn a_new_group_begins_in_the_history_and_goes_on_on_another_broker() {
+    if !is_wanted("kafka") {
+        return;
+    }
+    for record in ["message", "batch"] {
+        let place = engine().place();
+        let own = [("KAFKA_RECORD", record), ("KAFKA_PARTITIONS", "3")];
+        let (one, other) = (place.start_beside(&own), place.start_beside(&own));
+        for (topic, begins) in [("first", 0), ("later", 10), ("earlier", 0), ("future", 20)] {
+            one.publish(topic, 0, 10);
+            let between = since_1970() + 1;
+            // A broker's clock began to run when that was read, which may be a little later.
+            let margin = if topic == "later" { MARGIN_MS } else { 0 };
+            while since_1970() < between + margin {}
+            one.publish(topic, 10, 20);
+            let from = match topic {
+                "first" => "first".to_owned(),
+                "later" => format!("@{between}"),
+                "earlier" => "@1".to_owned(),
+                _ => "@99999999999999".to_owned(),
+            };
+            let options = format!("topic={topic} from={from}");
+            let mut consumer = one.consumer(&format!("{options} group=g"));
+            let mut alone = other.consumer(&options);
+            for consumer in [&mut consumer, &mut alone] {
+                take_exactly(consumer, begins..20);
+            }
+            consumer.flush();
+            consumer.leave();
+            // It is not new, so it has what comes next, and that alone.
+            let mut again = other.consumer(&format!("{options} group=g"));
+            one.publish(topic, 20, 30);
+            take_exactly(&mut again, 20..30);
+            take_exactly(&mut alone, 20..30);
+        }
+        let refused = one.try_consumer("topic=first group=h from=7").err();
+        let refused = refused.expect("a sequence means nothing to Kafka");
+        let says = "ERROR no_history from: a sequence ";
+        assert!(refused.starts_with(says), "{refused}");
+        one.end();
+        other.end();
+    }
+}
+
+/// How late the clock of a broker may be, in milliseconds.
+const MARGIN_MS: u64 = 250;
+
+/// Takes so many messages, which are these in any order, and settles them.
+fn take_exactly(consumer: &mut Consumer, numbers: Range<u64>) {
+    let mut left: BTreeSet<u64> = numbers.clone().collect();
+    for _ in numbers {
+        let text = consumer.work().text;
+        assert!(left.remove(&number(&text)), "{text}, and not {left:?}");
+    }
+}
+
+/// Milliseconds since 1970.
+fn since_1970() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().expect("it is later");
+    u64::try_from(since.as_millis()).expect("not so late")
 }
 
 /// Properties of who says that it is a user of the Kafka of a test.

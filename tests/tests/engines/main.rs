@@ -11,6 +11,7 @@ mod kafka;
 mod moving;
 mod rabbitmq;
 mod refused;
+mod secure;
 mod server;
 
 use checks::CHECKS;

@@ -2,6 +2,7 @@
 
 use crate::engine::{ENGINES, Engine, KAFKA, RABBITMQ};
 use crate::kafka::sasl;
+use crate::secure::untrusted_rabbitmq;
 use message_queue_tests::process::run;
 use message_queue_tests::specification::{code, operations_rows};
 use std::fs;
@@ -27,6 +28,7 @@ const WRONG: &[(&str, Wrong)] = &[
     ("password", |_| wrong_password()),
     ("vhost", |_| wrong_vhost()),
     ("no-authorities", |_| no_authorities()),
+    ("certificate", |_| untrusted_rabbitmq()),
     ("elsewhere", |_| elsewhere()),
     ("no-kafka", |_| no_feature(kafka())),
     ("no-brokers", |_| of_kafka(&[("KAFKA_BROKERS", "")])),

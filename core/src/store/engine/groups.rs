@@ -4,7 +4,7 @@ use super::queue::{Key, Queue};
 use super::{Engine, Fetch, News, Stands};
 use crate::id::GroupId;
 use crate::names::Name;
-use crate::store::{Answer, Run};
+use crate::store::{Answer, OpenFrom, Run};
 use crate::wire::FrameBatch;
 use alloc::vec::Vec;
 
@@ -21,7 +21,8 @@ impl Engine {
         }
         (opening.stands, opening.told) = (Stands::Open, next - 1);
         let (key, is_own) = (opening.key.clone(), matches!(opening.key, Key::Own(_)));
-        self.make(&key);
+        // One of a consumer's own that was lost begins anew.
+        self.make(&key, OpenFrom::New);
         if let Some(queue) = self.queues.get_mut(&key) {
             let all = is_own || self.profile.partitions == 1;
             queue.assign(if all { u64::MAX } else { partitions });

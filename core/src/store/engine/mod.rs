@@ -10,7 +10,7 @@ mod queue;
 
 pub use profile::Profile;
 
-use super::{Answer, FetchFrom, Request, Run};
+use super::{Answer, FetchFrom, OpenFrom, Request, Run};
 use crate::id::GroupId;
 use crate::log::Progress;
 use crate::names::{Name, TopicName};
@@ -18,6 +18,7 @@ use crate::wire::FrameBatch;
 use crate::wire::control::Origin;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec;
 use alloc::vec::Vec;
 use queue::{Entry, Key, Place, Queue};
 
@@ -28,6 +29,8 @@ pub struct Engine {
     name: TopicName,
     is_reachable: bool,
     queues: BTreeMap<Key, Queue>,
+    /// All that was written to each partition; nothing in an engine without a history.
+    history: Vec<Vec<Entry>>,
     /// The number of the next piece that is written: it decides on the partition.
     written: u64,
     /// What is to be appended and is not confirmed, first asked first.
@@ -114,12 +117,13 @@ enum Stands {
 
 impl Engine {
     /// An engine with no group, which can be reached.
-    pub const fn new(name: TopicName, profile: Profile) -> Self {
+    pub fn new(name: TopicName, profile: Profile) -> Self {
         Self {
             profile,
             name,
             is_reachable: true,
             queues: BTreeMap::new(),
+            history: vec![Vec::new(); profile.partitions],
             written: 0,
             pieces: VecDeque::new(),
             changes: VecDeque::new(),
@@ -186,10 +190,15 @@ impl Engine {
                 .changes
                 .push_back(Change::Save(change, group, progress)),
             Request::RemoveGroup { change, .. } => self.changes.push_back(Change::Remove(change)),
-            Request::OpenGroup { group, name, most } => {
+            Request::OpenGroup {
+                group,
+                name,
+                most,
+                from,
+            } => {
                 let key = name.map_or(Key::Own(group), Key::Named);
                 // What is appended by a later request comes to the group.
-                self.make(&key);
+                self.make(&key, from);
                 self.changes.push_back(Change::Open(group, key, most));
             }
             Request::CloseGroup { group } => {
@@ -202,11 +211,24 @@ impl Engine {
         }
     }
 
-    fn make(&mut self, key: &Key) {
-        if !self.queues.contains_key(key) {
-            let queue = Queue::new(self.profile.partitions);
-            self.queues.insert(key.clone(), queue);
+    /// Makes a group if there is none: it begins there, as near as its partitions allow.
+    fn make(&mut self, key: &Key, from: OpenFrom) {
+        if self.queues.contains_key(key) {
+            return;
         }
+        let mut queue = Queue::new(self.profile.partitions);
+        for (partition, entries) in self.history.iter().enumerate() {
+            let begin = match from {
+                OpenFrom::New => entries.len(),
+                OpenFrom::First => 0,
+                OpenFrom::Last => entries.len().saturating_sub(1),
+                OpenFrom::Time(at) => entries.iter().take_while(|it| it.published < at).count(),
+            };
+            for entry in &entries[begin..] {
+                queue.push(partition, entry.clone());
+            }
+        }
+        self.queues.insert(key.clone(), queue);
     }
 
     /// How many pieces are to be appended.
@@ -290,12 +312,12 @@ impl Engine {
         } = run;
         self.news.push(News::Kept(batch.clone(), origin.clone()));
         while !batch.is_empty() {
-            let one = batch.split_to(1);
+            let entry = Entry::new(batch.split_to(1), published, origin.clone());
             for queue in self.queues.values_mut() {
-                queue.push(
-                    partition,
-                    Entry::new(one.clone(), published, origin.clone()),
-                );
+                queue.push(partition, entry.clone());
+            }
+            if self.profile.has_history {
+                self.history[partition].push(entry);
             }
         }
     }
@@ -309,7 +331,7 @@ impl Engine {
         match self.changes.pop_front()? {
             Change::Save(up_to, name, progress) => {
                 let key = Key::Named(name);
-                self.make(&key);
+                self.make(&key, OpenFrom::New);
                 self.settle(&key, &progress);
                 Some(Answer::GroupSaved { up_to })
             }

@@ -11,6 +11,8 @@ pub struct Profile {
     pub settles_in_order: bool,
     /// Whether it says how often a message was delivered before.
     pub counts_deliveries: bool,
+    /// Whether it keeps what was before a group, so that one that is new may begin there.
+    pub has_history: bool,
 }
 
 impl Profile {
@@ -19,6 +21,7 @@ impl Profile {
         partitions: 1,
         settles_in_order: false,
         counts_deliveries: true,
+        has_history: false,
     };
 
     /// As Kafka: partitions, which the brokers of a group divide among them.
@@ -26,6 +29,7 @@ impl Profile {
         partitions: 3,
         settles_in_order: true,
         counts_deliveries: false,
+        has_history: true,
     };
 
     /// Whether a message can only come to the broker that its partition is assigned to.

@@ -15,26 +15,36 @@ fn name() -> Name {
 fn with(profile: Profile, pieces: u64) -> Engine {
     let topic = TopicName::new("jobs").expect("a good name");
     let mut engine = Engine::new(topic, profile);
+    open(&mut engine, OpenFrom::New);
+    write(&mut engine, pieces);
+    engine.deliver(GROUP, 100, 0);
+    engine
+}
+
+fn open(engine: &mut Engine, from: OpenFrom) {
     engine.ask(Request::OpenGroup {
         group: GROUP,
         name: Some(name()),
         most: 100,
+        from,
     });
     engine.change();
     engine.open(GROUP, u64::MAX).expect("it is wanted");
+}
+
+/// Pieces of one message, three in a millisecond.
+fn write(engine: &mut Engine, pieces: u64) {
     for first in 1..=pieces {
-        append(&mut engine, first);
+        append(engine, first);
         engine.write(0);
         engine.confirm().expect("it is written");
     }
-    engine.deliver(GROUP, 100, 0);
-    engine
 }
 
 fn append(engine: &mut Engine, first: u64) {
     engine.ask(Request::Append {
         first,
-        published: 1000,
+        published: 1000 + (first - 1) / 3,
         batch: FrameBatch::encode([first.to_string()]).expect("small"),
         producers: Vec::new(),
         origin: None,
@@ -104,6 +114,33 @@ fn partitions_deliver_again_what_is_settled_beyond_a_hole() {
     assert_eq!(read(&mut engine, next), (expected, 0));
     save(&mut engine, next + 4, Vec::new());
     assert_eq!(engine.unsettled(), 0);
+}
+
+#[test]
+fn a_group_that_is_new_begins_in_the_history_and_one_that_is_there_goes_on() {
+    for (from, begins) in [
+        (OpenFrom::New, &[][..]),
+        (OpenFrom::First, &["1", "4", "2", "5", "3", "6"]),
+        // Of each partition.
+        (OpenFrom::Last, &["4", "5", "6"]),
+        (OpenFrom::Time(1001), &["4", "5", "6"]),
+        (OpenFrom::Time(7), &["1", "4", "2", "5", "3", "6"]),
+        (OpenFrom::Time(2000), &[]),
+    ] {
+        let topic = TopicName::new("jobs").expect("a good name");
+        let mut engine = Engine::new(topic, Profile::KAFKA);
+        write(&mut engine, 6);
+        open(&mut engine, from);
+        engine.deliver(GROUP, 100, 0);
+        assert_eq!(read(&mut engine, 1).0, begins, "{from:?}");
+        save(&mut engine, begins.len() as u64, Vec::new());
+        engine.ask(Request::CloseGroup { group: GROUP });
+        engine.change();
+        open(&mut engine, OpenFrom::First);
+        engine.deliver(GROUP, 100, 0);
+        let next = begins.len() as u64 + 1;
+        assert_eq!(read(&mut engine, next).0, [""; 0], "{from:?}: it goes on");
+    }
 }
 
 #[test]

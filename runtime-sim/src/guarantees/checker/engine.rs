@@ -6,8 +6,8 @@
 use super::Checker;
 use super::state::{DECLARED, Given, Key, Stands, State};
 use crate::checker::Invariant;
-use crate::guarantees::history::EngineEvent;
-use crate::guarantees::plan::Settings;
+use crate::guarantees::history::{Asked, EngineEvent};
+use crate::guarantees::plan::{Begin, Settings};
 use message_queue_core::ConnId;
 use message_queue_core::store::Profile;
 use message_queue_core::wire::control::{Origin, Range};
@@ -28,6 +28,8 @@ pub(super) struct Engine {
 /// What this broker has had of a group.
 #[derive(Default)]
 struct Share {
+    /// Whether this broker knows the group: where one begins counts once.
+    is_known: bool,
     deliveries: BTreeMap<u64, Delivery>,
     /// The deliveries that are not taken back begin here; none: the group is not open.
     open_from: Option<u64>,
@@ -117,6 +119,7 @@ impl Checker {
                 origin,
                 is_of_others,
             } => self.kept(topic, bodies, origin.as_ref(), *is_of_others),
+            EngineEvent::Opening { group, from } => self.begins(&key(group), *from),
             EngineEvent::Opened { group, next } => {
                 let key = key(group);
                 self.state.engine().share(&key).open_from = Some(*next);
@@ -177,6 +180,25 @@ impl Checker {
                 });
             }
         }
+    }
+
+    /// A group that is new begins where a consumer of it has asked for, and any other goes on.
+    fn begins(&mut self, key: &Key, from: Begin) {
+        let share = self.state.engine().share(key);
+        let was_known = std::mem::replace(&mut share.is_known, true);
+        let is_from_the_start = [DECLARED, "queue"].contains(&key.1.as_str());
+        let asks = |asked: &Asked| {
+            matches!(asked, Asked::ToReceive { consumer, group }
+                if (&consumer.topic, group) == (&key.0, &key.1) && consumer.from == from)
+        };
+        let fits = if was_known || is_from_the_start {
+            from == Begin::New
+        } else {
+            self.state.conns.values().any(|it| asks(&it.asked))
+        };
+        self.must(fits, Invariant::Groups, || {
+            format!("{key:?} begins at {from:?}, which nobody has asked for")
+        });
     }
 
     /// Messages are in the engine.
@@ -273,6 +295,7 @@ impl Checker {
         if let Some(engine) = &mut self.state.engine
             && let Some(share) = engine.groups.get_mut(key)
         {
+            share.is_known = false;
             share.deliveries.clear();
             share.copies.clear();
             let place = format!("{} {}", key.0, key.1);

@@ -3,13 +3,14 @@
 use super::World;
 use super::peers::Machine;
 use crate::guarantees::history::{EngineEvent, Event};
+use crate::guarantees::plan::Begin;
 use crate::guarantees::world::host::bodies;
 use bytes::BytesMut;
 use message_queue_core::names::Name;
-use message_queue_core::store::{Answer, Engine, News, Request};
+use message_queue_core::store::{Answer, Engine, News, OpenFrom, Request};
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::Control;
-use message_queue_core::{GroupId, Storage, TopicId};
+use message_queue_core::{GroupId, TopicId};
 use std::collections::BTreeMap;
 
 /// The engine, topic by topic.
@@ -38,9 +39,6 @@ impl Engines {
     }
 }
 
-/// The storage of topics that are kept in the engine.
-pub(super) const STORAGE: Storage = Storage::RabbitMq;
-
 impl World<'_> {
     /// The broker asks for something.
     pub(super) fn ask_engine(&mut self, id: TopicId, request: Request) {
@@ -51,13 +49,21 @@ impl World<'_> {
                 self.engines.topics.insert(id, engine);
                 return;
             }
-            Request::OpenGroup { group, name, .. } => {
+            Request::OpenGroup {
+                group, name, from, ..
+            } => {
                 let name = match (group, name) {
                     (GroupId::Own(conn), _) => format!("own-{}", conn.0),
                     (_, name) => name.as_ref().map_or_else(String::new, Name::to_string),
                 };
-                self.engines.names.insert(*group, name);
-                None
+                self.engines.names.insert(*group, name.clone());
+                let from = match from {
+                    OpenFrom::New => Begin::New,
+                    OpenFrom::First => Begin::First,
+                    OpenFrom::Last => Begin::Last,
+                    OpenFrom::Time(at) => Begin::After(at - super::STARTED_MS),
+                };
+                Some(EngineEvent::Opening { group: name, from })
             }
             Request::SaveGroup {
                 group, progress, ..

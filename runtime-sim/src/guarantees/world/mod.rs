@@ -7,6 +7,7 @@ pub(crate) mod peers;
 mod rights;
 mod rules;
 
+use super::engine::EngineName;
 use super::history::{Event, History, Record};
 use super::plan::{Act, Client, Deed, Ending, Plan, Settings, TOPICS, WhichGroup, consumer};
 use super::rights::VAULT;
@@ -62,7 +63,7 @@ pub(crate) fn config(settings: &Settings, asks: bool) -> Config {
         ack_timeout: Some(ack_timeout),
         overflow: Some(settings.overflow),
         max_age: Some(Duration::from_millis(settings.max_age_ms)),
-        storage: settings.engine.map(|_| engine::STORAGE),
+        storage: settings.engine.map(EngineName::storage),
         ..TopicRule::new(pattern("jobs.*"))
     };
     // Dead-letter topics match no pattern.

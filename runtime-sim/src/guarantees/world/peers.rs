@@ -3,7 +3,7 @@
 use super::World;
 use super::link::Link;
 use crate::guarantees::history::{Asked, Event};
-use crate::guarantees::plan::{Client, Consumer, Producer, WhichGroup};
+use crate::guarantees::plan::{Begin, Client, Consumer, Producer, WhichGroup};
 use crate::guarantees::rights::Rights;
 use message_queue_core::client::{
     ConsumerClient, ConsumerEvent, Delivery, Ended, ProducerClient, ProducerEvent, Window,
@@ -12,7 +12,7 @@ use message_queue_core::names::{Name, TopicFilter, TopicName};
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::{Link as Way, Outcome};
 use message_queue_core::wire::handshake::{
-    Common, ConsumerOptions, Identity, ProducerOptions, Share,
+    Common, ConsumerOptions, Identity, ProducerOptions, Share, Start,
 };
 use message_queue_core::{ConnId, Input};
 use std::collections::VecDeque;
@@ -114,6 +114,12 @@ impl Consumer {
                 Share::One
             } else {
                 Share::All
+            },
+            from: match self.from {
+                Begin::New => Start::New,
+                Begin::First => Start::First,
+                Begin::Last => Start::Last,
+                Begin::After(milliseconds) => Start::Time(super::STARTED_MS + milliseconds),
             },
             ..ConsumerOptions::default()
         }

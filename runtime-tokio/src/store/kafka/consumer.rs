@@ -4,6 +4,7 @@ use super::config::Properties;
 use super::context::Said;
 use super::happened::{Happened, Opening, Tell};
 use super::offsets::Offsets;
+use message_queue_core::store::OpenFrom;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::base_consumer::BaseConsumer;
@@ -109,31 +110,28 @@ impl Consumer {
         Ok(consumer)
     }
 
-    /// Reads all partitions from their ends on. It waits for Kafka.
+    /// Reads all partitions from there on. It waits for Kafka.
     ///
     /// # Errors
-    /// If Kafka does not say where they end.
-    pub(super) fn from_the_end(
+    /// If Kafka does not say where that is.
+    pub(super) fn alone(
         properties: &Properties,
         topic: &str,
+        from: OpenFrom,
         opening: Opening,
         tell: &Tell,
     ) -> KafkaResult<(Self, Vec<Position>)> {
         // It is a member of no group, and commits nothing; librdkafka wants a name in any case.
         let consumer = Self::new(properties, "message-queue-own", topic, Some(opening), tell)?;
-        let ends = consumer.ends()?;
-        let mut partitions = TopicPartitionList::new();
-        for (partition, end) in &ends {
-            partitions.add_partition_offset(topic, *partition, Offset::Offset(*end))?;
-        }
-        consumer.consumer.assign(&partitions)?;
-        let positions = ends
+        let begins = consumer.begins(from)?;
+        consumer.consumer.assign(&consumer.list(&begins)?)?;
+        let positions = begins
             .into_iter()
-            .map(|(partition, end)| (partition, end, String::new()));
+            .map(|(partition, offset)| (partition, offset, String::new()));
         Ok((consumer, positions.collect()))
     }
 
-    /// Sees to it that it is committed where a group begins: at the ends of all partitions, if it is new. It waits for Kafka.
+    /// Sees to it that it is committed where a group begins: there, if it is new. It waits for Kafka.
     ///
     /// # Errors
     /// If Kafka does not do that.
@@ -141,21 +139,20 @@ impl Consumer {
         properties: &Properties,
         kafka_group: &str,
         topic: &str,
+        from: OpenFrom,
         tell: &Tell,
     ) -> KafkaResult<()> {
         let consumer = Self::new(properties, kafka_group, topic, None, tell)?;
-        // The ends come first: another broker may make the group meanwhile, and what it then publishes is behind them.
-        let ends = consumer.ends()?;
-        let partitions = ends.iter().map(|(partition, _)| *partition);
+        // Where it begins comes first: another broker may make the group meanwhile, and what it then publishes is behind
+        // that.
+        let begins = consumer.begins(from)?;
+        let partitions = begins.iter().map(|(partition, _)| *partition);
         let committed = consumer.committed(partitions)?;
         if committed.iter().any(|(_, offset, _)| offset.is_some()) {
             return Ok(());
         }
-        let mut partitions = TopicPartitionList::new();
-        for (partition, end) in ends {
-            partitions.add_partition_offset(topic, partition, Offset::Offset(end))?;
-        }
-        match consumer.consumer.commit(&partitions, CommitMode::Sync) {
+        let begins = consumer.list(&begins)?;
+        match consumer.consumer.commit(&begins, CommitMode::Sync) {
             // Another broker has members of it already, and so has made it.
             Err(KafkaError::ConsumerCommit(rdkafka::error::RDKafkaErrorCode::UnknownMemberId)) => {
                 Ok(())
@@ -164,8 +161,52 @@ impl Consumer {
         }
     }
 
-    /// The offset after the last record of each partition.
-    fn ends(&self) -> KafkaResult<Vec<(i32, i64)>> {
+    /// The offset of each partition at which a group begins.
+    fn begins(&self, from: OpenFrom) -> KafkaResult<Vec<(i32, i64)>> {
+        let kept = self.kept()?;
+        let found = match from {
+            OpenFrom::Time(at) => self.since(&kept, at)?,
+            OpenFrom::New | OpenFrom::First | OpenFrom::Last => BTreeMap::new(),
+        };
+        let begins = kept.into_iter().map(|(partition, (first, end))| {
+            let begin = match from {
+                OpenFrom::New => end,
+                OpenFrom::First => first,
+                OpenFrom::Last => first.max(end - 1),
+                OpenFrom::Time(_) => found.get(&partition).copied().unwrap_or(end),
+            };
+            (partition, begin)
+        });
+        Ok(begins.collect())
+    }
+
+    /// The offset of the first record of each partition that was published then or later, if there is one.
+    fn since(&self, kept: &BTreeMap<i32, (i64, i64)>, at: u64) -> KafkaResult<BTreeMap<i32, i64>> {
+        let at = i64::try_from(at).unwrap_or(i64::MAX);
+        let asked: Vec<_> = kept.keys().map(|partition| (*partition, at)).collect();
+        let found = self
+            .consumer
+            .offsets_for_times(self.list(&asked)?, PATIENCE)?;
+        let mut offsets = BTreeMap::new();
+        for it in found.elements() {
+            it.error()?;
+            if let Offset::Offset(offset) = it.offset() {
+                offsets.insert(it.partition(), offset);
+            }
+        }
+        Ok(offsets)
+    }
+
+    fn list(&self, offsets: &[(i32, i64)]) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            list.add_partition_offset(&self.topic, *partition, Offset::Offset(*offset))?;
+        }
+        Ok(list)
+    }
+
+    /// The offset of the first record of each partition that is kept, and that after the last.
+    fn kept(&self) -> KafkaResult<BTreeMap<i32, (i64, i64)>> {
         let metadata = self.consumer.fetch_metadata(Some(&self.topic), PATIENCE)?;
         let topic = metadata.topics().first().filter(|it| it.error().is_none());
         let partitions = topic.map_or(&[][..], |it| it.partitions());
@@ -174,10 +215,10 @@ impl Consumer {
             return Err(KafkaError::MetadataFetch(missing));
         }
         let partitions = partitions.iter().map(|it| {
-            let (_, end) = self
+            let kept = self
                 .consumer
                 .fetch_watermarks(&self.topic, it.id(), PATIENCE)?;
-            Ok((it.id(), end))
+            Ok((it.id(), kept))
         });
         partitions.collect()
     }

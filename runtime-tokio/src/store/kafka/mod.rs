@@ -1,17 +1,18 @@
 //! Topics that are kept in Kafka, which other brokers may share (docs/ENGINES.md).
 //!
 //! ```text
-//! core ─▶ Request ─▶ worker.rs: a thread with a task ─▶ producer.rs: records   ─▶ Kafka
-//!      ◀─ Answer  ◀─ topic.rs: what is to be done    ◀─ consumer.rs: one of a group ◀─
+//! core ─▶ Request ─▶ worker: a thread with a task         ─▶ producer.rs: records   ─▶ Kafka
+//!      ◀─ Answer  ◀─ topic.rs, group.rs: what is to be done ◀─ consumer.rs: one of a group ◀─
 //! ```
 //!
-//! `window.rs` has what came for a group: its sequences stand for offsets (`offsets.rs`) until they are settled. librdkafka has
+//! `window` has what came for a group: its sequences stand for offsets (`offsets.rs`) until they are settled. librdkafka has
 //! threads of its own, and tells `happened.rs`; what waits for Kafka waits on a thread of the runtime's.
 
 mod admin;
 mod config;
 mod consumer;
 mod context;
+mod group;
 mod happened;
 mod offsets;
 mod producer;

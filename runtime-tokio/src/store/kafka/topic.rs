@@ -1,21 +1,13 @@
 //! What the core has asked for and is not done, for one topic.
 
-use super::consumer::Consumer;
+use super::group::Group;
 use super::happened::Opening;
-use super::window::Window;
-use crate::store::clock::{elapsed, moment};
 use crate::store::shared::Pieces;
 use message_queue_core::GroupId;
 use message_queue_core::log::Progress;
 use message_queue_core::names::{Name, TopicName};
-use message_queue_core::store::{Answer, FetchFrom, Request};
+use message_queue_core::store::{Answer, FetchFrom, OpenFrom, Request};
 use std::collections::{BTreeMap, VecDeque};
-use std::mem;
-use std::time::{Duration, Instant};
-
-/// A group that is full for so long has nothing more fetched. A shorter pause would cost more than it saves: librdkafka
-/// drops what it has, and fetches it again.
-const PAUSE_AFTER: Duration = Duration::from_secs(1);
 
 /// A topic.
 pub(super) struct Topic {
@@ -28,12 +20,20 @@ pub(super) struct Topic {
     pub(super) is_refused: bool,
     /// Changes of groups that are not made, in order.
     changes: VecDeque<Change>,
-    /// Lasting groups, and whether it is committed where they begin.
-    pub(super) lasting: BTreeMap<Name, Step>,
+    /// Lasting groups.
+    pub(super) lasting: BTreeMap<Name, Lasting>,
     /// Groups that the core wants open.
     pub(super) groups: BTreeMap<GroupId, Group>,
     /// Where the sequences of a group go on that is not open: they never come twice.
     ended: BTreeMap<GroupId, u64>,
+}
+
+/// A group with a name.
+pub(super) struct Lasting {
+    /// Where it begins if Kafka does not know it.
+    pub(super) from: OpenFrom,
+    /// Whether that is committed.
+    pub(super) is_made: Step,
 }
 
 /// Something that is done once.
@@ -62,38 +62,6 @@ enum ChangeState {
     /// It is done when this opening of the group has committed so much.
     Settled(GroupId, u64, u64),
     Done,
-}
-
-/// A group that the core wants open.
-pub(super) struct Group {
-    pub(super) name: Option<Name>,
-    /// Its number is another one each time it is opened.
-    pub(super) number: u64,
-    pub(super) state: State,
-    pub(super) window: Window,
-    /// How often something was settled, up to which of that it is committed, and whether a commit is under way.
-    settled: u64,
-    committed: u64,
-    pub(super) is_committing: bool,
-    full_since: Option<Instant>,
-    is_paused: bool,
-}
-
-/// What is done to open it.
-pub(super) enum State {
-    Wanted,
-    /// It is asked where the partitions of a group of one's own end.
-    Finding,
-    /// It waits for partitions.
-    Joining(Consumer),
-    /// It has got partitions, and it is asked how far the group had got in them; `is_asked`: that is under way.
-    Positioning {
-        consumer: Consumer,
-        partitions: Vec<i32>,
-        assignment: u64,
-        is_asked: bool,
-    },
-    Open(Consumer),
 }
 
 impl Topic {
@@ -130,7 +98,7 @@ impl Topic {
                 group,
                 progress,
             } => {
-                self.lasting.entry(group.clone()).or_insert(Step::Wanted);
+                self.make_lasting(group.clone(), OpenFrom::New);
                 self.change(change, group, ChangeState::Wanted(progress));
             }
             // Other brokers may need it.
@@ -138,10 +106,18 @@ impl Topic {
                 self.lasting.remove(&group);
                 self.change(change, group, ChangeState::Done);
             }
-            Request::OpenGroup { group, name, most } => {
+            Request::OpenGroup {
+                group,
+                name,
+                most,
+                from,
+            } => {
+                if let Some(name) = &name {
+                    self.make_lasting(name.clone(), from);
+                }
                 let next = self.ended.remove(&group).unwrap_or(1);
-                self.groups
-                    .insert(group, Group::new(name, number, most, next));
+                let group_of_it = Group::new(name, number, most, next, from);
+                self.groups.insert(group, group_of_it);
             }
             Request::Fetch { group, from, bytes } => {
                 return Some(match (self.groups.get_mut(&group), from) {
@@ -154,6 +130,13 @@ impl Topic {
             Request::CloseGroup { .. } | Request::Open { .. } | Request::Change(_) => {}
         }
         None
+    }
+
+    /// A lasting group is wanted, which begins there if it is new.
+    fn make_lasting(&mut self, name: Name, from: OpenFrom) {
+        let is_made = Step::Wanted;
+        let lasting = self.lasting.entry(name);
+        lasting.or_insert(Lasting { from, is_made });
     }
 
     fn change(&mut self, number: u64, group: Name, state: ChangeState) {
@@ -186,7 +169,7 @@ impl Topic {
                 if self
                     .lasting
                     .get(&change.group)
-                    .is_some_and(|it| *it != Step::Done)
+                    .is_some_and(|it| it.is_made != Step::Done)
                 {
                     continue;
                 }
@@ -227,103 +210,5 @@ impl Topic {
     /// Whether all that was asked for is done.
     pub(super) fn is_done(&self) -> bool {
         self.pieces.is_empty() && self.changes.is_empty()
-    }
-}
-
-impl Group {
-    fn new(name: Option<Name>, number: u64, most: usize, next: u64) -> Self {
-        let is_tracked = name.is_some();
-        Self {
-            name,
-            number,
-            state: State::Wanted,
-            window: Window::new(next, most, is_tracked),
-            settled: 0,
-            committed: 0,
-            is_committing: false,
-            full_since: None,
-            is_paused: false,
-        }
-    }
-
-    pub(super) const fn is_open(&self) -> bool {
-        matches!(self.state, State::Open(_))
-    }
-
-    /// Its consumer, if it has one that reads.
-    pub(super) const fn consumer(&self) -> Option<&Consumer> {
-        match &self.state {
-            State::Wanted | State::Finding => None,
-            State::Joining(consumer) | State::Open(consumer) => Some(consumer),
-            State::Positioning { consumer, .. } => Some(consumer),
-        }
-    }
-
-    /// Its consumer, which it has no more.
-    pub(super) fn take_consumer(&mut self) -> Option<Consumer> {
-        match mem::replace(&mut self.state, State::Wanted) {
-            State::Wanted | State::Finding => None,
-            State::Joining(consumer) | State::Open(consumer) => Some(consumer),
-            State::Positioning { consumer, .. } => Some(consumer),
-        }
-    }
-
-    /// Its partitions are gone, or others are to come.
-    pub(super) fn lose(&mut self, id: GroupId) -> Option<Answer> {
-        let was_open = self.is_open();
-        self.window.clear();
-        (self.full_since, self.is_paused) = (None, false);
-        // What was settled is committed, or comes again.
-        self.committed = self.settled;
-        if let Some(consumer) = self.take_consumer() {
-            self.state = State::Joining(consumer);
-        }
-        was_open.then_some(Answer::GroupLost { group: id })
-    }
-
-    /// What there is to commit, and up to where that is settled; one commit is under way at a time.
-    pub(super) fn take_commit(
-        &mut self,
-    ) -> Option<(Consumer, u64, Vec<super::consumer::Position>)> {
-        let State::Open(consumer) = &self.state else {
-            return None;
-        };
-        if self.is_committing || self.committed == self.settled {
-            return None;
-        }
-        let positions = self.window.take_commits(false);
-        if positions.is_empty() {
-            self.committed = self.settled;
-            return None;
-        }
-        self.is_committing = true;
-        Some((consumer.clone(), self.settled, positions))
-    }
-
-    /// All up to there is committed.
-    pub(super) fn committed(&mut self, up_to: u64) {
-        self.committed = self.committed.max(up_to);
-    }
-
-    /// Whether more may be read now. One that is full is paused a while later.
-    pub(super) fn may_read(&mut self) -> bool {
-        let State::Open(consumer) = &self.state else {
-            // It waits for its partitions, and hears of them by reading.
-            return matches!(self.state, State::Joining(_));
-        };
-        if !self.window.is_full() {
-            self.full_since = None;
-            if mem::take(&mut self.is_paused) {
-                consumer.pause(self.window.partitions(), false);
-            }
-            return true;
-        }
-        let since = *self.full_since.get_or_insert_with(moment);
-        if !self.is_paused && elapsed(since) >= PAUSE_AFTER {
-            consumer.pause(self.window.partitions(), true);
-            self.is_paused = true;
-        }
-        // Nothing comes but word of another assignment.
-        self.is_paused
     }
 }

@@ -58,6 +58,11 @@ pub(crate) enum RefusedByRabbitMq {
         "RABBITMQ_URL: RabbitMQ refuses the connection: {0}; see to the user, its password and its rights to the vhost"
     )]
     Connection(String),
+    #[error(
+        "RABBITMQ_CA_FILE: the certificate of RabbitMQ is not trusted: {0}; name the authority that has issued it, and \
+         in RABBITMQ_URL a host that it is for"
+    )]
+    Certificate(String),
     #[error("RABBITMQ_CA_FILE: {}: {source}", .path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("RABBITMQ_CA_FILE: {} holds no certificate in PEM", .0.display())]
@@ -111,7 +116,7 @@ impl RabbitMq {
     /// Looks whether RabbitMQ is there. If it is not, that is said, and the engine goes on trying when it is started.
     ///
     /// # Errors
-    /// If it is there and refuses the connection, or the file of authorities is none.
+    /// If it is there and refuses the connection, if its certificate is not trusted, or if the file of authorities is none.
     pub(super) async fn open(
         options: Options,
         status: Arc<StoreStatus>,
@@ -124,6 +129,9 @@ impl RabbitMq {
             }
             Err(error) if is_refused(&error) => {
                 return Err(RefusedByRabbitMq::Connection(error));
+            }
+            Err(error) if is_untrusted(&error) => {
+                return Err(RefusedByRabbitMq::Certificate(error));
             }
             Err(error) => {
                 warn!(error, "RabbitMQ is out of reach; the broker goes on trying");
@@ -159,6 +167,11 @@ fn is_refused(error: &str) -> bool {
     ]
     .iter()
     .any(|it| error.contains(it))
+}
+
+/// Whether it shows a certificate that is not to be trusted, as rustls says it.
+fn is_untrusted(error: &str) -> bool {
+    error.contains("invalid peer certificate")
 }
 
 impl Engine for RabbitMq {

@@ -86,7 +86,13 @@ impl Topic {
                 self.lasting.retain(|it| *it != group);
                 self.changes.push_back(Change::Remove(change));
             }
-            Request::OpenGroup { group, name, most } => {
+            // It has no history, and is asked for none.
+            Request::OpenGroup {
+                group,
+                name,
+                most,
+                from: _,
+            } => {
                 let next = self.ended.remove(&group).unwrap_or(1);
                 self.groups.insert(group, Group::new(name, most, next));
             }

@@ -6,7 +6,7 @@
 )]
 
 use crate::checker::Invariant;
-use crate::guarantees::{EngineEvent, EngineName, Event, Plan, Record, check, run};
+use crate::guarantees::{Begin, EngineEvent, EngineName, Event, Plan, Record, check, run};
 use message_queue_core::wire::control::Control;
 use std::collections::BTreeSet;
 
@@ -109,6 +109,18 @@ fn what_is_handed_out_was_delivered_and_not_taken_back() {
         _ => false,
     };
     assert!(breaks(&BOTH, Invariant::Attempts, changed(attempts)));
+}
+
+#[test]
+fn a_group_begins_where_it_was_asked_to() {
+    let elsewhere = |event: &mut EngineEvent| match event {
+        EngineEvent::Opening { from, .. } => {
+            *from = Begin::After(1);
+            true
+        }
+        _ => false,
+    };
+    assert!(breaks(&BOTH, Invariant::Groups, changed(elsewhere)));
 }
 
 #[test]
