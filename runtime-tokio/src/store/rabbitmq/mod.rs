@@ -66,7 +66,7 @@ pub(crate) enum RefusedByRabbitMq {
 
 /// What it takes to connect.
 #[derive(Clone)]
-struct Target {
+pub(crate) struct Target {
     url: String,
     prefix: String,
     /// PEM of authorities.
@@ -74,7 +74,7 @@ struct Target {
 }
 
 impl Target {
-    fn new(options: Options) -> Result<Self, RefusedByRabbitMq> {
+    pub(crate) fn new(options: Options) -> Result<Self, RefusedByRabbitMq> {
         let Options {
             url,
             prefix,
@@ -134,7 +134,7 @@ impl RabbitMq {
 }
 
 /// Connects once.
-async fn connect(target: &Target) -> Result<Connection, String> {
+pub(crate) async fn connect(target: &Target) -> Result<Connection, String> {
     let properties = ConnectionProperties::default().with_connection_name("message-queue".into());
     let tls = OwnedTLSConfig {
         identity: None,
