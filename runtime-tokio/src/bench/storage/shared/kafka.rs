@@ -26,6 +26,9 @@ use tokio::runtime::{Builder, Runtime};
 /// How long Kafka may take to answer, or to deliver the first message to a group.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long it may take to answer the first time.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
+
 /// How long a producer or a consumer waits until it looks whether it waits in vain.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -42,11 +45,15 @@ impl Kafka {
         let properties =
             KafkaProperties::read(options).map_err(|error| failed(&error.to_string()))?;
         let admin = AdminClient::from_config_and_context(&properties.admin(), DefaultClientContext);
+        let admin = admin.map_err(of_kafka)?;
+        // A broker would wait for it.
+        let asked = admin.inner().fetch_metadata(None, FIRST_ANSWER);
+        asked.map_err(of_kafka)?;
         Ok(Self {
             prefix: options.prefix.clone(),
             partitions: options.partitions,
             properties,
-            admin: admin.map_err(of_kafka)?,
+            admin,
             runtime: Builder::new_current_thread().enable_all().build()?,
         })
     }

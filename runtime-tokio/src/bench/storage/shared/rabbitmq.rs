@@ -38,11 +38,17 @@ impl RabbitMq {
     pub(super) fn new(options: RabbitMqOptions) -> Result<Self, BenchError> {
         let prefix = options.prefix.clone();
         let target = RabbitMqTarget::new(options);
-        Ok(Self {
+        let it = Self {
             prefix,
             target: target.map_err(|error| failed(&error.to_string()))?,
             runtime: Builder::new_multi_thread().enable_all().build()?,
-        })
+        };
+        // A broker would wait for it.
+        it.runtime.block_on(async {
+            let (connection, _) = it.connect().await?;
+            close(connection).await
+        })?;
+        Ok(it)
     }
 
     async fn connect(&self) -> Result<(Connection, Channel), BenchError> {
