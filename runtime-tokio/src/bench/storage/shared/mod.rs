@@ -7,7 +7,21 @@ mod broker;
 mod figures;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg_attr(
+    not(any(feature = "kafka", feature = "rabbitmq")),
+    expect(
+        dead_code,
+        reason = "it is of use to the engines, which this build has not"
+    )
+)]
 mod meter;
+#[cfg_attr(
+    not(any(feature = "kafka", feature = "rabbitmq")),
+    expect(
+        dead_code,
+        reason = "it is of use to the engines, which this build has not"
+    )
+)]
 mod place;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
