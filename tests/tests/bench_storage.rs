@@ -74,6 +74,124 @@ fn another_engine_is_held_against_a_loop_that_writes_to_the_same() {
     );
 }
 
+/// Engines that run already: their names, where the suite says that they are, the setting of a broker that says so, and the
+/// brokers that are held against the bare client.
+const SHARED: [(&str, &str, &str, &[&str]); 2] = [
+    (
+        "kafka",
+        "MESSAGE_QUEUE_KAFKA",
+        "KAFKA_BROKERS",
+        &["message", "batch"],
+    ),
+    (
+        "rabbitmq",
+        "MESSAGE_QUEUE_RABBITMQ",
+        "RABBITMQ_URL",
+        &["broker"],
+    ),
+];
+
+fn beside_a_client(engine: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
+    let common = ["bench", "--engine", engine, "--pairs", "2", "--json"];
+    run([&common[..], args].concat(), env)
+}
+
+/// With the engines that `MESSAGE_QUEUE_ENGINES` names, by a binary that has them (`.ci/run`, stage engines).
+#[test]
+fn another_engine_that_runs_is_held_against_a_bare_client_of_it() {
+    let wanted = std::env::var("MESSAGE_QUEUE_ENGINES").unwrap_or_default();
+    for (engine, place, setting, brokers) in SHARED {
+        if !wanted.split(',').any(|it| it == engine) {
+            continue;
+        }
+        let place = std::env::var(place).expect("where it is");
+        for job in ["confirmed", "drain"] {
+            let args = [
+                "--job",
+                job,
+                "--seconds",
+                "0.1",
+                "--size",
+                "1KiB",
+                "--window",
+                "100",
+            ];
+            let output = beside_a_client(engine, &args, &[(setting, &place)]);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{errors}");
+            let figures: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            let said = ["engine", "job", "size", "window"].map(|it| figures[it].to_string());
+            let job = format!("\"{job}\"");
+            assert_eq!(said, [&format!("\"{engine}\""), &job, "1024", "100"]);
+            let rounds = figures["rounds"].as_array().expect("rounds");
+            assert_eq!(rounds.len(), 2, "{figures}");
+            for side in rounds.iter().flat_map(|round| {
+                let sides = brokers.iter().chain(&["bare"]);
+                sides.map(|side| &round[*side])
+            }) {
+                assert!(side["messages"].as_u64() > Some(0), "{figures}");
+                assert!(side["seconds"].as_f64() > Some(0.0), "{figures}");
+                assert!(side["cpu_seconds"].as_f64() > Some(0.0), "{figures}");
+            }
+            for broker in brokers {
+                let ratios = &figures["ratios"][format!("{broker}_to_bare")];
+                let rate = |it: &Value, side: &str| {
+                    let side = &it[side];
+                    side["messages"].as_f64().expect("messages")
+                        / side["seconds"].as_f64().expect("seconds")
+                };
+                let first = rate(&rounds[0], broker) / rate(&rounds[0], "bare");
+                let second = rate(&rounds[1], broker) / rate(&rounds[1], "bare");
+                let (min, max) = (&ratios["rate"]["min"], &ratios["rate"]["max"]);
+                let off = |it: &Value, expected: f64| {
+                    (it.as_f64().expect("a ratio") - expected).abs() / expected
+                };
+                assert!(off(min, first.min(second)) < 1e-6, "{figures}");
+                assert!(off(max, first.max(second)) < 1e-6, "{figures}");
+                assert!(ratios["cpu"]["median"].as_f64() > Some(0.0), "{figures}");
+            }
+        }
+    }
+}
+
+/// Each is one line, and the exit code of a bad flag.
+#[test]
+fn another_engine_that_cannot_be_measured_is_refused_by_name() {
+    let refused = |engine: &str, args: &[&str], env: &[(&str, &str)], expected: &str| {
+        let output = beside_a_client(engine, args, env);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(expected), "{errors}");
+    };
+    let needs = "--engine: disk is not allowed without --storage DIR";
+    refused("disk", &[], &[], needs);
+    refused(
+        "disk",
+        &["--storage", "/tmp", "--job", "drain"],
+        &[],
+        "--engine: disk is not allowed with this job: use --job confirmed, one-by-one, never, catch-up or recovery",
+    );
+    for (engine, _, setting, _) in SHARED {
+        let output = beside_a_client(engine, &[], &[(setting, "")]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        if errors.contains("it is not in this build") {
+            let built = format!("`cargo build --release --features {engine}` makes one");
+            refused(engine, &[], &[], &built);
+            continue;
+        }
+        let unset =
+            format!("{setting}: it is not set; set it as for a broker with STORAGE={engine}");
+        refused(engine, &[], &[(setting, "")], &unset);
+        let folder = ["--storage", "/tmp"];
+        let none = format!("--storage: it is not allowed with --engine {engine}");
+        refused(engine, &folder, &[], &none);
+        let job = format!(
+            "--engine: {engine} is not allowed with this job: use --job confirmed or drain"
+        );
+        refused(engine, &["--job", "recovery"], &[], &job);
+    }
+}
+
 #[test]
 fn stored_is_held_against_memory_and_a_reader_against_the_relay() {
     let never = figures(&["--job", "never"]);

@@ -34,6 +34,14 @@ pub enum BenchError {
         /// How.
         source: io::Error,
     },
+    /// An engine, or a bare client of it, failed.
+    #[error("{engine}: {what}")]
+    Engine {
+        /// As `STORAGE` names it.
+        engine: &'static str,
+        /// What it said.
+        what: String,
+    },
     /// A connection was closed before the end.
     #[error("{0}: the connection was closed before the end")]
     Closed(String),

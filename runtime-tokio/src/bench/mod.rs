@@ -46,12 +46,13 @@ pub use matrix::{Cell, Matrix};
 pub use outcome::{Cost, Latency, Outcome};
 pub use pairs::{Pair, Pairs, Ratios, Spread, Yardstick};
 pub use plan::{
-    Engine, MAX_CLIENTS, Plan, PlanError, Reading, Storage, Transport, Volume, WRITE_BYTES,
+    Engine, FolderEngine, MAX_CLIENTS, Plan, PlanError, Reading, SharedEngine, Storage, Transport,
+    Volume, WRITE_BYTES,
 };
 pub use relay::relay;
 pub use run::{Progress, run};
 pub use storage::{
-    Bare, CatchingUp, Confirmed, ConfirmedPair, ConfirmedPairs, Recovering, Scratch, Tell,
-    catch_up, recover,
+    Bare, BesideAClient, CatchingUp, Confirmed, ConfirmedPair, ConfirmedPairs, Did, Job,
+    Recovering, Scratch, Tell, catch_up, recover,
 };
 pub use target::{Kind, Target};

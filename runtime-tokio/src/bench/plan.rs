@@ -3,9 +3,10 @@
 use super::guarantees::{Guarantees, MAX_WINDOW};
 use super::handshakes::MAX_HANDSHAKES;
 use super::message::{STAMP_SIZE, VERIFIED_SIZE};
+use clap::builder::PossibleValue;
 use message_queue_core::wire::{LENGTH_PREFIX, MAX_FRAME_BODY};
 use message_queue_core::{DeliveryMode, Overflow};
-use std::path::PathBuf;
+use std::ffi::OsString;
 use std::time::Duration;
 
 /// The most producers, and the most consumers: each is a thread.
@@ -70,21 +71,23 @@ pub enum Storage {
     AsSet,
     /// In memory.
     Memory,
-    /// On disk.
-    Stored {
-        /// By what.
-        engine: Engine,
-        /// The folder of that broker alone: its `DATA_DIR`.
-        folder: PathBuf,
-        /// Its setting `FSYNC`.
-        fsync: &'static str,
-    },
+    /// Where these settings say: names and values.
+    Stored(Vec<(&'static str, OsString)>),
 }
 
 /// What keeps stored topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// One that has a folder of the broker alone.
+    Folder(FolderEngine),
+    /// One that runs already, and that other brokers may share.
+    Shared(SharedEngine),
+}
+
+/// What keeps stored topics in a folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Engine {
+pub enum FolderEngine {
     /// The broker's own log
     #[default]
     Disk,
@@ -93,12 +96,85 @@ pub enum Engine {
     RocksDb,
 }
 
-impl Engine {
+/// What keeps stored topics elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SharedEngine {
+    /// The Kafka of KAFKA_BROKERS, in builds that have it
+    Kafka,
+    /// The RabbitMQ of RABBITMQ_URL, in builds that have it
+    #[value(name = "rabbitmq")]
+    RabbitMq,
+}
+
+impl FolderEngine {
     /// What `STORAGE` is for it.
     pub const fn storage(self) -> message_queue_core::Storage {
         match self {
             Self::Disk => message_queue_core::Storage::Disk,
             Self::RocksDb => message_queue_core::Storage::RocksDb,
+        }
+    }
+
+    /// Whether it is in this build.
+    const fn is_built(self) -> bool {
+        match self {
+            Self::Disk => true,
+            Self::RocksDb => cfg!(feature = "rocksdb"),
+        }
+    }
+}
+
+impl SharedEngine {
+    /// What `STORAGE` is for it.
+    pub const fn storage(self) -> message_queue_core::Storage {
+        match self {
+            Self::Kafka => message_queue_core::Storage::Kafka,
+            Self::RabbitMq => message_queue_core::Storage::RabbitMq,
+        }
+    }
+
+    /// Whether it is in this build.
+    const fn is_built(self) -> bool {
+        match self {
+            Self::Kafka => cfg!(feature = "kafka"),
+            Self::RabbitMq => cfg!(feature = "rabbitmq"),
+        }
+    }
+}
+
+impl Engine {
+    /// What `STORAGE` is for it.
+    pub const fn storage(self) -> message_queue_core::Storage {
+        match self {
+            Self::Folder(engine) => engine.storage(),
+            Self::Shared(engine) => engine.storage(),
+        }
+    }
+
+    /// Whether it is in this build.
+    pub const fn is_built(self) -> bool {
+        match self {
+            Self::Folder(engine) => engine.is_built(),
+            Self::Shared(engine) => engine.is_built(),
+        }
+    }
+}
+
+impl clap::ValueEnum for Engine {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::Folder(FolderEngine::Disk),
+            Self::Folder(FolderEngine::RocksDb),
+            Self::Shared(SharedEngine::Kafka),
+            Self::Shared(SharedEngine::RabbitMq),
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Folder(engine) => engine.to_possible_value(),
+            Self::Shared(engine) => engine.to_possible_value(),
         }
     }
 }
@@ -173,15 +249,25 @@ pub enum PlanError {
     Folder(String),
     /// An engine that cannot be measured by this build.
     #[error(
-        "--engine: rocksdb is not allowed: it is not in this build; `cargo build --release --features rocksdb` makes one \
-         that has it"
+        "--engine: {0} is not allowed: it is not in this build; `cargo build --release --features {0}` makes one that \
+         has it"
     )]
-    NoEngine,
-    /// A job that looks into the files of a log.
-    #[error(
-        "--engine: rocksdb is not allowed with this job: use disk, or --job confirmed, one-by-one or never"
-    )]
-    NotOfEngine,
+    NoEngine(&'static str),
+    /// A job that this engine has not: what it is, and the jobs that it has.
+    #[error("--engine: {0} is not allowed with this job: use --job {1}")]
+    NotOfEngine(&'static str, &'static str),
+    /// An engine with a folder, and none was named.
+    #[error("--engine: {0} is not allowed without --storage DIR: it keeps its topics in a folder")]
+    NeedsFolder(&'static str),
+    /// A folder for an engine that has none.
+    #[error("--storage: it is not allowed with --engine {0}, which keeps nothing in a folder")]
+    NoFolder(&'static str),
+    /// It is not said where the engine is.
+    #[error("{0}: it is not set; set it as for a broker with STORAGE={1}")]
+    Nowhere(&'static str, &'static str),
+    /// Settings of the environment that say where the engine is, and are not allowed.
+    #[error("{0}")]
+    Settings(String),
     /// An address that is none.
     #[error("BROKER_ADDR: {0}")]
     Address(String),

@@ -202,15 +202,8 @@ fn broker_command(command: &mut Command, plan: &Plan, certificate: Option<&Certi
         Storage::Memory => {
             command.env("STORAGE", "memory");
         }
-        Storage::Stored {
-            engine,
-            folder,
-            fsync,
-        } => {
-            command
-                .env("STORAGE", engine.storage().name())
-                .env("DATA_DIR", folder)
-                .env("FSYNC", fsync);
+        Storage::Stored(settings) => {
+            command.envs(settings.iter().map(|(name, value)| (name, value)));
         }
     }
     if env::var_os("BROKER_BYTES").is_none() {

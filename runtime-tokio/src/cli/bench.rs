@@ -85,7 +85,7 @@ pub struct BenchArgs {
     #[arg(long)]
     ack: bool,
 
-    /// With --confirm and --ack: how many messages may be on their way, 1 to 1000000
+    /// With --confirm, --ack, --storage and --engine: how many messages may be on their way, 1 to 1000000
     #[arg(long, value_name = "MESSAGES", default_value_t = 1000)]
     window: u32,
 
@@ -115,7 +115,7 @@ pub struct BenchArgs {
     /// them at a bare rustls acceptor, and against the flood alone. For example
     /// --handshakes 1000 --size 1KiB --seconds 2
     #[arg(long, value_name = "RATE",
-        conflicts_with_all = ["addr", "relay", "tls", "version_1", "matrix", "storage"])]
+        conflicts_with_all = ["addr", "relay", "tls", "version_1", "matrix", "storage", "engine"])]
     handshakes: Option<f64>,
 
     /// Hold --confirm and --ack against the same job without them, in turns
@@ -127,7 +127,7 @@ pub struct BenchArgs {
     #[arg(long, conflicts_with_all = ["relay", "addr", "size", "consumers", "mode"])]
     matrix: bool,
 
-    /// With --relay, --tls, --handshakes, --version-1, --matrix or --storage: how many runs of each
+    /// With --relay, --tls, --handshakes, --version-1, --matrix, --storage or --engine: how many runs of each
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
 
@@ -218,8 +218,8 @@ fn tell(name: &str, addr: SocketAddr) {
 
 fn measure(args: &BenchArgs) -> Result<(), BenchError> {
     let plan = plan(args)?;
-    if let Some(folder) = &args.stored.storage {
-        return bench_storage::measure(&args.stored, folder, &plan, args.pairs, args.json);
+    if args.stored.are_meant() {
+        return bench_storage::measure(&args.stored, &plan, args.pairs, args.json);
     }
     if let Some(rate) = args.handshakes {
         let rounds = rounds(&plan, rate, args.pairs)?;

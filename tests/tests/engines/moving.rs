@@ -55,6 +55,26 @@ fn messages_move_through_a_client_between_any_two_engines() {
     }
 }
 
+#[test]
+fn an_export_is_published_to_any_engine() {
+    for (from, to) in pairs().into_iter().filter(|(from, _)| from.has_a_folder()) {
+        let (old, new) = (from.place(), to.place());
+        let broker = old.start();
+        broker.publish("jobs", 0, 50);
+        broker.end();
+        let to = new.start();
+        to.consumer("topic=jobs group=look").leave();
+        let says = pipe(
+            command(["log", "export", &old.data(), "jobs"]),
+            client(&to, &["produce", "--format", "export", "--confirm"]),
+        );
+        let says = String::from_utf8_lossy(&says.stderr).into_owned();
+        assert!(says.contains("produced 50 messages"), "{says}");
+        let mut consumer = to.consumer("topic=jobs group=look");
+        assert!((0..50).all(|it| consumer.work().text == it.to_string()));
+    }
+}
+
 /// Moves a topic from one folder to another, and returns what is said.
 fn move_by_file(from: &str, to: &str, topic: &str, options: &[&str]) -> String {
     let mut import = command(["log", "import", to, topic]);

@@ -5,7 +5,7 @@ use super::scratch::Scratch;
 use super::{of_file, per_second};
 use crate::bench::consumer::latencies;
 use crate::bench::error::BenchError;
-use crate::bench::plan::Engine;
+use crate::bench::plan::FolderEngine;
 #[cfg(not(feature = "rocksdb"))]
 use crate::bench::plan::PlanError;
 use std::fs::{File, OpenOptions};
@@ -50,22 +50,22 @@ trait Place {
 /// If that fails, or the engine is not in this build.
 pub(super) fn run(
     scratch: &Scratch,
-    engine: Engine,
+    engine: FolderEngine,
     pieces: &[u64],
     frame_size: usize,
 ) -> Result<Bare, BenchError> {
     match engine {
-        Engine::Disk => {
+        FolderEngine::Disk => {
             let mut file = Filled::make(scratch).map_err(of_file)?;
             write_all(&mut file, pieces, frame_size)
         }
         #[cfg(feature = "rocksdb")]
-        Engine::RocksDb => {
+        FolderEngine::RocksDb => {
             let mut database = database::Database::make(scratch).map_err(of_file)?;
             write_all(&mut database, pieces, frame_size)
         }
         #[cfg(not(feature = "rocksdb"))]
-        Engine::RocksDb => Err(PlanError::NoEngine.into()),
+        FolderEngine::RocksDb => Err(PlanError::NoEngine(engine.storage().name()).into()),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Tell, common, confirming, of_file, per_second};
 use crate::bench::error::BenchError;
 use crate::bench::guarantees::Guarantees;
 use crate::bench::outcome::Outcome;
-use crate::bench::plan::{Engine, Plan, Reading, Volume};
+use crate::bench::plan::{FolderEngine, Plan, Reading, Volume};
 use crate::bench::reading;
 use crate::bench::run::{open, run};
 use crate::bench::table::{bytes, whole};
@@ -65,7 +65,7 @@ pub fn catch_up(
         delivery: DeliveryMode::Broadcast,
         producers: 1,
         consumers: 1,
-        storage: scratch.storage(Engine::Disk, "always"),
+        storage: scratch.storage(FolderEngine::Disk, "always"),
         ..plan.clone()
     };
     // One consumer more than the plan has.

@@ -6,7 +6,7 @@ use super::per_second;
 use super::scratch::Scratch;
 use crate::bench::error::BenchError;
 use crate::bench::pairs::Spread;
-use crate::bench::plan::{Engine, Plan};
+use crate::bench::plan::{FolderEngine, Plan};
 use crate::bench::run::Progress;
 use crate::bench::table::whole;
 use crate::bench::target::{Kind, Target};
@@ -43,6 +43,7 @@ impl Confirmed {
             elapsed,
             confirms,
             latencies,
+            cpu: _,
         } = confirming;
         Self {
             messages: confirming.messages(),
@@ -68,7 +69,7 @@ pub struct ConfirmedPair {
 #[derive(Clone, Debug)]
 pub struct ConfirmedPairs {
     plan: Plan,
-    engine: Engine,
+    engine: FolderEngine,
     /// The pieces of the last broker, which the loop writes too.
     pieces: Vec<u64>,
     /// In the order in which they ran.
@@ -77,7 +78,7 @@ pub struct ConfirmedPairs {
 
 impl ConfirmedPairs {
     /// None so far of this plan, whose producer waits for confirms, with a broker that has this engine.
-    pub const fn new(plan: Plan, engine: Engine) -> Self {
+    pub const fn new(plan: Plan, engine: FolderEngine) -> Self {
         Self {
             plan,
             engine,

@@ -22,6 +22,8 @@ pub(super) struct Confirming {
     /// From when messages were sent to when the window had room again, in microseconds: with a window of 1, the time
     /// of a confirm.
     pub(super) latencies: Histogram<u64>,
+    /// The CPU time that the broker took for it, if that can be read.
+    pub(super) cpu: Option<Duration>,
 }
 
 impl Confirming {
@@ -52,6 +54,8 @@ pub(super) fn send(
     let mut confirmed = Vec::new();
     let mut latencies = latencies()?;
     let mut sent = 0;
+    let cpu = || target.usage().map(|it| it.cpu);
+    let before = cpu();
     let start = Instant::now();
     let mut told = start;
     loop {
@@ -92,5 +96,8 @@ pub(super) fn send(
         elapsed: start.elapsed(),
         confirms: confirmed,
         latencies,
+        cpu: cpu()
+            .zip(before)
+            .map(|(after, before)| after.saturating_sub(before)),
     })
 }

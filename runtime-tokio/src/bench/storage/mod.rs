@@ -3,7 +3,7 @@
 //! In the order of a run: `scratch.rs` (a folder for it), `confirming.rs` (a producer that notes what each confirm was
 //! for), `bare.rs` (the yardstick: the same bytes in the same pieces, without a broker), `confirmed.rs` (one against the
 //! other), `catching_up.rs` (a reader that begins at the first message, beside others), `recovering.rs` (a start with much
-//! on disk). Stored against memory is in `pairs.rs`.
+//! on disk). Engines that brokers share are in `shared/`. Stored against memory is in `pairs.rs`.
 
 mod bare;
 mod catching_up;
@@ -11,12 +11,14 @@ mod confirmed;
 mod confirming;
 mod recovering;
 mod scratch;
+mod shared;
 
 pub use bare::Bare;
 pub use catching_up::{CatchingUp, catch_up};
 pub use confirmed::{Confirmed, ConfirmedPair, ConfirmedPairs};
 pub use recovering::{Recovering, recover};
 pub use scratch::Scratch;
+pub use shared::{BesideAClient, Did, Job};
 
 use super::error::BenchError;
 use super::plan::Plan;

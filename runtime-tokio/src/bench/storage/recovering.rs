@@ -4,7 +4,7 @@ use super::catching_up::fill;
 use super::scratch::Scratch;
 use super::{Tell, common, of_file};
 use crate::bench::error::BenchError;
-use crate::bench::plan::{Engine, Plan, Storage};
+use crate::bench::plan::{FolderEngine, Plan, Storage};
 use crate::bench::run::open;
 use crate::bench::table::bytes;
 use crate::bench::target::{Kind, Target};
@@ -55,7 +55,7 @@ pub fn recover(
         delivery: DeliveryMode::Broadcast,
         producers: 2,
         consumers: GROUPS,
-        storage: scratch.storage(Engine::Disk, "always"),
+        storage: scratch.storage(FolderEngine::Disk, "always"),
         ..plan.clone()
     };
     let (empty, target) = start(&plan)?;

@@ -1,7 +1,7 @@
 //! A folder for one broker or one file, which is gone afterwards.
 
 use crate::bench::error::BenchError;
-use crate::bench::plan::{Engine, PlanError, Storage};
+use crate::bench::plan::{FolderEngine, PlanError, Storage};
 use rustix::fs::{Advice, fadvise};
 use std::fs;
 use std::io;
@@ -35,12 +35,12 @@ impl Scratch {
     }
 
     /// A broker that keeps its topics here.
-    pub fn storage(&self, engine: Engine, fsync: &'static str) -> Storage {
-        Storage::Stored {
-            engine,
-            folder: self.folder.join("data"),
-            fsync,
-        }
+    pub fn storage(&self, engine: FolderEngine, fsync: &'static str) -> Storage {
+        Storage::Stored(vec![
+            ("STORAGE", engine.storage().name().into()),
+            ("DATA_DIR", self.folder.join("data").into()),
+            ("FSYNC", fsync.into()),
+        ])
     }
 
     /// The path of a file of this name in it.

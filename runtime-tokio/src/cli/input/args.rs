@@ -13,6 +13,8 @@ pub(crate) enum InputFormat {
     Csv,
     /// One message a frame: a length (4 bytes, big-endian) and so many bytes
     Frames,
+    /// What `log export` writes; every checksum is verified
+    Export,
 }
 
 impl InputFormat {
@@ -22,6 +24,7 @@ impl InputFormat {
             Self::Lines => "lines",
             Self::Csv => "csv",
             Self::Frames => "frames",
+            Self::Export => "export",
         }
     }
 }
@@ -141,7 +144,7 @@ impl InputArgs {
         let not_for: &[&[(&'static str, bool)]] = match format {
             InputFormat::Csv => &[],
             InputFormat::Lines => &[&csv],
-            InputFormat::Frames => &[&text, &csv],
+            InputFormat::Frames | InputFormat::Export => &[&text, &csv],
         };
         let mut flags = not_for.iter().copied().flatten();
         flags.find(|(_, given)| *given).map(|(flag, _)| *flag)

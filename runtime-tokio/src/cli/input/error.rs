@@ -3,6 +3,7 @@
 use super::sniff::NotText;
 use encoding_rs::{Encoding, UTF_8};
 use message_queue_core::ProtocolError;
+use message_queue_core::log::BadImport;
 use message_queue_core::wire::MAX_FRAME_BODY;
 use std::fmt;
 use std::io;
@@ -53,6 +54,8 @@ pub(crate) enum InputError {
         frames: u64,
         source: ProtocolError,
     },
+    #[error("{name}: {source}")]
+    Export { name: String, source: BadImport },
 }
 
 impl InputError {

@@ -3,6 +3,7 @@
 mod args;
 mod csv;
 mod error;
+mod export;
 mod feed;
 mod frames;
 mod lines;

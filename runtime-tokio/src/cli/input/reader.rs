@@ -3,6 +3,7 @@
 use super::args::{InputFormat, Options};
 use super::csv;
 use super::error::InputError;
+use super::export::Export;
 use super::feed::Feed;
 use super::frames::Frames;
 use super::lines;
@@ -14,6 +15,7 @@ pub(super) enum Reader<R> {
     Lines(Text<R>),
     Csv(Text<R>),
     Frames(Frames<R>),
+    Export(Export<R>),
 }
 
 impl<R: Read> Reader<R> {
@@ -22,6 +24,7 @@ impl<R: Read> Reader<R> {
             InputFormat::Lines => Self::Lines(Text::new(source, options.encoding)),
             InputFormat::Csv => Self::Csv(Text::new(source, options.encoding)),
             InputFormat::Frames => Self::Frames(Frames::new(source)),
+            InputFormat::Export => Self::Export(Export::new(source)),
         }
     }
 
@@ -37,6 +40,7 @@ impl<R: Read> Reader<R> {
             }
             Self::Csv(text) => begin(text, feed).and_then(|()| csv::read(text, feed, options)),
             Self::Frames(frames) => frames.read(feed),
+            Self::Export(export) => export.read(feed),
         };
         feed.flush()?;
         outcome
@@ -71,6 +75,7 @@ impl<R: Read + Seek> Reader<R> {
         match self {
             Self::Lines(text) | Self::Csv(text) => text.rewind(),
             Self::Frames(frames) => frames.rewind(),
+            Self::Export(export) => export.rewind(),
         }
     }
 }

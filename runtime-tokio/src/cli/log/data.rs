@@ -1,10 +1,10 @@
 //! The folder of stored topics, and the topics in it.
 
 use super::LogError;
+use crate::bench::FolderEngine;
 use crate::store::disk::{Disk, Reserve, StdDisk};
 use crate::store::folder::{DataDir, FolderError, Format};
 use bytes::Bytes;
-use message_queue_core::Storage;
 use message_queue_core::log::{DiskError, Done, File, Fsync, Operation, Settings};
 use message_queue_core::names::TopicName;
 use message_queue_core::store::StoreSettings;
@@ -29,9 +29,11 @@ pub(super) struct Topic {
 }
 
 /// What keeps the topics of a folder, as it says itself. It is for logs if it says nothing.
-pub(super) fn storage_of(folder: &Path) -> Storage {
-    let format = DataDir::format_of(folder);
-    format.map_or(Storage::Disk, Format::storage)
+pub(super) fn engine_of(folder: &Path) -> FolderEngine {
+    match DataDir::format_of(folder) {
+        None | Some(Format::Log) => FolderEngine::Disk,
+        Some(Format::RocksDb) => FolderEngine::RocksDb,
+    }
 }
 
 impl Data {

@@ -1,16 +1,16 @@
 //! `message-queue log import`.
 
 use super::asked::Asked;
-use super::data::{Data, Topic, storage_of};
+use super::data::{Data, Topic, engine_of};
 use super::{LogError, TopicArgs, aside, repair};
-use crate::bench::Engine;
+use crate::bench::FolderEngine;
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Messages, Progress, Totals};
 use crate::cli::say;
+use message_queue_core::Now;
 use message_queue_core::log::{Event, Import, Imported, Log, Output, Stored};
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::Origin;
-use message_queue_core::{Now, Storage};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub(super) struct ImportArgs {
 
     /// The engine of the folder, as STORAGE names it [default: the one that the folder has; disk, if it is made]
     #[arg(long, value_enum)]
-    storage: Option<Engine>,
+    storage: Option<FolderEngine>,
 
     /// The export, or a segment of a topic [default: standard input]
     file: Option<PathBuf>,
@@ -140,22 +140,18 @@ impl Target {
     /// Takes the folder, which is made if it is not there, and opens the topic.
     fn open(args: &ImportArgs) -> Result<Self, LogError> {
         let (folder, name) = (&args.topic.data.data, args.topic.topic.clone());
-        let storage = args
-            .storage
-            .map_or_else(|| storage_of(folder), Engine::storage);
-        match storage {
-            Storage::Memory | Storage::Disk => {
+        match args.storage.unwrap_or_else(|| engine_of(folder)) {
+            FolderEngine::Disk => {
                 let data = Data::take_or_make(folder)?;
                 let topic = data.topic(name)?;
                 aside::refuse_pending(&topic)?;
                 Ok(Self::Log(Box::new(Host::open(data, topic)?)))
             }
-            Storage::RocksDb => {
-                let mut asked = Asked::open(folder, storage, name)?;
+            engine @ FolderEngine::RocksDb => {
+                let mut asked = Asked::open(folder, engine.storage(), name)?;
                 asked.make();
                 Ok(Self::Asked(Box::new(asked)))
             }
-            Storage::RabbitMq | Storage::Kafka => unreachable!("it has no folder"),
         }
     }
 

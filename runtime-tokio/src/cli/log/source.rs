@@ -1,9 +1,9 @@
 //! What an export reads: a log, file by file, or another engine.
 
 use super::asked::Asked;
-use super::data::{Data, Topic, storage_of};
+use super::data::{Data, Topic, engine_of};
 use super::{LogError, TopicArgs, aside, walk};
-use message_queue_core::Storage;
+use crate::bench::FolderEngine;
 use message_queue_core::log::{ReadFrom, SeenContent, Stored};
 use std::ops::ControlFlow;
 
@@ -19,8 +19,8 @@ impl Source {
     /// Takes the folder.
     pub(super) fn open(args: &TopicArgs) -> Result<Self, LogError> {
         let (folder, name) = (&args.data.data, &args.topic);
-        match storage_of(folder) {
-            Storage::Memory | Storage::Disk => {
+        match engine_of(folder) {
+            FolderEngine::Disk => {
                 let data = Data::take(folder)?;
                 let topic = data.stored(name)?;
                 aside::refuse_pending(&topic)?;
@@ -29,11 +29,10 @@ impl Source {
                     topic: Box::new(topic),
                 })
             }
-            storage @ Storage::RocksDb => {
-                let asked = Asked::open_topic(folder, storage, name.clone())?;
+            engine @ FolderEngine::RocksDb => {
+                let asked = Asked::open_topic(folder, engine.storage(), name.clone())?;
                 Ok(Self::Asked(Box::new(asked)))
             }
-            Storage::RabbitMq | Storage::Kafka => unreachable!("it has no folder"),
         }
     }
 

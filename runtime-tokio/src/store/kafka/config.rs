@@ -31,7 +31,7 @@ const OWNED: [&str; 20] = [
 ];
 
 /// The largest record: a message of 1 MiB, or frames of that, and what stands beside it.
-pub(super) const MAX_RECORD: &str = "2097152";
+pub(crate) const MAX_RECORD: &str = "2097152";
 
 /// Where Kafka is, and how it is used.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub(crate) struct Options {
 
 /// A file of properties that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BadFile {
+pub(crate) enum BadFile {
     #[error("KAFKA_CONFIG_FILE: {path}: {error}")]
     Unreadable { path: String, error: io::Error },
     // The line may be a part of a secret.
@@ -77,14 +77,14 @@ pub(super) enum BadFile {
 
 /// Properties of librdkafka, of which each kind of client is made.
 #[derive(Clone)]
-pub(super) struct Properties {
+pub(crate) struct Properties {
     common: ClientConfig,
     added: Vec<(String, String)>,
 }
 
 impl Properties {
     /// With what is in the file, if there is one.
-    pub(super) fn read(options: &Options) -> Result<Self, BadFile> {
+    pub(crate) fn read(options: &Options) -> Result<Self, BadFile> {
         let mut common = ClientConfig::new();
         common
             .set("bootstrap.servers", &options.brokers)
@@ -120,12 +120,12 @@ impl Properties {
     }
 
     /// Of a client that asks, and makes topics.
-    pub(super) fn admin(&self) -> ClientConfig {
+    pub(crate) fn admin(&self) -> ClientConfig {
         self.with(&[])
     }
 
     /// Of the one that publishes. What it holds is bounded by who gives it (`producer.rs`).
-    pub(super) fn producer(&self) -> ClientConfig {
+    pub(crate) fn producer(&self) -> ClientConfig {
         self.with(&[
             ("acks", "all"),
             ("enable.idempotence", "true"),

@@ -16,6 +16,7 @@ use message_queue_core::{GroupId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::task::Poll;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 
@@ -308,19 +309,27 @@ impl Link {
             mandatory: true,
             ..BasicPublishOptions::default()
         };
-        let mut confirms = Vec::with_capacity(piece.batch.messages());
-        for body in piece.batch.bodies() {
-            let published = self
-                .publishing
-                .basic_publish(
-                    exchange.clone(),
-                    "".into(),
-                    options,
-                    body.as_ref(),
-                    properties.clone(),
-                )
-                .await;
-            confirms.push(published.map_err(|error| Failure::Lost(error.to_string()))?);
+        let bodies: Vec<_> = piece.batch.bodies().collect();
+        let mut confirms = Vec::with_capacity(bodies.len());
+        let mut sending = Vec::with_capacity(bodies.len());
+        for body in &bodies {
+            let publishing = self.publishing.basic_publish(
+                exchange.clone(),
+                "".into(),
+                options,
+                body.as_ref(),
+                properties.clone(),
+            );
+            let mut publishing = Box::pin(publishing);
+            // Once polled it is in its place in what is to be written. Only then each waits until it was: none waits for the
+            // writing of the one before.
+            match poll_fn(|cx| Poll::Ready(publishing.as_mut().poll(cx))).await {
+                Poll::Ready(published) => confirms.push(published.map_err(lost)?),
+                Poll::Pending => sending.push(publishing),
+            }
+        }
+        for publishing in sending {
+            confirms.push(publishing.await.map_err(lost)?);
         }
         let (happened, last, number) = (self.happened.clone(), piece.last, self.number);
         tokio::spawn(async move {
@@ -338,6 +347,10 @@ impl Link {
         });
         Ok(())
     }
+}
+
+fn lost(error: Error) -> Failure {
+    Failure::Lost(error.to_string())
 }
 
 fn short(name: String) -> Result<ShortString, Failure> {

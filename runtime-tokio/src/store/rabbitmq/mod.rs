@@ -71,7 +71,7 @@ pub(crate) enum RefusedByRabbitMq {
 
 /// What it takes to connect.
 #[derive(Clone)]
-struct Target {
+pub(crate) struct Target {
     url: String,
     prefix: String,
     /// PEM of authorities.
@@ -79,7 +79,7 @@ struct Target {
 }
 
 impl Target {
-    fn new(options: Options) -> Result<Self, RefusedByRabbitMq> {
+    pub(crate) fn new(options: Options) -> Result<Self, RefusedByRabbitMq> {
         let Options {
             url,
             prefix,
@@ -142,7 +142,7 @@ impl RabbitMq {
 }
 
 /// Connects once.
-async fn connect(target: &Target) -> Result<Connection, String> {
+pub(crate) async fn connect(target: &Target) -> Result<Connection, String> {
     let properties = ConnectionProperties::default().with_connection_name("message-queue".into());
     let tls = OwnedTLSConfig {
         identity: None,
