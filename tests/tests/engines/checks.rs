@@ -213,7 +213,7 @@ fn history(engine: &Engine) -> bool {
     let Some(mut old) = begins(&broker, "old", "@1") else {
         return false;
     };
-    let mut texts = |group: &str, from: &str, count: usize| {
+    let texts = |group: &str, from: &str, count: usize| {
         let consumer = begins(&broker, group, from);
         consumer.expect("it is not refused").texts(count)
     };
