@@ -153,6 +153,8 @@ impl Properties {
             ("heartbeat.interval.ms", "1000"),
             ("queued.min.messages", "10000"),
             ("queued.max.messages.kbytes", "4096"),
+            // Once that much is queued librdkafka would look again after a second, when all of it is long taken.
+            ("fetch.queue.backoff.ms", "10"),
             ("fetch.message.max.bytes", "1048576"),
             ("fetch.max.bytes", "4194304"),
             ("fetch.wait.max.ms", "100"),
