@@ -46,15 +46,17 @@ pub use files::Files;
 #[cfg(feature = "cli")]
 pub(crate) use files::free_bytes;
 #[cfg(feature = "kafka")]
-pub(crate) use kafka::{Holds as KafkaRecord, Options as KafkaOptions, RefusedByKafka};
-#[cfg(all(feature = "cli", feature = "kafka"))]
-pub(crate) use kafka::{MAX_RECORD as KAFKA_MAX_RECORD, Properties as KafkaProperties};
+pub(crate) use kafka::{
+    Holds as KafkaRecord, MAX_RECORD as KAFKA_MAX_RECORD, Options as KafkaOptions,
+    Properties as KafkaProperties, RefusedByKafka,
+};
 pub use opened::{NotOpened, Opened, Taken};
 pub(crate) use opened::{StoreEvent, StoreEvents};
 #[cfg(feature = "rabbitmq")]
-pub(crate) use rabbitmq::{Options as RabbitMqOptions, RefusedByRabbitMq};
-#[cfg(all(feature = "cli", feature = "rabbitmq"))]
-pub(crate) use rabbitmq::{Target as RabbitMqTarget, connect as connect_to_rabbitmq};
+pub(crate) use rabbitmq::{
+    Options as RabbitMqOptions, RefusedByRabbitMq, Target as RabbitMqTarget,
+    connect as connect_to_rabbitmq,
+};
 #[cfg(all(feature = "cli", feature = "rocksdb"))]
 pub(crate) use rocksdb::options as database_options;
 #[cfg(feature = "cli")]

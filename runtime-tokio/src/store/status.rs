@@ -30,10 +30,13 @@ pub(crate) struct StoreStatus {
     /// Whether that cannot be reached.
     pub(crate) out_of_reach: AtomicBool,
     /// How often an engine has taken back what a group had, to give it to other brokers, too.
+    #[cfg(feature = "cli")]
     pub(crate) rebalances: AtomicU64,
     /// What an engine had that no consumer can be sent, and that was passed over.
+    #[cfg(feature = "cli")]
     pub(crate) unreadable: AtomicU64,
     /// Messages that an engine has confirmed and given to nobody: no group was there.
+    #[cfg(feature = "cli")]
     pub(crate) unrouted: AtomicU64,
     /// What each topic has on the disk, in the order in which they were made. Looked at once a second.
     sizes: Mutex<Vec<(TopicName, Size)>>,

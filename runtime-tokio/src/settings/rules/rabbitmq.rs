@@ -4,18 +4,14 @@ use super::super::values::Values;
 use super::Broken;
 use message_queue_core::{Config, Storage};
 
-/// Whether this build has the engine.
-const HAS_RABBITMQ: bool = cfg!(feature = "rabbitmq");
-
 fn is_used(config: &Config) -> bool {
     config.engines().any(|it| it == Storage::RabbitMq)
 }
 
-/// What is kept in RabbitMQ needs to know where that is. Who is there is not looked at here. Where the engine is not in
-/// this build, that is what is said.
+/// What is kept in RabbitMQ needs to know where that is. Who is there is not looked at here.
 pub(super) fn broken(values: &Values, config: &Config) -> Option<Broken> {
     let is_url = values.rabbitmq_url.as_deref().is_some_and(is_url);
-    (HAS_RABBITMQ && is_used(config) && !is_url).then(|| Broken {
+    (is_used(config) && !is_url).then(|| Broken {
         name: "RABBITMQ_URL",
         others: &["STORAGE"],
         allowed: "amqp://USER:PASSWORD@HOST:5672/%2f, or amqps:// for TLS: STORAGE=rabbitmq keeps topics there"

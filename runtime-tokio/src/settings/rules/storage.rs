@@ -12,25 +12,29 @@ const FEATURES: [(Storage, bool); 3] = [
     (Storage::Kafka, cfg!(feature = "kafka")),
 ];
 
+/// The engine that is asked for, and is not in this build.
+fn not_built(config: &Config) -> Option<Storage> {
+    let missing = FEATURES.into_iter().filter(|(_, is_there)| !is_there);
+    let mut missing = missing.map(|(engine, _)| engine);
+    missing.find(|engine| config.engines().any(|it| it == *engine))
+}
+
 /// All that is stored is stored in one way, and in one that this build has.
 pub(super) fn engine(config: &Config) -> Option<Broken> {
     let name = match config.storage {
         Storage::RocksDb | Storage::RabbitMq | Storage::Kafka => "STORAGE",
         Storage::Memory | Storage::Disk => "TOPICS_FILE",
     };
-    let missing = FEATURES.into_iter().filter(|(_, is_there)| !is_there);
-    for (engine, _) in missing {
-        if config.engines().any(|it| it == engine) {
-            let engine = engine.name();
-            return Some(Broken {
-                name,
-                others: &[],
-                allowed: format!(
-                    "memory or disk: {engine} is not in this build; `cargo build --release --features {engine}` makes \
-                     one that has it, and so does an image's build argument FEATURES={engine}"
-                ),
-            });
-        }
+    if let Some(engine) = not_built(config) {
+        let engine = engine.name();
+        return Some(Broken {
+            name,
+            others: &[],
+            allowed: format!(
+                "memory or disk: {engine} is not in this build; `cargo build --release --features {engine}` makes one \
+                 that has it, and so does an image's build argument FEATURES={engine}"
+            ),
+        });
     }
     let first = config.engines().next()?;
     config.engines().any(|it| it != first).then(|| Broken {
@@ -47,7 +51,11 @@ pub(super) fn broken(values: &Values, config: &Config) -> Option<Broken> {
         return None;
     }
     if config.may_share() {
-        return rabbitmq::broken(values, config).or_else(|| kafka::broken(values, config));
+        // Where the engine is not in this build, that is what is said.
+        return match not_built(config) {
+            Some(_) => None,
+            None => rabbitmq::broken(values, config).or_else(|| kafka::broken(values, config)),
+        };
     }
     match &values.data_dir {
         None => Some(missing(config)),

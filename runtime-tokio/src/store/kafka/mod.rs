@@ -21,17 +21,13 @@ mod topic;
 mod window;
 mod worker;
 
-pub(crate) use config::Options;
-#[cfg(feature = "cli")]
-pub(crate) use config::{MAX_RECORD, Properties};
+pub(crate) use config::{MAX_RECORD, Options, Properties};
 pub(crate) use record::Holds;
 
 use super::engine::{Engine, Listener, Order, SettingsOf, Store};
 use super::status::StoreStatus;
 use admin::{Absent, look};
 use config::BadFile;
-#[cfg(not(feature = "cli"))]
-use config::Properties;
 use message_queue_core::names::TopicName;
 use message_queue_core::{StoredTopic, TopicId};
 use std::io;
