@@ -33,6 +33,18 @@ pub(super) enum Happened {
     /// The last sequence of a piece, by which connection it was sent, and whether RabbitMQ has it; how many of it no
     /// queue was there for.
     Confirmed(TopicId, u64, u64, bool, u64),
+    /// The number of a change of a group, by which connection it was told, and whether RabbitMQ has heard of it.
+    Heard(TopicId, u64, u64, Heard),
+}
+
+/// Whether RabbitMQ has heard of what was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Yes,
+    /// The group's channel has ended: what was settled by it comes again, or was heard.
+    No,
+    /// It does not answer.
+    Unanswered,
 }
 
 /// Why something was not done.
@@ -258,20 +270,16 @@ impl Link {
         }
     }
 
-    /// Settles what a group has settled: all up to a tag, and others. Returns when RabbitMQ has heard of it.
+    /// Settles what a group has settled: all up to a tag, and others.
     pub(super) async fn acknowledge(
-        &mut self,
+        &self,
         key: (TopicId, GroupId),
-        most: u16,
         up_to: Option<u64>,
         others: Vec<u64>,
     ) -> Result<(), Failure> {
         let Some(channel) = self.consuming.get(&key) else {
             return Ok(());
         };
-        if up_to.is_none() && others.is_empty() {
-            return Ok(());
-        }
         let acknowledging = async {
             if let Some(tag) = up_to {
                 let multiple = BasicAckOptions { multiple: true };
@@ -280,10 +288,38 @@ impl Link {
             for tag in others {
                 channel.basic_ack(tag, BasicAckOptions::default()).await?;
             }
-            // It is answered, and what came before on the channel has been heard then.
-            channel.basic_qos(most, BasicQosOptions::default()).await
+            Ok(())
         };
         acknowledging.await.map_err(|error| self.failure(&error))
+    }
+
+    /// Asks whether RabbitMQ has heard of what was acknowledged for a group: [`Happened::Heard`] follows with this number. It
+    /// is not waited for here: others have their turn meanwhile. Returns whether there is anybody to ask.
+    pub(super) fn ask_whether_heard(
+        &self,
+        key: (TopicId, GroupId),
+        most: u16,
+        change: u64,
+    ) -> bool {
+        let Some(channel) = self.consuming.get(&key).cloned() else {
+            return false;
+        };
+        let (happened, number) = (self.happened.clone(), self.number);
+        tokio::spawn(async move {
+            // It is answered, and what came before on the channel has been heard then.
+            let answer = timeout(
+                PATIENCE,
+                channel.basic_qos(most, BasicQosOptions::default()),
+            );
+            let heard = match answer.await {
+                Ok(Ok(())) => Heard::Yes,
+                Ok(Err(_)) => Heard::No,
+                Err(_) => Heard::Unanswered,
+            };
+            // When the worker is gone nobody wants to know.
+            let _ = happened.send(Happened::Heard(key.0, change, number, heard));
+        });
+        true
     }
 
     /// Has one that nobody can be sent thrown away, or dead-lettered as RabbitMQ was told.

@@ -24,9 +24,30 @@ pub(super) struct Topic {
 }
 
 /// A change of a group.
-pub(super) enum Change {
-    Save(u64, Name, Progress),
-    Remove(u64),
+pub(super) struct Change {
+    pub(super) number: u64,
+    /// What was settled in which group; none: a group is removed. Other brokers may need its queue.
+    pub(super) settled: Option<(Name, Progress)>,
+    pub(super) state: ChangeState,
+}
+
+/// How far a change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChangeState {
+    Wanted,
+    /// RabbitMQ was told by this connection.
+    Told(u64),
+    Made,
+}
+
+impl Change {
+    const fn new(number: u64, settled: Option<(Name, Progress)>) -> Self {
+        Self {
+            number,
+            settled,
+            state: ChangeState::Wanted,
+        }
+    }
 }
 
 /// A group that the core wants open.
@@ -80,11 +101,11 @@ impl Topic {
                     self.lasting.push(group.clone());
                 }
                 self.changes
-                    .push_back(Change::Save(change, group, progress));
+                    .push_back(Change::new(change, Some((group, progress))));
             }
             Request::RemoveGroup { change, group } => {
                 self.lasting.retain(|it| *it != group);
-                self.changes.push_back(Change::Remove(change));
+                self.changes.push_back(Change::new(change, None));
             }
             // It has no history, and is asked for none.
             Request::OpenGroup {
@@ -110,6 +131,31 @@ impl Topic {
         None
     }
 
+    /// RabbitMQ has, or has not, heard of a change that it was told by this connection.
+    pub(super) fn heard(&mut self, change: u64, connection: u64, is_heard: bool) {
+        let told = ChangeState::Told(connection);
+        let mut changes = self.changes.iter_mut();
+        if let Some(change) = changes.find(|it| it.number == change && it.state == told) {
+            change.state = if is_heard {
+                ChangeState::Made
+            } else {
+                ChangeState::Wanted
+            };
+        }
+    }
+
+    /// How far all changes are made, if that is further than before.
+    pub(super) fn saved(&mut self) -> Option<Answer> {
+        let mut up_to = None;
+        while let Some(change) = self
+            .changes
+            .pop_front_if(|it| it.state == ChangeState::Made)
+        {
+            up_to = Some(change.number);
+        }
+        up_to.map(|up_to| Answer::GroupSaved { up_to })
+    }
+
     /// A group is not wanted any more.
     pub(super) fn close(&mut self, id: GroupId) -> Option<Group> {
         let group = self.groups.remove(&id)?;
@@ -122,6 +168,11 @@ impl Topic {
     /// The connection is lost: what was under way is to be done again, and what has come comes again.
     pub(super) fn lose_connection(&mut self) -> Vec<Answer> {
         self.pieces.lose_connection();
+        for change in &mut self.changes {
+            if let ChangeState::Told(_) = change.state {
+                change.state = ChangeState::Wanted;
+            }
+        }
         let lost = self.groups.iter_mut();
         lost.filter_map(|(id, group)| group.lose(*id)).collect()
     }

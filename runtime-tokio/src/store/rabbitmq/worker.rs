@@ -1,8 +1,8 @@
 //! The engine's task: brings the connection to where the core wants it, and tells the core what has come of it.
 
-use super::link::{Failure, Happened, Link};
+use super::link::{Failure, Happened, Heard, Link};
 use super::message::Delivered;
-use super::topic::{Change, Group, Topic};
+use super::topic::{Change, ChangeState, Group, Topic};
 use super::{PATIENCE, Target, connect};
 use crate::store::clock::wall_clock;
 use crate::store::engine::{Listener, Order};
@@ -202,6 +202,15 @@ impl Worker {
                 }
                 self.status.unrouted.fetch_add(unrouted, Ordering::Relaxed);
             }
+            Happened::Heard(id, change, number, heard) => {
+                let is_current = self.link.as_ref().is_some_and(|it| it.number == number);
+                if heard == Heard::Unanswered && is_current {
+                    self.lose("it does not answer");
+                } else if let Some(topic) = self.topics.get_mut(&id) {
+                    topic.heard(change, number, heard == Heard::Yes);
+                    self.touched.insert(id);
+                }
+            }
         }
     }
 
@@ -320,25 +329,11 @@ async fn advance(
     for name in topic.lasting.clone() {
         link.declare_group(id, &topic.name, &name).await?;
     }
-    // One that fails stays the first.
-    while let Some(change) = topic.changes.front() {
-        let up_to = match change {
-            Change::Save(number, name, progress) => {
-                let groups = topic.groups.iter_mut();
-                let mut open = groups.filter(|(_, it)| it.name.as_ref() == Some(name));
-                if let Some((group, it)) = open.next() {
-                    let (up_to, others) = it.settle(progress);
-                    link.acknowledge((id, *group), it.most, up_to, others)
-                        .await?;
-                }
-                *number
-            }
-            // Other brokers may need its queue.
-            Change::Remove(number) => *number,
-        };
-        topic.changes.pop_front();
-        answers.push(Answer::GroupSaved { up_to });
+    let wanted = topic.changes.iter_mut();
+    for change in wanted.filter(|it| it.state == ChangeState::Wanted) {
+        change.state = tell_of(change, id, &mut topic.groups, link).await?;
     }
+    answers.extend(topic.saved());
     for (group, it) in &mut topic.groups {
         if !it.is_open_or_opening() {
             *consumers += 1;
@@ -349,7 +344,7 @@ async fn advance(
         } else if it.name.is_none()
             && let Some(tag) = it.taken()
         {
-            link.acknowledge((id, *group), it.most, Some(tag), Vec::new())
+            link.acknowledge((id, *group), Some(tag), Vec::new())
                 .await?;
         }
     }
@@ -358,4 +353,31 @@ async fn advance(
         piece.state = PieceState::Sent(link.number);
     }
     Ok(())
+}
+
+/// Tells RabbitMQ of a change. Returns how far that is then.
+async fn tell_of(
+    change: &Change,
+    topic: TopicId,
+    groups: &mut BTreeMap<GroupId, Group>,
+    link: &Link,
+) -> Result<ChangeState, Failure> {
+    let Some((name, progress)) = &change.settled else {
+        return Ok(ChangeState::Made);
+    };
+    let mut groups = groups.iter_mut();
+    let Some((id, group)) = groups.find(|(_, it)| it.name.as_ref() == Some(name)) else {
+        return Ok(ChangeState::Made);
+    };
+    let (key, (up_to, others)) = ((topic, *id), group.settle(progress));
+    if up_to.is_none() && others.is_empty() {
+        return Ok(ChangeState::Made);
+    }
+    link.acknowledge(key, up_to, others).await?;
+    let is_asked = link.ask_whether_heard(key, group.most, change.number);
+    Ok(if is_asked {
+        ChangeState::Told(link.number)
+    } else {
+        ChangeState::Made
+    })
 }
