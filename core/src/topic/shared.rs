@@ -51,8 +51,9 @@ impl Topic {
         if let (true, GroupId::Own(member)) = (is_open, id) {
             shared.consumer(member).membership(self.id).next = next;
             let now = shared.now;
-            if let Some(version2) = shared.signal(member) {
-                version2.signals.is_held = false;
+            if let Some(version2) = shared.signal(member)
+                && core::mem::take(&mut version2.signals.is_held)
+            {
                 // It has known nothing of heartbeats so far.
                 version2.heard = now;
             }

@@ -160,6 +160,23 @@ fn who_has_a_group_of_its_own_is_told_ok_when_the_engine_has_opened_it() {
     assert!(kit.told(listener).is_empty());
 }
 
+/// Found by the simulator: who is silent was given more time whenever its group was opened again.
+#[test]
+fn a_group_that_is_opened_again_says_nothing_of_who_reads_it() {
+    let mut kit = shared();
+    let listener = kit.connect("CONSUMER topic=jobs heartbeat=10");
+    let group = opened(&mut kit);
+    kit.answer("jobs", Answer::GroupOpened { group, next: 1 });
+    kit.told(listener);
+    kit.pass(Duration::from_secs(15));
+    kit.answer("jobs", Answer::GroupLost { group });
+    kit.answer("jobs", Answer::GroupOpened { group, next: 2 });
+    kit.pass(Duration::from_secs(5));
+    let told = kit.told(listener);
+    let last = told.last().map(String::as_str);
+    assert_eq!(last, Some("closed: heartbeat_timeout"), "{told:?}");
+}
+
 #[test]
 fn a_fetch_that_was_under_way_when_the_group_was_lost_brings_nothing() {
     let mut kit = shared();
