@@ -105,13 +105,17 @@ impl Broker {
     pub(super) fn expire_access(&mut self, conn: ConnId) {
         let now = self.shared.now;
         let session = self.shared.session(conn);
-        let is_version2 = session.version2.is_some();
+        // Who has begun something may bring it to its end. Who waits for an answer has not, and gets this one.
+        let has_begun = session
+            .version2
+            .as_ref()
+            .is_some_and(|it| !it.signals.is_held);
         let Some(access) = &mut session.access else {
             return;
         };
         access.timer = None;
         let is_told = access.principal.expires.is_some_and(|at| at + GRACE <= now);
-        if is_told || !is_version2 {
+        if is_told || !has_begun {
             return self.turn_away(conn, CloseReason::Unauthorized);
         }
         self.ask_to_finish(conn, GRACE);

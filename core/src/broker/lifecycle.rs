@@ -8,7 +8,7 @@ use crate::session::{Consumer, Producer, Session, State};
 use crate::timers::Timeout;
 use crate::wire::Role;
 use crate::wire::control::{Control, Reason};
-use crate::wire::handshake::{Share, Start};
+use crate::wire::handshake::{Answer, Share, Start};
 use alloc::boxed::Box;
 use bytes::BytesMut;
 
@@ -236,16 +236,22 @@ impl Broker {
         if !is_told {
             return;
         }
-        let mut bytes = BytesMut::new();
-        Control::Error(Reason {
-            code: reason.as_str().into(),
-            text: reason.explanation(),
-        })
-        .encode(&mut bytes);
-        self.shared.outputs.push_back(Output::Farewell {
-            conn,
-            bytes: bytes.freeze(),
-        });
+        let (code, text) = (reason.as_str().into(), reason.explanation());
+        // Who waits for an answer gets this one.
+        let awaits_answer = session
+            .version2
+            .as_ref()
+            .is_some_and(|it| it.signals.is_held);
+        let bytes = if awaits_answer {
+            Answer::Error { code, text }.line().into()
+        } else {
+            let mut bytes = BytesMut::new();
+            Control::Error(Reason { code, text }).encode(&mut bytes);
+            bytes.freeze()
+        };
+        self.shared
+            .outputs
+            .push_back(Output::Farewell { conn, bytes });
     }
 
     /// Ends a connection whose socket has taken `written` bytes in all and takes nothing more. What

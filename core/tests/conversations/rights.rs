@@ -21,7 +21,7 @@ fn producer(of: &str, topics: &str) -> Principal {
     principal
 }
 
-fn consumer(of: &str, topics: &str, groups: Option<&str>) -> Principal {
+pub(super) fn consumer(of: &str, topics: &str, groups: Option<&str>) -> Principal {
     let mut principal = principal(of);
     principal.rights.consume = vec![ConsumeRight {
         topics: Pattern::new(topics).unwrap(),

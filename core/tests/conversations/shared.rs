@@ -1,11 +1,12 @@
 //! Topics that other brokers share: their store numbers the messages of each group, and may take them back.
 
 use super::kit::Kit;
-use super::{jobs, told};
+use super::rights::consumer;
+use super::{SECOND, jobs, told};
 use message_queue_core::store::{Answer, FetchFrom, OpenFrom, Request, Run};
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::{Control, Outcome};
-use message_queue_core::{GroupId, Storage};
+use message_queue_core::{GroupId, Now, Storage};
 use std::time::Duration;
 
 const WORKER: &str = "CONSUMER topic=jobs group=workers ack=1";
@@ -175,6 +176,21 @@ fn a_group_that_is_opened_again_says_nothing_of_who_reads_it() {
     let told = kit.told(listener);
     let last = told.last().map(String::as_str);
     assert_eq!(last, Some("closed: heartbeat_timeout"), "{told:?}");
+}
+
+/// Found by the simulator: its time was over, and it was accepted all the same.
+#[test]
+fn whose_time_is_over_before_the_engine_has_opened_the_group_is_refused() {
+    let mut kit = shared();
+    let mut who = consumer("a", "jobs", None);
+    who.expires = Some(Now::START + SECOND);
+    let listener = kit.connect_as(Some(&who), "CONSUMER topic=jobs");
+    let group = opened(&mut kit);
+    kit.pass(SECOND);
+    let told = kit.told(listener);
+    assert!(told[0].starts_with("ERROR unauthorized "), "{told:?}");
+    kit.answer("jobs", Answer::GroupOpened { group, next: 1 });
+    assert!(kit.told(listener).iter().all(|it| !it.starts_with("OK ")));
 }
 
 #[test]
