@@ -106,10 +106,7 @@ impl Broker {
         let now = self.shared.now;
         let session = self.shared.session(conn);
         // Who has begun something may bring it to its end. Who waits for an answer has not, and gets this one.
-        let has_begun = session
-            .version2
-            .as_ref()
-            .is_some_and(|it| !it.signals.is_held);
+        let has_begun = session.version2.is_some() && !session.awaits_answer();
         let Some(access) = &mut session.access else {
             return;
         };

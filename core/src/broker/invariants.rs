@@ -44,7 +44,7 @@ impl Broker {
             assert_eq!(parked.get(conn).copied(), blocked, "{conn} is blocked");
             if let Some(version2) = &session.version2 {
                 let told = version2.signals.is_empty()
-                    || version2.signals.is_held
+                    || session.awaits_answer()
                     || session.outbox.is_busy();
                 assert!(told || session.is_closing(), "{conn} is not told something");
             }

@@ -238,11 +238,7 @@ impl Broker {
         }
         let (code, text) = (reason.as_str().into(), reason.explanation());
         // Who waits for an answer gets this one.
-        let awaits_answer = session
-            .version2
-            .as_ref()
-            .is_some_and(|it| it.signals.is_held);
-        let bytes = if awaits_answer {
+        let bytes = if session.awaits_answer() {
             Answer::Error { code, text }.line().into()
         } else {
             let mut bytes = BytesMut::new();

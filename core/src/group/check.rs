@@ -55,14 +55,10 @@ impl Group {
             // Who holds something may have to settle it first.
             let stands_by = self.active.is_some_and(|active| active != *member);
             let is_free = session.credit().is_some_and(|credit| credit.holds_nothing);
-            // It is told nothing before the store has opened the group.
-            let is_held = session
-                .version2
-                .as_ref()
-                .is_some_and(|it| it.signals.is_held);
             assert!(
                 !is_free
-                    || is_held
+                    // It is told nothing before the store has opened the group.
+                    || session.awaits_answer()
                     || membership.turn.is_some()
                     || stands_by
                     || self.emptying == Some(*member),

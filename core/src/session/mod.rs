@@ -95,6 +95,12 @@ impl Session {
         self.access.as_ref().map(|it| &it.principal)
     }
 
+    /// Whether the answer to its role line is held back until the engine of a topic has opened its group.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        let version2 = self.version2.as_ref();
+        version2.is_some_and(|it| it.signals.is_held)
+    }
+
     /// Whether it came while the broker was draining, and has no role yet.
     pub(crate) const fn is_late(&self) -> bool {
         matches!(self.state, State::AwaitingRole { late: true })

@@ -188,6 +188,17 @@ pub enum Volume {
     Time(Duration),
 }
 
+impl Volume {
+    /// How many messages one producer may still send that has sent so many in so long.
+    pub(super) fn left(self, sent: u64, elapsed: Duration) -> u64 {
+        match self {
+            Self::Messages(messages) => messages - sent,
+            Self::Time(time) if elapsed < time => u64::MAX,
+            Self::Time(_) => 0,
+        }
+    }
+}
+
 /// What consumers do with what they receive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reading {

@@ -27,6 +27,11 @@ pub(super) trait Engine: Send {
 /// How a topic of this name is kept.
 pub(crate) type SettingsOf = Box<dyn Fn(&TopicName) -> StoreSettings + Send>;
 
+/// As this configuration says.
+pub(super) fn settings_of(config: Config) -> SettingsOf {
+    Box::new(move |name: &TopicName| config.topic(name).store)
+}
+
 /// What an engine is told.
 pub(super) enum Order {
     Request(TopicId, Request),
@@ -71,8 +76,7 @@ impl Store {
 
     /// Topics that are made from now on are kept by these settings.
     pub(crate) fn follow(&self, config: Config) {
-        let settings = Box::new(move |name: &TopicName| config.topic(name).store);
-        (self.tell)(Order::Settings(settings));
+        (self.tell)(Order::Settings(settings_of(config)));
     }
 }
 

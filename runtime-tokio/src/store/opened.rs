@@ -2,7 +2,7 @@
 
 use super::clock::{elapsed, moment};
 use super::disk::Reserve;
-use super::engine::{Engine, Listener, SettingsOf, Store};
+use super::engine::{Engine, Listener, SettingsOf, Store, settings_of};
 use super::folder::{DataDir, FolderError, Format};
 #[cfg(feature = "kafka")]
 use super::kafka;
@@ -197,7 +197,7 @@ impl Taken {
         );
         Ok(Opened {
             engine,
-            settings: Box::new(move |name: &TopicName| config.topic(name).store),
+            settings: settings_of(config),
             status,
             now: Now::at(now + elapsed(taken)),
         })
@@ -264,9 +264,8 @@ impl Opened {
         latency: impl FnMut(&Operation) -> Duration + Send + 'static,
     ) -> Result<Self, NotOpened> {
         let started = moment();
-        let config = config.clone();
         let max_producers = config.topics.max_producer_names;
-        let settings = move |name: &TopicName| config.topic(name).store;
+        let settings = settings_of(config.clone());
         let mut latency: Latency = Box::new(latency);
         let epoch = first_epoch(now);
         let mut logs = Vec::with_capacity(topics.len());
@@ -286,7 +285,7 @@ impl Opened {
                 status: Arc::clone(&status),
                 latency: Some(latency),
             }),
-            settings: Box::new(settings),
+            settings,
             status,
             now: Now::at(now + elapsed(started)),
         })
@@ -302,15 +301,9 @@ impl Opened {
         config: &Config,
         status: Arc<StoreStatus>,
     ) -> Result<Self, rabbitmq::RefusedByRabbitMq> {
-        let (started, config) = (moment(), config.clone());
+        let started = moment();
         let engine = rabbitmq::RabbitMq::open(options, Arc::clone(&status)).await?;
-        Ok(Self {
-            engine: Box::new(engine),
-            settings: Box::new(move |name: &TopicName| config.topic(name).store),
-            status,
-            // To look takes its time, which has passed since the broker started.
-            now: Now::at(elapsed(started)),
-        })
+        Ok(Self::shared(engine, config, status, started))
     }
 
     /// Topics are kept in Kafka, of which it is looked whether it is there.
@@ -323,15 +316,25 @@ impl Opened {
         config: &Config,
         status: Arc<StoreStatus>,
     ) -> Result<Self, kafka::RefusedByKafka> {
-        let (started, config) = (moment(), config.clone());
+        let started = moment();
         let engine = kafka::Kafka::open(options, Arc::clone(&status)).await?;
-        Ok(Self {
+        Ok(Self::shared(engine, config, status, started))
+    }
+
+    /// To look whether it is there takes its time, which has passed since the broker started.
+    #[cfg(any(feature = "rabbitmq", feature = "kafka"))]
+    fn shared(
+        engine: impl Engine + 'static,
+        config: &Config,
+        status: Arc<StoreStatus>,
+        started: std::time::Instant,
+    ) -> Self {
+        Self {
             engine: Box::new(engine),
-            settings: Box::new(move |name: &TopicName| config.topic(name).store),
+            settings: settings_of(config.clone()),
             status,
-            // To look takes its time, which has passed since the broker started.
             now: Now::at(elapsed(started)),
-        })
+        }
     }
 
     /// What was found.

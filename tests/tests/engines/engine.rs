@@ -5,6 +5,7 @@ use message_queue_tests::conversation::{Client, Told};
 use message_queue_tests::process::{Broker, PATIENCE, run};
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Instant;
 use tempfile::TempDir;
 
@@ -81,6 +82,12 @@ fn data(folder: &str) -> String {
 }
 
 impl Engine {
+    /// The one that `STORAGE` calls this.
+    pub(crate) fn named(name: &str) -> &'static Self {
+        let mut engines = ENGINES.iter();
+        engines.find(|it| it.name == name).expect("it is one")
+    }
+
     /// Whether the binary has it, and it is there to be tested with.
     pub(crate) fn is_in_the_binary(&self) -> bool {
         let has_feature = self.has_feature();
@@ -299,6 +306,18 @@ pub(crate) fn is_confirmed(producer: &mut Client, position: u64) -> bool {
             Told::Line(_) | Told::Message { .. } | Told::End => return false,
         }
     }
+}
+
+/// Publishes these, and holds that none of them is confirmed while the engine is away: by the answer to a PING, nothing above
+/// this position is.
+pub(crate) fn publish_in_vain(producer: &mut Client, confirmed: u64, messages: Range<u64>) {
+    producer.publish(messages.map(|it| it.to_string()));
+    producer.say(&Control::Ping(7));
+    producer.until(|told| {
+        let is_early = matches!(told, Told::Control(Control::Confirmed { position, .. }) if *position > confirmed);
+        assert!(!is_early, "the engine has not got it");
+        matches!(told, Told::Control(Control::Pong(7, _)))
+    });
 }
 
 /// A consumer that settles what it gets, by its position on the connection.

@@ -5,7 +5,7 @@ mod clients;
 mod haproxy;
 mod ledger;
 
-use crate::engine::{ENGINES, Engine, Place, Running, is_wanted};
+use crate::engine::{Engine, Place, Running, is_wanted};
 use clients::{Consumer, Producers};
 use haproxy::{HaProxy, Ports};
 use ledger::{Ledger, Repeated};
@@ -80,8 +80,7 @@ struct Outcome {
 
 /// No message that was confirmed is lost. None where the tests are not to have this engine.
 fn are_one_service(name: &str) -> Option<Outcome> {
-    let engine: Option<&Engine> = ENGINES.iter().find(|it| it.name == name);
-    let engine = engine.expect("it is in the list");
+    let engine = Engine::named(name);
     if !is_wanted(name) {
         return None;
     }

@@ -1,17 +1,15 @@
 //! Kafka is killed, is out of reach, and serves two brokers. Each test has a Kafka of its own (tests/engines/up).
 
-use crate::engine::{Consumer, ENGINES, Engine, Place, Running, is_confirmed, is_wanted};
+use crate::engine::{Consumer, Engine, Place, Running, is_confirmed, is_wanted, publish_in_vain};
 use crate::server::Server;
-use message_queue_core::wire::control::{Control, Outcome};
-use message_queue_tests::conversation::Told;
+use message_queue_core::wire::control::Outcome;
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 use std::time::SystemTime;
 
 fn engine() -> &'static Engine {
-    let mut engines = ENGINES.iter();
-    engines.find(|it| it.name == "kafka").expect("it is one")
+    Engine::named("kafka")
 }
 
 fn address(port: u16) -> String {
@@ -62,14 +60,7 @@ fn kafka_is_killed_and_nothing_that_was_confirmed_is_lost() {
         consumer.flush();
         kafka.kill();
         assert!((0..1_000_000).any(|_| broker.broker.get("/ready").0 == 503));
-        producer.publish((10..20).map(|it| it.to_string()));
-        producer.say(&Control::Ping(7));
-        producer.until(|told| {
-            let is_early =
-                matches!(told, Told::Control(Control::Confirmed { position, .. }) if *position > 10);
-            assert!(!is_early, "Kafka has not got it");
-            matches!(told, Told::Control(Control::Pong(7, _)))
-        });
+        publish_in_vain(&mut producer, 10, 10..20);
         kafka.run();
         assert!(is_confirmed(&mut producer, 20), "{record}");
         assert!((0..1_000_000).any(|_| broker.broker.get("/ready").0 == 200));

@@ -50,8 +50,7 @@ fn the_table_and_the_suite_have_the_same_rows_and_engines() {
 
 /// Holds an engine to its column.
 fn conforms(name: &str) {
-    let engine = ENGINES.iter().find(|it| it.name == name);
-    let engine: &Engine = engine.expect("it is in the list");
+    let engine = Engine::named(name);
     if !engine.is_in_the_binary() {
         return;
     }

@@ -1,7 +1,7 @@
 //! RabbitMQ is killed, is out of reach, refuses, and serves two brokers. Tests that kill it have one of their own, one at
 //! a time (tests/engines/up); the others share the one that the suite has.
 
-use crate::engine::{ENGINES, Engine, Place, Running, is_confirmed, is_wanted};
+use crate::engine::{Engine, Place, Running, is_confirmed, is_wanted, publish_in_vain};
 use crate::server::Server;
 use bytes::BytesMut;
 use message_queue_core::wire::control::{Control, Outcome};
@@ -46,8 +46,7 @@ impl RabbitMq {
 }
 
 fn engine() -> &'static Engine {
-    let mut engines = ENGINES.iter();
-    engines.find(|it| it.name == "rabbitmq").expect("it is one")
+    Engine::named("rabbitmq")
 }
 
 fn broker(place: &Place<'_>, rabbit: &RabbitMq) -> Running {
@@ -96,14 +95,7 @@ fn rabbitmq_is_killed_and_nothing_that_was_confirmed_is_lost() {
     broker
         .broker
         .wait_for_metric("message_queue_engine_up", 0.0);
-    producer.publish((10..20).map(|it| it.to_string()));
-    producer.say(&Control::Ping(7));
-    producer.until(|told| {
-        let is_early =
-            matches!(told, Told::Control(Control::Confirmed { position, .. }) if *position > 10);
-        assert!(!is_early, "RabbitMQ has not got it");
-        matches!(told, Told::Control(Control::Pong(7, _)))
-    });
+    publish_in_vain(&mut producer, 10, 10..20);
     rabbit.run();
     assert!(is_confirmed(&mut producer, 20));
     broker

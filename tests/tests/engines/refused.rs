@@ -1,6 +1,6 @@
 //! What is set wrong about engines: the rows of a table in OPERATIONS.md, "When an engine does not start", each on the real binary.
 
-use crate::engine::{ENGINES, Engine, KAFKA, RABBITMQ};
+use crate::engine::{Engine, KAFKA, RABBITMQ};
 use crate::kafka::sasl;
 use crate::secure::untrusted_rabbitmq;
 use message_queue_tests::process::run;
@@ -50,8 +50,7 @@ const WRONG: &[(&str, Wrong)] = &[
 const NOWHERE: &str = "localhost:9092";
 
 fn kafka() -> &'static Engine {
-    let engine = ENGINES.iter().find(|it| it.name == "kafka");
-    engine.expect("it is in the list")
+    Engine::named("kafka")
 }
 
 fn of_kafka(settings: &[(&str, &str)]) -> Option<Output> {
@@ -77,8 +76,7 @@ fn wrong_kafka_password() -> Option<Output> {
 }
 
 fn rabbitmq() -> &'static Engine {
-    let engine = ENGINES.iter().find(|it| it.name == "rabbitmq");
-    engine.expect("it is in the list")
+    Engine::named("rabbitmq")
 }
 
 /// With this URL, which nobody connects to.
@@ -118,8 +116,7 @@ fn elsewhere() -> Option<Output> {
     if !rabbitmq().has_feature() {
         return None;
     }
-    let disk = ENGINES.iter().find(|it| it.name == "disk");
-    let place = disk.expect("it is in the list").place();
+    let place = Engine::named("disk").place();
     let broker = place.start();
     broker.publish("jobs", 0, 3);
     broker.end();
@@ -132,8 +129,7 @@ fn elsewhere() -> Option<Output> {
 }
 
 fn rocksdb() -> &'static Engine {
-    let engine = ENGINES.iter().find(|it| it.name == "rocksdb");
-    engine.expect("it is in the list")
+    Engine::named("rocksdb")
 }
 
 fn serve(settings: &[(&str, &str)]) -> Option<Output> {

@@ -1,6 +1,6 @@
 //! Engines that are spoken to by TLS. Each test has one of its own, with a certificate that it makes.
 
-use crate::engine::{ENGINES, Engine, is_confirmed};
+use crate::engine::{Engine, is_confirmed};
 use crate::server::Server;
 use message_queue_tests::process::run;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -63,14 +63,9 @@ fn key() -> KeyPair {
     KeyPair::generate().expect("randomness")
 }
 
-fn engine(name: &str) -> &'static Engine {
-    let mut engines = ENGINES.iter();
-    engines.find(|it| it.name == name).expect("it is one")
-}
-
 /// A broker of this engine confirms a message, and hands it out.
 fn works(name: &str, settings: &[(&str, &str)]) {
-    let place = engine(name).place();
+    let place = Engine::named(name).place();
     let broker = place.start_with(settings);
     let mut consumer = broker.consumer("topic=jobs group=workers");
     let (mut producer, _) = broker.producer("topic=jobs confirm=1");

@@ -4,7 +4,7 @@ use crate::bench::consumer::latencies;
 use crate::bench::error::BenchError;
 use crate::bench::guarantees::Confirms;
 use crate::bench::message::Frames;
-use crate::bench::plan::{Plan, Volume};
+use crate::bench::plan::Plan;
 use crate::bench::run::{Progress, connect_plain};
 use crate::bench::target::Target;
 use hdrhistogram::Histogram;
@@ -59,11 +59,7 @@ pub(super) fn send(
     let start = Instant::now();
     let mut told = start;
     loop {
-        let left = match plan.volume {
-            Volume::Messages(messages) => messages - sent,
-            Volume::Time(time) if start.elapsed() < time => u64::MAX,
-            Volume::Time(_) => 0,
-        };
+        let left = plan.volume.left(sent, start.elapsed());
         let messages =
             usize::try_from(left).map_or(frames.messages(), |left| left.min(frames.messages()));
         if messages == 0 {

@@ -2,6 +2,7 @@
 
 use super::super::values::Values;
 use super::Broken;
+use super::storage::without_effect;
 use message_queue_core::{Config, Storage};
 
 /// Kafka's names of topics have up to 249 bytes, and those of the broker up to 200.
@@ -46,18 +47,11 @@ pub(super) fn unused(values: &Values, config: &Config) -> Option<String> {
     if is_used(config) {
         return None;
     }
-    let names = [
+    let settings = [
         ("KAFKA_BROKERS", values.kafka_brokers.is_some()),
         ("KAFKA_CONFIG_FILE", values.kafka_config_file.is_some()),
     ];
-    let names = names.into_iter().filter(|(_, is_set)| *is_set);
-    let names: Vec<_> = names.map(|(name, _)| name).collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "no topic is kept in Kafka, so this has no effect: {}; set STORAGE=kafka",
-            names.join(", ")
-        )
-    })
+    without_effect("Kafka", Storage::Kafka, &settings)
 }
 
 #[cfg(test)]

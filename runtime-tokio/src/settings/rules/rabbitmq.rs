@@ -2,6 +2,7 @@
 
 use super::super::values::Values;
 use super::Broken;
+use super::storage::without_effect;
 use message_queue_core::{Config, Storage};
 
 fn is_used(config: &Config) -> bool {
@@ -35,18 +36,11 @@ pub(super) fn unused(values: &Values, config: &Config) -> Option<String> {
         return (is_plain && values.rabbitmq_ca_file.is_some())
             .then(|| "RABBITMQ_URL is not amqps://, so RABBITMQ_CA_FILE has no effect".to_owned());
     }
-    let names = [
+    let settings = [
         ("RABBITMQ_URL", values.rabbitmq_url.is_some()),
         ("RABBITMQ_CA_FILE", values.rabbitmq_ca_file.is_some()),
     ];
-    let names = names.into_iter().filter(|(_, is_set)| *is_set);
-    let names: Vec<_> = names.map(|(name, _)| name).collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "no topic is kept in RabbitMQ, so this has no effect: {}; set STORAGE=rabbitmq",
-            names.join(", ")
-        )
-    })
+    without_effect("RabbitMQ", Storage::RabbitMq, &settings)
 }
 
 #[cfg(test)]

@@ -45,6 +45,23 @@ pub(super) fn engine(config: &Config) -> Option<Broken> {
     })
 }
 
+/// Where no topic is kept in an engine, what is set for it means nothing: these, of which each is set or not.
+pub(super) fn without_effect(
+    engine: &str,
+    storage: Storage,
+    settings: &[(&'static str, bool)],
+) -> Option<String> {
+    let names = settings.iter().filter(|(_, is_set)| *is_set);
+    let names: Vec<_> = names.map(|(name, _)| *name).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "no topic is kept in {engine}, so this has no effect: {}; set STORAGE={}",
+            names.join(", "),
+            storage.name()
+        )
+    })
+}
+
 /// What is stored needs a folder, and one that nobody else writes to. What is in the folder is not looked at here.
 pub(super) fn broken(values: &Values, config: &Config) -> Option<Broken> {
     if !config.may_store() {

@@ -24,7 +24,8 @@ mod worker;
 pub(crate) use config::{MAX_RECORD, Options, Properties};
 pub(crate) use record::Holds;
 
-use super::engine::{Engine, Listener, Order, SettingsOf, Store};
+use super::engine::{Engine, Listener, SettingsOf, Store};
+use super::shared::told_by;
 use super::status::StoreStatus;
 use admin::{Absent, look};
 use config::BadFile;
@@ -121,10 +122,6 @@ impl Engine for Kafka {
                 runtime.block_on(worker.run());
                 runtime.shutdown_timeout(END_TIMEOUT);
             })?;
-        let tell = move |order: Order| {
-            // When the thread is gone nobody wants to know.
-            let _ = tell.send(order);
-        };
-        Ok(Store::new(tell, thread))
+        Ok(told_by(tell, thread))
     }
 }

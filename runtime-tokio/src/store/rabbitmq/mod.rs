@@ -13,7 +13,8 @@ mod message;
 mod topic;
 mod worker;
 
-use super::engine::{Engine, Listener, Order, SettingsOf, Store};
+use super::engine::{Engine, Listener, SettingsOf, Store};
+use super::shared::told_by;
 use super::status::StoreStatus;
 use lapin::runtime::default_runtime;
 use lapin::tcp::OwnedTLSConfig;
@@ -193,10 +194,6 @@ impl Engine for RabbitMq {
             .spawn(move || {
                 runtime.block_on(Worker::new(self.target, self.status, listener, told).run());
             })?;
-        let tell = move |order: Order| {
-            // When the thread is gone nobody wants to know.
-            let _ = tell.send(order);
-        };
-        Ok(Store::new(tell, thread))
+        Ok(told_by(tell, thread))
     }
 }

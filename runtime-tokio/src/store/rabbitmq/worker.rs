@@ -95,8 +95,9 @@ impl Worker {
                 }
                 _ = looks.tick() => self.touched.extend(self.topics.keys()),
             }
-            self.proceed().await;
-            self.tell_core();
+            let touched = mem::take(&mut self.touched);
+            self.proceed(&touched).await;
+            self.tell_core(&touched);
         }
         if let Some(link) = self.link.take() {
             // It takes its time, or does not.
@@ -262,11 +263,11 @@ impl Worker {
     }
 
     /// Brings the connection to where the core wants it.
-    async fn proceed(&mut self) {
+    async fn proceed(&mut self, touched: &BTreeSet<TopicId>) {
         if self.link.as_ref().is_some_and(|it| !it.is_connected()) {
             self.lose("the connection has ended");
         }
-        for id in mem::take(&mut self.touched) {
+        for &id in touched {
             let (Some(topic), Some(link)) = (self.topics.get_mut(&id), &mut self.link) else {
                 continue;
             };
@@ -304,8 +305,12 @@ impl Worker {
         self.connect_later();
     }
 
-    fn tell_core(&mut self) {
-        for (id, topic) in &mut self.topics {
+    /// What is delivered touches its topic.
+    fn tell_core(&mut self, touched: &BTreeSet<TopicId>) {
+        for id in touched {
+            let Some(topic) = self.topics.get_mut(id) else {
+                continue;
+            };
             let arrived = topic.groups.iter_mut();
             let arrived = arrived.filter_map(|(group, it)| it.arrived(*group));
             self.answers.extend(arrived.map(|it| (*id, it)));
@@ -326,8 +331,8 @@ async fn advance(
 ) -> Result<(), Failure> {
     answers.extend(topic.pieces.appended());
     link.declare_topic(id, &topic.name).await?;
-    for name in topic.lasting.clone() {
-        link.declare_group(id, &topic.name, &name).await?;
+    for name in &topic.lasting {
+        link.declare_group(id, &topic.name, name).await?;
     }
     let wanted = topic.changes.iter_mut();
     for change in wanted.filter(|it| it.state == ChangeState::Wanted) {

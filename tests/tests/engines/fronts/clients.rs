@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -122,22 +122,20 @@ fn message(producer: &str, number: usize) -> String {
     format!("{producer}-{number}")
 }
 
+/// A producer that is to be started.
+fn produce(addr: &str) -> Command {
+    let mut produce = command(["produce", "--addr", addr, "--topic", TOPIC]);
+    produce
+        .args(["--confirm", "--retry"])
+        .stderr(Stdio::piped());
+    produce
+}
+
 /// A producer that has some messages, and goes when they are confirmed.
 fn come_and_go(addr: &str, name: &str) -> Vec<String> {
     let messages: Vec<_> = (0..MESSAGES).map(|it| message(name, it)).collect();
-    let mut process = command([
-        "produce",
-        "--addr",
-        addr,
-        "--topic",
-        TOPIC,
-        "--confirm",
-        "--retry",
-    ])
-    .stdin(Stdio::piped())
-    .stderr(Stdio::piped())
-    .spawn()
-    .expect("it starts");
+    let process = produce(addr).stdin(Stdio::piped()).spawn();
+    let mut process = process.expect("it starts");
     let mut input = process.stdin.take().expect("it is piped");
     let lines = messages.join("\n");
     input.write_all(lines.as_bytes()).expect("it reads");
@@ -154,19 +152,8 @@ impl Staying {
         let lines: Vec<_> = (0..100_000).map(|it| message(&name, it)).collect();
         let file = format!("{folder}/{name}.txt");
         fs::write(&file, lines.join("\n")).expect("a file");
-        let process = command([
-            "produce",
-            "--addr",
-            addr,
-            "--topic",
-            TOPIC,
-            "--confirm",
-            "--retry",
-        ])
-        .args(["--rate", RATE, &file])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+        let process = produce(addr).args(["--rate", RATE, &file]).spawn();
+        let process = process.expect("it starts");
         Self { process, name }
     }
 

@@ -5,7 +5,7 @@ use super::Did;
 use super::meter::Meter;
 use super::place::{Names, Place};
 use crate::bench::error::BenchError;
-use crate::bench::plan::{Plan, Volume};
+use crate::bench::plan::Plan;
 use crate::bench::run::Progress;
 use crate::store::{KAFKA_MAX_RECORD, KafkaOptions, KafkaProperties};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -173,11 +173,7 @@ impl Place for Kafka {
         let mut meter = Meter::start();
         let mut sent = 0;
         loop {
-            let left = match plan.volume {
-                Volume::Messages(messages) => messages - sent,
-                Volume::Time(time) if meter.elapsed() < time => u64::MAX,
-                Volume::Time(_) => 0,
-            };
+            let left = plan.volume.left(sent, meter.elapsed());
             if left == 0 {
                 break;
             }

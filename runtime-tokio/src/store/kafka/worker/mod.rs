@@ -131,14 +131,10 @@ impl Worker {
     /// Takes in what is there already.
     fn take_more(&mut self) {
         for _ in 0..MOST_AT_ONCE {
-            let mut is_none = true;
-            if let Ok(happened) = self.happened.try_recv() {
-                self.take(happened);
-                is_none = false;
-            }
-            if is_none {
-                break;
-            }
+            let Ok(happened) = self.happened.try_recv() else {
+                return;
+            };
+            self.take(happened);
         }
     }
 
@@ -214,17 +210,20 @@ impl Worker {
     fn proceed(&mut self) {
         for (topic, group) in mem::take(&mut self.readable) {
             self.read(topic, group);
+            let arrived = self.arrived(topic, group);
+            self.answers.extend(arrived.map(|it| (topic, it)));
         }
         for id in mem::take(&mut self.touched) {
             self.advance(id);
         }
-        for (id, topic) in &mut self.topics {
-            let groups = topic.groups.iter_mut().filter(|(_, it)| it.is_open());
-            let arrived = groups.filter_map(|(group, it)| it.window.arrived(*group));
-            self.answers.extend(arrived.map(|it| (*id, it)));
-        }
         if !self.answers.is_empty() {
             self.listener.answered(mem::take(&mut self.answers));
         }
+    }
+
+    /// What has come for a group since the core was told last.
+    fn arrived(&mut self, topic: TopicId, id: GroupId) -> Option<Answer> {
+        let group = self.topics.get_mut(&topic)?.groups.get_mut(&id)?;
+        group.is_open().then(|| group.window.arrived(id))?
     }
 }
