@@ -64,6 +64,8 @@ pub(super) struct Group {
     /// What has come and is not known to be in the core's window, from this sequence on.
     first: u64,
     waiting: VecDeque<Delivered>,
+    /// What the core was sent ends before this. It may have taken a part of it, and ask for the rest again.
+    sent: u64,
     /// What is not settled: the delivery tag of each sequence.
     pub(super) tags: BTreeMap<u64, u64>,
     /// Up to where the core was told.
@@ -190,6 +192,7 @@ impl Group {
             open: None,
             opening: None,
             first: next,
+            sent: next,
             waiting: VecDeque::new(),
             tags: BTreeMap::new(),
             told: next - 1,
@@ -209,7 +212,7 @@ impl Group {
     pub(super) fn opened(&mut self, group: GroupId, consumer: u64) -> Answer {
         self.opening = None;
         self.open = Some(consumer);
-        self.first = self.next;
+        (self.first, self.sent) = (self.next, self.next);
         self.told = self.next - 1;
         Answer::GroupOpened {
             group,
@@ -256,16 +259,16 @@ impl Group {
             messages += 1;
         }
         let runs = runs(self.first, self.waiting.iter().take(messages));
-        Answer::Fetched {
-            group,
-            runs,
-            next: self.first + messages as u64,
-        }
+        let next = self.first + messages as u64;
+        self.sent = self.sent.max(next);
+        Answer::Fetched { group, runs, next }
     }
 
-    /// What the core has taken of a group that settles nothing: all before what it has not fetched.
+    /// Up to which tag a group that settles nothing is done with RabbitMQ: all that the core was sent. What it has not
+    /// taken of that waits here. If it had to be asked for what comes behind it first, nothing would come where that is
+    /// all that RabbitMQ delivers.
     pub(super) fn taken(&mut self) -> Option<u64> {
-        let rest = self.tags.split_off(&self.first);
+        let rest = self.tags.split_off(&self.sent);
         let taken = std::mem::replace(&mut self.tags, rest);
         taken.into_values().next_back()
     }
@@ -282,5 +285,38 @@ impl Group {
             }
         }
         (up_to.into_values().next_back(), others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lapin::BasicProperties;
+    use message_queue_core::ConnId;
+
+    /// Found by two brokers with a capacity of 10: a consumer with a group of its own got nothing more.
+    #[test]
+    fn a_group_of_ones_own_that_was_sent_all_that_may_come_gets_more() {
+        let id = GroupId::Own(ConnId(1));
+        let mut group = Group::new(None, 2, 1);
+        group.opened(id, 1);
+        let deliver = |group: &mut Group, tag: u64| {
+            let body = tag.to_string().into_bytes();
+            group.take_delivery(tag, Delivered::new(&BasicProperties::default(), body, 0));
+        };
+        deliver(&mut group, 1);
+        deliver(&mut group, 2);
+        assert_eq!(group.taken(), None, "the core has nothing of it");
+        let both = group.fetch(id, 1, usize::MAX);
+        assert!(matches!(&both, Answer::Fetched { next: 3, .. }), "{both:?}");
+        assert_eq!(group.taken(), Some(2));
+        deliver(&mut group, 3);
+        // It had taken one of the two, and asks for the other again.
+        let again = group.fetch(id, 2, usize::MAX);
+        assert!(
+            matches!(&again, Answer::Fetched { runs, next: 4, .. } if runs[0].first == 2),
+            "{again:?}"
+        );
+        assert_eq!(group.taken(), Some(3));
     }
 }
