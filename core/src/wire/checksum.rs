@@ -1,20 +1,30 @@
 //! CRC-32C (Castagnoli).
 //!
-//! By tables: 2.2 GiB/s on one core of the machine it was measured on, so a seventh of a core at 330,000 messages of
-//! 1 KiB a second. The processor's own instruction is five times as fast, but the crates that use it need the standard
-//! library.
+//! With the feature `std` by the processor's own instruction, where it has one; else by tables, 1.5 to 2.2 GiB/s on one core
+//! of the machines it was measured on. The instruction is ten times as fast from 1 KiB on, and the crates that ask the
+//! processor for it need the standard library.
 
-use crc::{CRC_32_ISCSI, Crc, Table};
+#[cfg(any(test, not(feature = "std")))]
+mod by_tables {
+    use crc::{CRC_32_ISCSI, Crc, Table};
 
-static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+    static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+
+    pub(super) fn crc32c<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> u32 {
+        let mut digest = CRC32C.digest();
+        for piece in pieces {
+            digest.update(piece);
+        }
+        digest.finalize()
+    }
+}
 
 /// The sum of these pieces, one after the other.
 pub(super) fn crc32c<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> u32 {
-    let mut digest = CRC32C.digest();
-    for piece in pieces {
-        digest.update(piece);
-    }
-    digest.finalize()
+    #[cfg(feature = "std")]
+    return pieces.into_iter().fold(0, crc32c::crc32c_append);
+    #[cfg(not(feature = "std"))]
+    by_tables::crc32c(pieces)
 }
 
 /// The sum of two pieces, one after the other, of which the sums are known; the second has so many bytes.
@@ -67,7 +77,7 @@ const fn multiply(a: u32, mut b: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{combine, crc32c};
+    use super::{by_tables, combine, crc32c};
     use proptest::prelude::*;
 
     #[test]
@@ -85,6 +95,7 @@ mod tests {
             let sums = [&first, &second].map(|it| crc32c([&it[..]]));
             let both = crc32c([&first[..], &second]);
             prop_assert_eq!(combine(sums[0], sums[1], second.len()), both);
+            prop_assert_eq!(by_tables::crc32c([&first[..], &second]), both);
         }
     }
 }
