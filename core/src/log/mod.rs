@@ -609,5 +609,6 @@ const fn view<'a>(journal: &Journal, segments: &'a Segments, writer: &'a Writer)
         segments,
         reported: writer.reported(),
         index: writer.index(),
+        end: writer.offset(),
     }
 }

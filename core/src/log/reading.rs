@@ -4,7 +4,7 @@ use super::content::Content;
 use super::damage::{Damage, DamageKind};
 use super::disk::{DiskError, Done, File, Operation};
 use super::index::{Entry, Index};
-use super::scan::{Found, Scan};
+use super::scan::{CHUNK, Found, Scan};
 use super::segment::Segments;
 use crate::wire::FrameBatch;
 use crate::wire::control::{Mark, Origin, Range};
@@ -33,7 +33,13 @@ pub struct Cursor {
     sequence: u64,
     segment: u64,
     offset: u64,
+    /// How many bytes to read there, as far as is known.
+    upcoming: usize,
 }
+
+/// The least and the most that is read at once where another read has stopped, in bytes, unless one record is longer: 32
+/// KiB and 1 MiB.
+const AT_ONCE: core::ops::RangeInclusive<usize> = 32 << 10..=1 << 20;
 
 /// What was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +114,8 @@ pub(super) struct Reading {
     /// The sequence of the next record.
     next: u64,
     segment: u64,
+    /// How much is read at once.
+    at_once: usize,
     scan: Scan,
     way: Way,
     stored: Vec<Stored>,
@@ -136,6 +144,16 @@ pub(super) struct View<'a> {
     pub(super) reported: u64,
     /// The index of the last segment.
     pub(super) index: &'a Index,
+    /// Where the last segment ends.
+    pub(super) end: u64,
+}
+
+impl View<'_> {
+    /// Behind which nothing is written in a segment, as far as is known.
+    fn end_of(self, segment: u64) -> u64 {
+        let is_last = self.segments.last().map(|it| it.first) == Some(segment);
+        if is_last { self.end } else { u64::MAX }
+    }
 }
 
 /// What comes next of a read.
@@ -171,6 +189,7 @@ impl Reading {
             limit,
             next: segment,
             segment,
+            at_once: CHUNK,
             scan: Scan::new(File::Segment(segment), 0),
             way: Way::Walking,
             stored: Vec::new(),
@@ -183,7 +202,9 @@ impl Reading {
         {
             reading.next = cursor.sequence;
             reading.segment = cursor.segment;
-            reading.scan = Scan::new(File::Segment(cursor.segment), cursor.offset);
+            reading.at_once = limit.clamp(*AT_ONCE.start(), *AT_ONCE.end());
+            let file = File::Segment(cursor.segment);
+            reading.scan = Scan::by(reading.at_once, cursor.upcoming, file, cursor.offset);
         } else if segments.last().map(|it| it.first) == Some(segment) {
             reading.jump(view.index);
         } else if sequence > segment || time > 0 {
@@ -204,7 +225,7 @@ impl Reading {
             Some(Entry { first, offset, .. }) => {
                 self.way = Way::Jumped;
                 self.next = first;
-                self.scan = Scan::new(File::Segment(self.segment), offset);
+                self.scan = Scan::by(self.at_once, 0, File::Segment(self.segment), offset);
             }
             None => self.walk(),
         }
@@ -214,7 +235,7 @@ impl Reading {
     fn walk(&mut self) {
         self.way = Way::Walking;
         self.next = self.segment;
-        self.scan = Scan::new(File::Segment(self.segment), 0);
+        self.scan = Scan::by(self.at_once, 0, File::Segment(self.segment), 0);
     }
 
     /// The index is missing, or it is wrong.
@@ -253,6 +274,9 @@ impl Reading {
             }
             if self.bytes >= self.limit && !self.stored.is_empty() {
                 return self.answer(false);
+            }
+            if self.way != Way::Index {
+                self.scan.ends_at(view.end_of(self.segment));
             }
             let found = match self.scan.next() {
                 Found::Read(operation) if self.stored.is_empty() => return Step::Ask(operation),
@@ -372,6 +396,7 @@ impl Reading {
                 sequence: self.next,
                 segment: self.segment,
                 offset: self.scan.offset(),
+                upcoming: self.scan.upcoming(),
             },
             is_end,
         }))

@@ -2,10 +2,11 @@
 
 use super::disk::{File, Operation};
 use super::record::{self, MAX_CONTENT, MIN_CHECK, Next, Record};
+use crate::wire::check::LENGTH_END;
 use crate::wire::control::MAX_CONTROL_BODY;
 use bytes::{Buf, Bytes};
 
-/// The least that is read at once, in bytes: 256 KiB.
+/// How much is read at once where nothing else is said, in bytes: 256 KiB.
 pub(super) const CHUNK: usize = 256 << 10;
 
 /// The largest record, in bytes.
@@ -22,6 +23,12 @@ pub(super) struct Scan {
     offset: u64,
     /// What was read from there on.
     bytes: Bytes,
+    /// How much is read at once, about.
+    at_once: usize,
+    /// What the next record takes, if that is known and nothing of it is here.
+    upcoming: usize,
+    /// Nothing is written behind this.
+    end: u64,
     asked: usize,
     /// Whether the file ends with these bytes.
     is_last: bool,
@@ -42,10 +49,18 @@ pub(super) enum Found {
 
 impl Scan {
     pub(super) const fn new(file: File, offset: u64) -> Self {
+        Self::by(CHUNK, 0, file, offset)
+    }
+
+    /// A walk that reads about so many bytes at once, or one record. The first needs `upcoming` bytes, if that is known.
+    pub(super) const fn by(at_once: usize, upcoming: usize, file: File, offset: u64) -> Self {
         Self {
             file,
             offset,
             bytes: Bytes::new(),
+            at_once,
+            upcoming,
+            end: u64::MAX,
             asked: 0,
             is_last: false,
         }
@@ -65,10 +80,21 @@ impl Scan {
         self.offset
     }
 
+    /// Nothing was written behind `end` by now.
+    pub(super) const fn ends_at(&mut self, end: u64) {
+        self.end = end;
+    }
+
+    /// How many bytes to read for the next record, and for knowing as much of the one behind it; 0 if that is not known.
+    pub(super) fn upcoming(&self) -> usize {
+        record::announced(&self.bytes).map_or(self.upcoming, |size| size + LENGTH_END)
+    }
+
     /// What was to be read.
     pub(super) fn read(&mut self, bytes: Bytes) {
         self.is_last = bytes.len() < self.asked;
         self.bytes = bytes;
+        self.upcoming = 0;
     }
 
     pub(super) fn next(&mut self) -> Found {
@@ -86,8 +112,16 @@ impl Scan {
         }
     }
 
+    /// Asks for the record that stands here, and for as many of the same size as fit: where there is much to read, records
+    /// are often of one size, and what is not whole is read again.
     fn ask(&mut self, size: usize) -> Found {
-        self.asked = size.max(CHUNK);
+        let written = usize::try_from(self.end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let at_once = match self.upcoming() {
+            0 => self.at_once,
+            record => record * (self.at_once / record).max(1),
+        };
+        let at_once = at_once.min(written);
+        self.asked = size.max(at_once).max(MIN_CHECK);
         Found::Read(Operation::Read {
             file: self.file,
             offset: self.offset,

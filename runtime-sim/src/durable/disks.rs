@@ -324,6 +324,14 @@ impl Files for SimFiles {
         self.open_as(path, true)
     }
 
+    fn read(&self, file: &SimFile, offset: u64, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        let (len, room) = (bytes.len(), bytes.capacity());
+        bytes.resize(room, 0);
+        let read = file.read_at(&mut bytes[len..], offset);
+        bytes.truncate(len + *read.as_ref().unwrap_or(&0));
+        read
+    }
+
     fn truncate(&self, file: &SimFile, size: u64) -> io::Result<()> {
         let _entered = self.0.enter();
         file.file().set_len(size)

@@ -210,18 +210,18 @@ impl<F: Files> FolderDisk<F> {
 
     fn read(&self, file: File, offset: u64, length: usize) -> io::Result<Bytes> {
         let handle = self.open(file)?;
-        let mut bytes = BytesMut::zeroed(length);
-        let mut read = 0;
-        while read < length {
-            match handle.read_at(&mut bytes[read..], offset + read as u64) {
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = offset + bytes.len() as u64;
+            match self.files.read(&handle, at, &mut bytes) {
                 Ok(0) => break,
-                Ok(some) => read += some,
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        bytes.truncate(read);
-        Ok(bytes.freeze())
+        bytes.truncate(length);
+        Ok(bytes.into())
     }
 
     fn list(&self) -> io::Result<Vec<(File, u64)>> {

@@ -1,5 +1,7 @@
 //! The files of a file system, as a disk needs them: the system's own, or simulated ones.
 
+use rustix::buffer::spare_capacity;
+use rustix::io::pread;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -24,6 +26,13 @@ pub trait Files: Send + Sync {
     /// # Errors
     /// As above.
     fn create(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Reads what a file has from `offset` on into the room behind what is in `bytes`, as much of it as it likes. Returns how
+    /// much that is: nothing if the file ends there.
+    ///
+    /// # Errors
+    /// As above.
+    fn read(&self, file: &Self::File, offset: u64, bytes: &mut Vec<u8>) -> io::Result<usize>;
 
     /// Cuts a file to this size.
     ///
@@ -89,6 +98,10 @@ impl Files for StdFiles {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(true);
         options.open(path)
+    }
+
+    fn read(&self, file: &File, offset: u64, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        Ok(pread(file, spare_capacity(bytes), offset)?)
     }
 
     fn truncate(&self, file: &File, size: u64) -> io::Result<()> {

@@ -83,6 +83,8 @@ pub fn catch_up(
     let tail_alone = run(&tail, &target, |progress| {
         tell("tail alone", &tail, progress)
     })?;
+    // The host of a virtual machine may have to find memory for what the system keeps of files: both find it there.
+    forget_and_read(&scratch).map_err(of_file)?;
     scratch.forget().map_err(of_file)?;
     let stream = reader(&target)?;
     let reading = thread::Builder::new().spawn(move || read_all(&stream, stored))?;
@@ -93,8 +95,7 @@ pub fn catch_up(
     let (beside, reader) = (beside?, reader.map_err(of_reader)?);
     drop(target);
 
-    scratch.forget().map_err(of_file)?;
-    let bare = read_files(&scratch).map_err(of_file)?;
+    let bare = forget_and_read(&scratch).map_err(of_file)?;
     let relayed = Plan {
         reading: Reading::Count,
         rate: None,
@@ -172,8 +173,9 @@ fn read_all(stream: &TcpStream, bytes: u64) -> io::Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// Reads all segments.
-fn read_files(scratch: &Scratch) -> io::Result<Duration> {
+/// Reads all segments from the disk.
+fn forget_and_read(scratch: &Scratch) -> io::Result<Duration> {
+    scratch.forget()?;
     let mut buffer = vec![0; READ_BYTES];
     let start = Instant::now();
     for (path, _) in scratch.segments()? {

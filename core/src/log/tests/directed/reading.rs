@@ -182,3 +182,48 @@ fn an_index_without_its_segment_is_deleted() {
     let files = world.disk.files();
     assert!(files.contains_key(&File::Index(1)) && !files.contains_key(&File::Index(9)));
 }
+
+/// What is read of a log from its first message to its last in so many bytes of messages at a time, in bytes.
+fn bytes_read(world: &mut World, process: &mut Process, limit: usize) -> usize {
+    let (mut from, mut bytes) = (ReadFrom::First, 0);
+    loop {
+        let id = process.log.read(from, limit);
+        world.poll(process);
+        while !process.reads.contains_key(&id) {
+            for (_, operation) in &process.asked {
+                if let Operation::Read { length, .. } = operation {
+                    bytes += length;
+                }
+            }
+            one(world, process);
+        }
+        let chunk = process.reads.remove(&id).expect("an answer");
+        let chunk = chunk.expect("it is there");
+        if chunk.is_end {
+            return bytes;
+        }
+        from = ReadFrom::At(chunk.next);
+    }
+}
+
+#[test]
+fn who_reads_on_where_it_stopped_reads_little_twice_however_large_the_records() {
+    for (records, messages) in [(400, 1), (40, 20), (8, 60), (3, 200)] {
+        let mut world = World::new(6, settings(Fsync::Never));
+        world.settings.segment_bytes = 64 << 20;
+        let mut process = world.open();
+        for _ in 0..records {
+            let message = alloc::vec![10_000; messages];
+            world.append(&mut process, &message).expect("it is open");
+            world.run(&mut process);
+        }
+        let written = records * messages * 10_004;
+        for limit in [32 << 10, 100_000, 1 << 20] {
+            let read = bytes_read(&mut world, &mut process, limit);
+            assert!(
+                read < written + written / 4 + (256 << 10),
+                "{read} bytes of {written} with {messages} messages a record, {limit} at a time"
+            );
+        }
+    }
+}
