@@ -5,6 +5,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// The longest name, in bytes.
@@ -178,6 +179,23 @@ impl Pattern {
             }
         }
         tokens.next().is_none()
+    }
+
+    /// The tokens of a topic that its wildcards stand for, with dots between; none if it does not match it or has no
+    /// wildcards.
+    pub fn remaining(&self, topic: &TopicName) -> Option<String> {
+        if !self.matches(topic) {
+            return None;
+        }
+        let (mut tokens, mut remaining) = (topic.as_str().split('.'), Vec::new());
+        for wanted in self.0.split('.') {
+            match wanted {
+                ANY_TOKEN => remaining.extend(tokens.next()),
+                ANY_TOKENS => remaining.extend(tokens.by_ref()),
+                _ => drop(tokens.next()),
+            }
+        }
+        (!remaining.is_empty()).then(|| remaining.join("."))
     }
 
     /// Whether it matches every topic that `other` matches.
@@ -371,6 +389,22 @@ mod tests {
             ("gpu.dead", "gpu.dead"),
         ] {
             assert!(!matches(pattern, name), "{pattern} does not match {name}");
+        }
+    }
+
+    #[test]
+    fn what_remains_of_a_topic_is_what_wildcards_stand_for() {
+        for (pattern, name, remaining) in [
+            ("gpu.*.temp", "gpu.7.temp", Some("7")),
+            ("gpu.>", "gpu.7.temp", Some("7.temp")),
+            ("*.temp.>", "7.temp.a.b", Some("7.a.b")),
+            (">", "gpu", Some("gpu")),
+            ("gpu", "gpu", None),
+            ("gpu.*", "cpu.7", None),
+            ("gpu.>", "gpu.7.dead", None),
+        ] {
+            let pattern = Pattern::new(pattern).expect("a pattern");
+            assert_eq!(pattern.remaining(&topic(name)).as_deref(), remaining);
         }
     }
 

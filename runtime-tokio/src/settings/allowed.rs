@@ -2,7 +2,7 @@
 
 use super::units::{TimeUnit, format_size, format_time, parse_size, parse_time};
 use ipnet::IpNet;
-use message_queue_core::names::TopicName;
+use message_queue_core::names::{Pattern, TopicName};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -65,6 +65,8 @@ pub enum Allowed {
     File,
     /// The name of a topic that is no dead-letter topic.
     Topic,
+    /// A pattern of topics with a wildcard in it.
+    Wildcards,
     /// Networks and addresses, with commas between.
     Networks,
     /// Any text of printable ASCII without spaces.
@@ -97,6 +99,11 @@ impl Allowed {
             Self::Topic => {
                 let name = TopicName::new(value).ok()?;
                 (!name.is_dead_letter()).then(|| value.to_owned())
+            }
+            Self::Wildcards => {
+                let pattern = Pattern::new(value).ok()?;
+                let has_one = pattern.as_str().contains(['*', '>']);
+                has_one.then(|| value.to_owned())
             }
             Self::Networks => {
                 let networks = networks(value)?.into_iter();
@@ -132,6 +139,7 @@ impl Allowed {
                 | Self::Directory
                 | Self::File
                 | Self::Topic
+                | Self::Wildcards
                 | Self::Networks
                 | Self::Text
                 | Self::LogFilter,
@@ -214,6 +222,9 @@ impl fmt::Display for Allowed {
             Self::Topic => f.write_str(
                 "a name of A-Z a-z 0-9 _ - . such as orders.eu, and not with .dead at the end",
             ),
+            Self::Wildcards => {
+                f.write_str("a pattern of topics with a wildcard such as gpu.* or gpu.>")
+            }
             Self::Networks => {
                 f.write_str("networks and addresses such as 10.0.0.0/8,192.0.2.1,2001:db8::/32")
             }

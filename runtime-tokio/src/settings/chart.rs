@@ -86,6 +86,7 @@ fn the_charts_schema_allows_what_we_allow() {
             | Allowed::Directory
             | Allowed::File
             | Allowed::Topic
+            | Allowed::Wildcards
             | Allowed::Networks
             | Allowed::Text
             | Allowed::LogFilter => {

@@ -373,6 +373,7 @@ impl Settings {
                 values::KafkaRecord::Message => crate::store::KafkaRecord::Message,
                 values::KafkaRecord::Batch => crate::store::KafkaRecord::Batch,
             },
+            keys: self.values.kafka_key_pattern.clone(),
             config_file: self.values.kafka_config_file.clone(),
         })
     }

@@ -498,6 +498,14 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
     },
     Setting {
+        name: "KAFKA_KEY_PATTERN",
+        default: "",
+        allowed: Allowed::Wildcards,
+        help: "Topics with keys in Kafka: what the wildcards stand for. All of such a topic is in one partition.",
+        memory: None,
+        secret: false,
+    },
+    Setting {
         name: "KAFKA_CONFIG_FILE",
         default: "",
         allowed: Allowed::File,

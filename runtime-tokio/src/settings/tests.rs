@@ -107,6 +107,7 @@ fn every_allowed_value_fits_its_field() {
             Allowed::IpAddress => vec!["::1".to_owned(), "127.0.0.1".to_owned()],
             Allowed::Directory => vec!["/var/lib/message queue".to_owned()],
             Allowed::Topic => vec!["orders.eu".to_owned()],
+            Allowed::Wildcards => vec!["gpu.>".to_owned()],
             Allowed::File => {
                 let file = match setting.name {
                     "AUTH_TOKENS_FILE" => "tokens.toml",

@@ -7,7 +7,7 @@ use crate::access::tls::ClientAuth;
 use crate::record::Payloads;
 use message_queue_core::access::Rights;
 use message_queue_core::log::Fsync;
-use message_queue_core::names::TopicName;
+use message_queue_core::names::{Pattern, TopicName};
 use message_queue_core::{
     Config, DeliveryMode, Overflow, Storage, StoreSettings, TopicRule, TopicsConfig,
 };
@@ -83,6 +83,7 @@ pub(super) struct Values {
         expect(dead_code, reason = "another build reads it")
     )]
     pub(super) kafka_record: KafkaRecord,
+    pub(super) kafka_key_pattern: Option<Pattern>,
     pub(super) kafka_config_file: Option<PathBuf>,
     pub(super) fsync: FsyncValue,
     pub(super) segment_bytes: u64,

@@ -1,11 +1,14 @@
 //! Kafka is killed, is out of reach, and serves two brokers. Each test has a Kafka of its own (tests/engines/up).
 
-use crate::engine::{Consumer, Engine, Place, Running, is_confirmed, is_wanted, publish_in_vain};
+use crate::engine::{
+    Consumer, Engine, KAFKA, Place, Running, is_confirmed, is_wanted, publish_in_vain,
+};
 use crate::server::Server;
 use message_queue_core::wire::control::Outcome;
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
+use std::process::Command;
 use std::time::SystemTime;
 
 fn engine() -> &'static Engine {
@@ -182,6 +185,70 @@ fn a_new_group_begins_in_the_history_and_goes_on_on_another_broker() {
         one.end();
         other.end();
     }
+}
+
+/// With `KAFKA_KEY_PATTERN` another client of Kafka sees keys, and all of a topic is in one partition, so it is in order.
+#[test]
+fn the_key_is_what_wildcards_stand_for_and_all_of_a_topic_is_in_one_partition() {
+    if !is_wanted("kafka") {
+        return;
+    }
+    for record in ["message", "batch"] {
+        let place = engine().place();
+        let prefix = format!("keys-{}-{record}.", std::process::id());
+        let broker = place.start_beside(&[
+            ("KAFKA_RECORD", record),
+            ("KAFKA_TOPIC_PREFIX", &prefix),
+            ("KAFKA_PARTITIONS", "8"),
+            ("KAFKA_KEY_PATTERN", "gpu.*.>"),
+        ]);
+        for (topic, key) in [("gpu.7.temp.in", "7.temp.in"), ("gpu.7", "null")] {
+            // One record each.
+            for number in 0..10 {
+                broker.publish(topic, number, number + 1);
+            }
+            let seen = seen_by_another_client(&format!("{prefix}{topic}"), 10);
+            assert!(seen.iter().all(|(_, it)| it == key), "{seen:?}");
+            let partitions: BTreeSet<_> = seen.iter().map(|(it, _)| it).collect();
+            assert!(key == "null" || partitions.len() == 1, "{seen:?}");
+        }
+        broker.end();
+    }
+}
+
+/// Where Kafka's own clients are, as in tests/engines/kafka.
+fn jars() -> String {
+    std::env::var("MESSAGE_QUEUE_KAFKA_JARS").unwrap_or_else(|_| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/kafka");
+        let out = Command::new(script).output().expect("it runs");
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    })
+}
+
+/// The partitions and the keys of so many records, as Kafka's own consumer prints them.
+fn seen_by_another_client(topic: &str, records: usize) -> Vec<(String, String)> {
+    let server = std::env::var(KAFKA).expect("HOST:PORT");
+    let most = records.to_string();
+    let out = Command::new("java")
+        .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp"])
+        .arg(format!("{}/*", jars()))
+        .arg("org.apache.kafka.tools.consumer.ConsoleConsumer")
+        .args(["--bootstrap-server", &server, "--topic", topic])
+        .args(["--from-beginning", "--max-messages", &most])
+        .args(["--timeout-ms", "60000"])
+        .args(["--property", "print.partition=true"])
+        .args(["--property", "print.key=true"])
+        .args(["--property", "print.value=false"])
+        .output()
+        .expect("java");
+    let text = String::from_utf8_lossy(&out.stdout);
+    let seen: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("Partition:")?.split_once('\t'))
+        .map(|(partition, key)| (partition.to_owned(), key.to_owned()))
+        .collect();
+    assert_eq!(seen.len(), records, "{text}");
+    seen
 }
 
 /// How late the clock of a broker may be, in milliseconds.

@@ -38,6 +38,7 @@ const WRONG: &[(&str, Wrong)] = &[
     ("kafka-prefix", |_| {
         of_kafka(&[("KAFKA_TOPIC_PREFIX", "a/")])
     }),
+    ("kafka-keys", |_| of_kafka(&[("KAFKA_KEY_PATTERN", "gpu")])),
     ("no-property", |_| with_properties(NOWHERE, "sasl.password")),
     ("unknown-property", |_| {
         with_properties(NOWHERE, "no.such=1")

@@ -49,6 +49,7 @@ pub(super) fn unused(values: &Values, config: &Config) -> Option<String> {
     }
     let settings = [
         ("KAFKA_BROKERS", values.kafka_brokers.is_some()),
+        ("KAFKA_KEY_PATTERN", values.kafka_key_pattern.is_some()),
         ("KAFKA_CONFIG_FILE", values.kafka_config_file.is_some()),
     ];
     without_effect("Kafka", Storage::Kafka, &settings)
@@ -63,10 +64,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let brokers = ("KAFKA_BROKERS", "localhost:9092");
         let file = ("KAFKA_CONFIG_FILE", file.path().to_str().unwrap());
+        let keys = ("KAFKA_KEY_PATTERN", "gpu.*");
         assert_eq!(
-            settings([brokers, file]).warnings(),
+            settings([brokers, file, keys]).warnings(),
             [
-                "no topic is kept in Kafka, so this has no effect: KAFKA_BROKERS, KAFKA_CONFIG_FILE; set STORAGE=kafka"
+                "no topic is kept in Kafka, so this has no effect: KAFKA_BROKERS, KAFKA_KEY_PATTERN, KAFKA_CONFIG_FILE; \
+                 set STORAGE=kafka"
             ]
         );
     }

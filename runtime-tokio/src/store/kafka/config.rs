@@ -1,5 +1,6 @@
 //! What librdkafka is told: what the broker's promises rest on, what bounds its memory, and what the operator adds.
 
+use message_queue_core::names::Pattern;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use std::fs;
@@ -42,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) prefix: String,
     /// `KAFKA_RECORD`.
     pub(crate) holds: super::Holds,
+    /// `KAFKA_KEY_PATTERN`.
+    pub(crate) keys: Option<Pattern>,
     /// `KAFKA_PARTITIONS`.
     pub(crate) partitions: i32,
     /// `KAFKA_CONFIG_FILE`.
@@ -135,6 +138,8 @@ impl Properties {
             ("queue.buffering.max.messages", "0"),
             ("queue.buffering.max.kbytes", "1048576"),
             ("linger.ms", "1"),
+            // Keys go where Kafka's own clients in Java send them.
+            ("partitioner", "murmur2_random"),
         ])
     }
 
@@ -224,6 +229,7 @@ mod tests {
             brokers: "localhost:9092".into(),
             prefix: "mq.".into(),
             holds: super::super::Holds::Message,
+            keys: None,
             partitions: 1,
             config_file: Some(file.path().into()),
         };

@@ -32,6 +32,14 @@ pub(super) struct Producer {
 
 struct Context(Said);
 
+/// Where records go.
+#[derive(Clone, Copy)]
+pub(super) struct To<'a> {
+    /// The topic's name in Kafka.
+    pub(super) topic: &'a str,
+    pub(super) key: Option<&'a str>,
+}
+
 /// A piece on its way: when the last of its records is through, word is sent of it.
 struct OnTheWay {
     topic: TopicId,
@@ -124,7 +132,7 @@ impl Producer {
     }
 
     /// Sends a piece. [`Happened::Confirmed`] follows in any case.
-    pub(super) fn send(&self, topic: TopicId, kafka_topic: &str, piece: &Piece, holds: Holds) {
+    pub(super) fn send(&self, topic: TopicId, to: To<'_>, piece: &Piece, holds: Holds) {
         let records = match holds {
             Holds::Message => piece.batch.messages(),
             Holds::Batch => 1,
@@ -143,9 +151,10 @@ impl Producer {
         let published = i64::try_from(piece.published).unwrap_or(i64::MAX);
         let sent = encode(piece, holds, |value, headers| {
             let mut record =
-                BaseRecord::<'_, (), [u8], _>::with_opaque_to(kafka_topic, Arc::clone(&on_the_way))
+                BaseRecord::<'_, str, [u8], _>::with_opaque_to(to.topic, Arc::clone(&on_the_way))
                     .payload(value)
                     .timestamp(published);
+            record.key = to.key;
             record.headers = headers;
             self.producer.send(record).map_err(|(error, _)| error)
         });

@@ -1,5 +1,6 @@
 //! What the core has asked for and is not done, for one topic.
 
+use super::Options;
 use super::group::Group;
 use super::happened::Opening;
 use crate::store::shared::Pieces;
@@ -13,6 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) struct Topic {
     /// Its name in Kafka.
     pub(super) kafka: String,
+    /// The key of its records, if they have one.
+    pub(super) key: Option<String>,
     pub(super) is_there: Step,
     /// What is to be published and is not confirmed.
     pub(super) pieces: Pieces,
@@ -65,9 +68,11 @@ enum ChangeState {
 }
 
 impl Topic {
-    pub(super) fn new(name: &TopicName, prefix: &str) -> Self {
+    pub(super) fn new(name: &TopicName, options: &Options) -> Self {
+        let keys = options.keys.as_ref();
         Self {
-            kafka: format!("{prefix}{name}"),
+            kafka: format!("{}{name}", options.prefix),
+            key: keys.and_then(|it| it.remaining(name)),
             is_there: Step::Wanted,
             pieces: Pieces::default(),
             is_refused: false,

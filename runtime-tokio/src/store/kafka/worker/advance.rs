@@ -5,6 +5,7 @@ use crate::store::kafka::config::Properties;
 use crate::store::kafka::consumer::Consumer;
 use crate::store::kafka::group::{Group, State};
 use crate::store::kafka::happened::{Happened, Opening, Tell};
+use crate::store::kafka::producer::To;
 use crate::store::kafka::topic::{Step, Topic};
 use crate::store::shared::PieceState;
 use message_queue_core::TopicId;
@@ -46,12 +47,16 @@ impl Worker {
         if topic.is_refused || !topic.are_groups_placed() {
             return;
         }
+        let to = To {
+            topic: &topic.kafka,
+            key: topic.key.as_deref(),
+        };
         for piece in topic.pieces.waiting() {
             if !producer.has_room() {
                 break;
             }
             piece.state = PieceState::Sent(producer.number);
-            producer.send(id, &topic.kafka, piece, self.options.holds);
+            producer.send(id, to, piece, self.options.holds);
         }
     }
 }

@@ -163,7 +163,7 @@ impl Worker {
 
     fn ask(&mut self, id: TopicId, request: Request) {
         if let Request::Open { name, .. } = &request {
-            let topic = Topic::new(name, &self.options.prefix);
+            let topic = Topic::new(name, &self.options);
             self.topics.insert(id, topic);
         } else if let Request::CloseGroup { group } = request {
             if let Some(mut topic) = self.topics.remove(&id) {
