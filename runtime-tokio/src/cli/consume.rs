@@ -23,7 +23,10 @@ Examples:
   consume --topic 'gpu.*.temp'                     what is published to gpu.0.temp, gpu.1.temp, ...
   consume --topic orders --group audit --share one one member at a time, in strict order; start two
   consume --count 10                               take ten, and leave the rest to others
-  consume --topic orders.dead --format json --meta dead letters, with topic, sequence, time, attempt and origin";
+  consume --topic orders.dead --format json --meta dead letters, with topic, sequence, time, attempt and origin
+  consume --topic orders --group billing --count 1000 --format export --output orders.mq
+                                                   move what waits for billing to another broker: orders.mq is
+                                                   for produce --format export, or for log import";
 
 /// Print the messages that a broker delivers
 ///
@@ -37,6 +40,9 @@ Examples:
 /// With --count, --ack, --topic and their neighbours a message is acknowledged once it is written
 /// (wire version 2). Nothing is lost then: what is not written goes back to the broker and to others,
 /// and --count takes just so many. A message may come twice if a connection is lost.
+///
+/// So does --format export, which is for moving messages to another broker. A file of it counts as
+/// written once it is on the disk, and is not replaced if it holds something.
 ///
 /// Without them nothing is acknowledged (version 1): what the broker has handed to this connection is
 /// delivered, and in queue mode nobody else gets it. What came and was not written is lost: that is
@@ -124,7 +130,10 @@ impl std::fmt::Display for Got {
 /// Prints what comes. See [`ConsumeArgs`] for the exit codes.
 pub fn run(args: &ConsumeArgs) -> ExitCode {
     if args.acks.meta && args.format != OutputFormat::Json {
-        return run::bad_usage(&MetaIsJson);
+        return run::bad_usage(&BadUsage::MetaIsJson);
+    }
+    if args.is_export() && args.discard_rest {
+        return run::bad_usage(&BadUsage::ExportIsAcknowledged);
     }
     match Sink::open(&args.output, args.append, args.format) {
         Ok(sink) if args.is_acknowledged() => run::run(consume_acked::consume(args, sink)),
@@ -133,15 +142,28 @@ pub fn run(args: &ConsumeArgs) -> ExitCode {
     }
 }
 
-/// `--meta` without the only format that has a place for it.
+/// Options that do not go together.
 #[derive(Debug, thiserror::Error)]
-#[error("--meta needs --format json")]
-struct MetaIsJson;
+enum BadUsage {
+    /// No other format has a place for it.
+    #[error("--meta needs --format json")]
+    MetaIsJson,
+    /// In version 1 nothing is known of a message but its bytes.
+    #[error(
+        "--discard-rest cannot be used with --format export, which acknowledges what it writes"
+    )]
+    ExportIsAcknowledged,
+}
 
 impl ConsumeArgs {
+    pub(super) fn is_export(&self) -> bool {
+        self.format == OutputFormat::Export
+    }
+
     /// Whether messages are acknowledged, in wire version 2.
     fn is_acknowledged(&self) -> bool {
-        self.acks.is_given()
+        self.is_export()
+            || self.acks.is_given()
             || self.broker.token.is_given()
             || (self.count.is_some() && !self.discard_rest)
     }

@@ -106,7 +106,12 @@ enum End {
 /// Prints what comes, and acknowledges what is printed.
 pub(super) async fn consume(args: &ConsumeArgs, sink: Sink) -> Result<Exit, AckError> {
     let mut stop = Stop::listen()?;
-    let progress = Progress::bar(sink.is_regular_file());
+    let shows = sink.is_regular_file();
+    let progress = if args.is_export() {
+        Progress::export(shows, args.count.map(NonZeroU64::get))
+    } else {
+        Progress::bar(shows)
+    };
     let limit = args.count.map_or(u64::MAX, NonZeroU64::get);
     let wanted = u32::try_from(limit).unwrap_or(u32::MAX);
     let prefetch = args.acks.prefetch.unwrap_or(PREFETCH).min(wanted);
@@ -144,7 +149,7 @@ pub(super) async fn consume(args: &ConsumeArgs, sink: Sink) -> Result<Exit, AckE
             handed: VecDeque::new(),
             total: 0,
         },
-        has_meta: args.acks.meta,
+        has_meta: args.acks.meta || args.is_export(),
         came: Came::default(),
     };
     taking.run(stop).await
@@ -244,7 +249,8 @@ impl Run {
             let meta = has_meta.then(|| batch.meta.clone());
             let frames = taken.hand_over(batch);
             room.send(Printable { frames, meta });
-            progress.update(0, output.written());
+            let written = output.written();
+            progress.update(written.messages, written);
             if taken.total == taken.limit {
                 return End::Enough;
             }

@@ -12,6 +12,7 @@ mod container;
 pub mod dead_letters;
 mod delivery_args;
 mod exit;
+mod export;
 pub mod health;
 mod http;
 mod input;

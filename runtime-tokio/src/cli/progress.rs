@@ -5,6 +5,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use message_queue_core::wire::{FrameBatch, LENGTH_PREFIX};
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::ops::AddAssign;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -28,6 +29,13 @@ pub(crate) struct Totals {
     pub(crate) messages: u64,
     /// Without length prefixes.
     pub(crate) bytes: u64,
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.bytes += more.bytes;
+    }
 }
 
 impl Totals {
@@ -92,9 +100,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Starts the clock. `input_bytes` is the size of the input, if it is known.
-    pub(crate) fn start(input_bytes: Option<u64>) -> Self {
-        let (bar, template) = match input_bytes {
+    /// Starts the clock. `size` is the size of the input, if it is known.
+    pub(crate) fn start(size: Option<u64>) -> Self {
+        let (bar, template) = match size {
             Some(size) => (ProgressBar::new(size), "{percent:>3}% {bar:10} {wide_msg}"),
             None => (ProgressBar::new_spinner(), "{spinner} {wide_msg}"),
         };
@@ -114,6 +122,16 @@ impl Progress {
     pub(crate) fn bar(shows: bool) -> Self {
         let mut progress = Self::start(None);
         progress.next_line = None;
+        if !shows {
+            progress.notices.bar = ProgressBar::hidden();
+        }
+        progress
+    }
+
+    /// For a command that writes an export, of so many messages if that is known: a bar on a terminal, if it `shows`
+    /// one at all, and lines elsewhere.
+    pub(crate) fn export(shows: bool, messages: Option<u64>) -> Self {
+        let mut progress = Self::start(messages);
         if !shows {
             progress.notices.bar = ProgressBar::hidden();
         }

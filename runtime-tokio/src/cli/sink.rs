@@ -1,6 +1,7 @@
 //! Where messages go: a file or standard output, which a thread of its own writes.
 
 use super::WAITING_BATCHES;
+use super::export::Export;
 use super::output::{OutputFormat, Printer};
 use super::progress::Totals;
 use crate::client::acked::Meta;
@@ -9,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,11 +63,18 @@ impl From<FrameBatch> for Printable {
 pub(crate) struct Sink {
     name: String,
     file: File,
-    printer: Printer,
+    form: Form,
     /// Whether it is a regular file.
     regular: bool,
     append: bool,
     new: NewFile,
+}
+
+/// How messages stand in it.
+#[derive(Debug)]
+enum Form {
+    Printed(Printer),
+    Exported(Export),
 }
 
 /// A file that did not exist before. Removed when dropped, unless it is kept.
@@ -99,14 +108,20 @@ impl Sink {
                 // As a file, without the buffer that `io::stdout` has: each piece is one write.
                 None => (io::stdout().as_fd().try_clone_to_owned()?.into(), None),
             };
-            let printer = Printer::new(format, file.is_terminal())?;
-            Ok((file.metadata()?.is_file(), file, printer, NewFile(new)))
+            let new = NewFile(new);
+            let terminal = file.is_terminal();
+            let form = match (format.each(terminal)?, path) {
+                (Some(each), _) => Form::Printed(Printer::new(each, terminal)),
+                (None, Some(path)) => Form::Exported(Export::open(path, append)?),
+                (None, None) => Form::Exported(Export::default()),
+            };
+            Ok((file.metadata()?.is_file(), file, form, new))
         };
         match open() {
-            Ok((regular, file, printer, new)) => Ok(Self {
+            Ok((regular, file, form, new)) => Ok(Self {
                 name,
                 file,
-                printer,
+                form,
                 regular,
                 append: append || path.is_none(),
                 new,
@@ -159,19 +174,38 @@ impl Sink {
 
     /// Writes what comes: what comes alone is seen at once, and what comes in bulk is written in
     /// bulk.
+    ///
+    /// An export in a file is where its messages are from then on: it counts as written once it is on the disk.
     fn write(
         mut self,
         mut batches: mpsc::Receiver<Printable>,
         written: &Written,
     ) -> Result<(), OutputError> {
         let piece = if self.regular { FILE_PIECE } else { PIPE_PIECE };
-        let mut text = Vec::new();
+        let syncs = self.regular && matches!(self.form, Form::Exported(_));
+        let mut bytes = Vec::new();
+        let mut unsynced = Totals::default();
         while let Some(batch) = batches.blocking_recv() {
-            let outcome = in_pieces(&mut text, piece, self.printer, &batch, |text, totals| {
-                self.file.write_all(text)?;
-                written.add(totals);
+            let write = |bytes: &[u8], totals| {
+                self.file.write_all(bytes)?;
+                if syncs {
+                    unsynced += totals;
+                } else {
+                    written.add(totals);
+                }
                 Ok(())
-            });
+            };
+            let mut outcome = match &mut self.form {
+                Form::Printed(printer) => in_pieces(&mut bytes, piece, *printer, &batch, write),
+                Form::Exported(export) => export.in_pieces(&mut bytes, piece, &batch, write),
+            };
+            // What waits already shares the next sync.
+            if syncs && outcome.is_ok() && batches.is_empty() {
+                outcome = self.file.sync_data();
+                if outcome.is_ok() {
+                    written.add(mem::take(&mut unsynced));
+                }
+            }
             outcome.map_err(|source| OutputError {
                 name: self.name.clone(),
                 source,
@@ -333,6 +367,7 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use super::super::output::Each;
     use super::*;
     use std::io::Read;
     use std::net::Shutdown;
@@ -380,7 +415,7 @@ mod tests {
         in_pieces(
             &mut Vec::new(),
             5,
-            Printer::new(OutputFormat::Lines, false).expect("text"),
+            Printer::new(Each::Lines, false),
             &batch.into(),
             |text, totals| {
                 let text = String::from_utf8(text.to_vec()).expect("text");
@@ -406,7 +441,7 @@ mod tests {
         let sink = Sink {
             name: "output".to_owned(),
             file: output.into(),
-            printer: Printer::new(OutputFormat::Lines, false).expect("text"),
+            form: Form::Printed(Printer::new(Each::Lines, false)),
             regular: false,
             append: false,
             new: NewFile(None),

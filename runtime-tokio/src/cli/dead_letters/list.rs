@@ -3,7 +3,7 @@
 use super::letters::Letters;
 use super::{DeadLettersError, ELSEWHERE, Which};
 use crate::cli::exit::Exit;
-use crate::cli::output::{OutputFormat, Printer};
+use crate::cli::output::{Each, Printer};
 use crate::cli::progress::Messages;
 use crate::cli::run::Stop;
 use crate::cli::table::{Align, table};
@@ -85,7 +85,7 @@ impl Listing {
     fn new(format: ListFormat) -> io::Result<Self> {
         Ok(Self {
             format,
-            printer: Printer::new(OutputFormat::Json, io::stdout().is_terminal())?,
+            printer: Printer::new(Each::Json, io::stdout().is_terminal()),
             rows: Vec::new(),
             shown: 0,
         })
