@@ -139,13 +139,25 @@ impl Sink {
     /// its own, so that a reader that stops does not stop the rest.
     pub(crate) fn begin(mut self) -> Result<Output, OutputError> {
         let name = self.name.clone();
-        self.new.0 = None;
-        self.start().map_err(|source| OutputError { name, source })
+        let made = self.new.0.take();
+        self.start(made.as_deref())
+            .map_err(|source| OutputError { name, source })
     }
 
-    fn start(self) -> io::Result<Output> {
+    /// Whether what is written is to be on the disk before it counts.
+    const fn syncs(&self) -> bool {
+        self.regular && matches!(self.form, Form::Exported(_))
+    }
+
+    /// `made` is the path of a file that was not there before.
+    fn start(self, made: Option<&Path>) -> io::Result<Output> {
         if self.regular && !self.append {
             self.file.set_len(0)?;
+        }
+        if let Some(path) = made.filter(|_| self.syncs()) {
+            // Its name, too.
+            let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
         }
         let (batches, received) = mpsc::channel(WAITING_BATCHES);
         let (ended, outcome) = oneshot::channel();
@@ -182,7 +194,7 @@ impl Sink {
         written: &Written,
     ) -> Result<(), OutputError> {
         let piece = if self.regular { FILE_PIECE } else { PIPE_PIECE };
-        let syncs = self.regular && matches!(self.form, Form::Exported(_));
+        let syncs = self.syncs();
         let mut bytes = Vec::new();
         let mut unsynced = Totals::default();
         while let Some(batch) = batches.blocking_recv() {

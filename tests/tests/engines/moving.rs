@@ -75,6 +75,43 @@ fn an_export_is_published_to_any_engine() {
     }
 }
 
+#[test]
+fn what_waits_where_there_is_no_folder_is_exported_to_any_engine() {
+    for (from, to) in pairs().into_iter().filter(|(from, _)| !from.has_a_folder()) {
+        let (old, new) = (from.place(), to.place());
+        let file = tempfile::tempdir().expect("a folder");
+        let file = file.path().join("jobs.mq");
+        let file = file.to_str().expect("UTF-8");
+        let broker = old.start();
+        broker.consumer("topic=jobs group=work").leave();
+        broker.publish("jobs", 0, 50);
+        let export = [
+            "consume", "--count", "50", "--group", "work", "--output", file,
+        ];
+        let export = [&export[..], &["--format", "export"]].concat();
+        let output = client(&broker, &export).output().expect("it ends");
+        assert!(output.status.success(), "{output:?}");
+        broker.end();
+        if to.has_a_folder() {
+            let mut import = command(["log", "import", &new.data(), "jobs", file]);
+            import.args(["--storage", to.name]);
+            let output = import.output().expect("it ends");
+            assert!(output.status.success(), "{output:?}");
+            let broker = new.start();
+            let mut consumer = broker.consumer("topic=jobs group=look from=first");
+            assert!((0..50).all(|it| consumer.work().text == it.to_string()));
+            continue;
+        }
+        let broker = new.start();
+        broker.consumer("topic=jobs group=look").leave();
+        let publish = ["produce", "--confirm", "--format", "export", file];
+        let output = client(&broker, &publish).output().expect("it ends");
+        assert!(output.status.success(), "{output:?}");
+        let mut consumer = broker.consumer("topic=jobs group=look");
+        assert!((0..50).all(|it| consumer.work().text == it.to_string()));
+    }
+}
+
 /// Moves a topic from one folder to another, and returns what is said.
 fn move_by_file(from: &str, to: &str, topic: &str, options: &[&str]) -> String {
     let mut import = command(["log", "import", to, topic]);

@@ -13,7 +13,7 @@ pub(crate) enum InputFormat {
     Csv,
     /// One message a frame: a length (4 bytes, big-endian) and so many bytes
     Frames,
-    /// What `log export` writes; every checksum is verified
+    /// What `log export` and `consume --format export` write; every checksum is verified
     Export,
 }
 
