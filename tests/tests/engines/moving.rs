@@ -1,5 +1,5 @@
-//! Messages move from any engine to any other, as OPERATIONS.md, "Moving", says: through a client, or by files while no broker
-//! runs.
+//! Messages move from any engine to any other, as OPERATIONS.md, "Moving", says: by an export that a client makes of what waits, or a
+//! command of what is stored while no broker runs; or through clients alone.
 
 use crate::engine::{ENGINES, Engine, Running};
 use message_queue_tests::process::command;
