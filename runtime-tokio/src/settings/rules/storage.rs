@@ -19,6 +19,18 @@ fn not_built(config: &Config) -> Option<Storage> {
     missing.find(|engine| config.engines().any(|it| it == *engine))
 }
 
+/// The engines that are in a build, as a line says what is allowed: `memory, disk or rabbitmq`.
+fn built(features: &[(Storage, bool)]) -> String {
+    let more = features.iter().filter(|(_, is_there)| *is_there);
+    let mut names = vec![Storage::Memory.name()];
+    let mut last = Storage::Disk.name();
+    for (engine, _) in more {
+        names.push(last);
+        last = engine.name();
+    }
+    format!("{} or {last}", names.join(", "))
+}
+
 /// All that is stored is stored in one way, and in one that this build has.
 pub(super) fn engine(config: &Config) -> Option<Broken> {
     let name = match config.storage {
@@ -27,11 +39,12 @@ pub(super) fn engine(config: &Config) -> Option<Broken> {
     };
     if let Some(engine) = not_built(config) {
         let engine = engine.name();
+        let built = built(&FEATURES);
         return Some(Broken {
             name,
             others: &[],
             allowed: format!(
-                "memory or disk: {engine} is not in this build; `cargo build --release --features {engine}` makes one \
+                "{built}: {engine} is not in this build; `cargo build --release --features {engine}` makes one \
                  that has it, and so does an image's build argument FEATURES={engine}"
             ),
         });
@@ -192,6 +205,7 @@ fn whole_segments(config: &Config) -> Option<String> {
 mod tests {
     use super::super::super::Settings;
     use super::super::super::tests::{error, settings};
+    use message_queue_core::Storage;
     use std::path::Path;
 
     /// A file of topics that holds `text`.
@@ -253,14 +267,25 @@ mod tests {
         for (engine, _) in super::FEATURES.iter().filter(|(_, is_there)| !is_there) {
             let engine = engine.name();
             let stored = [("STORAGE", engine), ("DATA_DIR", "/data")];
+            let built = super::built(&super::FEATURES);
             let expected = format!(
-                "STORAGE: \"{engine}\" is not allowed: use memory or disk: {engine} is not in this build; `cargo build \
+                "STORAGE: \"{engine}\" is not allowed: use {built}: {engine} is not in this build; `cargo build \
                  --release --features {engine}` makes one that has it, and so does an image's build argument \
                  FEATURES={engine}"
             );
             let told = Settings::from_variables(stored).unwrap_err().to_string();
             assert!(told.starts_with(&expected), "{told}");
         }
+    }
+
+    #[test]
+    fn what_is_allowed_is_what_is_in_the_build() {
+        let built = |rocksdb, rabbitmq| {
+            super::built(&[(Storage::RocksDb, rocksdb), (Storage::RabbitMq, rabbitmq)])
+        };
+        assert_eq!(built(false, false), "memory or disk");
+        assert_eq!(built(false, true), "memory, disk or rabbitmq");
+        assert_eq!(built(true, true), "memory, disk, rocksdb or rabbitmq");
     }
 
     #[cfg(feature = "rocksdb")]
