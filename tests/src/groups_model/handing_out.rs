@@ -1,7 +1,7 @@
 //! What members are handed, and what becomes of it.
 
 use super::{
-    BACKOFF_MAX, Consumer, Group, GroupName, Message, Model, Origin, dead_letters_of,
+    Asks, BACKOFF_MAX, Consumer, Group, GroupName, Message, Model, Origin, dead_letters_of,
     is_dead_letter_topic,
 };
 use message_queue_core::ConnId;
@@ -24,27 +24,23 @@ pub enum Fate {
 }
 
 impl Model {
-    /// A consumer connects, and joins a group. Without `prefetch` it settles nothing.
-    pub fn consumer_comes(
-        &mut self,
-        conn: ConnId,
-        topic: &str,
-        group: &GroupName,
-        prefetch: Option<usize>,
-        as_one: bool,
-    ) {
+    /// A consumer connects, and joins a group.
+    pub fn consumer_comes(&mut self, conn: ConnId, topic: &str, group: &GroupName, asks: &Asks) {
         let groups = &mut self.topic(topic).groups;
         let group_now = groups.entry(group.clone()).or_default();
-        if as_one && group_now.members.is_empty() {
+        if asks.as_one && group_now.members.is_empty() {
             group_now.active = Some(conn);
         }
         group_now.members.push(conn);
         let consumer = Consumer {
             topic: topic.to_owned(),
             group: group.clone(),
-            prefetch,
+            prefetch: asks.prefetch,
             next: 1,
             held: BTreeMap::new(),
+            workers: asks.workers,
+            settled: self.now,
+            revoked: Vec::new(),
         };
         self.consumers.insert(conn, consumer);
         self.let_in_who_waits();
@@ -53,6 +49,7 @@ impl Model {
     /// A consumer may hold so many from now on.
     pub fn credit_changes(&mut self, conn: ConnId, messages: usize) {
         self.consumer(conn).prefetch = Some(messages);
+        self.hand_out();
     }
 
     /// How many messages the members of a group may be handed now.
@@ -64,7 +61,8 @@ impl Model {
             prefetch.saturating_sub(consumer.held.len())
         };
         let members = group.members.iter().filter(|it| group.may_serve(**it));
-        members.map(free).fold(0, usize::saturating_add)
+        let free = members.map(free).fold(0, usize::saturating_add);
+        free.saturating_sub(group.on_its_way.len())
     }
 
     /// Whether a member of a group settles what it is handed.
@@ -102,9 +100,10 @@ impl Model {
             group.may_serve(conn),
             "{conn} stands by, and is handed {body}"
         );
-        let waits = group.ready.remove(&sequence);
-        let mut message = waits.unwrap_or_else(|| panic!("{name:?} does not have {sequence}"));
+        let owed = group.on_its_way.remove(&sequence);
+        let mut message = owed.unwrap_or_else(|| panic!("{name:?} was not to hand out {sequence}"));
         message.attempts += 1;
+        message.handed_out = self.now;
         assert_eq!(
             (attempt, body, origin),
             (message.attempts, &*message.body, message.origin.as_ref())
@@ -117,29 +116,31 @@ impl Model {
         }
     }
 
-    /// Checks that nobody could be handed anything more, and that what is left in each group is newer than what was
-    /// `handed_out` of it just now.
+    /// Each group hands out what waits, oldest first, as far as its members have room. To whom each goes is the broker's
+    /// choice.
+    pub(super) fn hand_out(&mut self) {
+        for (topic, name) in self.all_groups() {
+            let credit = self.credit(&topic, &name);
+            let group = self.group(&topic, &name);
+            for _ in 0..credit.min(group.ready.len()) {
+                let (sequence, message) = group.ready.pop_first().expect("one waits");
+                group.on_its_way.insert(sequence, message);
+            }
+        }
+    }
+
+    /// Checks that all has been handed out that was to be.
     ///
     /// # Panics
     /// If that is not so.
-    pub fn check_that_all_is_handed_out(&self, handed_out: &[(ConnId, u64)]) {
+    pub fn check_that_all_is_handed_out(&self) {
         for (topic_name, topic) in &self.topics {
             for (name, group) in &topic.groups {
-                let (credit, ready) = (self.credit(topic_name, name), group.ready.len());
+                let missing = &group.on_its_way;
                 assert!(
-                    credit == 0 || ready == 0,
-                    "{topic_name}, {name:?}: {ready} wait, and there is room for {credit}"
+                    missing.is_empty(),
+                    "{topic_name}, {name:?}: {missing:?} did not come"
                 );
-                let here = handed_out
-                    .iter()
-                    .filter(|(conn, _)| group.members.contains(conn));
-                let newest = here.map(|(_, sequence)| sequence).max();
-                if let (Some(newest), Some(oldest)) = (newest, group.ready.keys().next()) {
-                    assert!(
-                        newest < oldest,
-                        "{topic_name}, {name:?}: {newest} went before {oldest}"
-                    );
-                }
             }
         }
     }
@@ -151,11 +152,14 @@ impl Model {
             .is_some_and(|it| it.prefetch.is_some())
     }
 
-    /// Whether a consumer's topic is one of dead letters.
-    pub fn is_of_dead_letters(&self, conn: ConnId) -> bool {
-        self.consumers
-            .get(&conn)
-            .is_some_and(|it| is_dead_letter_topic(&it.topic))
+    /// Whether the model knows what comes of it when what a consumer holds fails. It does not for dead letters: in time
+    /// they would be handed out alone. Nor for what may be too old when it comes back, where several members share:
+    /// whether one that is just being sent something is ready for it is the broker's business.
+    pub fn may_fail(&self, conn: ConnId) -> bool {
+        let consumer = &self.consumers[&conn];
+        let topic = &self.topics[&consumer.topic];
+        let shares = consumer.group.is_lasting() && topic.groups[&consumer.group].active.is_none();
+        !is_dead_letter_topic(&consumer.topic) && !(shares && topic.rules.max_age.is_some())
     }
 
     /// Whether a consumer is a group of its own.
@@ -165,14 +169,25 @@ impl Model {
             .is_some_and(|it| !it.group.is_lasting())
     }
 
+    /// How many messages a consumer was handed in all.
+    pub fn was_handed(&self, conn: ConnId) -> u64 {
+        self.consumers.get(&conn).map_or(0, |it| it.next - 1)
+    }
+
     /// The positions that a consumer holds.
     pub fn holds(&self, conn: ConnId) -> Vec<u64> {
         let consumer = self.consumers.get(&conn);
         consumer.map_or_else(Vec::new, |it| it.held.keys().copied().collect())
     }
 
-    /// A consumer settles these positions.
+    /// The positions that a consumer has lost because it settled nothing for too long.
+    pub fn revoked(&self, conn: ConnId) -> &[u64] {
+        &self.consumers[&conn].revoked
+    }
+
+    /// A consumer settles these positions. Of those that it does not hold any more nothing comes.
     pub fn settle(&mut self, conn: ConnId, fate: Fate, positions: &[u64]) {
+        self.consumer(conn).settled = self.now;
         for position in positions {
             if fate == Fate::Working {
                 continue;
@@ -225,8 +240,10 @@ impl Model {
         self.offer(&dead_letters_of(topic), dead);
     }
 
-    /// A consumer leaves. What it holds goes back; and where it did not say that it goes, the oldest has failed.
+    /// A consumer leaves. What it holds goes back; and where it did not say that it goes, the oldest have failed, as many
+    /// as it worked on at once.
     pub fn consumer_leaves(&mut self, conn: ConnId, says_so: bool) {
+        let workers = self.consumer(conn).workers;
         let mut held = std::mem::take(&mut self.consumer(conn).held);
         if !self.consumer(conn).group.is_lasting() {
             // Its group goes with it, and all that is in it.
@@ -234,7 +251,7 @@ impl Model {
         }
         for (number, (sequence, message)) in held.into_values().enumerate() {
             let fate = match number {
-                0 if !says_so => Fate::Failed(Duration::ZERO),
+                number if number < workers && !says_so => Fate::Failed(Duration::ZERO),
                 _ => Fate::Return,
             };
             self.becomes(conn, fate, sequence, message);
@@ -253,25 +270,7 @@ impl Model {
         self.let_in_who_waits();
     }
 
-    /// It is so late now.
-    pub fn time_is(&mut self, now: Duration) {
-        self.now = now;
-        for topic in self.topics.values_mut() {
-            for group in topic.groups.values_mut() {
-                let (due, later) = std::mem::take(&mut group.delayed)
-                    .into_iter()
-                    .partition(|(due, ..)| *due <= now);
-                group.delayed = later;
-                let due: Vec<(Duration, u64, Message)> = due;
-                let due = due
-                    .into_iter()
-                    .map(|(_, sequence, message)| (sequence, message));
-                group.ready.extend(due);
-            }
-        }
-    }
-
-    fn consumer(&mut self, conn: ConnId) -> &mut Consumer {
+    pub(super) fn consumer(&mut self, conn: ConnId) -> &mut Consumer {
         self.consumers.get_mut(&conn).expect("it is connected")
     }
 }

@@ -8,14 +8,15 @@
 //! It was written from `docs/PROTOCOL.md`. Messages are text in plain vectors; everything is found by walking.
 //!
 //! One file a rule: `publish.rs` (who gets a message, who waits and who is refused), `handing_out.rs` (what members
-//! hold and what becomes of it), `names.rs` (producers that come back).
+//! hold and what becomes of it), `time.rs` (what is too late, and too old), `names.rs` (producers that come back).
 //!
-//! What it leaves to others: patterns, ages, `ack_timeout`, rights, the orderly end, sizes in bytes, producers with and
+//! What it leaves to others: patterns, rights, the orderly end, sizes in bytes, producers with and
 //! without confirms in one topic, and messages that are handed out alone from their third failure on.
 
 mod handing_out;
 mod names;
 mod publish;
+mod time;
 
 pub use handing_out::Fate;
 pub use publish::Told;
@@ -38,6 +39,10 @@ pub struct Rules {
     pub capacity: usize,
     /// With so many failures a message is dead. At most 3, so that none is handed out alone.
     pub max_failures: u32,
+    /// For how long a consumer may hold messages and settle nothing.
+    pub ack_timeout: Option<Duration>,
+    /// For how long a message may wait for a consumer.
+    pub max_age: Option<Duration>,
 }
 
 /// The longest that a message waits after a failure.
@@ -78,19 +83,27 @@ pub enum GroupName {
 struct Group {
     /// What may be handed out, by its sequence.
     ready: BTreeMap<u64, Message>,
+    /// What some member is about to get.
+    on_its_way: BTreeMap<u64, Message>,
     /// What has failed, and when it may be handed out again.
     delayed: Vec<(Duration, u64, Message)>,
     /// Its members, in the order in which they connected.
     members: Vec<ConnId>,
     /// The member that gets everything, where they share as one.
     active: Option<ConnId>,
+    /// Messages for which there was no room.
     lost: u64,
+    /// Messages that were too old.
+    expired: u64,
 }
 
 /// A message in one group.
 #[derive(Clone, Debug)]
 struct Message {
     body: String,
+    published: Duration,
+    /// When it was handed out last.
+    handed_out: Duration,
     /// How often it was handed out.
     attempts: u32,
     failures: u32,
@@ -138,6 +151,23 @@ struct Consumer {
     next: u64,
     /// What it holds, by position: the sequence, and the message.
     held: BTreeMap<u64, (u64, Message)>,
+    /// How many of them it works on at once, oldest first.
+    workers: usize,
+    /// When it has last settled something.
+    settled: Duration,
+    /// The positions that it has lost because it settled nothing for too long.
+    revoked: Vec<u64>,
+}
+
+/// What a consumer asks for.
+#[derive(Clone, Debug)]
+pub struct Asks {
+    /// How many messages it may hold; none: it settles nothing.
+    pub prefetch: Option<usize>,
+    /// How many of them it works on at once.
+    pub workers: usize,
+    /// Whether one member of the group is to get everything.
+    pub as_one: bool,
 }
 
 /// What a group holds.
@@ -149,8 +179,10 @@ pub struct Holds {
     pub unsettled: u64,
     /// Messages that wait after a failure.
     pub delayed: u64,
-    /// Messages that it has lost.
+    /// Messages that it has lost, but for those that were too old.
     pub lost: u64,
+    /// Messages that it has lost because they were too old.
+    pub expired: u64,
 }
 
 impl Model {
@@ -164,6 +196,8 @@ impl Model {
                 capacity: usize::MAX,
                 // There messages fail any number of times.
                 max_failures: u32::MAX,
+                ack_timeout: None,
+                max_age: None,
             };
             [rules.clone(), dead]
         });
@@ -186,9 +220,23 @@ impl Model {
                     unsettled: self.held_of(name, group_name) as u64,
                     delayed: group.delayed.len() as u64,
                     lost: group.lost,
+                    expired: group.expired,
                 };
                 all.push((name.clone(), group_name.clone(), holds));
             }
+        }
+        all
+    }
+
+    fn all_groups(&self) -> Vec<(String, GroupName)> {
+        let mut all = Vec::new();
+        for (name, topic) in &self.topics {
+            all.extend(
+                topic
+                    .groups
+                    .keys()
+                    .map(|group| (name.clone(), group.clone())),
+            );
         }
         all
     }

@@ -2,6 +2,7 @@
 
 use super::{GroupName, Message, Model, Producer, Topic};
 use message_queue_core::{ConnId, Overflow};
+use std::time::Duration;
 
 /// What a producer has been told in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +75,7 @@ impl Model {
 
     /// There may be room for who waits for it; and who has waited may go on with what it sent behind that.
     pub(super) fn let_in_who_waits(&mut self) {
+        self.hand_out();
         loop {
             let before = self.not_taken_in();
             let topics: Vec<String> = self.topics.keys().cloned().collect();
@@ -97,6 +99,7 @@ impl Model {
         }
         let gone = |it: &Producer| it.has_ended && it.waiting.is_empty();
         self.producers.retain(|_, producer| !gone(producer));
+        self.hand_out();
     }
 
     fn not_taken_in(&self) -> usize {
@@ -182,12 +185,14 @@ impl Model {
         if self.takes_anything(group) {
             return usize::MAX;
         }
-        let held = group.ready.len() + group.delayed.len() + self.held_of(topic, name);
+        let waiting = group.ready.len() + group.on_its_way.len() + group.delayed.len();
+        let held = waiting + self.held_of(topic, name);
         self.topics[topic].rules.capacity.saturating_sub(held)
     }
 
     /// Gives a message to every group. One that has no room for it loses it, or the oldest where it is to.
-    pub(super) fn offer(&mut self, topic_name: &str, message: Message) {
+    pub(super) fn offer(&mut self, topic_name: &str, mut message: Message) {
+        message.published = self.now;
         let topic = self.topic(topic_name);
         topic.received += 1;
         let sequence = topic.received;
@@ -206,7 +211,7 @@ impl Model {
             let held = self.held_of(topic_name, &name);
             let group = self.group(topic_name, &name);
             let about_to = about_to.min(group.ready.len());
-            let beside = held + about_to + group.delayed.len();
+            let beside = held + group.on_its_way.len() + about_to + group.delayed.len();
             let room = capacity.saturating_sub(beside);
             while group.ready.len() - about_to > room {
                 group.lost += 1;
@@ -247,6 +252,8 @@ impl Message {
     pub(super) fn new(body: String) -> Self {
         Self {
             body,
+            published: Duration::ZERO,
+            handed_out: Duration::ZERO,
             attempts: 0,
             failures: 0,
             origin: None,

@@ -2,6 +2,7 @@
 //!
 //! A failure prints the shortest script that was found to show it.
 
+mod compare;
 mod lockstep;
 mod script;
 
@@ -47,6 +48,9 @@ fn the_scripts_reach_what_the_model_knows() {
         resumed,
         taken_over,
         lost,
+        revoked,
+        settled_late,
+        expired,
     } = seen;
     for (what, times) in [
         ("messages handed out again", again),
@@ -56,6 +60,9 @@ fn the_scripts_reach_what_the_model_knows() {
         ("names that go on", resumed),
         ("names taken over", taken_over),
         ("losses for want of room", lost),
+        ("messages that were held for too long", revoked),
+        ("messages that were settled twice", settled_late),
+        ("messages that were too old", expired),
     ] {
         assert!(times > 20, "{what}: {times}");
     }

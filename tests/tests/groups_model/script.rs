@@ -3,6 +3,7 @@
 use message_queue_core::{DeliveryMode, Overflow};
 use message_queue_tests::groups_model::Rules;
 use proptest::prelude::*;
+use std::time::Duration;
 
 /// How many producers, and how many consumers, there are at a time.
 const PLACES: usize = 4;
@@ -48,6 +49,8 @@ pub(crate) struct Wish {
     pub(crate) own: Option<u8>,
     /// In one that it shares.
     pub(crate) shared: Option<u8>,
+    /// How many messages it works on at once.
+    pub(crate) workers: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,13 +70,23 @@ fn rules(topic: &'static str) -> impl Strategy<Value = Rules> {
         Just(Overflow::Reject),
         Just(Overflow::DropOldest),
     ];
-    (mode, overflow, 1..7_usize, 1..=3_u32).prop_map(
-        move |(mode, overflow, capacity, max_failures)| Rules {
+    let limit = || (5..80_u64).prop_map(|millis| Some(Duration::from_millis(millis)));
+    // Not both: who loses something at the moment at which something else is too old is just being told so, and whether
+    // it is ready for that is not said.
+    let limits = prop_oneof![
+        Just((None, None)),
+        limit().prop_map(|ack_timeout| (ack_timeout, None)),
+        limit().prop_map(|max_age| (None, max_age)),
+    ];
+    (mode, overflow, 1..7_usize, 1..=3_u32, limits).prop_map(
+        move |(mode, overflow, capacity, max_failures, (ack_timeout, max_age))| Rules {
             topic: topic.to_owned(),
             mode,
             overflow,
             capacity,
             max_failures,
+            ack_timeout,
+            max_age,
         },
     )
 }
@@ -114,14 +127,18 @@ fn wish() -> impl Strategy<Value = Wish> {
         group,
         prefetch(),
         1..6_u8,
+        1..4_u8,
     )
-        .prop_map(|(topic, of_dead_letters, group, own, shared)| Wish {
-            topic,
-            of_dead_letters,
-            group,
-            own,
-            shared: (group != Some(NOBODY_SETTLES)).then_some(shared),
-        })
+        .prop_map(
+            |(topic, of_dead_letters, group, own, shared, workers)| Wish {
+                topic,
+                of_dead_letters,
+                group,
+                own,
+                shared: (group != Some(NOBODY_SETTLES)).then_some(shared),
+                workers,
+            },
+        )
 }
 
 pub(crate) fn script() -> impl Strategy<Value = Script> {
