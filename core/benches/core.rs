@@ -6,6 +6,7 @@ mod work;
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use message_queue_core::wire::Role;
 use message_queue_core::{Broker, Config, ConnId, DeliveryMode, Input, Now};
+use work::held::{Held, Order};
 use work::{A_READ, Delivery, batch, decode, fed, split_in_four};
 
 #[global_allocator]
@@ -68,6 +69,29 @@ fn broadcast_beside_a_stuck_one(bencher: Bencher<'_, '_>, messages: usize) {
 fn queue_acknowledged_beside_topics(bencher: Bencher<'_, '_>, topics: usize) {
     let delivery = Delivery::acked(DeliveryMode::Queue, 4, topics, batch(A_READ));
     publish(bencher, delivery, A_READ);
+}
+
+/// A consumer that holds so many messages settles a hundred of them.
+#[divan::bench(args = [1000, 100_000], sample_count = 10, sample_size = 1)]
+fn a_hundred_settled_in_order(bencher: Bencher<'_, '_>, unsettled: usize) {
+    settle_a_hundred(bencher, unsettled, Order::InOrder);
+}
+
+/// It settles them here and there.
+#[divan::bench(args = [1000, 100_000], sample_count = 10, sample_size = 1)]
+fn a_hundred_settled_at_random(bencher: Bencher<'_, '_>, unsettled: usize) {
+    settle_a_hundred(bencher, unsettled, Order::AtRandom);
+}
+
+fn settle_a_hundred(bencher: Bencher<'_, '_>, unsettled: usize, order: Order) {
+    const SETTLED: usize = 100;
+    bencher
+        .counter(ItemsCount::new(SETTLED))
+        .with_inputs(|| Held::new(unsettled))
+        .bench_local_refs(|held| {
+            let positions = order.positions(unsettled).take(SETTLED);
+            positions.for_each(|it| held.settle(it));
+        });
 }
 
 /// A checkpoint is taken of 10,000 consumers that take nothing, for each of which wait so many

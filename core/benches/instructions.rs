@@ -12,6 +12,8 @@ use core::hint::black_box;
 use message_queue_core::DeliveryMode::{self, Broadcast, Queue};
 use std::env;
 use std::process::{Command, ExitCode, Stdio};
+use work::held::Held;
+use work::held::Order::{self, AtRandom, InOrder};
 use work::{A_READ, Delivery, batch, decode, fed, split_in_four};
 
 /// How often each case is done.
@@ -37,9 +39,11 @@ enum Work {
     BesideAStuckOne,
     /// In version 2, to so many, beside so many topics.
     Acked(DeliveryMode, usize, usize),
+    /// So many messages that a consumer holds are settled, one by one: a tenth of them each time.
+    Settle(usize, Order),
 }
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 18] = [
     case("decode", 1, Work::Decode, 17.1),
     case("split in four", 1, Work::Split, 15.1),
     case("broadcast to 1", 1, Work::Deliver(Broadcast, 1), 1.0),
@@ -76,6 +80,11 @@ const CASES: [Case; 14] = [
         Work::Acked(Queue, 4, 1000),
         15.0,
     ),
+    // All that are held, one by one: a run is walked when it is first settled out of order, and that is shared by all.
+    settle("settled in order, of 1000", 1000, InOrder, 2400.0),
+    settle("settled in order, of 100,000", 100_000, InOrder, 2600.0),
+    settle("settled at random, of 1000", 1000, AtRandom, 2950.0),
+    settle("settled at random, of 100,000", 100_000, AtRandom, 3550.0),
 ];
 
 const fn case(name: &'static str, copies: usize, work: Work, most: f64) -> Case {
@@ -84,6 +93,15 @@ const fn case(name: &'static str, copies: usize, work: Work, most: f64) -> Case 
         messages: copies * A_READ,
         most,
         work,
+    }
+}
+
+const fn settle(name: &'static str, held: usize, order: Order, most: f64) -> Case {
+    Case {
+        name,
+        messages: held / TIMES,
+        most,
+        work: Work::Settle(held, order),
     }
 }
 
@@ -133,6 +151,15 @@ fn do_it(work: Work) {
         Work::Deliver(mode, consumers) => publish(Delivery::new(mode, consumers, whole)),
         Work::Acked(mode, consumers, topics) => {
             publish(Delivery::acked(mode, consumers, topics, whole));
+        }
+        Work::Settle(unsettled, order) => {
+            let mut held = Held::new(unsettled);
+            let mut positions = order.positions(unsettled);
+            for _ in 0..TIMES {
+                let some: Vec<u64> = positions.by_ref().take(unsettled / TIMES).collect();
+                counted(|| some.iter().for_each(|it| held.settle(*it)));
+            }
+            assert_eq!(held.unsettled(), 0, "something was not settled");
         }
         Work::BesideAStuckOne => {
             publish(Delivery::new(Broadcast, 1, whole).beside_a_stuck_one());

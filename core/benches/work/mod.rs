@@ -1,5 +1,7 @@
 //! What the benchmarks make the core do.
 
+pub(crate) mod held;
+
 use bytes::BytesMut;
 use message_queue_core::names::{Name, TopicFilter};
 use message_queue_core::wire::control::{Control, Outcome, Range};
@@ -52,7 +54,11 @@ pub(crate) fn split_in_four(mut rest: FrameBatch) -> [FrameBatch; 4] {
 
 impl Delivery {
     pub(crate) fn new(mode: DeliveryMode, consumers: usize, batch: FrameBatch) -> Self {
-        let mut delivery = Self::to_nobody(mode, 2 * consumers, batch);
+        let config = Config {
+            delivery: mode,
+            ..Config::default()
+        };
+        let mut delivery = Self::to_nobody(config, 2 * consumers, batch);
         delivery.open(PRODUCER, Input::Role(Role::Producer));
         for number in 1..=consumers as u64 {
             delivery.open(ConnId(number), Input::Role(Role::Consumer));
@@ -70,7 +76,13 @@ impl Delivery {
     ) -> Self {
         const GROUPS: usize = 10;
         let all = consumers + topics * GROUPS;
-        let mut delivery = Self::to_nobody(mode, all, batch);
+        let config = Config {
+            delivery: mode,
+            // As much as a consumer asks for below.
+            consumer_backlog: 1_000_000,
+            ..Config::default()
+        };
+        let mut delivery = Self::to_nobody(config, all, batch);
         delivery.settled = Some(vec![0; all + 1]);
         let common = Common {
             heartbeat: 0,
@@ -108,13 +120,9 @@ impl Delivery {
         delivery
     }
 
-    fn to_nobody(mode: DeliveryMode, max_consumers: usize, batch: FrameBatch) -> Self {
-        let mut config = Config {
-            delivery: mode,
-            max_consumers,
-            max_connections: max_consumers + 2,
-            ..Config::default()
-        };
+    fn to_nobody(mut config: Config, max_consumers: usize, batch: FrameBatch) -> Self {
+        config.max_consumers = max_consumers;
+        config.max_connections = max_consumers + 2;
         config.topics.max_topics = max_consumers + 1;
         config.topics.max_groups = 2 * max_consumers + 1;
         Self {
