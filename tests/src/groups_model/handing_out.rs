@@ -159,7 +159,8 @@ impl Model {
         let consumer = &self.consumers[&conn];
         let topic = &self.topics[&consumer.topic];
         let shares = consumer.group.is_lasting() && topic.groups[&consumer.group].active.is_none();
-        !is_dead_letter_topic(&consumer.topic) && !(shares && topic.rules.max_age.is_some())
+        let may_be_too_old = shares && topic.rules.max_age.is_some();
+        !is_dead_letter_topic(&consumer.topic) && !may_be_too_old
     }
 
     /// Whether a consumer is a group of its own.

@@ -10,8 +10,9 @@
 //! One file a rule: `publish.rs` (who gets a message, who waits and who is refused), `handing_out.rs` (what members
 //! hold and what becomes of it), `time.rs` (what is too late, and too old), `names.rs` (producers that come back).
 //!
-//! What it leaves to others: patterns, rights, the orderly end, sizes in bytes, producers with and
-//! without confirms in one topic, and messages that are handed out alone from their third failure on.
+//! What it leaves to others: patterns, rights, the orderly end, both an `ack_timeout` and a greatest age in one topic,
+//! sizes in bytes, producers with and without confirms in one topic, and messages that are handed out alone from their
+//! third failure on.
 
 mod handing_out;
 mod names;

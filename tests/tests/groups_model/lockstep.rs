@@ -1,47 +1,17 @@
 //! Plays a script to the broker and to the model, and holds the one to the other after each step.
 
+use crate::config::config;
 use crate::script::{Script, Step, Wish, Word};
-use message_queue_core::names::Pattern;
+use crate::seen::Seen;
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::{Control, Outcome, Range};
-use message_queue_core::{Config, ConnId, DeliveryMode, Overflow, TopicRule, TopicsConfig};
+use message_queue_core::{ConnId, DeliveryMode, Overflow};
 use message_queue_tests::groups_model::{
-    Asks, BACKOFF_MAX, Fate, GroupName, Model, Origin, Rules, Told, dead_letters_of,
+    Asks, Fate, GroupName, Model, Origin, Told, dead_letters_of,
 };
 use message_queue_tests::world::World;
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
 use std::time::Duration;
-
-/// How often something happened.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    pub(crate) again: u64,
-    pub(crate) dead: u64,
-    pub(crate) waited: u64,
-    pub(crate) refused: u64,
-    pub(crate) resumed: u64,
-    pub(crate) taken_over: u64,
-    pub(crate) lost: u64,
-    pub(crate) revoked: u64,
-    pub(crate) settled_late: u64,
-    pub(crate) expired: u64,
-}
-
-impl AddAssign for Seen {
-    fn add_assign(&mut self, other: Self) {
-        self.again += other.again;
-        self.dead += other.dead;
-        self.waited += other.waited;
-        self.refused += other.refused;
-        self.resumed += other.resumed;
-        self.taken_over += other.taken_over;
-        self.lost += other.lost;
-        self.revoked += other.revoked;
-        self.settled_late += other.settled_late;
-        self.expired += other.expired;
-    }
-}
 
 /// A broker and its model, side by side.
 pub(crate) struct Lockstep {
@@ -85,38 +55,6 @@ pub(crate) fn play(script: &Script) -> Seen {
         lockstep.compare();
     }
     lockstep.seen
-}
-
-fn config(rules: &[Rules]) -> Config {
-    let mut all = Vec::new();
-    for rules in rules {
-        let rule = TopicRule::new(Pattern::new(&rules.topic).expect("a topic"));
-        all.push(TopicRule {
-            mode: Some(rules.mode),
-            overflow: Some(rules.overflow),
-            capacity: Some(rules.capacity),
-            max_failures: Some(rules.max_failures),
-            backoff_max: Some(BACKOFF_MAX),
-            ack_timeout: rules.ack_timeout,
-            max_age: rules.max_age,
-            ..rule
-        });
-        let dead = Pattern::new(&dead_letters_of(&rules.topic)).expect("a topic");
-        all.push(TopicRule {
-            capacity: Some(1 << 20),
-            ..TopicRule::new(dead)
-        });
-    }
-    let mut config = Config {
-        max_consumers: 1000,
-        topics: TopicsConfig {
-            rules: all,
-            ..TopicsConfig::default()
-        },
-        ..Config::default()
-    };
-    config.broker_bytes = config.least_broker_bytes();
-    config
 }
 
 impl Lockstep {

@@ -3,8 +3,10 @@
 //! A failure prints the shortest script that was found to show it.
 
 mod compare;
+mod config;
 mod lockstep;
 mod script;
+mod seen;
 
 use lockstep::play;
 use proptest::prelude::*;
@@ -35,12 +37,12 @@ proptest! {
 #[test]
 fn the_scripts_reach_what_the_model_knows() {
     let mut runner = TestRunner::deterministic();
-    let mut seen = lockstep::Seen::default();
+    let mut seen = seen::Seen::default();
     for _ in 0..500 {
         let script = script::script().new_tree(&mut runner).expect("a script");
         seen += play(&script.current());
     }
-    let lockstep::Seen {
+    let seen::Seen {
         again,
         dead,
         waited,

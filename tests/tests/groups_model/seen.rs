@@ -1,0 +1,33 @@
+//! What has happened.
+
+use std::ops::AddAssign;
+
+/// How often something happened.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) again: u64,
+    pub(crate) dead: u64,
+    pub(crate) waited: u64,
+    pub(crate) refused: u64,
+    pub(crate) resumed: u64,
+    pub(crate) taken_over: u64,
+    pub(crate) lost: u64,
+    pub(crate) revoked: u64,
+    pub(crate) settled_late: u64,
+    pub(crate) expired: u64,
+}
+
+impl AddAssign for Seen {
+    fn add_assign(&mut self, other: Self) {
+        self.again += other.again;
+        self.dead += other.dead;
+        self.waited += other.waited;
+        self.refused += other.refused;
+        self.resumed += other.resumed;
+        self.taken_over += other.taken_over;
+        self.lost += other.lost;
+        self.revoked += other.revoked;
+        self.settled_late += other.settled_late;
+        self.expired += other.expired;
+    }
+}
