@@ -70,12 +70,13 @@ fn lines(problems: &[NotAllowed], files: &[FileError]) -> String {
     problems.chain(files).collect::<Vec<_>>().join("\n")
 }
 
-/// A value of `setting` for an error: quoted and escaped, so that it is one line and its spaces show.
+/// A value of `setting` for an error: quoted and escaped, so that it is one line and its spaces show. None is no secret.
 pub(super) fn quoted(setting: &Setting, value: &dyn fmt::Debug) -> String {
-    if setting.secret {
+    let shown = format!("{value:?}");
+    if setting.secret && shown != "\"\"" {
         "the secret value".to_owned()
     } else {
-        format!("{value:?}")
+        shown
     }
 }
 

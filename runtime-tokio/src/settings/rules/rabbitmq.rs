@@ -72,6 +72,8 @@ mod tests {
                 told.contains("use amqp://USER:PASSWORD@HOST:5672/%2f"),
                 "{told}"
             );
+            // What may be a secret is not shown, and nothing is none.
+            assert_eq!(told.contains("the secret value"), !bad.is_empty(), "{told}");
         }
         for good in ["amqp://localhost", "amqps://u:p@rabbit:5671/%2f"] {
             assert_eq!(
