@@ -65,7 +65,7 @@ pub enum Allowed {
     File,
     /// The name of a topic that is no dead-letter topic.
     Topic,
-    /// A pattern of topics with a wildcard in it.
+    /// A pattern of topics with a wildcard in it, or nothing.
     Wildcards,
     /// Networks and addresses, with commas between.
     Networks,
@@ -100,6 +100,7 @@ impl Allowed {
                 let name = TopicName::new(value).ok()?;
                 (!name.is_dead_letter()).then(|| value.to_owned())
             }
+            Self::Wildcards if value.is_empty() => Some(String::new()),
             Self::Wildcards => {
                 let pattern = Pattern::new(value).ok()?;
                 let has_one = pattern.as_str().contains(['*', '>']);
@@ -360,6 +361,19 @@ mod tests {
             &"x".repeat(201),
         ] {
             assert_eq!(Allowed::Topic.canonical(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_with_wildcards_has_one_or_is_none() {
+        for pattern in ["", "gpu.*", "gpu.>", "*.temp"] {
+            assert_eq!(
+                Allowed::Wildcards.canonical(pattern).as_deref(),
+                Some(pattern)
+            );
+        }
+        for wrong in ["gpu", "gpu.>.temp", "gpu.a*", "gpu .*", ".*"] {
+            assert_eq!(Allowed::Wildcards.canonical(wrong), None, "{wrong}");
         }
     }
 

@@ -501,7 +501,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "KAFKA_KEY_PATTERN",
         default: "",
         allowed: Allowed::Wildcards,
-        help: "Topics with keys in Kafka: what the wildcards stand for. All of such a topic is in one partition.",
+        help: "Topics with keys in Kafka: what its wildcards stand for. All of a topic is in one partition.",
         memory: None,
         secret: false,
     },
