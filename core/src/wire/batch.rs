@@ -139,6 +139,18 @@ impl FrameBatch {
         self.split_at((messages, end))
     }
 
+    /// Splits off the messages whose frames take at most so many bytes, or the first if that alone takes more, and leaves
+    /// the rest.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn split_within(&mut self, bytes: usize) -> Self {
+        match self.prefix(usize::MAX, bytes) {
+            (0, _) => self.split_to(1),
+            measured => self.split_at(measured),
+        }
+    }
+
     /// Splits off a front part that [`prefix`](Self::prefix) has measured.
     pub(crate) fn split_at(&mut self, (messages, end): (usize, usize)) -> Self {
         let sums = if self.sums.is_some() {
@@ -339,6 +351,16 @@ mod tests {
 
     fn bodies(batch: &FrameBatch) -> Vec<Bytes> {
         batch.bodies().collect()
+    }
+
+    #[test]
+    fn what_is_split_off_within_some_bytes_is_what_fits_and_the_first_in_any_case() {
+        let mut rest = batch(&["a", "bc", "a long one", "d"]);
+        let mut pieces = Vec::new();
+        while !rest.is_empty() {
+            pieces.push(rest.split_within(11).messages());
+        }
+        assert_eq!(pieces, [2, 1, 1]);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use super::progress::Totals;
 use super::sink::Printable;
 use message_queue_core::log::{BadImport, Import, Imported, Stored};
-use message_queue_core::wire::FrameBatch;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -61,7 +60,7 @@ impl Export {
         let origin = meta.and_then(|it| it.origin.clone()).map(Box::new);
         let mut rest = printable.frames.clone();
         while !rest.is_empty() {
-            let batch = split_piece(&mut rest, most - HEAD);
+            let batch = rest.split_within(most - HEAD);
             let mut totals = Totals::default();
             totals.add(&batch);
             let stored = Stored::Run {
@@ -87,12 +86,6 @@ impl Default for Export {
     fn default() -> Self {
         Self { next: 1 }
     }
-}
-
-/// Splits off what fits into so many bytes: one message at least.
-fn split_piece(rest: &mut FrameBatch, most: usize) -> FrameBatch {
-    let (messages, _) = rest.prefix(usize::MAX, most);
-    rest.split_to(messages.max(1))
 }
 
 /// The last sequence of an export, every checksum verified, and where its last message ends.
@@ -121,6 +114,7 @@ fn end_of(file: &mut impl Read) -> io::Result<(u64, u64)> {
 mod tests {
     use super::*;
     use crate::client::acked::Meta;
+    use message_queue_core::wire::FrameBatch;
     use message_queue_core::wire::control::Origin;
 
     fn printable(messages: &[&[u8]], published: u64, origin: Option<Origin>) -> Printable {

@@ -41,8 +41,7 @@ pub(super) fn encode<E>(
     } else {
         let mut rest = piece.batch.clone();
         while !rest.is_empty() {
-            let (messages, _) = rest.prefix(usize::MAX, MOST_FRAMES);
-            let record = rest.split_to(messages.max(1));
+            let record = rest.split_within(MOST_FRAMES);
             let frames = record.messages().to_string();
             let headers = with(OwnedHeaders::new_with_capacity(1), FRAMES, &frames);
             send(record.as_bytes(), Some(headers))?;
