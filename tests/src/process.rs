@@ -65,6 +65,18 @@ pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, env: &[(&str, &st
         .expect("the binary starts")
 }
 
+/// Checks how a command has ended, and that it says so and does not panic.
+///
+/// # Panics
+/// If that is not so.
+#[track_caller]
+pub fn assert_ended(output: &Output, code: i32, says: &str) {
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{err}");
+    assert!(err.contains(says), "it does not say {says:?} but:\n{err}");
+    assert!(!err.contains("panicked"), "{err}");
+}
+
 /// A broker that is running. Killed when dropped.
 #[derive(Debug)]
 pub struct Broker {

@@ -1,7 +1,7 @@
 //! `produce` with confirms and `consume` with acknowledgements, on the real binary.
 
 use message_queue_tests::frames::read_messages;
-use message_queue_tests::process::{Broker, command, send_signal};
+use message_queue_tests::process::{Broker, assert_ended, command, send_signal};
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Output, Stdio};
@@ -41,14 +41,6 @@ fn publish(broker: &Broker, flags: &[&str], lines: &[String]) -> Output {
 
 fn lines(count: usize) -> Vec<String> {
     (0..count).map(|it| it.to_string()).collect()
-}
-
-#[track_caller]
-fn assert_ended(output: &Output, code: i32, says: &str) {
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{err}");
-    assert!(err.contains(says), "it does not say {says:?} but:\n{err}");
-    assert!(!err.contains("panicked"), "{err}");
 }
 
 #[track_caller]

@@ -1,7 +1,7 @@
 //! The clients of the command line, on the real binary: exit codes, counts, and what is said.
 
 use message_queue_tests::frames::{frames, read_message, read_messages};
-use message_queue_tests::process::{Broker, command, run};
+use message_queue_tests::process::{Broker, assert_ended, command, run};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -33,14 +33,6 @@ fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     let status = Command::new("kill").args(["-s", name, &pid]).status();
     assert!(status.expect("kill runs").success());
-}
-
-#[track_caller]
-fn assert_ended(output: &Output, code: i32, says: &str) {
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{err}");
-    assert!(err.contains(says), "it does not say {says:?} but:\n{err}");
-    assert!(!err.contains("panicked"), "{err}");
 }
 
 /// Waits until so many consumers are registered.

@@ -3,7 +3,7 @@
 use message_queue_core::wire::control::{Control, Link, Outcome};
 use message_queue_tests::conversation::{Client, Told};
 use message_queue_tests::frames::{frames, read_messages};
-use message_queue_tests::process::{Broker, command, run};
+use message_queue_tests::process::{Broker, assert_ended, command, run};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
@@ -13,14 +13,6 @@ use tempfile::TempDir;
 
 /// Messages with whatever a text file would not keep apart.
 const BODIES: [&[u8]; 5] = [b"a\nb\n", b"", b"\0\0\0\0", b"\r\n", b"\xff\xfe"];
-
-#[track_caller]
-fn assert_ended(output: &Output, code: i32, says: &str) {
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{err}");
-    assert!(err.contains(says), "it does not say {says:?} but:\n{err}");
-    assert!(!err.contains("panicked"), "{err}");
-}
 
 /// A client of the broker.
 fn client(broker: &Broker, args: &[&str]) -> Output {

@@ -1,6 +1,6 @@
 //! `topics`, `groups` and `dead-letters`, on the real binary.
 
-use message_queue_tests::process::{Broker, command, run};
+use message_queue_tests::process::{Broker, assert_ended, command, run};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -20,14 +20,6 @@ fn ask(broker: &Broker, args: &[&str]) -> Output {
 /// A client of the broker.
 fn client(broker: &Broker, args: &[&str]) -> Output {
     run([args, &["--addr", &broker.tcp().to_string()]].concat(), &[])
-}
-
-#[track_caller]
-fn assert_ended(output: &Output, code: i32, says: &str) {
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{err}");
-    assert!(err.contains(says), "it does not say {says:?} but:\n{err}");
-    assert!(!err.contains("panicked"), "{err}");
 }
 
 fn printed(output: &Output) -> String {

@@ -2,12 +2,11 @@
 
 use crate::run_book::in_segments;
 use crate::world::{
-    assert_ended, consume, folder, lines, produce, publish, start, start_with, stop, text,
-    wait_until_ready,
+    consume, folder, lines, produce, publish, start, start_with, stop, text, wait_until_ready,
 };
 use message_queue_core::wire::control::{Control, Link};
 use message_queue_tests::conversation::{Client, Told};
-use message_queue_tests::process::Broker;
+use message_queue_tests::process::{Broker, assert_ended};
 use message_queue_tests::run_book::{Row, check_each, table};
 use message_queue_tests::shim;
 use serde_json::Value;

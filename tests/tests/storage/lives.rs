@@ -1,8 +1,7 @@
 //! A broker that is stopped and started again: with its clients running on, and from a backup.
 
-use crate::world::{
-    assert_ended, client, consume, folder, lines, publish, start, start_with, stop,
-};
+use crate::world::{client, consume, folder, lines, publish, start, start_with, stop};
+use message_queue_tests::process::assert_ended;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

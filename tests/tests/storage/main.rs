@@ -5,12 +5,11 @@ mod lives;
 mod run_book;
 mod world;
 
-use message_queue_tests::process::{Broker, run};
+use message_queue_tests::process::{Broker, assert_ended, run};
 use std::collections::BTreeSet;
 use std::fs;
 use world::{
-    assert_ended, consume, file, folder, lines, publish, refused, start, stop, text, topic,
-    wait_until_ready,
+    consume, file, folder, lines, publish, refused, start, stop, text, topic, wait_until_ready,
 };
 
 #[test]

@@ -1,6 +1,7 @@
 //! Every row of the run book on wrong set-ups of stored topics, by its own words.
 
-use crate::world::{assert_ended, file, folder, lines, publish, refused, start, stop, text};
+use crate::world::{file, folder, lines, publish, refused, start, stop, text};
+use message_queue_tests::process::assert_ended;
 use message_queue_tests::run_book::{Row, check_each, table};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! A broker that stores its topics, and the clients of the command line.
 
-use message_queue_tests::process::{Broker, command, run};
+use message_queue_tests::process::{Broker, assert_ended, command, run};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -87,14 +87,6 @@ pub(crate) fn consume(broker: &Broker, flags: &[&str]) -> Vec<String> {
 
 pub(crate) fn lines(from: usize, to: usize) -> Vec<String> {
     (from..to).map(|it| it.to_string()).collect()
-}
-
-#[track_caller]
-pub(crate) fn assert_ended(output: &Output, code: i32, says: &str) {
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{err}");
-    assert!(err.contains(says), "it does not say {says:?} but:\n{err}");
-    assert!(!err.contains("panicked"), "{err}");
 }
 
 /// The only file of the topic `jobs` with this ending.
