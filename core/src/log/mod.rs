@@ -1,4 +1,4 @@
-//! The log of one stored topic, as a state machine without I/O. The broker's topics do not use it yet.
+//! The log of one stored topic, as a state machine without I/O.
 //!
 //! What it promises (docs/STORAGE.md has the formats, the order of operations and the arguments):
 //!
@@ -341,6 +341,7 @@ impl Log {
         let done = match owner {
             Owner::Recovery => self.recovery_completed(result),
             Owner::Writer => self.writer_completed(result),
+            Owner::Syncer => self.sync_completed(result),
             Owner::Spare => self.spare.completed(&mut self.ops, result, self.now),
             Owner::Journal => self.journal_completed(result),
             Owner::Cleaner => self.cleaner_completed(result),
@@ -415,12 +416,26 @@ impl Log {
         if lane.completed(&mut self.ops, result, self.now)? == lane::Progress::Busy {
             return Ok(());
         }
-        match self.writer.finished(self.settings.fsync, self.now) {
+        let outcome = self.writer.finished(self.settings.fsync, self.now);
+        self.follow(outcome);
+        Ok(())
+    }
+
+    fn sync_completed(&mut self, result: Result<Done, DiskError>) -> Result<(), Stop> {
+        let lane = self.writer.syncs_mut();
+        if lane.completed(&mut self.ops, result, self.now)? == lane::Progress::Finished {
+            let outcome = self.writer.synced();
+            self.follow(outcome);
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, outcome: Outcome) {
+        match outcome {
             Outcome::Nothing => {}
             Outcome::Reported(up_to) => self.ops.tell(Event::Appended { up_to }),
             Outcome::Note(segment) => self.journal.bounds.tail = segment.first,
         }
-        Ok(())
     }
 
     fn journal_completed(&mut self, result: Result<Done, DiskError>) -> Result<(), Stop> {
@@ -527,7 +542,7 @@ impl Log {
                     self.now,
                 );
                 if self.writer.rolling().is_none() {
-                    let so_far = (self.writer.writes(), self.writer.offset());
+                    let so_far = (self.writer.synced_times(), self.writer.offset());
                     self.spare
                         .drive(&mut self.ops, self.segments.last(), so_far, &self.settings);
                 }
@@ -566,6 +581,7 @@ impl Log {
     fn leave(&mut self) {
         let is_free = |lane: &Lane| lane.is_idle() || lane.wakes().is_some();
         if !is_free(self.writer.lane())
+            || !self.writer.syncs().is_idle()
             || !is_free(self.spare.lane())
             || !is_free(self.journal.lane())
             || !self.cleaner.is_idle()

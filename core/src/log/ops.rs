@@ -9,6 +9,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 pub(super) enum Owner {
     Recovery,
     Writer,
+    Syncer,
     Spare,
     Journal,
     Cleaner,

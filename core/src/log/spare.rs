@@ -1,8 +1,8 @@
 //! The file that the next segment is made of.
 //!
 //! It is filled with zeros piece by piece beside what is appended, so that a segment that is full costs no more than a few
-//! small writes. That begins when the last segment is half full, and goes on by a step for every few writes. Zeros make a
-//! sync faster, not a byte: where writes are small they are many, and all of the file is filled in time. Where they are
+//! small writes. That begins when the last segment is half full, and goes on by a step for every few syncs. Zeros make a
+//! sync faster, not a byte: where syncs are small they are many, and all of the file is filled in time. Where they are
 //! large they are few, and the disk has better to do: what is not filled when the file is needed is left so.
 //!
 //! Appends wait for it only at the beginning of a log, until all of it is filled.
@@ -20,9 +20,9 @@ use bytes::Bytes;
 /// How many zeros are written and made safe at a time: 1 MiB, or a quarter of a smaller segment.
 const STEP: u64 = 1 << 20;
 
-/// After so many writes to the last segment there is one step. With 64 MiB and steps of 1 MiB all is filled in time where
-/// writes have 128 KiB or less.
-const WRITES: u64 = 4;
+/// After so many syncs of the last segment there is one step. With 64 MiB and steps of 1 MiB all is filled in time where
+/// syncs have 64 KiB or less.
+const SYNCS: u64 = 8;
 
 /// What is written.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -40,7 +40,7 @@ pub(super) struct Spare {
 enum State {
     /// There is none.
     None,
-    /// So many of its bytes are there, or are being written. It was begun at write number `since`.
+    /// So many of its bytes are there, or are being written. It was begun at sync number `since`.
     Filling {
         file: File,
         filled: u64,
@@ -91,13 +91,13 @@ impl Spare {
         }
     }
 
-    /// Goes on with it, if it is time: so many writes have gone to the log, and there are `offset` bytes in the last
+    /// Goes on with it, if it is time: the log was synced so often, and there are `offset` bytes in the last
     /// segment.
     pub(super) fn drive(
         &mut self,
         ops: &mut Ops,
         last: Option<Segment>,
-        (writes, offset): (u64, u64),
+        (syncs, offset): (u64, u64),
         settings: &Settings,
     ) {
         if !self.lane.is_idle() {
@@ -114,7 +114,7 @@ impl Spare {
                     file,
                     filled,
                     size,
-                    since: writes,
+                    since: syncs,
                 };
                 let size = filled;
                 self.lane.begin(ops, [Operation::Create { file, size }]);
@@ -126,7 +126,7 @@ impl Spare {
                 since,
             } if filled < size => {
                 let step = STEP.min(size.div_ceil(4));
-                let due = (writes - since) / WRITES * step;
+                let due = (syncs - since) / SYNCS * step;
                 if filled >= due {
                     return;
                 }

@@ -1,9 +1,9 @@
 //! What is appended, on its way into the last segment.
 //!
-//! Records wait until the lane is free. Then all that wait are written at once, and where the setting says so made safe
-//! by one sync: what is appended meanwhile goes with the next. A segment that has no room is cut to its size and made
-//! safe, and the next one, which is made of the spare, is complete and safe, and the journal knows of it, before a message
-//! is written to it.
+//! Records wait until the lane is free. Then all that wait are written at once. Where the setting says so, one sync makes
+//! safe all that was written before it began. What is appended meanwhile is written while the sync is in flight, and goes
+//! with the next. A segment that has no room is cut to its size and made safe, and the next one, which is made of the
+//! spare, is complete and safe, and the journal knows of it, before a message is written to it.
 
 use super::content::{self, FORMAT, Head};
 use super::disk::{File, Operation};
@@ -58,14 +58,21 @@ pub(super) struct Writer {
     written: u64,
     safe: u64,
     reported: u64,
+    /// The last sequence that is reported only once it is safe.
+    held: u64,
+    /// The last sequence that the sync in flight makes safe; none: there is no sync in flight.
+    syncing: Option<u64>,
     /// Where the next record goes in the last segment.
     offset: u64,
     /// The size of the head of the last segment; 0 if there is none.
     head: u64,
     activity: Activity,
-    /// How many writes of records there were.
-    writes: u64,
+    /// How many syncs of records were begun.
+    synced_times: u64,
+    /// Writes, and what makes a new segment.
     lane: Lane,
+    /// Syncs of what was written.
+    syncs: Lane,
     sync_due: Option<Now>,
     /// Of the last segment.
     index: Index,
@@ -78,14 +85,12 @@ pub(super) struct Writer {
 #[derive(Debug)]
 enum Activity {
     Idle,
-    /// These records; with a sync behind them or without.
+    /// These records; they are reported once they are safe, or as soon as they are written.
     Writing {
         records: Vec<Waiting>,
         bytes: u64,
         syncs: bool,
     },
-    /// What was written is made safe.
-    Syncing,
     /// A new segment with a head of this size.
     Rolling(Segment, u64),
     /// The same, while the journal takes note of it.
@@ -125,11 +130,14 @@ impl Writer {
             written: 0,
             safe: 0,
             reported: 0,
+            held: 0,
+            syncing: None,
             offset: 0,
             head: 0,
             activity: Activity::Idle,
-            writes: 0,
+            synced_times: 0,
             lane: Lane::new(Owner::Writer),
+            syncs: Lane::new(Owner::Syncer),
             sync_due: None,
             index: Index::default(),
             heads: BytesMut::new(),
@@ -161,8 +169,9 @@ impl Writer {
         self.offset
     }
 
-    pub(super) const fn writes(&self) -> u64 {
-        self.writes
+    /// How many syncs of records were begun.
+    pub(super) const fn synced_times(&self) -> u64 {
+        self.synced_times
     }
 
     pub(super) const fn reported(&self) -> u64 {
@@ -184,6 +193,14 @@ impl Writer {
 
     pub(super) fn lane_mut(&mut self) -> &mut Lane {
         &mut self.lane
+    }
+
+    pub(super) const fn syncs(&self) -> &Lane {
+        &self.syncs
+    }
+
+    pub(super) fn syncs_mut(&mut self) -> &mut Lane {
+        &mut self.syncs
     }
 
     /// Takes in a batch; returns the sequence of its first message and when it counts as published.
@@ -227,7 +244,7 @@ impl Writer {
         range
     }
 
-    /// Begins what is to be done next, if nothing is being done.
+    /// Begins what can be begun: a sync, a write beside it, a new segment.
     pub(super) fn drive(
         &mut self,
         ops: &mut Ops,
@@ -237,27 +254,47 @@ impl Writer {
         epoch: u64,
         now: Now,
     ) {
+        let last = segments.last();
+        self.sync(ops, last, now);
+        let Some(record) = self.waiting.front() else {
+            return;
+        };
         if !matches!(self.activity, Activity::Idle) {
             return;
         }
-        let is_due = self.sync_due.is_some_and(|at| at <= now);
-        if let Some(segment) = segments.last().filter(|_| is_due) {
-            self.activity = Activity::Syncing;
-            let file = File::Segment(segment.first);
-            self.lane.begin(ops, [Operation::Sync { file }]);
-        } else if let Some(record) = self.waiting.front() {
-            let size = self.offset + record.bytes();
-            match segments.last() {
-                Some(segment) if size <= settings.segment_bytes || self.offset == self.head => {
-                    self.write(ops, segment, settings);
-                }
-                last => {
-                    if let Some(file) = spare.take() {
-                        self.roll(ops, last, file, epoch);
-                    }
+        let size = self.offset + record.bytes();
+        match last {
+            Some(segment) if size <= settings.segment_bytes || self.offset == self.head => {
+                self.write(ops, segment, settings);
+            }
+            // What is in the full segment is reported before, without waiting for the next one.
+            last if !self.is_syncing() => {
+                if let Some(file) = spare.take() {
+                    self.roll(ops, last, file, epoch);
                 }
             }
+            _ => {}
         }
+    }
+
+    /// Makes safe what was written, if it is time and no sync is in flight.
+    fn sync(&mut self, ops: &mut Ops, last: Option<Segment>, now: Now) {
+        let is_due = self.held > self.safe || self.sync_due.is_some_and(|at| at <= now);
+        if let Some(segment) = last
+            && is_due
+            && !self.is_syncing()
+            && self.rolling().is_none()
+        {
+            self.syncing = Some(self.written);
+            self.synced_times += 1;
+            self.sync_due = None;
+            let file = File::Segment(segment.first);
+            self.syncs.begin(ops, [Operation::Sync { file }]);
+        }
+    }
+
+    const fn is_syncing(&self) -> bool {
+        self.syncing.is_some()
     }
 
     fn write(&mut self, ops: &mut Ops, segment: Segment, settings: &Settings) {
@@ -277,7 +314,6 @@ impl Writer {
         }
         let file = File::Segment(segment.first);
         let syncs = settings.fsync == Fsync::Always;
-        self.writes += 1;
         self.activity = Activity::Writing {
             records,
             bytes,
@@ -288,8 +324,7 @@ impl Writer {
             offset: self.offset,
             pieces,
         };
-        let sync = syncs.then_some(Operation::Sync { file });
-        self.lane.begin(ops, core::iter::once(write).chain(sync));
+        self.lane.begin(ops, [write]);
     }
 
     fn roll(&mut self, ops: &mut Ops, last: Option<Segment>, spare: File, epoch: u64) {
@@ -357,38 +392,49 @@ impl Writer {
                     }
                 }
                 if syncs {
-                    self.all_is_safe();
+                    self.held = self.written;
                 } else if let Some(after) = fsync.within()
                     && self.sync_due.is_none()
                 {
                     self.sync_due = Some(now + after);
                 }
-                self.reported = self.written;
-                Outcome::Reported(self.reported)
-            }
-            Activity::Syncing => {
-                self.all_is_safe();
-                Outcome::Nothing
+                self.report()
             }
             Activity::Rolling(segment, head) => {
-                self.all_is_safe();
+                self.safe = self.written;
+                self.sync_due = None;
                 self.activity = Activity::Noting(segment, head);
                 Outcome::Note(segment)
             }
         }
     }
 
+    /// The sync in flight has made safe what was written before it began.
+    pub(super) fn synced(&mut self) -> Outcome {
+        self.safe = self.syncing.take().unwrap_or(self.safe);
+        self.report()
+    }
+
+    /// Reports what can be, if that is more than before.
+    fn report(&mut self) -> Outcome {
+        let up_to = if self.held > self.safe {
+            self.safe
+        } else {
+            self.written
+        };
+        if up_to <= self.reported {
+            return Outcome::Nothing;
+        }
+        self.reported = up_to;
+        Outcome::Reported(up_to)
+    }
+
     /// What was written is to be safe so soon from now on.
     pub(super) fn sync_within(&mut self, after: Duration, now: Now) {
-        if self.safe < self.written {
+        if self.syncing.unwrap_or(self.safe) < self.written {
             let due = now + after;
             self.sync_due = Some(self.sync_due.map_or(due, |it| it.min(due)));
         }
-    }
-
-    fn all_is_safe(&mut self) {
-        self.safe = self.written;
-        self.sync_due = None;
     }
 
     /// The journal has taken note of the new segment. Returns it if there is one, and the size and the index of the
@@ -410,18 +456,14 @@ impl Writer {
     pub(super) const fn rolling(&self) -> Option<Segment> {
         match self.activity {
             Activity::Rolling(segment, _) | Activity::Noting(segment, _) => Some(segment),
-            Activity::Idle | Activity::Writing { .. } | Activity::Syncing => None,
+            Activity::Idle | Activity::Writing { .. } => None,
         }
-    }
-
-    /// Whether nothing is being done, and nothing is in the middle of anything.
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self.activity, Activity::Idle)
     }
 
     /// When it is to be woken.
     pub(super) fn wakes(&self) -> Option<Now> {
-        let due = self.sync_due.filter(|_| self.is_idle());
+        let can_sync = !self.is_syncing() && self.rolling().is_none();
+        let due = self.sync_due.filter(|_| can_sync);
         [due, self.lane.wakes()].into_iter().flatten().min()
     }
 }

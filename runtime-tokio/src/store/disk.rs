@@ -15,6 +15,12 @@ const MOST_OPEN: usize = 16;
 /// So many zeros are written at a time.
 const ZEROS: &[u8] = &[0; 256 << 10];
 
+/// A piece of so many bytes is written by itself. Smaller ones are gathered: to copy them takes less than to ask the system.
+const ALONE: usize = 16 << 10;
+
+/// So much is gathered at the most, and one piece more.
+const GATHERED: usize = 256 << 10;
+
 /// The free room of the file system is looked at again when so much was written since.
 const LOOK_EVERY: u64 = 16 << 20;
 
@@ -189,18 +195,17 @@ impl<F: Files> FolderDisk<F> {
         self.reserve.take(&self.files, &self.folder, bytes)?;
         let handle = self.open(file)?;
         let mut at = offset;
-        let mut small = BytesMut::with_capacity(ZEROS.len().min(bytes as usize));
+        let mut small = BytesMut::new();
         for piece in pieces {
-            // What is said of messages is small: it is written together with what follows.
-            if piece.len() < ZEROS.len() {
+            let is_small = piece.len() < ALONE;
+            if is_small {
                 small.extend_from_slice(piece);
-                if small.len() < ZEROS.len() {
-                    continue;
-                }
             }
-            at += write_some(&*handle, &small, at)?;
-            small.clear();
-            if piece.len() >= ZEROS.len() {
+            if !is_small || small.len() >= GATHERED {
+                at += write_some(&*handle, &small, at)?;
+                small.clear();
+            }
+            if !is_small {
                 at += write_some(&*handle, piece, at)?;
             }
         }
@@ -288,7 +293,9 @@ impl<F: Files> Disk for FolderDisk<F> {
 
 /// Writes all of it.
 fn write_some(file: &impl FileExt, bytes: &[u8], offset: u64) -> io::Result<u64> {
-    file.write_all_at(bytes, offset)?;
+    if !bytes.is_empty() {
+        file.write_all_at(bytes, offset)?;
+    }
     Ok(bytes.len() as u64)
 }
 

@@ -125,11 +125,7 @@ impl Logs {
         }
         *due = turn.due;
         // Who has something to tell leaves what is to be done next to another: it is done beside that.
-        let next = if turn.is_silent() {
-            turn.jobs.pop()
-        } else {
-            None
-        };
+        let next = (turn.is_silent() && !turn.jobs.is_empty()).then(|| turn.jobs.remove(0));
         self.follow(guard, turn);
         next
     }

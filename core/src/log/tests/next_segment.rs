@@ -3,7 +3,6 @@
 use super::sim_disk::SimDisk;
 use super::world::{Process, World, settings};
 use super::{File, Fsync, Operation};
-use crate::log::Settings;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -79,9 +78,14 @@ fn a_segment_that_is_full_costs_a_few_small_operations() {
     assert!(bytes.sum::<usize>() < MESSAGE + 300);
 }
 
+/// A segment in which there is room for many syncs of little.
+const SEGMENT: u64 = 8192;
+
 /// How large the spare is while the first segment fills with messages of this size.
 fn sizes(message: usize) -> Vec<u64> {
-    let (mut world, mut process) = world(Fsync::Always);
+    let mut world = World::new(1, settings(Fsync::Always));
+    world.settings.segment_bytes = SEGMENT;
+    let mut process = world.open();
     let mut sizes = Vec::new();
     while process.log.size().0 < 2 {
         world.append(&mut process, &[message]).expect("it is open");
@@ -93,13 +97,12 @@ fn sizes(message: usize) -> Vec<u64> {
 }
 
 #[test]
-fn it_is_filled_in_time_where_writes_are_small_and_in_part_where_they_are_large() {
-    let Settings { segment_bytes, .. } = settings(Fsync::Always);
+fn it_is_filled_in_time_where_syncs_are_small_and_in_part_where_they_are_large() {
     let small = sizes(20);
     assert_eq!(small[0], 0, "step by step: {small:?}");
-    assert!(small.is_sorted() && small.contains(&(segment_bytes / 4)));
-    assert_eq!(small.last(), Some(&segment_bytes), "{small:?}");
-    assert!(sizes(MESSAGE).last() < Some(&segment_bytes));
+    assert!(small.is_sorted() && small.contains(&(SEGMENT / 4)));
+    assert_eq!(small.last(), Some(&SEGMENT), "{small:?}");
+    assert!(sizes(MESSAGE).last() < Some(&SEGMENT));
 }
 
 /// So its syncs are as fast as those of the others.

@@ -3,7 +3,7 @@
 use super::model::Model;
 use super::sim_disk::{Rng, SimDisk};
 use super::{
-    Chunk, Event, Fsync, Log, Mark, OpId, Operation, Output, Progress, ReadError, ReadFrom, ReadId,
+    Chunk, DiskError, Done, Event, Fsync, Log, Mark, OpId, Operation, Output, Progress, ReadError, ReadFrom, ReadId,
     Recovered, Settings, Stop,
 };
 use crate::log::{Failed, Refused, Retention};
@@ -45,6 +45,8 @@ pub(super) struct Process {
     pub(super) log: Log,
     /// What the disk has been asked for and has not carried out.
     pub(super) asked: Vec<(OpId, Operation)>,
+    /// What it has carried out and has not said.
+    done: Vec<(OpId, Result<Done, DiskError>)>,
     pub(super) recovered: Option<Recovered>,
     pub(super) stopped: Option<Stop>,
     pub(super) is_deleted: bool,
@@ -71,6 +73,7 @@ impl World {
         let mut process = Process {
             log,
             asked: Vec::new(),
+            done: Vec::new(),
             recovered: None,
             stopped: None,
             is_deleted: false,
@@ -128,16 +131,21 @@ impl World {
         }
     }
 
-    /// The disk carries out one operation, any of those that it was asked for, and says so.
+    /// The disk carries out one operation, any of those that it was asked for, or says of one that it was carried out.
     pub(super) fn step(&mut self, process: &mut Process) -> bool {
-        if process.asked.is_empty() {
+        let open = process.asked.len() + process.done.len();
+        if open == 0 {
             return false;
         }
-        let next = self.rng.below(process.asked.len());
-        let (id, operation) = process.asked.remove(next);
-        let result = self.disk.execute(&operation);
-        process.log.completed(id, result, self.now);
-        self.poll(process);
+        let next = self.rng.below(open);
+        if next < process.asked.len() {
+            let (id, operation) = process.asked.remove(next);
+            process.done.push((id, self.disk.execute(&operation)));
+        } else {
+            let (id, result) = process.done.remove(next - process.asked.len());
+            process.log.completed(id, result, self.now);
+            self.poll(process);
+        }
         true
     }
 
