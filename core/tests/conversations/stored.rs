@@ -187,6 +187,30 @@ fn a_new_group_begins_where_it_asks_to() {
 }
 
 #[test]
+fn while_it_is_not_known_where_a_group_begins_all_that_is_kept_waits() {
+    let mut kit = stored(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs confirm=1");
+    for message in ["a", "b", "c"] {
+        kit.send(producer, &[message]);
+        kit.store_all("jobs");
+        kit.pass(SECOND);
+    }
+    let worker = kit.connect("CONSUMER topic=jobs group=g from=@2001 ack=1");
+    kit.told(worker);
+    kit.say(worker, &Control::Ping(1));
+    assert_eq!(told(&mut kit, worker), ["PONG 1, 3 wait, 0 ms"]);
+    kit.store_all("jobs");
+    kit.say(worker, &Control::Ping(2));
+    assert_eq!(
+        told(&mut kit, worker),
+        ["RUN 3 #1 @3000", "c", "PONG 2, 1 wait, 0 ms"]
+    );
+    kit.settle(worker, Outcome::Done, 1, 1);
+    kit.say(worker, &Control::Ping(3));
+    assert_eq!(told(&mut kit, worker), ["PONG 3, 0 wait, 0 ms"]);
+}
+
+#[test]
 fn a_time_at_which_something_was_published_is_not_to_come_though_the_clock_was_set_back() {
     let mut kit = stored(|_| {});
     kit.pass(SECOND);
