@@ -54,7 +54,7 @@ Examples:
 /// topic (Kafka, RabbitMQ) no broker knows what waits, so it ends with 1 at once, and --count is
 /// needed.
 ///
-/// Without them nothing is acknowledged (version 1): what the broker has handed to this connection is
+/// Without any of these nothing is acknowledged (version 1): what the broker has handed to this connection is
 /// delivered, and in queue mode nobody else gets it. What came and was not written is lost: that is
 /// said, and the exit code is 1 unless --discard-rest says that it does not matter.
 #[derive(Debug, clap::Args)]
