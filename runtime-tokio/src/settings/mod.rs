@@ -16,6 +16,7 @@ mod chart;
 #[cfg(test)]
 mod documents;
 mod dotenv;
+mod engines;
 mod error;
 mod file;
 mod origin;
@@ -34,6 +35,7 @@ mod values;
 
 pub use allowed::Allowed;
 pub use dotenv::DotEnvError;
+pub use engines::{Engine, FolderEngine, SharedEngine};
 pub use error::{NotAllowed, SettingsError};
 pub use file::{FileError, Problem};
 pub use origin::{Effective, Origin};
