@@ -244,7 +244,9 @@ fn what_waits_moves_to_another_broker_as_an_export() {
     let export = ["--format", "export", "--output", file];
     assert_ended(&consumed(&old, &export), 0, "consumed 1,000 messages");
     let new = Broker::start(&[]);
-    drop(member(&new));
+    // It makes the group, so that what is published comes to it.
+    let output = consumed(&new, &[]);
+    assert_ended(&output, 0, "the group work was not there: it is new");
     let addr = new.tcp().to_string();
     let produce = ["produce", "--topic", "jobs", "--name", "move-jobs"];
     let args = [&produce[..], &["--format", "export", file, "--addr", &addr]].concat();

@@ -50,7 +50,8 @@ impl Lull {
         self.ask_at = now + self.wait;
         if was < LONGEST && self.wait == LONGEST {
             self.notices.print(&format!(
-                "waiting for {} of the group: other members hold them, or they wait for a delay",
+                "waiting for {} of the group: other members hold them, or they wait for a delay or for room in the \
+                 dead-letter topic",
                 Messages(left)
             ));
         }
