@@ -57,3 +57,24 @@ impl Lull {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::progress::Progress;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_asked_less_and_less_often_until_a_message_comes() {
+        let mut lull = Lull::new(Progress::bar(false).notices());
+        let mut asked = Instant::now();
+        for millis in [50, 100, 200, 400, 800, 1_000, 1_000] {
+            lull.lasts().await;
+            assert_eq!(asked.elapsed(), Duration::from_millis(millis));
+            asked = Instant::now();
+            lull.goes_on(1, asked);
+        }
+        lull.ends(asked);
+        lull.lasts().await;
+        assert_eq!(asked.elapsed(), FIRST);
+    }
+}
