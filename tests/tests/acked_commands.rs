@@ -256,6 +256,10 @@ fn what_is_not_allowed_is_said_with_2() {
             &["consume", "--discard-rest", "--topic", "t"],
             "--discard-rest",
         ),
+        (
+            &["consume", "--discard-rest", "--until-empty"],
+            "--until-empty",
+        ),
     ] {
         assert_ended(&ended(&broker, args), 2, says);
     }

@@ -157,6 +157,59 @@ fn a_dead_letter_keeps_where_it_came_from() {
 }
 
 #[test]
+fn dead_letters_that_were_imported_are_sent_back() {
+    let place = Place::new();
+    let old = place.path("old");
+    let broker = Broker::start(&[("STORAGE", "disk"), ("DATA_DIR", &old)]);
+    let mut worker = join(&broker, "jobs", "workers");
+    publish(&broker, "jobs", &[b"first", b"second", b"third"]);
+    worker.until(|told| matches!(told, Told::Message { sequence: 3, .. }));
+    worker.settle(Outcome::Reject, 1, 3);
+    broker.wait_for_metric("message_queue_behind_messages", 3.0);
+    // What was thrown away is stored, and so in an export of the folder; a client exports what is left.
+    let purge = ["dead-letters", "purge", "jobs", "--yes", "--count", "1"];
+    assert_ended(&client(&broker, &purge), 0, "purged 1 message");
+    let file = place.path("left.mq");
+    let left = ["consume", "--topic", "jobs.dead", "--until-empty"];
+    let left = [&left[..], &["--format", "export", "--output", &file]].concat();
+    assert_ended(&client(&broker, &left), 0, "consumed 2 messages");
+    broker.signal("TERM");
+    assert!(broker.wait().0.success());
+    let all = place.path("all.mq");
+    let export = ["log", "export", &old, "jobs.dead", "--output", &all];
+    assert_ended(&run(export, &[]), 0, "exported 3 messages");
+    for (file, bodies) in [
+        (&file, &["second", "third"][..]),
+        (&all, &["first", "second", "third"]),
+    ] {
+        let count = bodies.len();
+        let data = place.path(&format!("new-{count}"));
+        assert_ended(
+            &run(["log", "import", &data, "jobs.dead", file], &[]),
+            0,
+            &format!("imported {count} messages"),
+        );
+        let broker = Broker::start(&[("STORAGE", "disk"), ("DATA_DIR", &data)]);
+        let list = client(&broker, &["dead-letters", "list", "jobs"]);
+        assert_ended(&list, 0, &format!("{count} of {count} messages"));
+        // They go to groups that are there.
+        let redrive = ["dead-letters", "redrive", "jobs"];
+        let mut worker = join(&broker, "jobs", "workers");
+        let says = format!("sent back {count} messages");
+        assert_ended(&client(&broker, &redrive), 0, &says);
+        let told =
+            worker.until(|told| matches!(told, Told::Message { text, .. } if text == "third"));
+        let texts = told.into_iter().filter_map(|told| match told {
+            Told::Message { text, .. } => Some(text),
+            Told::Line(_) | Told::Control(_) | Told::End => None,
+        });
+        assert!(texts.eq(bodies.iter().copied()));
+        let list = client(&broker, &["dead-letters", "list", "jobs"]);
+        assert_ended(&list, 0, "0 of 0 messages");
+    }
+}
+
+#[test]
 fn what_is_written_is_acknowledged_and_what_is_added_follows_on_it() {
     let broker = Broker::start(&[("DELIVERY_MODE", "queue")]);
     publish(&broker, "jobs", &BODIES);

@@ -107,8 +107,14 @@ impl Broker {
         let consumer = self.shared.sessions[&conn].consumer()?;
         let (mut messages, mut since) = (0, None);
         for membership in &consumer.memberships {
-            let group = &self.topics[&membership.topic].groups()[&membership.group];
-            messages += group.flow().waiting.messages + group.source().map_or(0, Source::behind);
+            let topic = &self.topics[&membership.topic];
+            let group = &topic.groups()[&membership.group];
+            messages += group.flow().waiting.messages;
+            messages += match (group.source(), topic.stored()) {
+                // Any of them may be its: where it begins is not known yet.
+                (Some(source), Some(stored)) if source.is_sought() => stored.kept(),
+                (source, _) => source.map_or(0, Source::behind),
+            };
             since = match (since, group.waiting_since()) {
                 (Some(one), Some(other)) => Some(core::cmp::min(one, other)),
                 (one, other) => one.or(other),

@@ -167,6 +167,11 @@ impl Source {
         self.place
     }
 
+    /// Whether the store has yet to say where it begins.
+    pub(crate) const fn is_sought(&self) -> bool {
+        matches!(self.place, Place::Sought(_))
+    }
+
     pub(crate) const fn settled(&self) -> Option<&Settled> {
         self.settled.as_ref()
     }

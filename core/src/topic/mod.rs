@@ -147,7 +147,13 @@ impl Topic {
             DeliveryMode::Broadcast => {}
             DeliveryMode::Queue => {
                 if !self.groups.contains_key(&GroupId::Shared) {
-                    self.new_group(GroupId::Shared, None, Start::New, shared);
+                    // Dead letters that were found without it were imported: nobody has seen them here.
+                    let from = if self.name.is_dead_letter() {
+                        Start::First
+                    } else {
+                        Start::New
+                    };
+                    self.new_group(GroupId::Shared, None, from, shared);
                     self.make_safe(GroupId::Shared, shared);
                 }
                 let queue = self.groups.get_mut(&GroupId::Shared);

@@ -150,6 +150,11 @@ impl Stored {
         self.first
     }
 
+    /// How many messages are kept.
+    pub(crate) const fn kept(&self) -> u64 {
+        (self.appended + 1).saturating_sub(self.first)
+    }
+
     /// How many bytes more may wait to be appended.
     fn room(&self, bytes: usize) -> usize {
         if self.appending.len() >= MAX_APPENDING || !self.groups_are_safe() {

@@ -2,8 +2,11 @@
 
 use super::kit::Kit;
 use super::{SECOND, jobs, millis, name, rule, told, with_rules};
+use message_queue_core::names::TopicName;
 use message_queue_core::wire::control::{Control, Outcome};
-use message_queue_core::{ConnId, Input, Overflow, Storage, TopicRule};
+use message_queue_core::{
+    Broker, ConnId, GroupId, Input, Now, Overflow, Storage, StoredTopic, TopicRule,
+};
 
 const WORKER: &str = "CONSUMER topic=jobs group=workers ack=1";
 
@@ -69,6 +72,33 @@ fn what_is_confirmed_is_there_after_a_crash_and_what_is_settled_does_not_come_ag
     kit.send(producer, &["e"]);
     kit.store_all("jobs");
     assert_eq!(told(&mut kit, worker), ["e"]);
+}
+
+#[test]
+fn dead_letters_that_are_found_without_a_group_wait_in_their_queue() {
+    let config = stored(|_| {}).broker.config().clone();
+    let found = |name: &str| StoredTopic {
+        name: TopicName::new(name).expect("a name"),
+        epoch: 1,
+        first: 2,
+        next: 5,
+        published: 0,
+        groups: Vec::new(),
+        producers: Vec::new(),
+    };
+    let found = ["jobs", "jobs.dead"].map(found).into();
+    let broker = Broker::with_stored(config, found, Now::START);
+    let behind = |name: &str, group: GroupId| {
+        let topic = TopicName::new(name).expect("a name");
+        let topic = broker.topic_named(&topic).expect("it was found");
+        broker.group_view(topic, group).expect("it is there").behind
+    };
+    assert_eq!(behind("jobs.dead", GroupId::Shared), 3);
+    // Others begin at what is new.
+    let jobs = TopicName::new("jobs").expect("a name");
+    let jobs = broker.topic_named(&jobs).expect("it was found");
+    let workers = broker.group_named(jobs, &name("workers"));
+    assert_eq!(behind("jobs", workers.expect("it is declared")), 0);
 }
 
 #[test]
@@ -184,6 +214,30 @@ fn a_new_group_begins_where_it_asks_to() {
         let told = kit.told(consumer);
         assert!(told[0].starts_with("ERROR "), "{from}: {told:?}");
     }
+}
+
+#[test]
+fn while_it_is_not_known_where_a_group_begins_all_that_is_kept_waits() {
+    let mut kit = stored(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs confirm=1");
+    for message in ["a", "b", "c"] {
+        kit.send(producer, &[message]);
+        kit.store_all("jobs");
+        kit.pass(SECOND);
+    }
+    let worker = kit.connect("CONSUMER topic=jobs group=g from=@2001 ack=1");
+    kit.told(worker);
+    kit.say(worker, &Control::Ping(1));
+    assert_eq!(told(&mut kit, worker), ["PONG 1, 3 wait, 0 ms"]);
+    kit.store_all("jobs");
+    kit.say(worker, &Control::Ping(2));
+    assert_eq!(
+        told(&mut kit, worker),
+        ["RUN 3 #1 @3000", "c", "PONG 2, 1 wait, 0 ms"]
+    );
+    kit.settle(worker, Outcome::Done, 1, 1);
+    kit.say(worker, &Control::Ping(3));
+    assert_eq!(told(&mut kit, worker), ["PONG 3, 0 wait, 0 ms"]);
 }
 
 #[test]

@@ -45,10 +45,7 @@ pub use handshakes::{Beside, MAX_HANDSHAKES, Round, Rounds};
 pub use matrix::{Cell, Matrix};
 pub use outcome::{Cost, Latency, Outcome};
 pub use pairs::{Pair, Pairs, Ratios, Spread, Yardstick};
-pub use plan::{
-    Engine, FolderEngine, MAX_CLIENTS, Plan, PlanError, Reading, SharedEngine, Storage, Transport,
-    Volume, WRITE_BYTES,
-};
+pub use plan::{MAX_CLIENTS, Plan, PlanError, Reading, Storage, Transport, Volume, WRITE_BYTES};
 pub use relay::relay;
 pub use run::{Progress, run};
 pub use storage::{

@@ -3,7 +3,6 @@
 use super::guarantees::{Guarantees, MAX_WINDOW};
 use super::handshakes::MAX_HANDSHAKES;
 use super::message::{STAMP_SIZE, VERIFIED_SIZE};
-use clap::builder::PossibleValue;
 use message_queue_core::wire::{LENGTH_PREFIX, MAX_FRAME_BODY};
 use message_queue_core::{DeliveryMode, Overflow};
 use std::ffi::OsString;
@@ -73,110 +72,6 @@ pub enum Storage {
     Memory,
     /// Where these settings say: names and values.
     Stored(Vec<(&'static str, OsString)>),
-}
-
-/// What keeps stored topics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// One that has a folder of the broker alone.
-    Folder(FolderEngine),
-    /// One that runs already, and that other brokers may share.
-    Shared(SharedEngine),
-}
-
-/// What keeps stored topics in a folder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum FolderEngine {
-    /// The broker's own log
-    #[default]
-    Disk,
-    /// A RocksDB database, in builds that have it
-    #[value(name = "rocksdb")]
-    RocksDb,
-}
-
-/// What keeps stored topics elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum SharedEngine {
-    /// The Kafka of KAFKA_BROKERS, in builds that have it
-    Kafka,
-    /// The RabbitMQ of RABBITMQ_URL, in builds that have it
-    #[value(name = "rabbitmq")]
-    RabbitMq,
-}
-
-impl FolderEngine {
-    /// What `STORAGE` is for it.
-    pub const fn storage(self) -> message_queue_core::Storage {
-        match self {
-            Self::Disk => message_queue_core::Storage::Disk,
-            Self::RocksDb => message_queue_core::Storage::RocksDb,
-        }
-    }
-
-    /// Whether it is in this build.
-    const fn is_built(self) -> bool {
-        match self {
-            Self::Disk => true,
-            Self::RocksDb => cfg!(feature = "rocksdb"),
-        }
-    }
-}
-
-impl SharedEngine {
-    /// What `STORAGE` is for it.
-    pub const fn storage(self) -> message_queue_core::Storage {
-        match self {
-            Self::Kafka => message_queue_core::Storage::Kafka,
-            Self::RabbitMq => message_queue_core::Storage::RabbitMq,
-        }
-    }
-
-    /// Whether it is in this build.
-    const fn is_built(self) -> bool {
-        match self {
-            Self::Kafka => cfg!(feature = "kafka"),
-            Self::RabbitMq => cfg!(feature = "rabbitmq"),
-        }
-    }
-}
-
-impl Engine {
-    /// What `STORAGE` is for it.
-    pub const fn storage(self) -> message_queue_core::Storage {
-        match self {
-            Self::Folder(engine) => engine.storage(),
-            Self::Shared(engine) => engine.storage(),
-        }
-    }
-
-    /// Whether it is in this build.
-    pub const fn is_built(self) -> bool {
-        match self {
-            Self::Folder(engine) => engine.is_built(),
-            Self::Shared(engine) => engine.is_built(),
-        }
-    }
-}
-
-impl clap::ValueEnum for Engine {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[
-            Self::Folder(FolderEngine::Disk),
-            Self::Folder(FolderEngine::RocksDb),
-            Self::Shared(SharedEngine::Kafka),
-            Self::Shared(SharedEngine::RabbitMq),
-        ]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        match self {
-            Self::Folder(engine) => engine.to_possible_value(),
-            Self::Shared(engine) => engine.to_possible_value(),
-        }
-    }
 }
 
 /// When producers stop.

@@ -3,9 +3,10 @@
 use super::bench::{Bar, message_size, one_pair};
 use super::say;
 use crate::bench::{
-    BenchError, BesideAClient, ConfirmedPairs, Engine, FolderEngine, Guarantees, Job, Pairs, Plan,
-    PlanError, Progress, Scratch, SharedEngine, Yardstick, catch_up, recover,
+    BenchError, BesideAClient, ConfirmedPairs, Guarantees, Job, Pairs, Plan, PlanError, Progress,
+    Scratch, Yardstick, catch_up, recover,
 };
+use crate::settings::{Engine, FolderEngine, SharedEngine};
 use clap::{ArgGroup, ValueEnum};
 use std::path::{Path, PathBuf};
 

@@ -24,18 +24,20 @@ Examples:
   consume --topic orders --group audit --share one one member at a time, in strict order; start two
   consume --count 10                               take ten, and leave the rest to others
   consume --topic orders.dead --format json --meta dead letters, with topic, sequence, time, attempt and origin
-  consume --topic orders --group billing --count 1000 --format export --output orders.mq
+  consume --topic orders --group billing --until-empty
+                                                   take what waits for billing, and end
+  consume --topic orders --group billing --until-empty --format export --output orders.mq
                                                    move what waits for billing to another broker: orders.mq is
                                                    for produce --format export, or for log import";
 
 /// Print the messages that a broker delivers
 ///
-/// Ends at the count, when the reader of its output has seen enough, when the broker ends the
-/// connection, or when it is told to (Ctrl-C). With --retry it goes on after the broker has ended
+/// Ends at the count, when nothing is left to do (--until-empty), when the reader of its output has
+/// seen enough, when the broker ends the connection, or when it is told to (Ctrl-C). With --retry it goes on after the broker has ended
 /// the connection; what is published meanwhile passes it by (in queue mode it waits).
 ///
-/// The exit code is 0 only at the count or when the reader has seen enough. A broker that ends the
-/// connection may have lost messages, so the exit code is 1 then.
+/// The exit code is 0 only at the count, when nothing is left, or when the reader has seen enough. A
+/// broker that ends the connection may have lost messages, so the exit code is 1 then.
 ///
 /// With --count, --ack, --topic and their neighbours a message is acknowledged once it is written
 /// (wire version 2). Nothing is lost then: what is not written goes back to the broker and to others,
@@ -44,7 +46,15 @@ Examples:
 /// So does --format export, which is for moving messages to another broker. A file of it counts as
 /// written once it is on the disk, and is not replaced if it holds something.
 ///
-/// Without them nothing is acknowledged (version 1): what the broker has handed to this connection is
+/// --until-empty takes what waits for the group, and ends when the broker says that the group has
+/// nothing left to do. It waits for messages that wait for a delay or to be tried again, and writes
+/// them. It also waits for other members to be done with what they hold, because that comes back if
+/// they fail: a member that holds a message and does nothing keeps it waiting, which is said. What is
+/// published meanwhile is taken too, so while producers publish it may go on. Where brokers share the
+/// topic (Kafka, RabbitMQ) no broker knows what waits, so it ends with 1 at once, and --count is
+/// needed.
+///
+/// Without any of these nothing is acknowledged (version 1): what the broker has handed to this connection is
 /// delivered, and in queue mode nobody else gets it. What came and was not written is lost: that is
 /// said, and the exit code is 1 unless --discard-rest says that it does not matter.
 #[derive(Debug, clap::Args)]
@@ -70,7 +80,7 @@ pub struct ConsumeArgs {
     /// loss (as in broadcast mode). Nothing is acknowledged, for which a broker needs the least work
     #[arg(
         long,
-        conflicts_with_all = ["topic", "group", "ack", "prefetch", "from", "share", "verify", "meta"]
+        conflicts_with_all = ["topic", "group", "ack", "prefetch", "from", "share", "verify", "meta", "until_empty"]
     )]
     discard_rest: bool,
 

@@ -8,8 +8,9 @@ use super::receiver::{Came, GRACE, cut};
 use super::run::Stop;
 use super::say;
 use super::sink::{Ended, Output, OutputError, Printable, Sink};
+use super::until_empty::Lull;
 use super::watch;
-use crate::client::acked::{Batch, Consumer, Gone, StartError};
+use crate::client::acked::{Accepted, Batch, Consumer, Gone, StartError};
 use message_queue_core::wire::FrameBatch;
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,6 +30,15 @@ pub(super) enum AckError {
     Start(StartError),
     #[error("{gone}; {written}; --retry goes on when it is back")]
     Gone { gone: Gone, written: Written },
+    #[error(
+        "--until-empty: the broker at {broker} shares the topic {topic} with others, so it does not know what waits; \
+         {written}; use --count"
+    )]
+    SharedTopic {
+        broker: String,
+        topic: String,
+        written: Written,
+    },
     #[error("{source}; {written}; the rest went back to the broker")]
     Output {
         source: OutputError,
@@ -45,6 +55,16 @@ impl From<StartError> for AckError {
         match &error {
             StartError::Gone(Gone::Connect(why)) if is_absent(why) => Self::NoBroker(error),
             StartError::Gone(_) | StartError::Option(_) => Self::Start(error),
+        }
+    }
+}
+
+impl AckError {
+    fn shared_topic(consumer: &Consumer, args: &ConsumeArgs, written: Written) -> Self {
+        Self::SharedTopic {
+            broker: args.broker.address.addr.clone(),
+            topic: consumer.accepted().topic.clone().unwrap_or_default(),
+            written,
         }
     }
 }
@@ -84,6 +104,8 @@ struct Run {
     taken: Taken,
     has_meta: bool,
     came: Came,
+    /// With `--until-empty`.
+    lull: Option<Lull>,
 }
 
 /// What was taken of the messages that are wanted.
@@ -99,6 +121,10 @@ struct Taken {
 
 enum End {
     Enough,
+    /// Nothing is left for the group to do.
+    Empty,
+    /// Nobody can say whether something is.
+    SharedTopic,
     OutputEnded,
     Gone(Gone),
 }
@@ -139,6 +165,13 @@ pub(super) async fn consume(args: &ConsumeArgs, sink: Sink) -> Result<Exit, AckE
         consumer = builder.connect(&args.broker.address.addr) => consumer?,
         exit = stop.requested() => return Ok(exit),
     };
+    if args.acks.until_empty && consumer.shares_topic() {
+        let nothing = Written { messages: 0, limit };
+        let error = AckError::shared_topic(&consumer, args, nothing);
+        consumer.close().await;
+        return Err(error);
+    }
+    let lull = args.acks.until_empty.then(|| Lull::new(progress.notices()));
     let taking = Run {
         consumer,
         output: sink.begin()?,
@@ -151,12 +184,30 @@ pub(super) async fn consume(args: &ConsumeArgs, sink: Sink) -> Result<Exit, AckE
         },
         has_meta: args.acks.meta || args.is_export(),
         came: Came::default(),
+        lull,
     };
-    taking.run(stop).await
+    taking.run(args, stop).await
+}
+
+/// Waits until it is time to ask whether anything is left; for ever if it does not matter.
+async fn lasts(lull: Option<&Lull>) {
+    match lull {
+        Some(lull) => lull.lasts().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A name that was mistyped makes a group, too.
+fn say_if_new(accepted: &Accepted) {
+    if let (Some(true), Some(group)) = (accepted.created, &accepted.group) {
+        say::note(&format!(
+            "the group {group} was not there: it is new, and keeps what is published from now on"
+        ));
+    }
 }
 
 impl Run {
-    async fn run(mut self, mut stop: Stop) -> Result<Exit, AckError> {
+    async fn run(mut self, args: &ConsumeArgs, mut stop: Stop) -> Result<Exit, AckError> {
         let (end, told) = tokio::select! {
             end = self.receive() => (Some(end), None),
             exit = stop.requested() => (None, Some(exit)),
@@ -180,6 +231,9 @@ impl Run {
             came,
             ..
         } = self;
+        let shared = matches!(end, Some(End::SharedTopic))
+            .then(|| AckError::shared_topic(&consumer, args, so_far));
+        let accepted = consumer.accepted().clone();
         consumer.close().await;
         progress.clear();
         if let Some(Err(source)) = written
@@ -196,7 +250,13 @@ impl Run {
                 written: so_far,
             });
         }
+        if let Some(error) = shared {
+            return Err(error);
+        }
         say::note(&format!("consumed {}", output.written().over(came.over())));
+        if matches!(end, Some(End::Empty)) && messages == 0 {
+            say_if_new(&accepted);
+        }
         if back > 0 {
             let back = Messages(back);
             say::note(&format!(
@@ -217,6 +277,7 @@ impl Run {
             taken,
             has_meta,
             came,
+            lull,
         } = self;
         loop {
             // Room first: so whatever is taken is handed over.
@@ -243,9 +304,32 @@ impl Run {
                         Ok(batch) => break batch,
                         Err(gone) => return End::Gone(gone),
                     },
+                    // While some are not acknowledged, they are left.
+                    () = lasts(lull.as_ref()), if taken.handed.is_empty() => {
+                        let left = tokio::select! {
+                            Ended = output.ended() => return End::OutputEnded,
+                            lag = consumer.lag() => match lag {
+                                Ok(lag) => lag.messages,
+                                Err(gone) => return End::Gone(gone),
+                            },
+                        };
+                        if consumer.shares_topic() {
+                            return End::SharedTopic;
+                        }
+                        if left == 0 {
+                            return End::Empty;
+                        }
+                        if let Some(lull) = lull {
+                            lull.goes_on(left, Instant::now());
+                        }
+                    }
                 }
             };
-            came.note(Instant::now());
+            let now = Instant::now();
+            came.note(now);
+            if let Some(lull) = lull {
+                lull.ends(now);
+            }
             let meta = has_meta.then(|| batch.meta.clone());
             let frames = taken.hand_over(batch);
             room.send(Printable { frames, meta });

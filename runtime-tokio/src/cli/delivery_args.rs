@@ -63,6 +63,11 @@ pub(crate) struct AckArgs {
     #[arg(long, value_name = "START", value_parser = start, help_heading = HEADING)]
     pub(crate) from: Option<Start>,
 
+    /// End once nothing is left for the group to do: nothing waits, also not for a delay or to be tried again, and no
+    /// other member holds a message. With --count, at whichever comes first
+    #[arg(long, help_heading = HEADING)]
+    pub(crate) until_empty: bool,
+
     /// Share the group's messages with all its members, or let one at a time have them, in strict order
     /// [default: all]
     #[arg(
@@ -91,6 +96,7 @@ impl AckArgs {
             || self.ack
             || self.prefetch.is_some()
             || self.from.is_some()
+            || self.until_empty
             || self.share.is_some()
             || self.verify
             || self.meta

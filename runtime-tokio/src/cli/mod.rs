@@ -39,6 +39,7 @@ mod tls_args;
 pub mod token;
 mod token_args;
 pub mod topics;
+mod until_empty;
 mod watch;
 
 use crate::settings::settings_help;

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 pub(super) const OFF: &str = "off";
 
 /// The values that a setting may have. Displayed, it completes the sentence "use ...".
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Allowed {
     /// A whole number from `min` to `max`, both included.
     Number {

@@ -182,7 +182,7 @@ fn settings_md() -> String {
          {PEERS}\n\
          {SLOW}\n\
          {RELOAD}\n\
-         Made from `runtime-tokio/src/settings/table.rs`. To update this page:\n\
+         Made from `runtime-tokio/src/settings/table/`. To update this page:\n\
          `{UPDATE}`.\n"
     )
     .unwrap();

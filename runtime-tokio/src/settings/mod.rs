@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! environment ─▶ resolve ─▶ trimmed, allowed ─▶ envy ─▶ Values ─▶ rules ─▶ Settings
-//! .env ────────▶ (source.rs, table.rs)             (values.rs)   (rules.rs)
+//! .env ────────▶ (source.rs, table/)               (values.rs)   (rules.rs)
 //! ```
 //!
-//! The list in `table.rs` decides what is allowed (`allowed.rs`, `units.rs`) and names it in errors,
+//! The list in `table/` decides what is allowed (`allowed.rs`, `units.rs`) and names it in errors,
 //! which `envy` cannot; `envy` gives what was allowed its types. What is written and is no setting is
 //! told (`unknown.rs`). Two settings name files: how some topics differ from the others (`topics`), and who may do
 //! what (`principals`). While the broker runs, some settings can change (`reload.rs`).
@@ -16,6 +16,7 @@ mod chart;
 #[cfg(test)]
 mod documents;
 mod dotenv;
+mod engines;
 mod error;
 mod file;
 mod origin;
@@ -34,6 +35,7 @@ mod values;
 
 pub use allowed::Allowed;
 pub use dotenv::DotEnvError;
+pub use engines::{Engine, FolderEngine, SharedEngine};
 pub use error::{NotAllowed, SettingsError};
 pub use file::{FileError, Problem};
 pub use origin::{Effective, Origin};

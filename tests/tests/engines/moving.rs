@@ -2,7 +2,7 @@
 //! command of what is stored while no broker runs; or through clients alone.
 
 use crate::engine::{ENGINES, Engine, Running};
-use message_queue_tests::process::command;
+use message_queue_tests::process::{assert_ended, command};
 use std::process::{Command, Output, Stdio};
 
 /// Every engine of the binary with every other.
@@ -109,6 +109,31 @@ fn what_waits_where_there_is_no_folder_is_exported_to_any_engine() {
         assert!(output.status.success(), "{output:?}");
         let mut consumer = broker.consumer("topic=jobs group=look");
         assert!((0..50).all(|it| consumer.work().text == it.to_string()));
+    }
+}
+
+#[test]
+fn what_waits_is_taken_to_its_end_where_a_broker_knows_it() {
+    for engine in ENGINES.iter().filter(|it| it.is_in_the_binary()) {
+        let place = engine.place();
+        let broker = place.start();
+        let take = ["consume", "--group", "work", "--until-empty"];
+        let take = || client(&broker, &take).output().expect("it ends");
+        // The group is there from then on, whatever is known of it.
+        let made = take();
+        assert_eq!(made.status.code(), Some(engine.is_shared().into()));
+        broker.publish("jobs", 0, 50);
+        let output = take();
+        if engine.is_shared() {
+            let says = "shares the topic jobs with others, so it does not know what waits; 0 messages had been written; \
+                        use --count";
+            assert_ended(&output, 1, says);
+            // All of it is there still.
+            let mut consumer = broker.consumer("topic=jobs group=work");
+            assert!((0..50).all(|it| consumer.work().text == it.to_string()));
+        } else {
+            assert_ended(&output, 0, "consumed 50 messages");
+        }
     }
 }
 

@@ -52,6 +52,14 @@ pub struct Accepted {
     pub created: Option<bool>,
 }
 
+impl Accepted {
+    /// For a consumer: whether other brokers share the topic. It is told then by neither whether the group is new nor,
+    /// in a PONG, what waits for the group elsewhere. A pattern matches no such topic.
+    pub const fn shares_topic(&self) -> bool {
+        self.topic.is_some() && self.created.is_none()
+    }
+}
+
 /// What it means that a message is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safety {

@@ -5,9 +5,9 @@ use super::scratch::Scratch;
 use super::{of_file, per_second};
 use crate::bench::consumer::latencies;
 use crate::bench::error::BenchError;
-use crate::bench::plan::FolderEngine;
 #[cfg(not(feature = "rocksdb"))]
 use crate::bench::plan::PlanError;
+use crate::settings::FolderEngine;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;

@@ -1,7 +1,8 @@
 //! A folder for one broker or one file, which is gone afterwards.
 
 use crate::bench::error::BenchError;
-use crate::bench::plan::{FolderEngine, PlanError, Storage};
+use crate::bench::plan::{PlanError, Storage};
+use crate::settings::FolderEngine;
 use rustix::fs::{Advice, fadvise};
 use std::fs;
 use std::io;

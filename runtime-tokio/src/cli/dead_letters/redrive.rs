@@ -20,8 +20,9 @@ const BYTES: u32 = 64 << 20;
 ///
 /// Every group of the topic gets it, not only the one that gave it up. A message that no group would get
 /// stays a dead letter, and so does one that the broker refuses, or that has no origin because it was
-/// published to T.dead; the exit code is 1 then. What comes to T.dead after this has begun stays, so a
-/// message that fails again is not sent back again.
+/// published to T.dead; the exit code is 1 then. A topic that is stored takes it without a group, too:
+/// a group that joins later gets it if it begins before it (--from first), so let groups join before.
+/// What comes to T.dead after this has begun stays, so a message that fails again is not sent back again.
 #[derive(Debug, clap::Args)]
 pub(super) struct RedriveArgs {
     #[command(flatten)]
@@ -171,7 +172,11 @@ impl Redriving {
                 self.without_group,
                 "stay, because they would reach no group of their topic (let a consumer join one first)",
             ),
-            (self.without_origin, "stay, because they have no origin"),
+            (
+                self.without_origin,
+                "stay, because they have no origin (they were published to the dead-letter topic; `log import` keeps \
+                 origins)",
+            ),
             (elsewhere, ELSEWHERE),
         ] {
             if messages > 0 {

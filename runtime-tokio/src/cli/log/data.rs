@@ -1,7 +1,7 @@
 //! The folder of stored topics, and the topics in it.
 
 use super::LogError;
-use crate::bench::FolderEngine;
+use crate::settings::FolderEngine;
 use crate::store::disk::{Disk, Reserve, StdDisk};
 use crate::store::folder::{DataDir, FolderError, Format};
 use bytes::Bytes;

@@ -3,10 +3,10 @@
 use super::asked::Asked;
 use super::data::{Data, Topic, engine_of};
 use super::{LogError, TopicArgs, aside, repair};
-use crate::bench::FolderEngine;
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Messages, Progress, Totals};
 use crate::cli::say;
+use crate::settings::FolderEngine;
 use message_queue_core::Now;
 use message_queue_core::log::{Event, Import, Imported, Log, Output, Stored};
 use message_queue_core::wire::FrameBatch;

@@ -3,7 +3,7 @@
 use super::asked::Asked;
 use super::data::{Data, Topic, engine_of};
 use super::{LogError, TopicArgs, aside, walk};
-use crate::bench::FolderEngine;
+use crate::settings::FolderEngine;
 use message_queue_core::log::{ReadFrom, SeenContent, Stored};
 use std::ops::ControlFlow;
 

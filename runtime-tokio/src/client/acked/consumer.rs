@@ -240,6 +240,8 @@ impl Consumer {
     /// oldest of them that no member has has been waiting. What this consumer has settled before has taken effect by
     /// then, and what was handed to it before waits here.
     ///
+    /// Where brokers [share the topic](Self::shares_topic) it is about what has come to this broker alone.
+    ///
     /// Cancel safe.
     ///
     /// # Errors
@@ -255,6 +257,12 @@ impl Consumer {
             lag
         });
         answer.await
+    }
+
+    /// Whether other brokers share the topic, because an engine behind them keeps it (Kafka, RabbitMQ). What waits for
+    /// the group there only the engine knows. It is as the broker has said that accepted the last connection.
+    pub fn shares_topic(&self) -> bool {
+        self.shared.lock().shares_topic()
     }
 
     /// Leaves in an orderly way: what was settled is told, what is unsettled goes to others at once, and nothing of it

@@ -23,6 +23,8 @@ pub(super) struct Inbound {
     waker: Option<Waker>,
     /// What the caller has asked of this connection's broker and waits for.
     question: Option<Question>,
+    /// Whether other brokers share the topic, as the last broker has said that accepted it.
+    shares_topic: bool,
     prefetch_bytes: u32,
     is_leaving: bool,
     gone: Option<Gone>,
@@ -78,6 +80,7 @@ impl Inbound {
             revoked: Vec::new(),
             waker: None,
             question: None,
+            shares_topic: false,
             prefetch_bytes,
             is_leaving: false,
             gone: None,
@@ -185,6 +188,10 @@ impl Inbound {
         }
     }
 
+    pub(super) const fn shares_topic(&self) -> bool {
+        self.shares_topic
+    }
+
     /// What was asked before is of no interest any more.
     pub(super) fn forget_question(&mut self) {
         self.question = None;
@@ -217,6 +224,7 @@ impl State for Inbound {
         while let Some(event) = self.client.poll_event() {
             match event {
                 ConsumerEvent::Connected(accepted) => {
+                    self.shares_topic = accepted.shares_topic();
                     news.changes.push(Change::Connected(accepted.clone()));
                     news.accepted = Some(accepted);
                 }

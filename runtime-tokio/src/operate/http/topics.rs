@@ -107,8 +107,10 @@ struct Member {
 
 /// `GET /topics`.
 pub(super) async fn all(State(view): State<Arc<View>>) -> Result<Response, Unanswered> {
-    let (topics, sizes) = (view.topics().await?.into_iter(), view.sizes());
-    let topics = topics.map(|it| Topic::new(&it, it.report.groups, &sizes));
+    let topics = view.topics().await?.into_iter();
+    let sizes: BTreeMap<_, _> = view.sizes().collect();
+    let size = |name: &TopicName| sizes.get(name).copied().unwrap_or_default();
+    let topics = topics.map(|it| Topic::new(&it, it.report.groups, size(&it.report.name)));
     let topics: Vec<_> = topics.collect();
     Ok(Json(topics).into_response())
 }
@@ -127,13 +129,14 @@ pub(super) async fn one(
         return Ok((StatusCode::NOT_FOUND, why).into_response());
     };
     let groups: Vec<_> = status.groups.iter().map(Group::from).collect();
-    Ok(Json(Topic::new(&status, groups, &view.sizes())).into_response())
+    let size = view.sizes().find(|(name, _)| *name == status.report.name);
+    let size = size.map_or_else(Size::default, |(_, size)| size);
+    Ok(Json(Topic::new(&status, groups, size)).into_response())
 }
 
 impl<Groups> Topic<Groups> {
-    fn new(status: &TopicStatus, groups: Groups, sizes: &BTreeMap<TopicName, Size>) -> Self {
+    fn new(status: &TopicStatus, groups: Groups, size: Size) -> Self {
         let report = &status.report;
-        let size = sizes.get(&report.name).copied().unwrap_or_default();
         Self {
             topic: report.name.to_string(),
             epoch: format!("{:x}", report.epoch),

@@ -7,7 +7,6 @@ use crate::serve::survey::{Detail, TopicStatus};
 use crate::store::Size;
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::{ConnId, Count};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -166,12 +165,9 @@ impl View {
     }
 
     /// What each stored topic has on the disk.
-    pub(super) fn sizes(&self) -> BTreeMap<TopicName, Size> {
-        let broker = self.broker.get();
-        broker
-            .map_or_else(Vec::new, Handle::sizes)
-            .into_iter()
-            .collect()
+    pub(super) fn sizes(&self) -> impl Iterator<Item = (TopicName, Size)> + use<> {
+        let sizes = self.broker.get().map(Handle::sizes);
+        sizes.into_iter().flatten()
     }
 
     /// Ends a named group.

@@ -1,16 +1,10 @@
 //! Rules between the settings for what is stored.
 
+use super::super::engines::FEATURES;
 use super::super::units::format_size;
 use super::super::values::Values;
 use super::{Broken, kafka, rabbitmq};
 use message_queue_core::{Config, Storage, StoreSettings};
-
-/// Engines that are not in every build, and whether they are in this one.
-const FEATURES: [(Storage, bool); 3] = [
-    (Storage::RocksDb, cfg!(feature = "rocksdb")),
-    (Storage::RabbitMq, cfg!(feature = "rabbitmq")),
-    (Storage::Kafka, cfg!(feature = "kafka")),
-];
 
 /// The engine that is asked for, and is not in this build.
 fn not_built(config: &Config) -> Option<Storage> {

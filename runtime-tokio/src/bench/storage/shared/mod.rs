@@ -31,7 +31,8 @@ pub use meter::Did;
 use super::Tell;
 use crate::bench::error::BenchError;
 use crate::bench::guarantees::Guarantees;
-use crate::bench::plan::{Plan, SharedEngine};
+use crate::bench::plan::Plan;
+use crate::settings::SharedEngine;
 use place::{Names, Place};
 
 /// What is held against a bare client.

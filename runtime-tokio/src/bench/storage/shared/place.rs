@@ -6,10 +6,11 @@ use super::kafka::Kafka;
 #[cfg(feature = "rabbitmq")]
 use super::rabbitmq::RabbitMq;
 use crate::bench::error::BenchError;
-use crate::bench::plan::{Plan, PlanError, SharedEngine};
+use crate::bench::plan::{Plan, PlanError};
 use crate::bench::run::Progress;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 use crate::settings::Settings;
+use crate::settings::SharedEngine;
 use std::ffi::OsString;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
