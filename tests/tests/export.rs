@@ -291,3 +291,53 @@ fn what_an_export_cannot_be_is_said() {
         lines.as_bytes()
     );
 }
+
+/// A queue begins at what is new, and so does a group: but not one that the import makes.
+#[test]
+fn the_backlog_of_a_queue_goes_to_its_consumers_after_an_import_with_its_group() {
+    let place = Place::new();
+    let (old, file) = (place.path("old"), place.path("jobs.mq"));
+    let queue = ("DELIVERY_MODE", "queue");
+    let broker = Broker::start(&[queue, ("STORAGE", "disk"), ("DATA_DIR", &old)]);
+    publish(&broker, "jobs", &BODIES);
+    broker.signal("TERM");
+    assert!(broker.wait().0.success());
+    let export = ["log", "export", &old, "jobs", "--output", &file];
+    assert_ended(&run(export, &[]), 0, "exported 5 messages");
+    for (name, groups, count) in [
+        ("without", &[][..], 0),
+        (
+            "with",
+            &["--group", "queue", "--group", "audit"],
+            BODIES.len(),
+        ),
+    ] {
+        let data = place.path(name);
+        let import = ["log", "import", &data, "jobs", &file];
+        let output = run([&import, groups].concat(), &[]);
+        assert_ended(&output, 0, "imported 5 messages");
+        let broker = Broker::start(&[queue, ("STORAGE", "disk"), ("DATA_DIR", &data)]);
+        for group in [&[][..], &["--group", "audit"]] {
+            let take = [
+                "consume",
+                "--topic",
+                "jobs",
+                "--until-empty",
+                "--format",
+                "frames",
+            ];
+            let output = client(&broker, &[&take, group].concat());
+            assert_ended(&output, 0, &format!("consumed {count} messages"));
+            assert_eq!(output.stdout, frames(&BODIES[..count]));
+        }
+        // A group that is there is left where it is, and gets what comes.
+        broker.signal("TERM");
+        assert!(broker.wait().0.success());
+        assert_ended(&run([&import, groups].concat(), &[]), 0, "imported 5");
+        let broker = Broker::start(&[queue, ("STORAGE", "disk"), ("DATA_DIR", &data)]);
+        let take = ["consume", "--topic", "jobs", "--until-empty"];
+        assert_ended(&client(&broker, &take), 0, "consumed 5 messages");
+    }
+    let import = ["log", "import", &old, "jobs", "--group", "", &file];
+    assert_ended(&run(import, &[]), 2, "1 to 200");
+}

@@ -3,8 +3,8 @@
 use super::model::Model;
 use super::sim_disk::{Rng, SimDisk};
 use super::{
-    Chunk, DiskError, Done, Event, Fsync, Log, Mark, OpId, Operation, Output, Progress, ReadError, ReadFrom, ReadId,
-    Recovered, Settings, Stop,
+    Chunk, DiskError, Done, Event, Fsync, Log, Mark, OpId, Operation, Output, Progress, ReadError,
+    ReadFrom, ReadId, Recovered, Settings, Stop,
 };
 use crate::log::{Failed, Refused, Retention};
 use crate::time::Now;

@@ -1,11 +1,12 @@
 //! A topic in an engine that has no log: it is read and appended to by asking the engine, as the broker does.
 
+use super::import::beginning_at;
 use super::{LogError, repair};
 use crate::cli::progress::{Progress, Totals};
 use crate::cli::serve::since_1970;
 use crate::store::{Store, StoreEvent, StoreEvents, StoreStatus, Taken};
 use message_queue_core::log::{ReadFrom, Stored};
-use message_queue_core::names::TopicName;
+use message_queue_core::names::{Name, TopicName};
 use message_queue_core::store::{Answer, FetchFrom, Request, Run};
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::{Origin, Range};
@@ -39,6 +40,8 @@ pub(super) struct Asked {
     /// The sequence of the next message, and of the first that is not known to be safe.
     next: u64,
     safe: u64,
+    /// How many changes of groups were asked for.
+    changes: u64,
     /// What the engine has said.
     answers: VecDeque<Answer>,
 }
@@ -66,6 +69,7 @@ impl Asked {
             found,
             next,
             safe: next,
+            changes: 0,
             answers: VecDeque::new(),
         })
     }
@@ -92,6 +96,23 @@ impl Asked {
             let (name, epoch) = (self.name.clone(), repair::epoch());
             self.store.ask(TOPIC, Request::Open { name, epoch });
         }
+    }
+
+    /// Makes a group, if it is not there, that begins at what is appended from now on.
+    pub(super) fn make_group(&mut self, group: &Name) -> Result<(), LogError> {
+        let mut found = self.found.iter().flat_map(|it| &it.groups);
+        if found.any(|(name, _)| name == group) {
+            return Ok(());
+        }
+        self.changes += 1;
+        let save = Request::SaveGroup {
+            change: self.changes,
+            group: group.clone(),
+            progress: beginning_at(self.next),
+        };
+        self.store.ask(TOPIC, save);
+        while !matches!(self.answer()?, Answer::GroupSaved { up_to } if up_to == self.changes) {}
+        Ok(())
     }
 
     /// How many messages it has, about.

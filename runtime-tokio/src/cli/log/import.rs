@@ -8,9 +8,11 @@ use crate::cli::progress::{Messages, Progress, Totals};
 use crate::cli::say;
 use crate::settings::FolderEngine;
 use message_queue_core::Now;
-use message_queue_core::log::{Event, Import, Imported, Log, Output, Stored};
+use message_queue_core::log::{Event, Import, Imported, Log, Output, Progress as Settled, Stored};
+use message_queue_core::names::Name;
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::Origin;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -24,13 +26,16 @@ Examples:
   log import /var/lib/message-queue orders orders.mq
   gzip -dc orders.mq.gz | message-queue log import /var/lib/message-queue orders
   message-queue log export /var/lib/message-queue orders |
-    message-queue log import /var/lib/rocks orders --storage rocksdb";
+    message-queue log import /var/lib/rocks orders --storage rocksdb --group queue
+                                                   the same of a topic in queue mode, into a database; its
+                                                   consumers get what is imported";
 
 /// Append the messages of an export to a stored topic
 ///
 /// Verifies every checksum. Messages get new sequences, behind those that are there, and keep the times at which they
 /// were published, as far as these are not before what is there. Who published them is not kept. The topic is made if
-/// there is none. If the export is damaged, what comes before the damage has been appended, and it says how much.
+/// there is none. Groups that are there get what is imported, and so do those that --group makes; others begin at what is
+/// new, unless they ask for more (`consume --from first`). If the export is damaged, what comes before the damage has been appended, and it says how much.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ImportArgs {
@@ -40,6 +45,11 @@ pub(super) struct ImportArgs {
     /// The engine of the folder, as STORAGE names it [default: the one that the folder has; disk, if it is made]
     #[arg(long, value_enum)]
     storage: Option<FolderEngine>,
+
+    /// Make this group, if it is not there, so that it gets what is imported; may be repeated. The consumers of a topic
+    /// in queue mode are the group queue
+    #[arg(long = "group", value_name = "GROUP", value_parser = group_name)]
+    groups: Vec<Name>,
 
     /// The export, or a segment of a topic [default: standard input]
     file: Option<PathBuf>,
@@ -60,6 +70,9 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, LogError> {
     };
     let topic = &args.topic.topic;
     let mut target = Target::open(args)?;
+    for group in &args.groups {
+        target.make_group(group)?;
+    }
     let mut progress = Progress::start(size);
     let mut done = Totals::default();
     let outcome = append_all(&mut target, &name, &mut source, &mut progress, &mut done);
@@ -155,6 +168,14 @@ impl Target {
         }
     }
 
+    /// Makes a group, if it is not there, that begins at what is appended from now on.
+    fn make_group(&mut self, group: &Name) -> Result<(), LogError> {
+        match self {
+            Self::Log(host) => host.make_group(group),
+            Self::Asked(asked) => asked.make_group(group),
+        }
+    }
+
     fn append(
         &mut self,
         published: u64,
@@ -185,6 +206,9 @@ struct Host {
     _data: Data,
     topic: Topic,
     log: Log,
+    /// Groups that were found, and the sequence of the first message that is appended.
+    groups: BTreeSet<String>,
+    next: u64,
     began: Instant,
 }
 
@@ -195,10 +219,22 @@ impl Host {
             _data: data,
             topic,
             log,
+            groups: BTreeSet::new(),
+            next: 1,
             began: Instant::now(),
         };
         host.run()?;
         Ok(host)
+    }
+
+    fn make_group(&mut self, group: &Name) -> Result<(), LogError> {
+        if !self.groups.contains(group.as_str()) {
+            let progress = beginning_at(self.next);
+            let saved = self.log.save_group(group.as_str(), &progress);
+            saved.map_err(io::Error::other)?;
+            self.run()?;
+        }
+        Ok(())
     }
 
     fn append(
@@ -231,9 +267,25 @@ impl Host {
                     });
                 }
                 Output::Event(Event::Full) => return Err(LogError::Full),
+                Output::Event(Event::Recovered(found)) => {
+                    self.groups = found.groups.into_iter().map(|(name, _)| name).collect();
+                    self.next = found.next;
+                }
                 Output::Event(_) => {}
             }
         }
         Ok(())
+    }
+}
+
+fn group_name(text: &str) -> Result<Name, String> {
+    Name::new(text).map_err(|error| error.to_string())
+}
+
+/// The progress of a group that begins at this sequence.
+pub(super) fn beginning_at(next: u64) -> Settled {
+    Settled {
+        settled_up_to: next - 1,
+        ..Settled::default()
     }
 }
