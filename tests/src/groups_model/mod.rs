@@ -8,19 +8,22 @@
 //! It was written from `docs/PROTOCOL.md`. Messages are text in plain vectors; everything is found by walking.
 //!
 //! One file a rule: `publish.rs` (who gets a message, who waits and who is refused), `handing_out.rs` (what members
-//! hold and what becomes of it), `time.rs` (what is too late, and too old), `names.rs` (producers that come back).
+//! hold and what becomes of it), `time.rs` (what is too late, and too old), `names.rs` (producers that come back),
+//! `rights.rs` (who may do what).
 //!
-//! What it leaves to others: patterns, rights, the orderly end, both an `ack_timeout` and a greatest age in one topic,
+//! What it leaves to others: patterns, the orderly end, both an `ack_timeout` and a greatest age in one topic,
 //! sizes in bytes, producers with and without confirms in one topic, and messages that are handed out alone from their
 //! third failure on.
 
 mod handing_out;
 mod names;
 mod publish;
+mod rights;
 mod time;
 
 pub use handing_out::Fate;
 pub use publish::Told;
+pub use rights::{Person, Rights};
 
 use message_queue_core::ConnId;
 use message_queue_core::{DeliveryMode, Overflow};
@@ -65,8 +68,18 @@ struct Topic {
     groups: BTreeMap<GroupName, Group>,
     /// Producers that wait for room, first come first.
     line: Vec<ConnId>,
-    /// The names that producers have, and how far each has come in which life.
-    names: BTreeMap<String, (String, u64)>,
+    /// The names that producers have.
+    names: BTreeMap<String, Life>,
+}
+
+/// What is known of a producer with a name.
+#[derive(Debug)]
+struct Life {
+    session: String,
+    /// How far it has come in it.
+    accepted: u64,
+    /// Who took the name first; none: somebody whom nobody asked.
+    owner: Option<String>,
 }
 
 /// Which group of a topic. In order of the connections that own them, where they are somebody's own.
@@ -135,7 +148,7 @@ struct Producer {
     /// How many of its messages are safe, or were refused.
     confirmed: u64,
     unrouted: u64,
-    refused: Vec<u64>,
+    refused: Vec<(u64, &'static str)>,
     /// What it has sent and the broker has not taken in: first what waits for room, then what is not read.
     waiting: Vec<Vec<String>>,
     /// Whether it has ended its side behind that.

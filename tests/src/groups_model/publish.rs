@@ -11,8 +11,8 @@ pub struct Told {
     pub confirmed: u64,
     /// How many messages found no group.
     pub unrouted: u64,
-    /// What was refused.
-    pub refused: Vec<u64>,
+    /// What was refused, and why.
+    pub refused: Vec<(u64, String)>,
 }
 
 /// What becomes of the next message of a producer.
@@ -56,10 +56,13 @@ impl Model {
     /// What it should have been told by now; none for who asks for no confirms or is gone.
     pub fn told(&self, conn: ConnId) -> Option<Told> {
         let producer = self.producers.get(&conn).filter(|it| it.confirms)?;
+        let refused = producer.refused.iter();
         Some(Told {
             confirmed: producer.confirmed,
             unrouted: producer.unrouted,
-            refused: producer.refused.clone(),
+            refused: refused
+                .map(|(it, code)| (*it, (*code).to_owned()))
+                .collect(),
         })
     }
 
@@ -146,7 +149,7 @@ impl Model {
             producer.next += 1;
             producer.confirmed = position;
             if matches!(verdict, Verdict::IsRefused) {
-                producer.refused.push(position);
+                producer.refused.push((position, "full"));
                 continue;
             }
             let (name, unrouted) = (producer.name.clone(), self.topic(&topic).groups.is_empty());
@@ -155,7 +158,7 @@ impl Model {
             }
             if let Some(name) = name {
                 let known = self.topic(&topic).names.get_mut(&name);
-                known.expect("the name is known").1 = position;
+                known.expect("the name is known").accepted = position;
             }
             self.offer(&topic, Message::new(body));
         }

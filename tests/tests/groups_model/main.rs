@@ -4,7 +4,10 @@
 
 mod compare;
 mod config;
+mod consumers;
 mod lockstep;
+mod producers;
+mod rights;
 mod script;
 mod seen;
 
@@ -53,6 +56,9 @@ fn the_scripts_reach_what_the_model_knows() {
         revoked,
         settled_late,
         expired,
+        forbidden,
+        turned_away,
+        sent_elsewhere,
     } = seen;
     for (what, times) in [
         ("messages handed out again", again),
@@ -65,7 +71,11 @@ fn the_scripts_reach_what_the_model_knows() {
         ("messages that were held for too long", revoked),
         ("messages that were settled twice", settled_late),
         ("messages that were too old", expired),
+        ("clients without the right", forbidden),
+        ("connections that lost their right", turned_away),
+        ("messages for topics without the right", sent_elsewhere),
     ] {
+        println!("{what}: {times}");
         assert!(times > 20, "{what}: {times}");
     }
 }

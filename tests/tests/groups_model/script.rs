@@ -1,12 +1,21 @@
 //! What clients do, as data.
 
 use message_queue_core::{DeliveryMode, Overflow};
-use message_queue_tests::groups_model::Rules;
+use message_queue_tests::groups_model::{Person, Rights, Rules};
 use proptest::prelude::*;
 use std::time::Duration;
 
 /// How many producers, and how many consumers, there are at a time.
 const PLACES: usize = 4;
+
+/// How many people the broker knows.
+const PEOPLE: usize = 3;
+
+/// The topics of a script.
+const TOPICS: [&str; 2] = ["t.a", "t.b.c"];
+
+/// Where else a producer may want to send to. The last is no topic yet.
+const ELSEWHERE: [&str; 5] = ["t.a", "t.b.c", "t.a.dead", "t.b.c.dead", "u"];
 
 /// The group whose members settle nothing.
 const NOBODY_SETTLES: u8 = 2;
@@ -17,15 +26,20 @@ pub(crate) struct Script {
     pub(crate) rules: Vec<Rules>,
     /// For each topic: whether its producers ask for confirms.
     pub(crate) confirms: Vec<bool>,
+    /// Who is known to the broker.
+    pub(crate) people: Vec<Person>,
     pub(crate) steps: Vec<Step>,
 }
 
 /// Something that a client does, by its place among the producers or the consumers. Nobody there: nothing happens.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// Takes the place of the one that is there, whose connection is cut. By a name and a life, or without one.
-    ProducerComes(usize, usize, Option<(u8, u8)>),
+    /// Takes the place of the one that is there, whose connection is cut. By a name and a life, or without one; as
+    /// somebody who is known, or as one whom nobody asks.
+    ProducerComes(usize, usize, Option<(u8, u8)>, Option<usize>),
     Publishes(usize, usize),
+    /// To this topic, if it has no right to that.
+    PublishesElsewhere(usize, &'static str, usize),
     ProducerEnds(usize),
     ProducerIsCut(usize),
     /// Takes the place of the one that is there, which is cut.
@@ -35,6 +49,10 @@ pub(crate) enum Step {
     Credits(usize, u8),
     Leaves(usize),
     IsCut(usize),
+    /// Somebody has other rights from now on.
+    RightsChange(usize, Rights),
+    /// Nobody knows somebody any more.
+    IsKnownNoMore(usize),
     Passes(u64),
 }
 
@@ -51,6 +69,8 @@ pub(crate) struct Wish {
     pub(crate) shared: Option<u8>,
     /// How many messages it works on at once.
     pub(crate) workers: u8,
+    /// Who it is; none: nobody asks.
+    pub(crate) who: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,9 +111,53 @@ fn rules(topic: &'static str) -> impl Strategy<Value = Rules> {
     )
 }
 
+/// Somebody may have no right of a kind at all.
+fn rights() -> impl Strategy<Value = Rights> {
+    let topics = || {
+        let one = prop_oneof![
+            3 => Just(">"),
+            1 => Just("t.>"),
+            1 => Just("t.*"),
+            1 => Just("*.b.*"),
+            1 => Just("t.b.c"),
+            1 => Just("t.a.dead"),
+        ];
+        one.prop_map(str::to_owned)
+    };
+    let all = |groups: &[&str]| Some(groups.iter().map(|it| (*it).to_owned()).collect());
+    let groups = prop_oneof![
+        3 => Just(None),
+        1 => Just(all(&["*"])),
+        1 => Just(all(&["g0", "queue"])),
+        1 => Just(all(&["g*"])),
+    ];
+    let consume = prop::collection::vec((topics(), groups), 0..3);
+    let produce = prop::collection::vec(topics(), 0..3);
+    let admin = prop::collection::vec(topics(), 0..2);
+    (produce, consume, admin).prop_map(|(produce, consume, admin)| Rights {
+        produce,
+        consume,
+        admin,
+    })
+}
+
+fn people() -> impl Strategy<Value = Vec<Person>> {
+    let named = |(number, rights)| Person {
+        name: format!("w{number}"),
+        rights,
+    };
+    prop::collection::vec(rights(), PEOPLE)
+        .prop_map(move |all| all.into_iter().enumerate().map(named).collect())
+}
+
+fn who() -> impl Strategy<Value = Option<usize>> {
+    prop::option::weighted(0.4, 0..PEOPLE)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let place = || 0..PLACES;
-    let name = prop::option::of((0..2_u8, 0..2_u8));
+    let session = prop_oneof![3 => Just(0_u8), 1 => Just(1_u8)];
+    let name = prop::option::weighted(0.6, (0..2_u8, session));
     let word = prop_oneof![
         4 => Just(Word::Done),
         2 => Just(Word::Return),
@@ -102,9 +166,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Word::Working),
     ];
     prop_oneof![
-        4 => (place(), 0..2_usize, name)
-            .prop_map(|(place, topic, name)| Step::ProducerComes(place, topic, name)),
+        4 => (place(), 0..TOPICS.len(), name, who()).prop_map(
+            |(place, topic, name, who)| Step::ProducerComes(place, topic, name, who)
+        ),
         12 => (place(), 1..8_usize).prop_map(|(place, count)| Step::Publishes(place, count)),
+        3 => (place(), prop::sample::select(&ELSEWHERE[..]), 1..4_usize).prop_map(
+            |(place, topic, count)| Step::PublishesElsewhere(place, topic, count)
+        ),
         1 => place().prop_map(Step::ProducerEnds),
         1 => place().prop_map(Step::ProducerIsCut),
         5 => (place(), wish()).prop_map(|(place, wish)| Step::ConsumerComes(place, wish)),
@@ -113,6 +181,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (place(), 0..4_u8).prop_map(|(place, credit)| Step::Credits(place, credit)),
         1 => place().prop_map(Step::Leaves),
         1 => place().prop_map(Step::IsCut),
+        1 => (0..PEOPLE, rights()).prop_map(|(who, rights)| Step::RightsChange(who, rights)),
+        1 => (0..PEOPLE).prop_map(Step::IsKnownNoMore),
         5 => (1..50_u64).prop_map(Step::Passes),
     ]
 }
@@ -122,32 +192,39 @@ fn wish() -> impl Strategy<Value = Wish> {
     let prefetch = || prop::option::weighted(0.8, 1..6_u8);
     let group = prop::option::of(0..3_u8);
     (
-        0..2_usize,
+        0..TOPICS.len(),
         prop::bool::weighted(0.2),
         group,
         prefetch(),
         1..6_u8,
         1..4_u8,
+        who(),
     )
         .prop_map(
-            |(topic, of_dead_letters, group, own, shared, workers)| Wish {
+            |(topic, of_dead_letters, group, own, shared, workers, who)| Wish {
                 topic,
                 of_dead_letters,
                 group,
                 own,
                 shared: (group != Some(NOBODY_SETTLES)).then_some(shared),
                 workers,
+                who,
             },
         )
 }
 
 pub(crate) fn script() -> impl Strategy<Value = Script> {
-    let topics = (rules("a"), rules("b"), any::<bool>(), any::<bool>());
-    (topics, prop::collection::vec(step(), 1..120)).prop_map(|((a, b, first, second), steps)| {
-        Script {
-            rules: vec![a, b],
-            confirms: vec![first, second],
-            steps,
-        }
+    let topics = (
+        rules(TOPICS[0]),
+        rules(TOPICS[1]),
+        any::<bool>(),
+        any::<bool>(),
+    );
+    let steps = prop::collection::vec(step(), 1..120);
+    (topics, people(), steps).prop_map(|((a, b, first, second), people, steps)| Script {
+        rules: vec![a, b],
+        confirms: vec![first, second],
+        people,
+        steps,
     })
 }

@@ -15,6 +15,9 @@ pub(crate) struct Seen {
     pub(crate) revoked: u64,
     pub(crate) settled_late: u64,
     pub(crate) expired: u64,
+    pub(crate) forbidden: u64,
+    pub(crate) turned_away: u64,
+    pub(crate) sent_elsewhere: u64,
 }
 
 impl AddAssign for Seen {
@@ -29,5 +32,8 @@ impl AddAssign for Seen {
         self.revoked += other.revoked;
         self.settled_late += other.settled_late;
         self.expired += other.expired;
+        self.forbidden += other.forbidden;
+        self.turned_away += other.turned_away;
+        self.sent_elsewhere += other.sent_elsewhere;
     }
 }
