@@ -41,6 +41,7 @@ impl Model {
             workers: asks.workers,
             settled: self.now,
             revoked: Vec::new(),
+            is_going: false,
         };
         self.consumers.insert(conn, consumer);
         self.let_in_who_waits();
@@ -57,7 +58,10 @@ impl Model {
         let group = &self.topics[topic].groups[name];
         let free = |conn: &ConnId| {
             let consumer = &self.consumers[conn];
-            let prefetch = consumer.prefetch.unwrap_or(usize::MAX);
+            let prefetch = match consumer.prefetch {
+                _ if consumer.is_going => 0,
+                prefetch => prefetch.unwrap_or(usize::MAX),
+            };
             prefetch.saturating_sub(consumer.held.len())
         };
         let members = group.members.iter().filter(|it| group.may_serve(**it));
@@ -91,6 +95,10 @@ impl Model {
         let consumer = self.consumer(conn);
         let (topic, name) = (consumer.topic.clone(), consumer.group.clone());
         let (prefetch, holds) = (consumer.prefetch, consumer.held.len());
+        assert!(
+            !consumer.is_going,
+            "{conn} is to finish, and is handed {body}"
+        );
         assert!(
             prefetch.is_none_or(|it| holds < it),
             "{conn} holds {holds} and is handed {body}, prefetch {prefetch:?}"

@@ -9,9 +9,9 @@
 //!
 //! One file a rule: `publish.rs` (who gets a message, who waits and who is refused), `handing_out.rs` (what members
 //! hold and what becomes of it), `time.rs` (what is too late, and too old), `names.rs` (producers that come back),
-//! `rights.rs` (who may do what).
+//! `rights.rs` (who may do what), `the_end.rs` (the orderly end).
 //!
-//! What it leaves to others: patterns, the orderly end, both an `ack_timeout` and a greatest age in one topic,
+//! What it leaves to others: patterns, both an `ack_timeout` and a greatest age in one topic,
 //! sizes in bytes, producers with and without confirms in one topic, and messages that are handed out alone from their
 //! third failure on.
 
@@ -19,6 +19,7 @@ mod handing_out;
 mod names;
 mod publish;
 mod rights;
+mod the_end;
 mod time;
 
 pub use handing_out::Fate;
@@ -29,6 +30,7 @@ use message_queue_core::ConnId;
 use message_queue_core::{DeliveryMode, Overflow};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use the_end::Drain;
 
 /// How a topic works.
 #[derive(Clone, Debug)]
@@ -59,6 +61,7 @@ pub struct Model {
     producers: BTreeMap<ConnId, Producer>,
     consumers: BTreeMap<ConnId, Consumer>,
     now: Duration,
+    drain: Option<Drain>,
 }
 
 #[derive(Debug)]
@@ -153,6 +156,8 @@ struct Producer {
     waiting: Vec<Vec<String>>,
     /// Whether it has ended its side behind that.
     has_ended: bool,
+    /// Whether it was asked to finish.
+    is_going: bool,
 }
 
 #[derive(Debug)]
@@ -171,6 +176,8 @@ struct Consumer {
     settled: Duration,
     /// The positions that it has lost because it settled nothing for too long.
     revoked: Vec<u64>,
+    /// Whether it was asked to finish: then it gets nothing more.
+    is_going: bool,
 }
 
 /// What a consumer asks for.
@@ -221,6 +228,7 @@ impl Model {
             producers: BTreeMap::new(),
             consumers: BTreeMap::new(),
             now: Duration::ZERO,
+            drain: None,
         }
     }
 

@@ -13,6 +13,8 @@ pub struct Told {
     pub unrouted: u64,
     /// What was refused, and why.
     pub refused: Vec<(u64, String)>,
+    /// Whether it was asked to finish.
+    pub is_going: bool,
 }
 
 /// What becomes of the next message of a producer.
@@ -63,6 +65,7 @@ impl Model {
             refused: refused
                 .map(|(it, code)| (*it, (*code).to_owned()))
                 .collect(),
+            is_going: producer.is_going,
         })
     }
 
@@ -103,6 +106,7 @@ impl Model {
         let gone = |it: &Producer| it.has_ended && it.waiting.is_empty();
         self.producers.retain(|_, producer| !gone(producer));
         self.hand_out();
+        self.drain_goes_on();
     }
 
     fn not_taken_in(&self) -> usize {
@@ -247,6 +251,7 @@ impl Producer {
             refused: Vec::new(),
             waiting: Vec::new(),
             has_ended: false,
+            is_going: false,
         }
     }
 }

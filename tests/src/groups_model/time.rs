@@ -14,6 +14,7 @@ impl Model {
         self.hand_out();
         self.old_messages_go();
         self.let_in_who_waits();
+        self.drain_ends();
     }
 
     /// Who holds something, and has not settled anything for the topic's `ack_timeout`, loses the oldest messages that

@@ -52,7 +52,11 @@ impl Lockstep {
         if let Some(prefetch) = prefetch {
             line += &format!(" ack=1 prefetch={prefetch} workers={workers}");
         }
+        let is_let_in = self.model.lets_in(script.mode);
         let conn = self.connects(wish.who, &line);
+        if self.comes_too_late(conn, is_let_in) {
+            return None;
+        }
         let person = wish.who.map(|it| &self.people[it]);
         let named = group.map(|it| format!("g{it}"));
         if !self.model.may_consume(person, &topic, named.as_deref()) {
@@ -61,6 +65,7 @@ impl Lockstep {
         }
         let answer = self.world.answer(conn);
         assert!(answer.starts_with("OK "), "{answer}");
+        self.seen.came_late += u64::from(self.model.is_draining());
         let group = match (named, mode) {
             (Some(name), _) => GroupName::Named(name),
             (None, DeliveryMode::Queue) => GroupName::Queue,

@@ -38,11 +38,13 @@ pub(crate) struct Stream {
     pub(crate) heard_up_to: Option<u64>,
     /// The positions that were taken from it.
     pub(crate) revoked: Vec<u64>,
+    /// Whether it was asked to finish.
+    pub(crate) is_going: bool,
 }
 
 pub(crate) fn play(script: &Script) -> Seen {
     let mut lockstep = Lockstep {
-        world: World::new(config(&script.rules)),
+        world: World::new(config(script)),
         model: Model::new(&script.rules),
         producers: BTreeMap::new(),
         consumers: BTreeMap::new(),
@@ -72,7 +74,9 @@ impl Lockstep {
                 let may_have_name = script.confirms[*topic] && rules.overflow != Overflow::Reject;
                 let name = name.filter(|_| may_have_name);
                 let confirms = script.confirms[*topic];
-                if let Some(conn) = self.producer_comes(&rules.topic, confirms, name, *who) {
+                if let Some(conn) =
+                    self.producer_comes(&rules.topic, confirms, name, *who, script.mode)
+                {
                     self.producers.insert(*place, conn);
                 }
             }
@@ -115,6 +119,8 @@ impl Lockstep {
             }
             Step::Leaves(place) => self.let_consumer_go(*place, true),
             Step::IsCut(place) => self.let_consumer_go(*place, false),
+            Step::Drain(millis) => self.drain(*millis),
+            Step::IsSilent(place) => self.is_silent(*place),
             Step::RightsChange(who, rights) => self.rights_change(*who, rights),
             Step::IsKnownNoMore(who) => self.is_known_no_more(*who),
             Step::Passes(millis) => {

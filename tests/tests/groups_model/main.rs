@@ -10,6 +10,7 @@ mod producers;
 mod rights;
 mod script;
 mod seen;
+mod the_end;
 
 use lockstep::play;
 use proptest::prelude::*;
@@ -59,6 +60,10 @@ fn the_scripts_reach_what_the_model_knows() {
         forbidden,
         turned_away,
         sent_elsewhere,
+        drains,
+        too_late,
+        let_go,
+        came_late,
     } = seen;
     for (what, times) in [
         ("messages handed out again", again),
@@ -74,6 +79,10 @@ fn the_scripts_reach_what_the_model_knows() {
         ("clients without the right", forbidden),
         ("connections that lost their right", turned_away),
         ("messages for topics without the right", sent_elsewhere),
+        ("orderly ends", drains),
+        ("clients that came too late", too_late),
+        ("consumers that were let go", let_go),
+        ("consumers that were let in at the end", came_late),
     ] {
         println!("{what}: {times}");
         assert!(times > 20, "{what}: {times}");

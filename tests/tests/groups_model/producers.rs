@@ -3,7 +3,7 @@
 use crate::lockstep::Lockstep;
 use crate::script::Script;
 use message_queue_core::wire::FrameBatch;
-use message_queue_core::{ConnId, Overflow};
+use message_queue_core::{ConnId, DeliveryMode, Overflow};
 use message_queue_tests::groups_model::{Person, Told};
 
 impl Lockstep {
@@ -33,6 +33,7 @@ impl Lockstep {
         confirms: bool,
         name: Option<(u8, u8)>,
         who: Option<usize>,
+        mode: DeliveryMode,
     ) -> Option<ConnId> {
         let confirm = u8::from(confirms);
         let mut line = format!("PRODUCER topic={topic} confirm={confirm} heartbeat=0");
@@ -44,7 +45,15 @@ impl Lockstep {
         let owns = name
             .as_ref()
             .is_none_or(|(name, _)| self.model.may_take_name(person.as_ref(), topic, name));
+        let is_let_in = self.model.lets_in(mode);
         let conn = self.connects(who, &line);
+        if self.comes_too_late(conn, is_let_in) {
+            return None;
+        }
+        if self.model.may_produce(person.as_ref(), topic) && self.model.is_draining() {
+            self.is_refused(conn, "draining");
+            return None;
+        }
         if !owns || !self.model.may_produce(person.as_ref(), topic) {
             self.is_refused(conn, "forbidden");
             return None;

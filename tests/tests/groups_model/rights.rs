@@ -52,6 +52,9 @@ impl Lockstep {
         self.people[who].rights = rights.clone();
         let person = self.people[who].clone();
         for conn in self.connections_of(who) {
+            if self.is_gone(conn) {
+                continue;
+            }
             let stays = self.model.rights_are(conn, &person);
             self.world.identify(conn, principal(&person));
             if !stays {
@@ -64,6 +67,9 @@ impl Lockstep {
     /// Nobody knows somebody any more.
     pub(crate) fn is_known_no_more(&mut self, who: usize) {
         for conn in self.connections_of(who) {
+            if self.is_gone(conn) {
+                continue;
+            }
             self.model.is_turned_away(conn);
             self.world.is_known_no_more(conn);
             self.was_turned_away(conn, "unauthorized");
@@ -81,12 +87,14 @@ impl Lockstep {
         all
     }
 
+    /// Whether a connection has ended, perhaps because another one has.
+    fn is_gone(&self, conn: ConnId) -> bool {
+        !self.model.has_producer(conn) && !self.model.has_consumer(conn)
+    }
+
     fn was_turned_away(&mut self, conn: ConnId, code: &'static str) {
-        // The producer may have gone before, in an orderly way.
-        if self.world.closed(conn) != Some("peer_closed") {
-            assert_eq!(self.world.closed(conn), Some(code));
-            self.seen.turned_away += 1;
-        }
+        assert_eq!(self.world.closed(conn), Some(code));
+        self.seen.turned_away += 1;
         self.producers.retain(|_, it| *it != conn);
         self.consumers.retain(|_, it| *it != conn);
         self.told.remove(&conn);

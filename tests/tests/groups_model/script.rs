@@ -26,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) rules: Vec<Rules>,
     /// For each topic: whether its producers ask for confirms.
     pub(crate) confirms: Vec<bool>,
+    /// The mode of the broker, on which it depends whether consumers are let in while it drains.
+    pub(crate) mode: DeliveryMode,
     /// Who is known to the broker.
     pub(crate) people: Vec<Person>,
     pub(crate) steps: Vec<Step>,
@@ -53,6 +55,10 @@ pub(crate) enum Step {
     RightsChange(usize, Rights),
     /// Nobody knows somebody any more.
     IsKnownNoMore(usize),
+    /// The broker is to end, within so many milliseconds.
+    Drain(u64),
+    /// While it drains: a producer sends nothing more.
+    IsSilent(usize),
     Passes(u64),
 }
 
@@ -82,8 +88,12 @@ pub(crate) enum Word {
     Working,
 }
 
+fn mode() -> impl Strategy<Value = DeliveryMode> {
+    prop_oneof![Just(DeliveryMode::Broadcast), Just(DeliveryMode::Queue)]
+}
+
 fn rules(topic: &'static str) -> impl Strategy<Value = Rules> {
-    let mode = prop_oneof![Just(DeliveryMode::Broadcast), Just(DeliveryMode::Queue)];
+    let mode = mode();
     let overflow = prop_oneof![
         Just(Overflow::Drop),
         Just(Overflow::Block),
@@ -157,7 +167,7 @@ fn who() -> impl Strategy<Value = Option<usize>> {
 fn step() -> impl Strategy<Value = Step> {
     let place = || 0..PLACES;
     let session = prop_oneof![3 => Just(0_u8), 1 => Just(1_u8)];
-    let name = prop::option::weighted(0.6, (0..2_u8, session));
+    let name = prop::option::weighted(0.75, (0..2_u8, session));
     let word = prop_oneof![
         4 => Just(Word::Done),
         2 => Just(Word::Return),
@@ -170,7 +180,7 @@ fn step() -> impl Strategy<Value = Step> {
             |(place, topic, name, who)| Step::ProducerComes(place, topic, name, who)
         ),
         12 => (place(), 1..8_usize).prop_map(|(place, count)| Step::Publishes(place, count)),
-        3 => (place(), prop::sample::select(&ELSEWHERE[..]), 1..4_usize).prop_map(
+        4 => (place(), prop::sample::select(&ELSEWHERE[..]), 1..4_usize).prop_map(
             |(place, topic, count)| Step::PublishesElsewhere(place, topic, count)
         ),
         1 => place().prop_map(Step::ProducerEnds),
@@ -185,6 +195,21 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..PEOPLE).prop_map(Step::IsKnownNoMore),
         5 => (1..50_u64).prop_map(Step::Passes),
     ]
+}
+
+/// In half of the scripts the broker ends.
+fn the_end() -> impl Strategy<Value = Vec<Step>> {
+    let begins = (1..300_u64).prop_map(Step::Drain);
+    let step = prop_oneof![
+        1 => (50..300_u64).prop_map(Step::Drain),
+        20 => (0..PLACES).prop_map(Step::IsSilent),
+        40 => step(),
+    ];
+    let all = (begins, prop::collection::vec(step, 1..40)).prop_map(|(begins, mut steps)| {
+        steps.insert(0, begins);
+        steps
+    });
+    prop_oneof![Just(Vec::new()), all]
 }
 
 /// In one group all settle, or nobody does: otherwise the room that a message takes depends on whom it goes to.
@@ -221,10 +246,16 @@ pub(crate) fn script() -> impl Strategy<Value = Script> {
         any::<bool>(),
     );
     let steps = prop::collection::vec(step(), 1..120);
-    (topics, people(), steps).prop_map(|((a, b, first, second), people, steps)| Script {
-        rules: vec![a, b],
-        confirms: vec![first, second],
-        people,
-        steps,
-    })
+    (topics, mode(), people(), steps, the_end()).prop_map(
+        |((a, b, first, second), mode, people, mut steps, the_end)| {
+            steps.extend(the_end);
+            Script {
+                rules: vec![a, b],
+                confirms: vec![first, second],
+                mode,
+                people,
+                steps,
+            }
+        },
+    )
 }
