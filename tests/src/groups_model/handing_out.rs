@@ -128,12 +128,16 @@ impl Model {
     /// choice.
     pub(super) fn hand_out(&mut self) {
         for (topic, name) in self.all_groups() {
-            let credit = self.credit(&topic, &name);
-            let group = self.group(&topic, &name);
-            for _ in 0..credit.min(group.ready.len()) {
-                let (sequence, message) = group.ready.pop_first().expect("one waits");
-                group.on_its_way.insert(sequence, message);
-            }
+            self.hand_out_in(&topic, &name);
+        }
+    }
+
+    pub(super) fn hand_out_in(&mut self, topic: &str, name: &GroupName) {
+        let credit = self.credit(topic, name);
+        let group = self.group(topic, name);
+        for _ in 0..credit.min(group.ready.len()) {
+            let (sequence, message) = group.ready.pop_first().expect("one waits");
+            group.on_its_way.insert(sequence, message);
         }
     }
 

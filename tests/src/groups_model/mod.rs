@@ -11,9 +11,9 @@
 //! hold and what becomes of it), `time.rs` (what is too late, and too old), `names.rs` (producers that come back),
 //! `rights.rs` (who may do what), `the_end.rs` (the orderly end).
 //!
-//! What it leaves to others: patterns, both an `ack_timeout` and a greatest age in one topic,
-//! sizes in bytes, producers with and without confirms in one topic, and messages that are handed out alone from their
-//! third failure on.
+//! What it leaves to others: patterns, groups with several members in topics with both an `ack_timeout` and a greatest
+//! age, sizes in bytes, producers with and without confirms in one topic, and messages that are handed out alone from
+//! their third failure on.
 
 mod handing_out;
 mod names;

@@ -1,7 +1,7 @@
 //! What consumers do.
 
 use crate::lockstep::{Lockstep, Stream};
-use crate::script::{Script, Wish, Word};
+use crate::script::{AS_ONE, NOBODY_SETTLES, Script, Wish, Word};
 use message_queue_core::wire::control::{Control, Outcome, Range};
 use message_queue_core::{ConnId, DeliveryMode, Overflow};
 use message_queue_tests::groups_model::{Asks, Fate, GroupName, dead_letters_of};
@@ -26,12 +26,20 @@ impl Lockstep {
         } else {
             wish.group
         };
+        // Of several messages that come back at one moment, too old, those are dropped for which no member is ready; and
+        // whether one is that is just being sent another is not said.
+        let has_both = rules.ack_timeout.is_some() && rules.max_age.is_some();
+        let group = match group {
+            None if is_own || wish.of_dead_letters => None,
+            Some(NOBODY_SETTLES) => group,
+            Some(_) | None if has_both => Some(AS_ONE),
+            group => group,
+        };
         let mut line = format!("CONSUMER topic={topic} heartbeat=0");
         if let Some(group) = group {
             line += &format!(" group=g{group}");
         }
-        // The first group is one whose members share as one.
-        let as_one = group == Some(0);
+        let as_one = group == Some(AS_ONE);
         if as_one {
             line += " share=one";
         }

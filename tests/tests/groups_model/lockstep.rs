@@ -61,6 +61,9 @@ pub(crate) fn play(script: &Script) -> Seen {
     }
     let groups = lockstep.model.groups();
     lockstep.seen.expired = groups.iter().map(|(_, _, holds)| holds.expired).sum();
+    if !lockstep.model.is_draining() {
+        lockstep.seen.lost += groups.iter().map(|(_, _, holds)| holds.lost).sum::<u64>();
+    }
     lockstep.seen
 }
 

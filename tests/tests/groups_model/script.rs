@@ -17,8 +17,11 @@ const TOPICS: [&str; 2] = ["t.a", "t.b.c"];
 /// Where else a producer may want to send to. The last is no topic yet.
 const ELSEWHERE: [&str; 5] = ["t.a", "t.b.c", "t.a.dead", "t.b.c.dead", "u"];
 
+/// The group whose members share as one.
+pub(crate) const AS_ONE: u8 = 0;
+
 /// The group whose members settle nothing.
-const NOBODY_SETTLES: u8 = 2;
+pub(crate) const NOBODY_SETTLES: u8 = 2;
 
 /// The rules of the topics, and what happens.
 #[derive(Clone, Debug)]
@@ -100,13 +103,17 @@ fn rules(topic: &'static str) -> impl Strategy<Value = Rules> {
         Just(Overflow::Reject),
         Just(Overflow::DropOldest),
     ];
-    let limit = || (5..80_u64).prop_map(|millis| Some(Duration::from_millis(millis)));
-    // Not both: who loses something at the moment at which something else is too old is just being told so, and whether
-    // it is ready for that is not said.
+    // Never at one moment: who loses something when something else is too old is just being told so, and whether it is
+    // ready for that is not said.
+    let limit = |micros| {
+        (5..80_u64).prop_map(move |millis| Some(Duration::from_micros(millis * 1000 + micros)))
+    };
+    let (ack_timeout, max_age) = (|| limit(7), || limit(311));
     let limits = prop_oneof![
         Just((None, None)),
-        limit().prop_map(|ack_timeout| (ack_timeout, None)),
-        limit().prop_map(|max_age| (None, max_age)),
+        ack_timeout().prop_map(|ack_timeout| (ack_timeout, None)),
+        max_age().prop_map(|max_age| (None, max_age)),
+        (ack_timeout(), max_age()),
     ];
     (mode, overflow, 1..7_usize, 1..=3_u32, limits).prop_map(
         move |(mode, overflow, capacity, max_failures, (ack_timeout, max_age))| Rules {
@@ -166,7 +173,7 @@ fn who() -> impl Strategy<Value = Option<usize>> {
 
 fn step() -> impl Strategy<Value = Step> {
     let place = || 0..PLACES;
-    let session = prop_oneof![3 => Just(0_u8), 1 => Just(1_u8)];
+    let session = prop_oneof![6 => Just(0_u8), 1 => Just(1_u8)];
     let name = prop::option::weighted(0.75, (0..2_u8, session));
     let word = prop_oneof![
         4 => Just(Word::Done),
@@ -176,7 +183,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Word::Working),
     ];
     prop_oneof![
-        4 => (place(), 0..TOPICS.len(), name, who()).prop_map(
+        5 => (place(), 0..TOPICS.len(), name, who()).prop_map(
             |(place, topic, name, who)| Step::ProducerComes(place, topic, name, who)
         ),
         12 => (place(), 1..8_usize).prop_map(|(place, count)| Step::Publishes(place, count)),
