@@ -80,7 +80,7 @@ impl Model {
         members.any(|it| self.consumers[it].prefetch.is_none())
     }
 
-    /// The broker has handed a message to a consumer.
+    /// The broker has handed a message to a consumer. Returns whether it goes alone.
     ///
     /// # Panics
     /// If it was not to.
@@ -91,7 +91,7 @@ impl Model {
         attempt: u32,
         body: &str,
         origin: Option<&Origin>,
-    ) {
+    ) -> bool {
         let consumer = self.consumer(conn);
         let (topic, name) = (consumer.topic.clone(), consumer.group.clone());
         let (prefetch, holds) = (consumer.prefetch, consumer.held.len());
@@ -119,9 +119,11 @@ impl Model {
         let consumer = self.consumer(conn);
         let position = consumer.next;
         consumer.next += 1;
+        let goes_alone = message.goes_alone();
         if consumer.prefetch.is_some() {
             consumer.held.insert(position, (sequence, message));
         }
+        goes_alone
     }
 
     /// Each group hands out what waits, oldest first, as far as its members have room. To whom each goes is the broker's
@@ -133,6 +135,9 @@ impl Model {
     }
 
     pub(super) fn hand_out_in(&mut self, topic: &str, name: &GroupName) {
+        if self.hand_out_alone(topic, name) {
+            return;
+        }
         let credit = self.credit(topic, name);
         let group = self.group(topic, name);
         for _ in 0..credit.min(group.ready.len()) {

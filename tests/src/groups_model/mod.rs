@@ -9,12 +9,13 @@
 //!
 //! One file a rule: `publish.rs` (who gets a message, who waits and who is refused), `handing_out.rs` (what members
 //! hold and what becomes of it), `time.rs` (what is too late, and too old), `names.rs` (producers that come back),
-//! `rights.rs` (who may do what), `the_end.rs` (the orderly end).
+//! `rights.rs` (who may do what), `the_end.rs` (the orderly end), `alone.rs` (what is handed out alone).
 //!
-//! What it leaves to others: patterns, groups with several members in topics with both an `ack_timeout` and a greatest
-//! age, sizes in bytes, producers with and without confirms in one topic, and messages that are handed out alone from
-//! their third failure on.
+//! What it leaves to others: patterns, sizes in bytes, producers with and without confirms in one topic; and where
+//! several members of a group get messages, topics with both an `ack_timeout` and a greatest age, and messages that are
+//! handed out alone.
 
+mod alone;
 mod handing_out;
 mod names;
 mod publish;
@@ -43,7 +44,8 @@ pub struct Rules {
     pub overflow: Overflow,
     /// How many messages a group holds.
     pub capacity: usize,
-    /// With so many failures a message is dead. At most 3, so that none is handed out alone.
+    /// With so many failures a message is dead. Above 3 it is handed out alone before that: then one member of each group
+    /// is to get everything.
     pub max_failures: u32,
     /// For how long a consumer may hold messages and settle nothing.
     pub ack_timeout: Option<Duration>,

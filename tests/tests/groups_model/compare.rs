@@ -80,8 +80,10 @@ impl Lockstep {
                 }
                 self.seen.again += u64::from(attempt > 1);
                 self.seen.dead += u64::from(origin.is_some());
-                self.model
-                    .handed_out(conn, sequence, attempt, &body, origin.as_ref());
+                let goes_alone =
+                    self.model
+                        .handed_out(conn, sequence, attempt, &body, origin.as_ref());
+                self.seen.alone += u64::from(goes_alone);
             }
             other @ (Said::Control(_) | Said::Line(_)) => panic!("{conn}: {other:?}"),
         }

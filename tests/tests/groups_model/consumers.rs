@@ -26,13 +26,15 @@ impl Lockstep {
         } else {
             wish.group
         };
-        // Of several messages that come back at one moment, too old, those are dropped for which no member is ready; and
+        // To which of several members a message goes alone, and who is kept free for it, is the broker's choice. And
+        // of several messages that come back at one moment, too old, those are dropped for which no member is ready; and
         // whether one is that is just being sent another is not said.
         let has_both = rules.ack_timeout.is_some() && rules.max_age.is_some();
+        let alone = rules.max_failures > 3;
         let group = match group {
             None if is_own || wish.of_dead_letters => None,
             Some(NOBODY_SETTLES) => group,
-            Some(_) | None if has_both => Some(AS_ONE),
+            Some(_) | None if has_both || alone => Some(AS_ONE),
             group => group,
         };
         let mut line = format!("CONSUMER topic={topic} heartbeat=0");
@@ -116,8 +118,8 @@ impl Lockstep {
             self.seen.settled_late += 1;
         }
         let (fate, outcome, delay_ms) = match word {
-            Word::Done => (Fate::Done, Outcome::Done, 0),
             Word::Failed(_) if !self.model.may_fail(conn) => (Fate::Return, Outcome::Return, 0),
+            Word::Done => (Fate::Done, Outcome::Done, 0),
             Word::Return => (Fate::Return, Outcome::Return, 0),
             Word::Failed(millis) => {
                 let delay = Duration::from_millis(millis.into());

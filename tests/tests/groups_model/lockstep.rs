@@ -1,7 +1,7 @@
 //! Plays a script to the broker and to the model, and holds the one to the other after each step.
 
 use crate::config::config;
-use crate::script::{Script, Step};
+use crate::script::{Script, Step, Word};
 use crate::seen::Seen;
 use message_queue_core::wire::control::Control;
 use message_queue_core::{ConnId, Overflow};
@@ -111,6 +111,15 @@ impl Lockstep {
                     self.settle(conn, *word, *which);
                 }
             }
+            Step::FailsOften(place) => {
+                for wait in [10, 20, 40] {
+                    if let Some(conn) = self.consumers.get(place).copied() {
+                        self.settle(conn, Word::Failed(0), u8::MAX);
+                        self.compare();
+                        self.pass(Duration::from_millis(wait));
+                    }
+                }
+            }
             Step::Credits(place, messages) => {
                 if let Some(conn) = self.consumers.get(place).copied()
                     && self.model.settles(conn)
@@ -126,13 +135,16 @@ impl Lockstep {
             Step::IsSilent(place) => self.is_silent(*place),
             Step::RightsChange(who, rights) => self.rights_change(*who, rights),
             Step::IsKnownNoMore(who) => self.is_known_no_more(*who),
-            Step::Passes(millis) => {
-                let end = self.world.now() + Duration::from_millis(*millis);
-                while self.world.pass_to_what_is_due(end) {
-                    self.compare();
-                }
-            }
+            Step::Passes(millis) => self.pass(Duration::from_millis(*millis)),
         }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.world.now() + time;
+        while self.world.pass_to_what_is_due(end) {
+            self.compare();
+        }
+        self.compare();
     }
 
     /// A new message.

@@ -64,6 +64,7 @@ fn the_scripts_reach_what_the_model_knows() {
         too_late,
         let_go,
         came_late,
+        alone,
     } = seen;
     for (what, times) in [
         ("messages handed out again", again),
@@ -83,6 +84,7 @@ fn the_scripts_reach_what_the_model_knows() {
         ("clients that came too late", too_late),
         ("consumers that were let go", let_go),
         ("consumers that were let in at the end", came_late),
+        ("messages that were handed out alone", alone),
     ] {
         println!("{what}: {times}");
         assert!(times > 20, "{what}: {times}");

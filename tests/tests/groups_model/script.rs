@@ -51,6 +51,8 @@ pub(crate) enum Step {
     ConsumerComes(usize, Wish),
     /// Settles those of its positions that the bits name, oldest first.
     Settles(usize, Word, u8),
+    /// Fails with all that it holds, until that is handed out alone.
+    FailsOften(usize),
     Credits(usize, u8),
     Leaves(usize),
     IsCut(usize),
@@ -115,7 +117,9 @@ fn rules(topic: &'static str) -> impl Strategy<Value = Rules> {
         max_age().prop_map(|max_age| (None, max_age)),
         (ack_timeout(), max_age()),
     ];
-    (mode, overflow, 1..7_usize, 1..=3_u32, limits).prop_map(
+    // From its third failure on a message is handed out alone.
+    let max_failures = prop_oneof![1..=3_u32, 4..=6_u32];
+    (mode, overflow, 1..7_usize, max_failures, limits).prop_map(
         move |(mode, overflow, capacity, max_failures, (ack_timeout, max_age))| Rules {
             topic: topic.to_owned(),
             mode,
@@ -172,7 +176,7 @@ fn step() -> impl Strategy<Value = Step> {
     let word = prop_oneof![
         4 => Just(Word::Done),
         2 => Just(Word::Return),
-        2 => (0..60_u32).prop_map(Word::Failed),
+        4 => (0..30_u32).prop_map(Word::Failed),
         1 => Just(Word::Reject),
         1 => Just(Word::Working),
     ];
@@ -190,6 +194,7 @@ fn step() -> impl Strategy<Value = Step> {
             |(place, topic, count)| Step::PublishesElsewhere(place, topic, count)
         ),
         2 => (place(), 0..4_u8).prop_map(|(place, credit)| Step::Credits(place, credit)),
+        1 => place().prop_map(Step::FailsOften),
         1 => place().prop_map(Step::ProducerEnds),
         1 => place().prop_map(Step::ProducerIsCut),
         1 => place().prop_map(Step::Leaves),

@@ -22,6 +22,7 @@ pub(crate) struct Seen {
     pub(crate) too_late: u64,
     pub(crate) let_go: u64,
     pub(crate) came_late: u64,
+    pub(crate) alone: u64,
 }
 
 impl AddAssign for Seen {
@@ -43,5 +44,6 @@ impl AddAssign for Seen {
         self.too_late += other.too_late;
         self.let_go += other.let_go;
         self.came_late += other.came_late;
+        self.alone += other.alone;
     }
 }
