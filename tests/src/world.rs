@@ -1,6 +1,7 @@
 //! The core, with connections that bytes go in at and come out of, and time that stands still unless it is moved.
 
 use bytes::BufMut;
+use message_queue_core::access::Principal;
 use message_queue_core::wire::control::{Control, Link};
 use message_queue_core::wire::{Decoder, DecoderConfig, FrameReader, Received};
 use message_queue_core::{Broker, CloseReason, Config, ConnId, Input, Now, Output};
@@ -51,6 +52,11 @@ impl World {
 
     /// A connection that has sent these bytes. They are numbered from 1.
     pub fn connect(&mut self, bytes: impl AsRef<[u8]>) -> ConnId {
+        self.connect_as(None, bytes)
+    }
+
+    /// The same, as somebody whom the broker is told of.
+    pub fn connect_as(&mut self, principal: Option<Principal>, bytes: impl AsRef<[u8]>) -> ConnId {
         let conn = ConnId(self.connections.len() as u64 + 1);
         let connection = Connection {
             decoder: Decoder::new(DecoderConfig::default()),
@@ -64,8 +70,21 @@ impl World {
         };
         self.connections.insert(conn, connection);
         self.input(conn, Input::Opened);
+        if let Some(principal) = principal {
+            self.identify(conn, principal);
+        }
         self.send(conn, bytes);
         conn
+    }
+
+    /// The broker is told who the peer of a connection is, and what it may do.
+    pub fn identify(&mut self, conn: ConnId, principal: Principal) {
+        self.input(conn, Input::Identified(principal));
+    }
+
+    /// The broker is told that nobody knows the peer of a connection any more.
+    pub fn is_known_no_more(&mut self, conn: ConnId) {
+        self.input(conn, Input::Unauthorized);
     }
 
     /// A client sends these bytes.

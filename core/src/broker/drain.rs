@@ -5,6 +5,7 @@ use crate::config::DeliveryMode;
 use crate::error::CloseReason;
 use crate::group::Group;
 use crate::id::{ConnId, TopicId};
+use crate::session::Consumer;
 use crate::shared::{Drain, DrainPhase};
 use crate::timers::Timeout;
 use crate::topic::Topic;
@@ -192,23 +193,42 @@ impl Broker {
         }
     }
 
-    /// Lets a consumer go if nothing waits for it any more; one that holds something is asked to settle it.
+    /// Lets a consumer go if nothing can come to it any more. One that holds something, where nothing waits, is asked to
+    /// settle it; one that holds nothing is there for what others give back.
     fn release(&mut self, conn: ConnId) {
-        let session = self.shared.session(conn);
+        let session = &self.shared.sessions[&conn];
         let Some(consumer) = session.consumer() else {
             return;
         };
+        let is_idle = !consumer.holds_anything() && !session.outbox.is_busy();
         let group = |topic, id| -> &Group { &self.topics[&topic].groups()[&id] };
         let (mut exhausted, mut finished) = (true, true);
         for membership in &consumer.memberships {
             let group = group(membership.topic, membership.group);
             exhausted &= group.is_exhausted();
-            finished &= group.is_finished();
+            // What comes back where the topic is stored is left to the next life of the broker.
+            let stays = is_idle && group.is_closed() && group.is_exhausted();
+            finished &= group.is_finished() || stays;
         }
         if finished {
             self.finish(conn, CloseReason::Drained);
-        } else if exhausted {
+        } else if exhausted && consumer.holds_anything() {
             self.go_away(conn);
+        }
+    }
+
+    /// Lets a consumer go that was asked to finish, if it has settled all that it held: it gets nothing more.
+    pub(super) fn release_settled(&mut self, conn: ConnId) {
+        let is_delivering = self
+            .shared
+            .drain
+            .as_ref()
+            .is_some_and(|it| matches!(it.phase, DrainPhase::Delivering { .. }));
+        let session = self.shared.session(conn);
+        let is_asked = session.version2.as_ref().is_some_and(|it| it.is_going_away);
+        let holds = session.consumer().is_some_and(Consumer::holds_anything);
+        if is_delivering && is_asked && !holds {
+            self.finish(conn, CloseReason::Drained);
         }
     }
 

@@ -158,6 +158,7 @@ impl Broker {
             });
         }
         self.serve(conn);
+        self.release_settled(conn);
     }
 
     /// Messages have failed: they are handed out again after a while, or given up.

@@ -23,8 +23,8 @@ impl Group {
     pub(crate) fn dispatch(&mut self, shared: &mut Shared) {
         if self.backlog.has_alone() {
             self.dispatch_alone(shared);
-        } else {
-            self.emptying = None;
+        } else if let Some(member) = self.emptying.take() {
+            self.is_kept_free_no_more(member, shared);
         }
         let mut sharers = self.sharers(shared);
         while !self.backlog.is_empty()
@@ -34,6 +34,20 @@ impl Group {
             let share = self.backlog.messages().div_ceil(sharers.max(1));
             sharers = sharers.saturating_sub(1);
             self.hand_out(member, credit, share.min(credit.messages), shared);
+        }
+    }
+
+    /// A member was kept free for a message that does not wait any more: it may be handed others at once.
+    fn is_kept_free_no_more(&mut self, member: ConnId, shared: &mut Shared) {
+        if shared.session(member).credit().is_none() {
+            // It has its turn when it can be handed something.
+            return;
+        }
+        let turn = (self.topic, self.id);
+        let consumer = shared.consumer(member);
+        if consumer.ready.contains(&turn) {
+            consumer.ready.retain(|it| *it != turn);
+            self.wait_turn(member, shared);
         }
     }
 

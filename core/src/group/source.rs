@@ -595,8 +595,7 @@ impl Group {
 
     /// A member has left: if it was the last, nobody is there to take what waits.
     pub(crate) fn leave_window(&mut self, books: &mut Books<'_>) {
-        let is_closed = self.source().is_some_and(|it| it.is_closed);
-        if self.members.is_empty() || is_closed {
+        if self.members.is_empty() || self.is_closed() {
             self.put_away(books);
         }
     }
@@ -607,6 +606,11 @@ impl Group {
             source.is_closed = true;
         }
         self.put_away(books);
+    }
+
+    /// Whether what waits, and what comes back, is left to the broker's next life.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.source().is_some_and(|it| it.is_closed)
     }
 
     /// It has no business with these messages any more.

@@ -144,6 +144,12 @@ impl Consumer {
         self.speech.as_ref().is_some_and(|it| it.checks())
     }
 
+    /// Whether it holds messages that it has not settled.
+    pub(crate) fn holds_anything(&self) -> bool {
+        let acks = self.acks.as_ref();
+        acks.is_some_and(|it| !it.unsettled.is_empty())
+    }
+
     /// It has become a member of a group, which is to have a turn with it. `next` is the sequence of the topic's
     /// next message.
     pub(crate) fn join(&mut self, topic: TopicId, group: GroupId, next: u64) {

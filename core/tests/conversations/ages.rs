@@ -159,8 +159,10 @@ fn who_was_kept_free_for_it_is_served_again() {
     kit.told(worker);
     // a waits for the worker to hold nothing, and the worker holds b.
     kit.pass(SECOND);
-    assert_eq!(expired(&kit), 2, "a and c");
+    assert_eq!(expired(&kit), 1, "a");
+    // It holds b still, and there is room for one more: it need not settle anything to be handed that.
+    assert_eq!(told(&mut kit, worker)[1..], ["c"]);
     kit.send(producer, &["d", "e"]);
-    kit.settle(worker, Outcome::Done, 4, 4);
+    kit.settle(worker, Outcome::Done, 4, 5);
     assert_eq!(told(&mut kit, worker)[1..], ["d", "e"]);
 }

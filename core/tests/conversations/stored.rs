@@ -505,6 +505,30 @@ fn who_cannot_read_asks_again_after_a_second_and_holds_nobody() {
 }
 
 #[test]
+fn an_orderly_end_lets_go_at_once_who_holds_nothing() {
+    let mut kit = stored(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs confirm=1");
+    let (holds, idle) = (kit.connect(WORKER), kit.connect(WORKER));
+    kit.send(producer, &["a"]);
+    kit.store_all("jobs");
+    kit.told(holds);
+    kit.told(idle);
+    kit.drain(SECOND * 10);
+    kit.input(producer, Input::NothingToRead);
+    assert_eq!(told(&mut kit, holds), ["GOAWAY 10000 ms left"]);
+    assert_eq!(told(&mut kit, idle), ["closed: drained"]);
+    // What it gives back is for the next life of the broker.
+    kit.settle(holds, Outcome::Return, 1, 1);
+    assert_eq!(told(&mut kit, holds), ["closed: drained"]);
+    kit.store_all("jobs");
+    assert!(kit.broker.is_drained());
+    kit.crash(0);
+    let worker = kit.connect(WORKER);
+    kit.store_all("jobs");
+    assert_eq!(handed(&mut kit, worker), ["a"]);
+}
+
+#[test]
 fn an_orderly_end_stores_everything_and_hands_out_nothing_more() {
     let mut kit = stored(|_| {});
     let producer = kit.connect("PRODUCER topic=jobs confirm=1");

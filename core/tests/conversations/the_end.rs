@@ -30,6 +30,51 @@ fn everybody_is_asked_to_finish_and_what_waits_is_handed_out_before() {
 }
 
 #[test]
+fn who_was_asked_to_finish_and_has_settled_all_is_let_go_whatever_it_said() {
+    let mut kit = jobs(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs");
+    let worker = kit.connect("CONSUMER topic=jobs group=workers ack=1");
+    kit.send(producer, &["a", "b"]);
+    kit.input(producer, Input::PeerClosed);
+    kit.told(worker);
+    kit.drain(SECOND);
+    assert_eq!(told(&mut kit, worker), ["GOAWAY 1000 ms left"]);
+    kit.settle(worker, Outcome::Done, 1, 1);
+    assert_eq!(told(&mut kit, worker), [""; 0]);
+    // What it gives back waits for others. It does not wait with it.
+    kit.settle(worker, Outcome::Return, 2, 2);
+    assert_eq!(told(&mut kit, worker), ["closed: drained"]);
+    assert!(!kit.broker.is_drained());
+    kit.pass(SECOND);
+    assert!(kit.broker.is_drained());
+    assert_eq!(kit.broker.stats().flow.dropped_in_all().messages, 1);
+}
+
+#[test]
+fn who_holds_nothing_is_there_for_what_others_give_back() {
+    let mut kit = jobs(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs");
+    let line = "CONSUMER topic=jobs group=workers ack=1";
+    let (first, second) = (kit.connect(line), kit.connect(line));
+    kit.send(producer, &["a"]);
+    kit.input(producer, Input::PeerClosed);
+    kit.told(first);
+    kit.told(second);
+    kit.drain(SECOND * 10);
+    // Only one of them has something to finish.
+    assert_eq!(told(&mut kit, first), ["GOAWAY 10000 ms left"]);
+    assert_eq!(told(&mut kit, second), [""; 0]);
+    kit.input(first, Input::PeerReset);
+    kit.pass(SECOND);
+    let told_second = told(&mut kit, second);
+    assert_eq!(told_second[1..], ["a", "GOAWAY 9990 ms left"]);
+    kit.settle(second, Outcome::Done, 1, 1);
+    assert_eq!(told(&mut kit, second), ["closed: drained"]);
+    assert!(kit.broker.is_drained());
+    assert!(kit.broker.stats().flow.dropped_in_all().is_zero());
+}
+
+#[test]
 fn who_does_not_finish_in_time_is_told_so() {
     let mut kit = jobs(|_| {});
     let producer = kit.connect("PRODUCER topic=jobs");

@@ -41,6 +41,7 @@ impl Model {
             workers: asks.workers,
             settled: self.now,
             revoked: Vec::new(),
+            is_going: false,
         };
         self.consumers.insert(conn, consumer);
         self.let_in_who_waits();
@@ -57,7 +58,10 @@ impl Model {
         let group = &self.topics[topic].groups[name];
         let free = |conn: &ConnId| {
             let consumer = &self.consumers[conn];
-            let prefetch = consumer.prefetch.unwrap_or(usize::MAX);
+            let prefetch = match consumer.prefetch {
+                _ if consumer.is_going => 0,
+                prefetch => prefetch.unwrap_or(usize::MAX),
+            };
             prefetch.saturating_sub(consumer.held.len())
         };
         let members = group.members.iter().filter(|it| group.may_serve(**it));
@@ -76,7 +80,7 @@ impl Model {
         members.any(|it| self.consumers[it].prefetch.is_none())
     }
 
-    /// The broker has handed a message to a consumer.
+    /// The broker has handed a message to a consumer. Returns whether it goes alone.
     ///
     /// # Panics
     /// If it was not to.
@@ -87,10 +91,14 @@ impl Model {
         attempt: u32,
         body: &str,
         origin: Option<&Origin>,
-    ) {
+    ) -> bool {
         let consumer = self.consumer(conn);
         let (topic, name) = (consumer.topic.clone(), consumer.group.clone());
         let (prefetch, holds) = (consumer.prefetch, consumer.held.len());
+        assert!(
+            !consumer.is_going,
+            "{conn} is to finish, and is handed {body}"
+        );
         assert!(
             prefetch.is_none_or(|it| holds < it),
             "{conn} holds {holds} and is handed {body}, prefetch {prefetch:?}"
@@ -111,21 +119,30 @@ impl Model {
         let consumer = self.consumer(conn);
         let position = consumer.next;
         consumer.next += 1;
+        let goes_alone = message.goes_alone();
         if consumer.prefetch.is_some() {
             consumer.held.insert(position, (sequence, message));
         }
+        goes_alone
     }
 
     /// Each group hands out what waits, oldest first, as far as its members have room. To whom each goes is the broker's
     /// choice.
     pub(super) fn hand_out(&mut self) {
         for (topic, name) in self.all_groups() {
-            let credit = self.credit(&topic, &name);
-            let group = self.group(&topic, &name);
-            for _ in 0..credit.min(group.ready.len()) {
-                let (sequence, message) = group.ready.pop_first().expect("one waits");
-                group.on_its_way.insert(sequence, message);
-            }
+            self.hand_out_in(&topic, &name);
+        }
+    }
+
+    pub(super) fn hand_out_in(&mut self, topic: &str, name: &GroupName) {
+        if self.hand_out_alone(topic, name) {
+            return;
+        }
+        let credit = self.credit(topic, name);
+        let group = self.group(topic, name);
+        for _ in 0..credit.min(group.ready.len()) {
+            let (sequence, message) = group.ready.pop_first().expect("one waits");
+            group.on_its_way.insert(sequence, message);
         }
     }
 

@@ -8,24 +8,30 @@
 //! It was written from `docs/PROTOCOL.md`. Messages are text in plain vectors; everything is found by walking.
 //!
 //! One file a rule: `publish.rs` (who gets a message, who waits and who is refused), `handing_out.rs` (what members
-//! hold and what becomes of it), `time.rs` (what is too late, and too old), `names.rs` (producers that come back).
+//! hold and what becomes of it), `time.rs` (what is too late, and too old), `names.rs` (producers that come back),
+//! `rights.rs` (who may do what), `the_end.rs` (the orderly end), `alone.rs` (what is handed out alone).
 //!
-//! What it leaves to others: patterns, rights, the orderly end, both an `ack_timeout` and a greatest age in one topic,
-//! sizes in bytes, producers with and without confirms in one topic, and messages that are handed out alone from their
-//! third failure on.
+//! What it leaves to others: patterns, sizes in bytes, producers with and without confirms in one topic; and where
+//! several members of a group get messages, topics with both an `ack_timeout` and a greatest age, and messages that are
+//! handed out alone.
 
+mod alone;
 mod handing_out;
 mod names;
 mod publish;
+mod rights;
+mod the_end;
 mod time;
 
 pub use handing_out::Fate;
 pub use publish::Told;
+pub use rights::{Person, Rights};
 
 use message_queue_core::ConnId;
 use message_queue_core::{DeliveryMode, Overflow};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use the_end::Drain;
 
 /// How a topic works.
 #[derive(Clone, Debug)]
@@ -38,7 +44,8 @@ pub struct Rules {
     pub overflow: Overflow,
     /// How many messages a group holds.
     pub capacity: usize,
-    /// With so many failures a message is dead. At most 3, so that none is handed out alone.
+    /// With so many failures a message is dead. Above 3 it is handed out alone before that: then one member of each group
+    /// is to get everything.
     pub max_failures: u32,
     /// For how long a consumer may hold messages and settle nothing.
     pub ack_timeout: Option<Duration>,
@@ -56,6 +63,7 @@ pub struct Model {
     producers: BTreeMap<ConnId, Producer>,
     consumers: BTreeMap<ConnId, Consumer>,
     now: Duration,
+    drain: Option<Drain>,
 }
 
 #[derive(Debug)]
@@ -65,8 +73,18 @@ struct Topic {
     groups: BTreeMap<GroupName, Group>,
     /// Producers that wait for room, first come first.
     line: Vec<ConnId>,
-    /// The names that producers have, and how far each has come in which life.
-    names: BTreeMap<String, (String, u64)>,
+    /// The names that producers have.
+    names: BTreeMap<String, Life>,
+}
+
+/// What is known of a producer with a name.
+#[derive(Debug)]
+struct Life {
+    session: String,
+    /// How far it has come in it.
+    accepted: u64,
+    /// Who took the name first; none: somebody whom nobody asked.
+    owner: Option<String>,
 }
 
 /// Which group of a topic. In order of the connections that own them, where they are somebody's own.
@@ -135,11 +153,13 @@ struct Producer {
     /// How many of its messages are safe, or were refused.
     confirmed: u64,
     unrouted: u64,
-    refused: Vec<u64>,
+    refused: Vec<(u64, &'static str)>,
     /// What it has sent and the broker has not taken in: first what waits for room, then what is not read.
     waiting: Vec<Vec<String>>,
     /// Whether it has ended its side behind that.
     has_ended: bool,
+    /// Whether it was asked to finish.
+    is_going: bool,
 }
 
 #[derive(Debug)]
@@ -158,6 +178,8 @@ struct Consumer {
     settled: Duration,
     /// The positions that it has lost because it settled nothing for too long.
     revoked: Vec<u64>,
+    /// Whether it was asked to finish: then it gets nothing more.
+    is_going: bool,
 }
 
 /// What a consumer asks for.
@@ -208,6 +230,7 @@ impl Model {
             producers: BTreeMap::new(),
             consumers: BTreeMap::new(),
             now: Duration::ZERO,
+            drain: None,
         }
     }
 

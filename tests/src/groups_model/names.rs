@@ -1,6 +1,6 @@
 //! Producers that have a name, and come back under it.
 
-use super::{Model, Producer};
+use super::{Life, Model, Person, Producer};
 use message_queue_core::ConnId;
 
 impl Model {
@@ -12,6 +12,7 @@ impl Model {
         topic: &str,
         name: &str,
         session: &str,
+        who: Option<&Person>,
     ) -> (u64, Option<ConnId>) {
         let same = |it: &Producer| it.topic == topic && it.name.as_deref() == Some(name);
         let before = self.producers.iter().find(|(_, it)| same(it));
@@ -22,11 +23,15 @@ impl Model {
             self.topic(topic).leave_line(before);
         }
         let known = self.topic(topic).names.entry(name.to_owned());
-        let known = known.or_insert_with(|| (session.to_owned(), 0));
-        if known.0 != session {
-            *known = (session.to_owned(), 0);
+        let known = known.or_insert_with(|| Life {
+            session: session.to_owned(),
+            accepted: 0,
+            owner: who.map(|it| it.name.clone()),
+        });
+        if known.session != session {
+            (known.session, known.accepted) = (session.to_owned(), 0);
         }
-        let accepted = known.1;
+        let accepted = known.accepted;
         let producer = Producer::new(topic, true, Some(name.to_owned()), accepted);
         self.producers.insert(conn, producer);
         self.let_in_who_waits();

@@ -11,8 +11,10 @@ pub struct Told {
     pub confirmed: u64,
     /// How many messages found no group.
     pub unrouted: u64,
-    /// What was refused.
-    pub refused: Vec<u64>,
+    /// What was refused, and why.
+    pub refused: Vec<(u64, String)>,
+    /// Whether it was asked to finish.
+    pub is_going: bool,
 }
 
 /// What becomes of the next message of a producer.
@@ -56,10 +58,14 @@ impl Model {
     /// What it should have been told by now; none for who asks for no confirms or is gone.
     pub fn told(&self, conn: ConnId) -> Option<Told> {
         let producer = self.producers.get(&conn).filter(|it| it.confirms)?;
+        let refused = producer.refused.iter();
         Some(Told {
             confirmed: producer.confirmed,
             unrouted: producer.unrouted,
-            refused: producer.refused.clone(),
+            refused: refused
+                .map(|(it, code)| (*it, (*code).to_owned()))
+                .collect(),
+            is_going: producer.is_going,
         })
     }
 
@@ -100,6 +106,7 @@ impl Model {
         let gone = |it: &Producer| it.has_ended && it.waiting.is_empty();
         self.producers.retain(|_, producer| !gone(producer));
         self.hand_out();
+        self.drain_goes_on();
     }
 
     fn not_taken_in(&self) -> usize {
@@ -146,7 +153,7 @@ impl Model {
             producer.next += 1;
             producer.confirmed = position;
             if matches!(verdict, Verdict::IsRefused) {
-                producer.refused.push(position);
+                producer.refused.push((position, "full"));
                 continue;
             }
             let (name, unrouted) = (producer.name.clone(), self.topic(&topic).groups.is_empty());
@@ -155,7 +162,7 @@ impl Model {
             }
             if let Some(name) = name {
                 let known = self.topic(&topic).names.get_mut(&name);
-                known.expect("the name is known").1 = position;
+                known.expect("the name is known").accepted = position;
             }
             self.offer(&topic, Message::new(body));
         }
@@ -244,6 +251,7 @@ impl Producer {
             refused: Vec::new(),
             waiting: Vec::new(),
             has_ended: false,
+            is_going: false,
         }
     }
 }

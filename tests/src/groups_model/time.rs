@@ -1,6 +1,6 @@
 //! What happens by itself when time passes.
 
-use super::{Fate, Model};
+use super::{Fate, GroupName, Model};
 use message_queue_core::ConnId;
 use std::time::Duration;
 
@@ -10,10 +10,18 @@ impl Model {
     pub fn time_is(&mut self, now: Duration) {
         self.now = now;
         self.work_is_over_due();
+        // Who is just being sent something is not ready for what comes back too old.
+        let all = self.all_groups().into_iter();
+        let are_ready: Vec<(String, GroupName)> = all
+            .filter(|(topic, name)| self.topics[topic].groups[name].on_its_way.is_empty())
+            .collect();
         self.delays_end();
-        self.hand_out();
+        for (topic, name) in are_ready {
+            self.hand_out_in(&topic, &name);
+        }
         self.old_messages_go();
         self.let_in_who_waits();
+        self.drain_ends();
     }
 
     /// Who holds something, and has not settled anything for the topic's `ack_timeout`, loses the oldest messages that
@@ -21,7 +29,9 @@ impl Model {
     fn work_is_over_due(&mut self) {
         let consumers: Vec<ConnId> = self.consumers.keys().copied().collect();
         for conn in consumers {
-            let consumer = &self.consumers[&conn];
+            let Some(consumer) = self.consumers.get(&conn) else {
+                continue;
+            };
             let Some(timeout) = self.topics[&consumer.topic].rules.ack_timeout else {
                 continue;
             };

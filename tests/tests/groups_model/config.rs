@@ -1,12 +1,13 @@
 //! A broker whose topics work as the model's.
 
+use crate::script::Script;
 use message_queue_core::names::Pattern;
 use message_queue_core::{Config, TopicRule, TopicsConfig};
-use message_queue_tests::groups_model::{BACKOFF_MAX, Rules, dead_letters_of};
+use message_queue_tests::groups_model::{BACKOFF_MAX, dead_letters_of};
 
-pub(crate) fn config(rules: &[Rules]) -> Config {
+pub(crate) fn config(script: &Script) -> Config {
     let mut all = Vec::new();
-    for rules in rules {
+    for rules in &script.rules {
         let rule = TopicRule::new(Pattern::new(&rules.topic).expect("a topic"));
         all.push(TopicRule {
             mode: Some(rules.mode),
@@ -25,6 +26,7 @@ pub(crate) fn config(rules: &[Rules]) -> Config {
         });
     }
     let mut config = Config {
+        delivery: script.mode,
         max_consumers: 1000,
         topics: TopicsConfig {
             rules: all,

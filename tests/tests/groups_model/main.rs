@@ -4,9 +4,13 @@
 
 mod compare;
 mod config;
+mod consumers;
 mod lockstep;
+mod producers;
+mod rights;
 mod script;
 mod seen;
+mod the_end;
 
 use lockstep::play;
 use proptest::prelude::*;
@@ -53,6 +57,14 @@ fn the_scripts_reach_what_the_model_knows() {
         revoked,
         settled_late,
         expired,
+        forbidden,
+        turned_away,
+        sent_elsewhere,
+        drains,
+        too_late,
+        let_go,
+        came_late,
+        alone,
     } = seen;
     for (what, times) in [
         ("messages handed out again", again),
@@ -65,7 +77,16 @@ fn the_scripts_reach_what_the_model_knows() {
         ("messages that were held for too long", revoked),
         ("messages that were settled twice", settled_late),
         ("messages that were too old", expired),
+        ("clients without the right", forbidden),
+        ("connections that lost their right", turned_away),
+        ("messages for topics without the right", sent_elsewhere),
+        ("orderly ends", drains),
+        ("clients that came too late", too_late),
+        ("consumers that were let go", let_go),
+        ("consumers that were let in at the end", came_late),
+        ("messages that were handed out alone", alone),
     ] {
+        println!("{what}: {times}");
         assert!(times > 20, "{what}: {times}");
     }
 }

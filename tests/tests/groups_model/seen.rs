@@ -15,6 +15,14 @@ pub(crate) struct Seen {
     pub(crate) revoked: u64,
     pub(crate) settled_late: u64,
     pub(crate) expired: u64,
+    pub(crate) forbidden: u64,
+    pub(crate) turned_away: u64,
+    pub(crate) sent_elsewhere: u64,
+    pub(crate) drains: u64,
+    pub(crate) too_late: u64,
+    pub(crate) let_go: u64,
+    pub(crate) came_late: u64,
+    pub(crate) alone: u64,
 }
 
 impl AddAssign for Seen {
@@ -29,5 +37,13 @@ impl AddAssign for Seen {
         self.revoked += other.revoked;
         self.settled_late += other.settled_late;
         self.expired += other.expired;
+        self.forbidden += other.forbidden;
+        self.turned_away += other.turned_away;
+        self.sent_elsewhere += other.sent_elsewhere;
+        self.drains += other.drains;
+        self.too_late += other.too_late;
+        self.let_go += other.let_go;
+        self.came_late += other.came_late;
+        self.alone += other.alone;
     }
 }
