@@ -155,16 +155,20 @@ fn stored_topics_move_by_export_and_import_between_any_two_engines() {
         broker.publish("narrow", 0, 3);
         broker.end();
         let (from, data) = (old.data(), new.data());
-        let says = move_by_file(&from, &data, "jobs", &["--storage", to.name]);
+        let options = ["--storage", to.name, "--group", "workers"];
+        let says = move_by_file(&from, &data, "jobs", &options);
         assert!(says.contains("imported 50 messages into jobs"), "{says}");
         // The folder says itself what it is of. What is there stays, and a topic that is new does not touch it.
         for topic in ["narrow", "jobs"] {
-            move_by_file(&from, &data, topic, &[]);
+            move_by_file(&from, &data, topic, &["--group", "workers"]);
         }
         let broker = new.start();
         let mut jobs = broker.consumer("topic=jobs group=look from=first");
+        // A group that an import has made is there, and gets all of it.
+        let mut workers = broker.consumer("topic=jobs group=workers");
         for _ in 0..2 {
             assert!((0..50).all(|it| jobs.work().text == it.to_string()));
+            assert!((0..50).all(|it| workers.work().text == it.to_string()));
         }
         let mut narrow = broker.consumer("topic=narrow group=look from=first");
         assert!((0..3).all(|it| narrow.work().text == it.to_string()));
