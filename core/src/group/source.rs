@@ -573,8 +573,8 @@ impl Group {
         };
         let next = settled.next();
         if let Place::At(place) = &mut source.place {
-            let fresh = self.backlog.first_fresh().unwrap_or(*place);
-            source.handed_out = source.handed_out.max(fresh);
+            let untouched = self.backlog.untouched_from(*place);
+            source.handed_out = source.handed_out.max(untouched);
             *place = next.min(*place);
         }
         source.ahead = Ahead::default();

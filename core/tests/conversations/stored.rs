@@ -75,6 +75,29 @@ fn what_is_confirmed_is_there_after_a_crash_and_what_is_settled_does_not_come_ag
 }
 
 #[test]
+fn what_was_not_written_before_its_consumer_went_was_not_handed_out() {
+    let mut kit = stored(|_| {});
+    let producer = kit.connect("PRODUCER topic=jobs confirm=1");
+    let worker = kit.connect(WORKER);
+    kit.send(producer, &["a"]);
+    kit.store_all("jobs");
+    kit.stop_reading(worker);
+    kit.send(producer, &["b"]);
+    kit.store_all("jobs");
+    kit.input(worker, Input::PeerReset);
+    kit.pass(SECOND);
+    // Both left the memory when nobody was there for them.
+    let worker = kit.connect(WORKER);
+    kit.store_all("jobs");
+    let told = told(&mut kit, worker);
+    let runs = told.iter().filter_map(|it| it.strip_prefix("RUN "));
+    let attempts: Vec<_> = runs
+        .map(|it| it.split(" @").next().expect("a run"))
+        .collect();
+    assert_eq!(attempts, ["1 #2", "2 #1"], "{told:?}");
+}
+
+#[test]
 fn dead_letters_that_are_found_without_a_group_wait_in_their_queue() {
     let config = stored(|_| {}).broker.config().clone();
     let found = |name: &str| StoredTopic {
