@@ -1,11 +1,10 @@
 //! A topic in an engine that has no log: it is read and appended to by asking the engine, as the broker does.
 
-use super::import::beginning_at;
 use super::{LogError, repair};
 use crate::cli::progress::{Progress, Totals};
 use crate::cli::serve::since_1970;
 use crate::store::{Store, StoreEvent, StoreEvents, StoreStatus, Taken};
-use message_queue_core::log::{ReadFrom, Stored};
+use message_queue_core::log::{Progress as Settled, ReadFrom, Stored};
 use message_queue_core::names::{Name, TopicName};
 use message_queue_core::store::{Answer, FetchFrom, Request, Run};
 use message_queue_core::wire::FrameBatch;
@@ -258,5 +257,13 @@ impl Asked {
                 Err(_) => {}
             }
         }
+    }
+}
+
+/// The progress of a group that begins at this sequence.
+pub(super) fn beginning_at(next: u64) -> Settled {
+    Settled {
+        settled_up_to: next - 1,
+        ..Settled::default()
     }
 }

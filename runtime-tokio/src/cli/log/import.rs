@@ -1,6 +1,6 @@
 //! `message-queue log import`.
 
-use super::asked::Asked;
+use super::asked::{Asked, beginning_at};
 use super::data::{Data, Topic, engine_of};
 use super::{LogError, TopicArgs, aside, repair};
 use crate::cli::exit::Exit;
@@ -8,7 +8,7 @@ use crate::cli::progress::{Messages, Progress, Totals};
 use crate::cli::say;
 use crate::settings::FolderEngine;
 use message_queue_core::Now;
-use message_queue_core::log::{Event, Import, Imported, Log, Output, Progress as Settled, Stored};
+use message_queue_core::log::{Event, Import, Imported, Log, Output, Stored};
 use message_queue_core::names::Name;
 use message_queue_core::wire::FrameBatch;
 use message_queue_core::wire::control::Origin;
@@ -280,12 +280,4 @@ impl Host {
 
 fn group_name(text: &str) -> Result<Name, String> {
     Name::new(text).map_err(|error| error.to_string())
-}
-
-/// The progress of a group that begins at this sequence.
-pub(super) fn beginning_at(next: u64) -> Settled {
-    Settled {
-        settled_up_to: next - 1,
-        ..Settled::default()
-    }
 }
