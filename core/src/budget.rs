@@ -43,6 +43,16 @@ pub(crate) struct Budget {
     line: VecDeque<Wait>,
 }
 
+/// What groups hold, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Backlogs {
+    /// All of it.
+    pub(crate) bytes: usize,
+    /// How much of it consumers have and have not settled.
+    pub(crate) unsettled: usize,
+}
+
 /// Who waits for bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

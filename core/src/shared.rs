@@ -2,7 +2,7 @@
 //! outputs and the counters.
 
 use crate::broker::Output;
-use crate::budget::Budget;
+use crate::budget::{Backlogs, Budget};
 use crate::config::Config;
 use crate::error::DropReason;
 use crate::group::Waiting;
@@ -154,6 +154,14 @@ impl Shared {
         stats.connections > stats.consumers + self.late
             || !stats.parked.is_zero()
             || !stats.storing.is_zero()
+    }
+
+    /// What the groups of all topics hold.
+    pub(crate) const fn backlogs(&self) -> Backlogs {
+        Backlogs {
+            bytes: self.budget.backlogs(),
+            unsettled: self.stats.unsettled.bytes as usize,
+        }
     }
 
     /// The session of a connection that is known to be there.

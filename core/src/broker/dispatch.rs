@@ -222,9 +222,9 @@ impl Broker {
         act: impl FnOnce(&mut Topic, &mut Shared) -> T,
     ) -> T {
         let topic = self.topics.get_mut(&id).expect("the topic is there");
-        let before = self.shared.budget.backlogs();
+        let before = self.shared.backlogs();
         let result = act(topic, &mut self.shared);
-        topic.note_backlogs(before, self.shared.budget.backlogs());
+        topic.note_backlogs(before, self.shared.backlogs());
         result
     }
 }

@@ -1,6 +1,7 @@
 //! What an operator may see of the inside.
 
 use super::Broker;
+use crate::budget::Backlogs;
 use crate::group::{Group, Source};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::{Name, TopicName};
@@ -47,6 +48,8 @@ pub struct ConnectionView {
 pub struct TopicView {
     /// The bytes in the backlogs of its groups, if these hold up its producers; 0 where it is stored.
     pub backlog_bytes: usize,
+    /// How many of them consumers hold and have yet to settle.
+    pub unsettled_bytes: usize,
     /// Whether something is parked: a producer waits for room, or has left something that does.
     pub is_blocked: bool,
 }
@@ -224,13 +227,17 @@ impl Broker {
 
     /// This topic.
     pub fn topic_view(&self, id: TopicId) -> Option<TopicView> {
-        self.topics.get(&id).map(|topic| TopicView {
-            backlog_bytes: if topic.stored().is_some() {
-                0
+        self.topics.get(&id).map(|topic| {
+            let held = if topic.stored().is_some() {
+                Backlogs::default()
             } else {
-                topic.backlog_bytes()
-            },
-            is_blocked: !topic.parked().is_empty(),
+                topic.backlogs()
+            };
+            TopicView {
+                backlog_bytes: held.bytes,
+                unsettled_bytes: held.unsettled,
+                is_blocked: !topic.parked().is_empty(),
+            }
         })
     }
 
@@ -323,7 +330,7 @@ fn topic_report(topic: &Topic) -> TopicReport {
         received: topic.received(),
         flow: *topic.flow(),
         behind: topic.stored().map(|it| it.behind()),
-        backlog_bytes: topic.backlog_bytes(),
+        backlog_bytes: topic.backlogs().bytes,
         groups: topic.groups().len(),
         blocked,
     }

@@ -19,6 +19,7 @@ pub(crate) use refusals::Refusals;
 pub(crate) use stored::{Buried, Consequence, Reached, Stored};
 use turns::Turns;
 
+use crate::budget::Backlogs;
 use crate::config::{DeliveryMode, Overflow};
 use crate::error::DropReason;
 use crate::group::{Books, Group, Limits, Mark, Source, Turn, Waiting};
@@ -60,8 +61,8 @@ pub(crate) struct Topic {
     parked: Parked,
     /// Whether that has its turn, or what comes of producers that do not wait.
     pub(crate) turns: Turns,
-    /// The bytes that its groups hold: its part of the budget.
-    backlog_bytes: usize,
+    /// What its groups hold: its part of the budget.
+    backlogs: Backlogs,
     /// Who sends to it under a name.
     pub(crate) producers: Producers,
     /// How many connections use it: producers that send to it, and consumers.
@@ -107,7 +108,7 @@ impl Topic {
             flow: Flow::default(),
             parked: Parked::default(),
             turns: Turns::default(),
-            backlog_bytes: 0,
+            backlogs: Backlogs::default(),
             producers: Producers::default(),
             users: 0,
             checking: 0,
@@ -219,15 +220,18 @@ impl Topic {
         &self.parked
     }
 
-    /// The bytes that its groups hold.
-    pub(crate) const fn backlog_bytes(&self) -> usize {
-        self.backlog_bytes
+    /// What its groups hold.
+    pub(crate) const fn backlogs(&self) -> Backlogs {
+        self.backlogs
     }
 
-    /// Takes note of what this topic has changed: all groups together held so much `before` and
+    /// Takes note of what this topic has changed: the groups of all topics together held so much `before` and
     /// `after`.
-    pub(crate) const fn note_backlogs(&mut self, before: usize, after: usize) {
-        self.backlog_bytes = self.backlog_bytes + after - before;
+    pub(crate) const fn note_backlogs(&mut self, before: Backlogs, after: Backlogs) {
+        self.backlogs = Backlogs {
+            bytes: self.backlogs.bytes + after.bytes - before.bytes,
+            unsettled: self.backlogs.unsettled + after.unsettled - before.unsettled,
+        };
     }
 
     pub(crate) const fn next_sequence(&self) -> u64 {
@@ -461,9 +465,13 @@ impl Topic {
         }
         assert_eq!(self.flow.waiting, waiting, "{}", self.id);
         let held = self.groups.values().map(Group::bytes).sum::<usize>();
+        let unsettled = self.groups.values().map(Group::unsettled);
         assert_eq!(
-            self.backlog_bytes,
-            held + self.appending_bytes(),
+            self.backlogs,
+            Backlogs {
+                bytes: held + self.appending_bytes(),
+                unsettled: unsettled.map(|it| it.bytes as usize).sum(),
+            },
             "{}",
             self.id
         );

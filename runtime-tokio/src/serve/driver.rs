@@ -13,7 +13,7 @@
 //! Locks, always taken in this order: the core, a peer; the log's by itself.
 
 use super::observe::{Observed, Observer};
-use super::pacing::Pacing;
+use super::pacing::{Limit, Pacing};
 use super::peer::{Peer, Status};
 use super::survey::{Detail, Findings, Surveyor};
 use crate::access::Gate;
@@ -79,7 +79,7 @@ pub(crate) struct Core {
 }
 
 /// Producers are paced where more waits than this part of a write: bulk is, and a few small
-/// messages are not.
+/// messages are not. Together with what is unsettled it may be a write.
 const PACE_RATIO: usize = 4;
 
 /// What a step of the core has asked for, to be done without its lock.
@@ -104,7 +104,10 @@ impl Driver {
     /// The same with what was found in its store. `origin` is the moment now.
     pub(crate) fn with_stored(config: Config, stored: Vec<StoredTopic>, origin: Now) -> Self {
         let pacing = Pacing::new(match config.overflow {
-            Overflow::Block => Some(config.write_bytes / PACE_RATIO),
+            Overflow::Block => Some(Limit {
+                waiting: config.write_bytes / PACE_RATIO,
+                held: config.write_bytes,
+            }),
             Overflow::Drop | Overflow::Reject | Overflow::DropOldest => None,
         });
         let core = Core {

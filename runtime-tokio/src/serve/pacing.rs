@@ -7,6 +7,10 @@
 //! [`PATIENCE`]. A backlog still fills where consumers do not keep up, only not at once, and no
 //! sooner for many producers than for one.
 //!
+//! What consumers hold and have not settled counts too, as it tells of those that do not keep up, but more of it is
+//! allowed: it has been written. Where it counted like what waits, the broker would do nothing between a read and
+//! the settlements of what that brought.
+//!
 //! Each topic has a line of its own: what its consumers leave waiting is nothing to the producers of
 //! another.
 
@@ -25,11 +29,25 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// Says when the producers of each topic are to be read from.
 #[derive(Debug)]
 pub(crate) struct Pacing {
-    /// The most bytes that wait in a topic's backlogs before its producers do; none where they never
-    /// do.
-    limit: Option<usize>,
+    /// What may be in a topic's backlogs before its producers wait; none where they never do.
+    limit: Option<Limit>,
     /// The lines of the topics that have had a producer.
     lines: BTreeMap<TopicId, Arc<Line>>,
+}
+
+/// What may be in a topic's backlogs before its producers wait, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    /// That nobody has been handed.
+    pub(crate) waiting: usize,
+    /// In all, so what is unsettled included.
+    pub(crate) held: usize,
+}
+
+impl Limit {
+    const fn is_exceeded(self, view: TopicView) -> bool {
+        view.backlog_bytes > self.held || view.backlog_bytes - view.unsettled_bytes > self.waiting
+    }
 }
 
 /// Where the producers of one topic stand.
@@ -59,8 +77,8 @@ enum Pace {
 pub(crate) type Turn = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Pacing {
-    /// Producers wait for consumers that are more than `limit` bytes behind; never, if it is none.
-    pub(crate) const fn new(limit: Option<usize>) -> Self {
+    /// Producers wait for consumers that are behind by more than this limit; never, if it is none.
+    pub(crate) const fn new(limit: Option<Limit>) -> Self {
         Self {
             limit,
             lines: BTreeMap::new(),
@@ -86,7 +104,7 @@ impl Pacing {
         };
         line.set_pace(if view.is_blocked {
             Pace::Held
-        } else if view.backlog_bytes > limit {
+        } else if limit.is_exceeded(view) {
             Pace::Slow
         } else {
             Pace::Free
@@ -149,15 +167,24 @@ mod tests {
 
     /// Two topics, each with a line.
     fn pacing() -> (Pacing, Arc<Line>, Arc<Line>) {
-        let mut pacing = Pacing::new(Some(10));
+        let limit = Limit {
+            waiting: 10,
+            held: 40,
+        };
+        let mut pacing = Pacing::new(Some(limit));
         let [line, other] = [DEFAULT_TOPIC, OTHER_TOPIC].map(|topic| pacing.line(topic));
         let there = "producers wait";
         (pacing, line.expect(there), other.expect(there))
     }
 
     fn note(pacing: &Pacing, backlog_bytes: usize, is_blocked: bool) {
+        note_held(pacing, backlog_bytes, 0, is_blocked);
+    }
+
+    fn note_held(pacing: &Pacing, backlog_bytes: usize, unsettled_bytes: usize, is_blocked: bool) {
         let view = TopicView {
             backlog_bytes,
+            unsettled_bytes,
             is_blocked,
         };
         pacing.note(DEFAULT_TOPIC, view);
@@ -182,6 +209,17 @@ mod tests {
         assert!(!is_ready(&mut turn).await);
         note(&pacing, 0, false);
         assert!(is_ready(&mut turn).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_may_be_unsettled_than_waiting_but_not_without_end() {
+        let (pacing, line, _) = pacing();
+        note_held(&pacing, 40, 30, false);
+        assert!(line.turn().is_none());
+        note_held(&pacing, 40, 29, false);
+        assert!(line.turn().is_some(), "too much waits");
+        note_held(&pacing, 41, 41, false);
+        assert!(line.turn().is_some(), "too much is held");
     }
 
     #[tokio::test(start_paused = true)]

@@ -146,6 +146,7 @@ async fn a_producer_in_line_looks_whether_its_topic_is_still_full() {
     let has_to_wait = || peer.line().is_some_and(|line| line.turn().is_some());
     let full = TopicView {
         backlog_bytes: 0,
+        unsettled_bytes: 0,
         is_blocked: true,
     };
     driver.core().pacing.note(DEFAULT_TOPIC, full);
