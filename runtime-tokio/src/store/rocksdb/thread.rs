@@ -95,6 +95,8 @@ struct Worker {
     /// Where topics are to begin, and how many bytes they have had before.
     begins: BTreeMap<TopicId, (u64, u64)>,
     writing: Option<Writing>,
+    /// What the core is told next.
+    answers: Vec<(TopicId, Answer)>,
     /// What is written and not safe is to be by then.
     unsynced: Option<Instant>,
     /// There is no room on the disk. It is looked again then.
@@ -131,6 +133,7 @@ impl Worker {
             waiting: VecDeque::new(),
             begins: BTreeMap::new(),
             writing: None,
+            answers: Vec::new(),
             unsynced: None,
             full: None,
             trims: moment() + TRIM_EVERY,
@@ -164,6 +167,8 @@ impl Worker {
     fn work(&mut self, told: &Receiver<Message>) -> Result<(), Error> {
         loop {
             self.write();
+            // Only now, so that the disk has something to do while the core and its sockets have.
+            self.answer();
             let now = moment();
             if let Some(ends) = self.ends
                 && (ends <= now || self.is_at_rest())
@@ -231,7 +236,7 @@ impl Worker {
                         Answer::NotFetched { group }
                     }
                 };
-                self.listener.answered(vec![(topic, answer)]);
+                self.answers.push((topic, answer));
             }
             Message::Done(Done::Begins { topic: id, result }) => {
                 if let Some(topic) = self.topics.get_mut(&id) {
@@ -423,8 +428,12 @@ impl Worker {
                 info!(topic = %topic.name, first, "old messages are deleted");
             }
         }
-        if !answers.is_empty() {
-            self.listener.answered(answers);
+        self.answers.extend(answers);
+    }
+
+    fn answer(&mut self) {
+        if !self.answers.is_empty() {
+            self.listener.answered(mem::take(&mut self.answers));
         }
     }
 
