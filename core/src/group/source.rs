@@ -5,6 +5,7 @@
 //! is room. A group without members has no window, so it costs no memory however much it is owed.
 
 use super::ahead::Ahead;
+use super::attempts::Attempts;
 use super::settled::{Failure, Known, Settled};
 use super::{Books, Group, Mark, Waiting};
 use crate::error::DropReason;
@@ -34,8 +35,8 @@ pub(crate) struct Source {
     pub(super) appended: u64,
     /// What it is counted as being behind by.
     counted: u64,
-    /// All before this sequence was handed out once, and is so again when it is fetched once more.
-    handed_out: u64,
+    /// How often that was handed out in this life of the broker which the window comes to once more.
+    attempts: Attempts,
     /// How far the group has got; none for a group of one's own, of which nothing is saved.
     pub(super) settled: Option<Settled>,
     /// What it is doing about what it has not had.
@@ -134,7 +135,7 @@ impl Source {
             place,
             appended,
             counted: 0,
-            handed_out: 0,
+            attempts: Attempts::default(),
             settled: id.is_lasting().then(|| Settled::up_to(begins)),
             fetch: Fetch::None,
             ahead: Ahead::default(),
@@ -156,8 +157,13 @@ impl Source {
     /// Of a group that has got so far in another life of the broker.
     pub(crate) fn recovered(settled: Settled, appended: u64) -> Self {
         let place = Place::At(settled.next());
+        // No more is known of that life: all that is not settled before something that is counts as handed out once.
+        let mut attempts = Attempts::default();
+        if let Some(known) = Range::new(settled.next(), settled.end() - 1) {
+            attempts.note(known, 1);
+        }
         Self {
-            handed_out: settled.end(),
+            attempts,
             settled: Some(settled),
             ..Self::new(GroupId::Shared, place, appended)
         }
@@ -227,6 +233,12 @@ impl Source {
         self.saving
     }
 
+    /// The window goes on at this sequence, with what is before that in it, or not coming into it.
+    pub(super) fn move_to(&mut self, next: u64) {
+        self.place = Place::At(next);
+        self.attempts.forget_before(next);
+    }
+
     /// What was appended next comes into the window, so far as the window reaches up to it. Returns whether it does.
     const fn meets(&self, first: u64) -> bool {
         matches!(self.place, Place::At(next) if next == first) && !self.is_closed
@@ -293,7 +305,7 @@ impl Group {
 
     fn move_place(&mut self, next: u64) {
         if let Some(source) = self.source.as_deref_mut() {
-            source.place = Place::At(next);
+            source.move_to(next);
         }
     }
 
@@ -446,26 +458,28 @@ impl Group {
                 sequence += before as u64;
                 continue;
             }
-            let settled = self.source().and_then(Source::settled);
-            let (known, end) = settled.map_or((Known::Nothing, u64::MAX), |it| it.known(next));
+            let Some(source) = self.source() else {
+                return false;
+            };
+            let (known, end) = match source.settled() {
+                Some(settled) => settled.known(next),
+                None => (Known::Nothing, u64::MAX),
+            };
+            let (handed_out, handed_out_end) = source.attempts.of(next);
             let alike = usize::try_from(end - next).unwrap_or(usize::MAX);
             if known == Known::Settled {
                 self.move_place(next + alike.min(batch.messages()) as u64);
                 continue;
             }
+            let alike = alike.min(usize::try_from(handed_out_end - next).unwrap_or(usize::MAX));
             let (room, budget) = (self.room(), books.shared.budget.room());
             let (messages, bytes) = (room.messages.min(alike), room.bytes.min(budget));
             let part = kept.prefix(&batch, messages, bytes);
             if part.0 == 0 {
                 return false;
             }
-            let handed_out = self.source().map_or(0, |it| it.handed_out);
-            let part = match usize::try_from(handed_out.saturating_sub(next)) {
-                Ok(again) if again > 0 => batch.prefix(again.min(part.0), part.1),
-                Ok(_) | Err(_) => part,
-            };
             let mark = Mark {
-                attempts: attempts.max(u32::from(next < handed_out)),
+                attempts: attempts.max(handed_out),
                 origin: origin.clone(),
                 ..Mark::new(next, books.shared.moment(published))
             };
@@ -484,7 +498,7 @@ impl Group {
         true
     }
 
-    /// Takes in a message that has failed in another life of the broker.
+    /// Takes in a message that has failed before it left the memory.
     fn let_in_failed(
         &mut self,
         batch: FrameBatch,
@@ -493,7 +507,8 @@ impl Group {
         books: &mut Books<'_>,
     ) {
         self.count_in(&batch, &mark, books);
-        (mark.failures, mark.attempts) = (failure.count, failure.count.max(1));
+        mark.failures = failure.count;
+        mark.attempts = mark.attempts.max(failure.count).max(1);
         let batch = batch.compact();
         let waiting = Waiting { batch, mark };
         if failure.is_given_up() {
@@ -519,7 +534,7 @@ impl Group {
         if place >= next {
             return;
         }
-        source.place = Place::At(next);
+        source.move_to(next);
         let mut missing = next - place;
         if let Some(settled) = &mut source.settled {
             missing = settled.unsettled_between(place, next);
@@ -572,9 +587,18 @@ impl Group {
             return;
         };
         let next = settled.next();
+        // Into a window that is closed nothing comes again.
+        if !source.is_closed {
+            let attempts = &mut source.attempts;
+            let mut note = |waiting: &Waiting| {
+                if let Some(range) = waiting.range() {
+                    attempts.note(range, waiting.mark.attempts);
+                }
+            };
+            self.backlog.each(&mut note);
+            self.retry.each(&mut note);
+        }
         if let Place::At(place) = &mut source.place {
-            let untouched = self.backlog.untouched_from(*place);
-            source.handed_out = source.handed_out.max(untouched);
             *place = next.min(*place);
         }
         source.ahead = Ahead::default();
@@ -620,9 +644,12 @@ impl Group {
             && let Some(range) = Range::new(first, first + messages - 1)
         {
             settled.add(range);
-            if let Place::At(place) = &mut source.place {
+            let next = settled.next();
+            if let Place::At(place) = source.place
+                && place < next
+            {
                 // A window that is closed begins where the next life of the broker will.
-                *place = settled.next().max(*place);
+                source.move_to(next);
             }
             self.note_progress(shared);
         }
@@ -654,6 +681,7 @@ impl Group {
         if let Some(settled) = &source.settled {
             settled.check(next);
             if let Place::At(place) = source.place {
+                source.attempts.check(place);
                 assert!(
                     place >= settled.next(),
                     "it has settled what it has not had"
