@@ -344,7 +344,9 @@ impl Topic {
             let mut mark = Mark::new(first, published);
             match source {
                 From::Producer(conn, reached) => {
-                    let knows = shared.note_stored(conn, self.id, count.messages);
+                    // Of a topic that is shared, groups may be with other brokers.
+                    let unrouted = self.groups.is_empty() && !self.settings.storage.is_shared();
+                    let knows = shared.note_stored(conn, self.id, count.messages, unrouted);
                     let reached = reached.filter(|_| !knows);
                     consequences.extend(reached.map(Consequence::Reached));
                 }

@@ -22,6 +22,7 @@ mod settling;
 mod shared;
 mod stored;
 mod the_end;
+mod unrouted;
 
 use kit::Kit;
 use message_queue_core::names::{Name, Pattern};

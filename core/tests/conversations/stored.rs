@@ -332,7 +332,7 @@ fn a_named_producer_of_several_topics_is_confirmed_and_remembered_in_order() {
     kit.store_all("two");
     assert_eq!(
         told(&mut kit, producer),
-        ["CONFIRMED 1, 0 unrouted", "CONFIRMED 2, 0 unrouted"]
+        ["CONFIRMED 1, 1 unrouted", "CONFIRMED 2, 2 unrouted"]
     );
     kit.crash(0);
     let producer = kit.connect(line);
@@ -357,11 +357,11 @@ fn confirms_of_several_topics_come_in_order() {
     kit.store_all("two");
     assert!(told(&mut kit, producer).is_empty());
     kit.store("one", |it| it.append(1));
-    assert_eq!(told(&mut kit, producer), ["CONFIRMED 3, 1 unrouted",]);
+    assert_eq!(told(&mut kit, producer), ["CONFIRMED 3, 3 unrouted",]);
     kit.store_all("one");
     assert_eq!(
         told(&mut kit, producer),
-        ["CONFIRMED 4, 1 unrouted", "FLUSHED 3"]
+        ["CONFIRMED 4, 4 unrouted", "FLUSHED 3"]
     );
 }
 
