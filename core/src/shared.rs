@@ -532,9 +532,15 @@ impl Shared {
         producer.is_some_and(|it| it.name.is_some())
     }
 
-    /// A topic has stored messages of a producer, which is told. Returns whether its connection knows how far it has got:
-    /// it is there, and was not closed yet.
-    pub(crate) fn note_stored(&mut self, conn: ConnId, topic: TopicId, messages: u64) -> bool {
+    /// A topic has stored messages of a producer, which is told, and whether there was no group. Returns whether its
+    /// connection knows how far it has got: it is there, and was not closed yet.
+    pub(crate) fn note_stored(
+        &mut self,
+        conn: ConnId,
+        topic: TopicId,
+        messages: u64,
+        unrouted: bool,
+    ) -> bool {
         let Some(session) = self.sessions.get_mut(&conn) else {
             return false;
         };
@@ -546,6 +552,9 @@ impl Shared {
         let mut confirmed = None;
         if let Some(confirms) = producer.confirms.as_mut() {
             confirms.safe += counts;
+            if unrouted {
+                confirms.unrouted += messages;
+            }
             confirmed = (counts > 0).then_some((confirms.safe, confirms.unrouted));
         }
         let flushed = producer.flushed();

@@ -116,9 +116,12 @@ fn page_of(broker: &Broker, topic: &str) -> String {
     broker.get(&format!("/topics/{topic}")).1
 }
 
+/// Waits until so many messages wait for a member of the group, in memory or on the disk, and none is with one.
 fn await_backlog(broker: &Broker, topic: &str, group: &str, messages: u64) {
     await_group(broker, topic, group, |it| {
-        it["backlog"]["messages"] == messages && it["unsettled"]["messages"] == 0
+        let waits = [&it["backlog"]["messages"], &it["behind"]];
+        let waits: u64 = waits.into_iter().filter_map(Value::as_u64).sum();
+        waits == messages && it["unsettled"]["messages"] == 0
     });
 }
 
@@ -255,6 +258,39 @@ fn what_is_redriven_is_with_its_topic_again_and_nothing_is_sent_to_nobody() {
     assert_ended(&output, 1, "sent back 0 messages");
     assert_ended(&output, 1, "(let a consumer join one first): 3 messages");
     await_backlog(&broker, "jobs.dead", "queue", 4);
+}
+
+#[test]
+fn of_a_stored_topic_nothing_leaves_the_dead_letters_that_no_group_would_get() {
+    let data = tempfile::tempdir().expect("a folder");
+    let data = data.path().to_str().expect("UTF-8");
+    let broker = Broker::start(&[("STORAGE", "disk"), ("DATA_DIR", data)]);
+    drop(reject(&broker, &["a", "b"]));
+    let ended = ask(&broker, &["groups", "jobs", "--end", "workers", "--yes"]);
+    assert_ended(&ended, 0, "has been ended");
+    let redrive = ["dead-letters", "redrive", "jobs"];
+    let output = client(&broker, &redrive);
+    assert_ended(&output, 1, "sent back 0 messages");
+    assert_ended(&output, 1, "(let a consumer join one first): 2 messages");
+    await_backlog(&broker, "jobs.dead", "queue", 2);
+    let line = "CONSUMER topic=jobs group=workers ack=1\n";
+    let mut worker = version2(&broker, line);
+    let output = client(&broker, &redrive);
+    assert_ended(&output, 0, "sent back 2 messages ");
+    assert_eq!(take(&mut worker, 2), ["a", "b"]);
+    // What was sent when there was no group is kept by the topic, for who begins before it.
+    let line = "CONSUMER topic=jobs from=first\n";
+    let mut listener = version2(&broker, line);
+    assert_eq!(take(&mut listener, 6), ["a", "b", "a", "b", "a", "b"]);
+    let output = client(
+        &broker,
+        &["produce", "--topic", "others", "--confirm", "-m", "c"],
+    );
+    assert_ended(
+        &output,
+        0,
+        "unless the topic is stored and a group begins before them",
+    );
 }
 
 #[test]

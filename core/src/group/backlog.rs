@@ -343,20 +343,6 @@ impl Backlog {
         (!dropped.is_zero()).then_some((dropped, reason))
     }
 
-    /// The sequence from which on nothing was ever handed out, where `end` comes behind all of it.
-    pub(crate) fn untouched_from(&self, end: u64) -> u64 {
-        let mut from = self.fresh.front().map_or(end, |it| it.mark.sequence);
-        // What could not be written to whom it was for has come back, and does not count.
-        for waiting in self.returned.values().rev() {
-            let behind = waiting.mark.sequence + waiting.batch.messages() as u64;
-            if waiting.mark.attempts > 0 || behind != from {
-                break;
-            }
-            from = waiting.mark.sequence;
-        }
-        from
-    }
-
     /// The bytes of the last batch that was never handed out.
     pub(crate) fn newest_bytes(&self) -> usize {
         self.fresh.back().map_or(0, |it| it.batch.byte_len())

@@ -1,11 +1,13 @@
 //! A group: hands each message to one of its members.
 //!
 //! The rest of this directory: `waiting.rs` (what is known of a message), `backlog.rs` (those that wait for a
-//! member), `retry.rs` (those that wait for something else), `sharing.rs` (who gets what), `source.rs`,
-//! `ahead.rs` and `settled.rs` (where its topic is stored: its window on that, how much it reads at a time, and how far it
-//! has got), `shared.rs` (where other brokers store to the same topic), `check.rs` (what always holds).
+//! member), `retry.rs` (those that wait for something else), `sharing.rs` (who gets what), `source/`, `ahead.rs`,
+//! `attempts.rs` and `settled.rs` (where its topic is stored: its window on that, how much it reads at a time, what of it was
+//! handed out before, and how far it has got), `shared.rs` (where other brokers store to the same topic), `check.rs` (what
+//! always holds).
 
 mod ahead;
+mod attempts;
 mod backlog;
 mod check;
 mod retry;

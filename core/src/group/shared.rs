@@ -7,7 +7,7 @@
 //!   └────── no member ──────────┴────── GroupLost ───────┘
 //! ```
 
-use super::source::{Link, Place};
+use super::source::Link;
 use super::{Books, Group, Settled, Waiting};
 use crate::ledger::Entry;
 use crate::stats::Count;
@@ -49,7 +49,7 @@ impl Group {
             return false;
         }
         source.link = Link::Open;
-        source.place = Place::At(next);
+        source.move_to(next);
         source.appended = next - 1;
         if let Some(settled) = &mut source.settled {
             *settled = Settled::up_to(next - 1);
@@ -85,7 +85,7 @@ impl Group {
         self.forget_fetch();
         if let Some(source) = self.source.as_deref_mut() {
             // It is behind by nothing: what has arrived is taken back.
-            source.place = Place::At(source.appended + 1);
+            source.move_to(source.appended + 1);
         }
         let mut count = self.backlog.clear();
         count += self.retry.clear();

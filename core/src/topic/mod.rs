@@ -2,7 +2,7 @@
 //!
 //! The rest of this directory: `admit.rs` (what is parked because there is no room), `membership.rs` (groups come
 //! and go), `producers.rs` (who sends under a name), `refusals.rs` (what was refused of them),
-//! `turns.rs` (whose turn it is where room is short), `stored.rs` (what is stored).
+//! `turns.rs` (whose turn it is where room is short), `stored/` (what is stored), `shared.rs` (what brokers share).
 
 mod admit;
 mod membership;
@@ -16,7 +16,8 @@ pub(crate) use admit::{Blocker, Parked};
 pub(crate) use membership::SHARED_NAME;
 pub(crate) use producers::{Life, Producers};
 pub(crate) use refusals::Refusals;
-pub(crate) use stored::{Buried, Consequence, Reached, Stored};
+pub(crate) use stored::Stored;
+pub(crate) use stored::appending::{Buried, Consequence, Reached};
 use turns::Turns;
 
 use crate::budget::Backlogs;

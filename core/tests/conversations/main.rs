@@ -9,6 +9,7 @@
 )]
 
 mod ages;
+mod attempts;
 mod bad_input;
 mod checks;
 mod consumers;
@@ -21,10 +22,11 @@ mod settling;
 mod shared;
 mod stored;
 mod the_end;
+mod unrouted;
 
 use kit::Kit;
 use message_queue_core::names::{Name, Pattern};
-use message_queue_core::{Config, Overflow, TopicRule, TopicsConfig};
+use message_queue_core::{Config, Overflow, Storage, TopicRule, TopicsConfig};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -49,6 +51,16 @@ fn jobs(change: impl FnOnce(&mut TopicRule)) -> Kit {
     };
     change(&mut jobs);
     with_rules(vec![jobs], |_| {})
+}
+
+/// A broker that stores the topic `jobs`, which has the group `workers` from the start, and that is saved.
+fn stored(change: impl FnOnce(&mut TopicRule)) -> Kit {
+    let mut kit = jobs(|rule| {
+        rule.storage = Some(Storage::Disk);
+        change(rule);
+    });
+    kit.store_all("jobs");
+    kit
 }
 
 fn with_rules(rules: Vec<TopicRule>, change: impl FnOnce(&mut Config)) -> Kit {

@@ -29,6 +29,8 @@ pub(crate) struct Ledger {
     /// Of each topic, which sequences a message has.
     bodies: BTreeMap<(String, Vec<u8>), BTreeSet<u64>>,
     members: BTreeMap<ConnId, Member>,
+    /// How often each message was handed out since the broker began.
+    attempts: BTreeMap<(GroupKey, u64), u32>,
     /// The highest sequence of a first attempt, by group.
     first_attempts: BTreeMap<GroupKey, u64>,
     pub(crate) redelivered: u64,
@@ -120,12 +122,19 @@ impl Ledger {
         assert_eq!(before, body, "{topic} {sequence} is two messages");
         let sequences = self.bodies.entry((topic, body.to_vec())).or_default();
         sequences.insert(sequence);
+        let group = self.groups.get(&key);
+        let was_had = group.is_some_and(|it| it.contains_key(&sequence));
+        // Of what was handed out before a power cut it is not known how often.
+        let before = if was_had { attempt - 1 } else { 0 };
+        let attempts = self.attempts.entry((key.clone(), sequence));
+        let handed_out = attempts.or_insert(before);
+        *handed_out += 1;
+        assert_eq!(attempt, *handed_out, "{key:?} {sequence}");
         if attempt == 1 {
             let last = self.first_attempts.entry(key.clone()).or_insert(0);
             assert!(sequence > *last, "{key:?}: {sequence} comes behind {last}");
             *last = sequence;
         } else {
-            assert!(attempt > 1);
             self.redelivered += 1;
         }
         let group = self.groups.entry(key.clone()).or_default();
@@ -165,6 +174,7 @@ impl Ledger {
 
     /// The broker begins anew, with this. These dead letters are safe.
     pub(crate) fn power_cut(&mut self, found: &[StoredTopic], dead: &BTreeSet<(GroupKey, u64)>) {
+        self.attempts.clear();
         let topics = found.iter().map(|it| (it.name.as_str(), it));
         let topics: BTreeMap<&str, &StoredTopic> = topics.collect();
         for (topic, sequence) in self.sequences.keys() {
@@ -278,6 +288,8 @@ impl Ledger {
                 if !member.acks {
                     *state = State::Waiting;
                 }
+                let attempts = self.attempts.get_mut(&(key.clone(), sequence));
+                *attempts.expect("it was handed out") -= 1;
                 let last = self.first_attempts.entry(key).or_insert(0);
                 *last = (*last).min(sequence - 1);
             }

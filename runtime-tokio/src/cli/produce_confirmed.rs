@@ -169,7 +169,8 @@ impl Confirmed<'_> {
         if unrouted > 0 {
             let unrouted = Messages(unrouted);
             say::note(&format!(
-                "{unrouted} of these found no consumer and no group, and nobody will get them"
+                "{unrouted} of these found no consumer and no group: nobody will get them, unless the topic is stored \
+                 and a group begins before them (--from first)"
             ));
         }
         if told.is_some() {

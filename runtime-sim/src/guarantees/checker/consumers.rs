@@ -262,9 +262,7 @@ impl Checker {
                 format!("{key:?}: {sequence} comes where {next:?} is next")
             });
         }
-        // What is stored and was put back is known to have been handed out, and not how often.
-        let is_low = self.state.settings.stored && (2..expected).contains(&attempt);
-        self.must(attempt == expected || is_low, Invariant::Attempts, || {
+        self.must(attempt == expected, Invariant::Attempts, || {
             format!("{key:?} {sequence}: attempt {attempt}, and it is the {expected}th")
         });
         self.must(!alone || holds == 0, Invariant::Alone, || {

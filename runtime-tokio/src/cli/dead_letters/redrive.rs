@@ -20,8 +20,10 @@ const BYTES: u32 = 64 << 20;
 ///
 /// Every group of the topic gets it, not only the one that gave it up. A message that no group would get
 /// stays a dead letter, and so does one that the broker refuses, or that has no origin because it was
-/// published to T.dead; the exit code is 1 then. A topic that is stored takes it without a group, too:
-/// a group that joins later gets it if it begins before it (--from first), so let groups join before.
+/// published to T.dead; the exit code is 1 then. Let a consumer join a group first, then: a topic that is
+/// stored keeps what was sent without a group, too, so a group that begins before it (--from first) gets
+/// it twice, if it is sent back once more. Of a topic that brokers share it is not known whether it has
+/// groups, and a message counts as sent back in any case.
 /// What comes to T.dead after this has begun stays, so a message that fails again is not sent back again.
 #[derive(Debug, clap::Args)]
 pub(super) struct RedriveArgs {
@@ -170,7 +172,7 @@ impl Redriving {
         for (messages, why) in [
             (
                 self.without_group,
-                "stay, because they would reach no group of their topic (let a consumer join one first)",
+                "stay, because their topic has no group that would get them (let a consumer join one first)",
             ),
             (
                 self.without_origin,

@@ -293,7 +293,8 @@ impl Producer {
         self.shared.lock().unconfirmed()
     }
 
-    /// How many of the messages that are safe found no group to go to: nobody will get them.
+    /// How many of the messages that are safe found no group to go to. Nobody will get them; but a stored topic keeps them,
+    /// and a group that begins before them gets them. Of a topic that brokers share none are counted.
     pub fn unrouted(&self) -> u64 {
         self.shared.lock().unrouted()
     }
