@@ -60,6 +60,7 @@ impl Lockstep {
         match step {
             Step::ProducerComes(place, topic, name, who) => {
                 self.cut_producer(*place);
+                self.compare();
                 let rules = &script.rules[*topic];
                 // What was refused is told again to a name that comes back: left to others.
                 let may_have_name = script.confirms[*topic] && rules.overflow != Overflow::Reject;
@@ -90,6 +91,8 @@ impl Lockstep {
             Step::ProducerIsCut(place) => self.cut_producer(*place),
             Step::ConsumerComes(place, wish) => {
                 self.let_consumer_go(*place, false);
+                // What comes of that is heard before somebody else comes: what waits decides who is let in.
+                self.compare();
                 if let Some(conn) = self.consumer(wish, script) {
                     self.consumers.insert(*place, conn);
                 }
