@@ -181,6 +181,7 @@ impl Broker {
                 drain.phase = DrainPhase::Delivering {
                     finished: Vec::new(),
                 };
+                self.release_members_of_nothing();
                 finished
             }
             DrainPhase::Delivering { finished } => mem::take(finished),
@@ -191,6 +192,25 @@ impl Broker {
                 self.release(conn);
             }
         }
+    }
+
+    /// Lets those go whose pattern matches no topic: no group tells that nothing waits for them.
+    pub(super) fn release_members_of_nothing(&mut self) {
+        if !self.is_delivering() {
+            return;
+        }
+        let patterns: Vec<ConnId> = self.shared.patterns.iter().copied().collect();
+        for conn in patterns {
+            if self.shared.consumer(conn).memberships.is_empty() {
+                self.finish(conn, CloseReason::Drained);
+            }
+        }
+    }
+
+    /// Whether all that was sent is in, and is being delivered.
+    fn is_delivering(&self) -> bool {
+        let drain = self.shared.drain.as_ref();
+        drain.is_some_and(|it| matches!(it.phase, DrainPhase::Delivering { .. }))
     }
 
     /// Lets a consumer go if nothing can come to it any more. One that holds something, where nothing waits, is asked to
@@ -219,11 +239,7 @@ impl Broker {
 
     /// Lets a consumer go that was asked to finish, if it has settled all that it held: it gets nothing more.
     pub(super) fn release_settled(&mut self, conn: ConnId) {
-        let is_delivering = self
-            .shared
-            .drain
-            .as_ref()
-            .is_some_and(|it| matches!(it.phase, DrainPhase::Delivering { .. }));
+        let is_delivering = self.is_delivering();
         let session = self.shared.session(conn);
         let is_asked = session.version2.as_ref().is_some_and(|it| it.is_going_away);
         let holds = session.consumer().is_some_and(Consumer::holds_anything);

@@ -289,6 +289,9 @@ impl Broker {
         }
         accepted.group = options.group.or(accepted.group);
         self.answer(conn, &options.common, accepted, signals);
+        if is_pattern {
+            self.release_members_of_nothing();
+        }
         Ok(())
     }
 

@@ -245,6 +245,10 @@ impl Broker {
             let consumer = session.consumer();
             if let Some(acks) = consumer.and_then(|it| it.acks.as_ref()) {
                 expected.extend(acks.timer.map(|due| (due, Timeout::Ack(*conn))));
+                if let Some(due) = acks.due(|topic| self.shared.facts[&topic].ack_timeout) {
+                    let in_time = acks.timer.is_some_and(|timer| timer <= due);
+                    assert!(in_time || session.is_closing(), "{conn} may hold on");
+                }
             }
             if session.is_closing() {
                 assert_eq!(

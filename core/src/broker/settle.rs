@@ -146,6 +146,7 @@ impl Broker {
             acks.note_pinned(budget);
             acks.is_alone &= !acks.unsettled.is_empty();
         }
+        let has_pattern = consumer.pattern.is_some();
         // Of the consumer of a pattern it is looked at when its turn comes.
         if let [membership] = &consumer.memberships[..]
             && membership.turn.is_some()
@@ -157,8 +158,18 @@ impl Broker {
                 });
             });
         }
+        if has_pattern {
+            self.look_at_ack_timer(conn);
+        }
         self.serve(conn);
         self.release_settled(conn);
+    }
+
+    /// The oldest message of the consumer of a pattern may belong to another topic now, and be due sooner than the one
+    /// before it.
+    fn look_at_ack_timer(&mut self, conn: ConnId) {
+        self.shared.clear_ack_timer(conn);
+        self.shared.arm_ack_timer(conn);
     }
 
     /// Messages have failed: they are handed out again after a while, or given up.

@@ -308,3 +308,34 @@ fn who_is_to_hold_nothing_before_it_is_given_a_message_alone_is_given_it_then() 
     kit.settle(worker, Outcome::Done, 2, 2);
     assert_eq!(words(&told(&mut kit, worker)), ["a"]);
 }
+
+/// With one topic that is always the same; with a pattern the next may be due sooner, or have no limit.
+#[test]
+fn who_asks_for_a_pattern_has_the_ack_timeout_of_its_oldest_message() {
+    let rules = [("t.slow", 60), ("t.quick", 5)].map(|(topic, seconds)| TopicRule {
+        ack_timeout: Some(SECOND * seconds),
+        ..rule(topic)
+    });
+    for before in ["t.slow", "t.unlimited"] {
+        for is_there in [true, false] {
+            let mut kit = with_rules(rules.to_vec(), |_| {});
+            let worker = kit.connect("CONSUMER topic=t.* ack=1 heartbeat=0");
+            let producer = kit.connect(&format!("PRODUCER topic={before} heartbeat=0"));
+            let quick = kit.connect("PRODUCER topic=t.quick heartbeat=0");
+            kit.send(producer, &["a"]);
+            if is_there {
+                kit.send(quick, &["b"]);
+            }
+            kit.pass(SECOND * 7);
+            kit.settle(worker, Outcome::Done, 1, 1);
+            if !is_there {
+                kit.send(quick, &["b"]);
+            }
+            kit.told(worker);
+            kit.pass(SECOND * 5 - millis(1));
+            assert_eq!(told(&mut kit, worker), [""; 0], "{before}");
+            kit.pass(millis(1));
+            assert_eq!(told(&mut kit, worker), ["REVOKED 2-2 ack_timeout"]);
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! The orderly end of a broker.
 
-use super::{SECOND, jobs, told};
-use message_queue_core::Input;
+use super::{SECOND, jobs, told, with_rules};
 use message_queue_core::wire::control::Outcome;
+use message_queue_core::{DeliveryMode, Input};
 
 #[test]
 fn everybody_is_asked_to_finish_and_what_waits_is_handed_out_before() {
@@ -48,6 +48,27 @@ fn who_was_asked_to_finish_and_has_settled_all_is_let_go_whatever_it_said() {
     kit.pass(SECOND);
     assert!(kit.broker.is_drained());
     assert_eq!(kit.broker.stats().flow.dropped_in_all().messages, 1);
+}
+
+#[test]
+fn who_asks_for_a_pattern_that_matches_nothing_keeps_nobody_waiting() {
+    let mut kit = with_rules(Vec::new(), |config| {
+        config.delivery = DeliveryMode::Queue;
+    });
+    let early = kit.connect("CONSUMER topic=none.>");
+    let worker = kit.connect("CONSUMER topic=jobs ack=1");
+    let producer = kit.connect("PRODUCER topic=jobs");
+    kit.send(producer, &["a"]);
+    kit.input(producer, Input::PeerClosed);
+    kit.told(worker);
+    kit.drain(SECOND);
+    assert_eq!(told(&mut kit, early), ["closed: drained"]);
+    // One that comes while something is still held finds nothing, either.
+    let late = kit.connect("CONSUMER topic=none.>");
+    assert_eq!(told(&mut kit, late), ["closed: drained"]);
+    kit.settle(worker, Outcome::Done, 1, 1);
+    kit.told(worker);
+    assert!(kit.broker.is_drained());
 }
 
 #[test]

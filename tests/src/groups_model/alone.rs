@@ -3,7 +3,7 @@
 use super::{GroupName, Message, Model};
 
 /// From so many failures on.
-const ALONE_FROM: u32 = 3;
+pub(super) const ALONE_FROM: u32 = 3;
 
 impl Message {
     pub(super) const fn goes_alone(&self) -> bool {
@@ -12,13 +12,13 @@ impl Message {
 }
 
 impl Model {
-    /// In a group of which one member gets everything: hands out a message that goes alone, if one waits and that
+    /// In a group of which one member, of one topic, gets everything: hands out a message that goes alone, if one waits and that
     /// member holds nothing. Returns whether nothing else goes out: it is kept free for such a message, or holds one.
     pub(super) fn hand_out_alone(&mut self, topic: &str, name: &GroupName) -> bool {
         let is_free = self.credit(topic, name) > 0;
-        let members = self.consumers.values();
-        let members = members.filter(|it| it.topic == topic && it.group == *name);
-        let held = members.flat_map(|it| it.held.values()).map(|(_, it)| it);
+        let members = self.topics[topic].groups[name].members.iter();
+        let held = members.flat_map(|it| self.consumers[it].held.values());
+        let held = held.map(|it| &it.message);
         let on_its_way = self.topics[topic].groups[name].on_its_way.values();
         let mut in_hand = held.chain(on_its_way).peekable();
         let holds_nothing = in_hand.peek().is_none();

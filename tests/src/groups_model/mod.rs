@@ -7,51 +7,41 @@
 //! handed what ([`Model::handed_out`]), and checks that it was owed and that nobody is left waiting.
 //! It was written from `docs/PROTOCOL.md`. Messages are text in plain vectors; everything is found by walking.
 //!
-//! One file a rule: `publish.rs` (who gets a message, who waits and who is refused), `handing_out.rs` (what members
-//! hold and what becomes of it), `time.rs` (what is too late, and too old), `names.rs` (producers that come back),
-//! `rights.rs` (who may do what), `the_end.rs` (the orderly end), `alone.rs` (what is handed out alone).
+//! One file a rule: `topics.rs` (topics and their groups), `publish.rs` (who gets a message, who waits and who is
+//! refused), `consumers.rs` (who is in which groups, and how much it may hold), `handing_out.rs` (what members are handed),
+//! `choice.rs` (the same where the broker has a choice of messages, too), `alone.rs` (what is handed out alone),
+//! `settling.rs` (what becomes of it), `time.rs` (what is too late, and too old), `names.rs` (producers that come back),
+//! `rights.rs` (who may do what), `the_end.rs` (the orderly end).
 //!
-//! What it leaves to others: patterns, sizes in bytes, producers with and without confirms in one topic; and where
-//! several members of a group get messages, topics with both an `ack_timeout` and a greatest age, and messages that are
-//! handed out alone.
+//! What it leaves to others: messages of several sizes, producers with and without confirms in one topic, rights that end
+//! by time, limits on topics and groups, and that no topic of a pattern starves another.
 
 mod alone;
+mod choice;
+mod consumers;
 mod handing_out;
 mod names;
 mod publish;
 mod rights;
+mod settling;
 mod the_end;
 mod time;
+mod topics;
 
-pub use handing_out::Fate;
+pub use consumers::{Asks, MESSAGE_BYTES, Prefetch};
+pub use handing_out::HandedOut;
 pub use publish::Told;
-pub use rights::{Person, Rights};
+pub use rights::{Person, Rights, is_pattern, matches};
+pub use settling::Fate;
+pub use topics::{GroupName, Rules, dead_letters_of};
 
+use consumers::{Consumer, Held};
 use message_queue_core::ConnId;
 use message_queue_core::{DeliveryMode, Overflow};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use the_end::Drain;
-
-/// How a topic works.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// Its name.
-    pub topic: String,
-    /// To whom a message goes that comes to no named group.
-    pub mode: DeliveryMode,
-    /// What happens to a message for which there is no room.
-    pub overflow: Overflow,
-    /// How many messages a group holds.
-    pub capacity: usize,
-    /// With so many failures a message is dead. Above 3 it is handed out alone before that: then one member of each group
-    /// is to get everything.
-    pub max_failures: u32,
-    /// For how long a consumer may hold messages and settle nothing.
-    pub ack_timeout: Option<Duration>,
-    /// For how long a message may wait for a consumer.
-    pub max_age: Option<Duration>,
-}
+use topics::{Topic, is_dead_letter_topic};
 
 /// The longest that a message waits after a failure.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -66,17 +56,6 @@ pub struct Model {
     drain: Option<Drain>,
 }
 
-#[derive(Debug)]
-struct Topic {
-    rules: Rules,
-    received: u64,
-    groups: BTreeMap<GroupName, Group>,
-    /// Producers that wait for room, first come first.
-    line: Vec<ConnId>,
-    /// The names that producers have.
-    names: BTreeMap<String, Life>,
-}
-
 /// What is known of a producer with a name.
 #[derive(Debug)]
 struct Life {
@@ -85,35 +64,6 @@ struct Life {
     accepted: u64,
     /// Who took the name first; none: somebody whom nobody asked.
     owner: Option<String>,
-}
-
-/// Which group of a topic. In order of the connections that own them, where they are somebody's own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum GroupName {
-    /// The one that the consumers of a queue share.
-    Queue,
-    /// The one of this name.
-    Named(String),
-    /// That of one consumer.
-    Own(ConnId),
-}
-
-#[derive(Debug, Default)]
-struct Group {
-    /// What may be handed out, by its sequence.
-    ready: BTreeMap<u64, Message>,
-    /// What some member is about to get.
-    on_its_way: BTreeMap<u64, Message>,
-    /// What has failed, and when it may be handed out again.
-    delayed: Vec<(Duration, u64, Message)>,
-    /// Its members, in the order in which they connected.
-    members: Vec<ConnId>,
-    /// The member that gets everything, where they share as one.
-    active: Option<ConnId>,
-    /// Messages for which there was no room.
-    lost: u64,
-    /// Messages that were too old.
-    expired: u64,
 }
 
 /// A message in one group.
@@ -162,37 +112,6 @@ struct Producer {
     is_going: bool,
 }
 
-#[derive(Debug)]
-struct Consumer {
-    topic: String,
-    group: GroupName,
-    /// How many messages it may hold; none: it settles nothing, and may have all.
-    prefetch: Option<usize>,
-    /// The position of the next message that it is handed.
-    next: u64,
-    /// What it holds, by position: the sequence, and the message.
-    held: BTreeMap<u64, (u64, Message)>,
-    /// How many of them it works on at once, oldest first.
-    workers: usize,
-    /// When it has last settled something.
-    settled: Duration,
-    /// The positions that it has lost because it settled nothing for too long.
-    revoked: Vec<u64>,
-    /// Whether it was asked to finish: then it gets nothing more.
-    is_going: bool,
-}
-
-/// What a consumer asks for.
-#[derive(Clone, Debug)]
-pub struct Asks {
-    /// How many messages it may hold; none: it settles nothing.
-    pub prefetch: Option<usize>,
-    /// How many of them it works on at once.
-    pub workers: usize,
-    /// Whether one member of the group is to get everything.
-    pub as_one: bool,
-}
-
 /// What a group holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holds {
@@ -237,7 +156,7 @@ impl Model {
     /// What each group holds that outlives its members.
     pub fn groups(&self) -> Vec<(String, GroupName, Holds)> {
         let mut all = Vec::new();
-        for (name, topic) in &self.topics {
+        for (name, topic) in self.topics.iter().filter(|(_, it)| it.is_made) {
             for (group_name, group) in &topic.groups {
                 let holds = Holds {
                     ready: group.ready.len() as u64,
@@ -264,60 +183,4 @@ impl Model {
         }
         all
     }
-
-    fn held_of(&self, topic: &str, group: &GroupName) -> usize {
-        let members = self.consumers.values();
-        let members = members.filter(|it| it.topic == topic && it.group == *group);
-        members.map(|it| it.held.len()).sum()
-    }
-
-    fn topic(&mut self, name: &str) -> &mut Topic {
-        self.topics.get_mut(name).expect("the topic is there")
-    }
-
-    fn group(&mut self, topic: &str, group: &GroupName) -> &mut Group {
-        let groups = &mut self.topic(topic).groups;
-        groups.get_mut(group).expect("the group is there")
-    }
-}
-
-impl Topic {
-    fn new(rules: Rules) -> Self {
-        let mut groups = BTreeMap::new();
-        if rules.mode == DeliveryMode::Queue {
-            groups.insert(GroupName::Queue, Group::default());
-        }
-        Self {
-            rules,
-            received: 0,
-            groups,
-            line: Vec::new(),
-            names: BTreeMap::new(),
-        }
-    }
-}
-
-impl GroupName {
-    /// As a dead letter names it.
-    fn label(&self) -> String {
-        match self {
-            Self::Queue => "queue".to_owned(),
-            Self::Named(name) => name.clone(),
-            Self::Own(conn) => conn.to_string(),
-        }
-    }
-
-    /// Whether it is there without a member.
-    const fn is_lasting(&self) -> bool {
-        !matches!(self, Self::Own(_))
-    }
-}
-
-/// The topic of the dead letters of `topic`.
-pub fn dead_letters_of(topic: &str) -> String {
-    format!("{topic}.dead")
-}
-
-fn is_dead_letter_topic(topic: &str) -> bool {
-    topic.ends_with(".dead")
 }

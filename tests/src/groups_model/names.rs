@@ -14,6 +14,7 @@ impl Model {
         session: &str,
         who: Option<&Person>,
     ) -> (u64, Option<ConnId>) {
+        self.make(topic);
         let same = |it: &Producer| it.topic == topic && it.name.as_deref() == Some(name);
         let before = self.producers.iter().find(|(_, it)| same(it));
         let before = before.map(|(conn, _)| *conn);

@@ -27,6 +27,7 @@ enum Verdict {
 impl Model {
     /// A producer connects, without a name.
     pub fn producer_comes(&mut self, conn: ConnId, topic: &str, confirms: bool) {
+        self.make(topic);
         self.producers
             .insert(conn, Producer::new(topic, confirms, None, 0));
     }
@@ -223,7 +224,9 @@ impl Model {
             while group.ready.len() - about_to > room {
                 group.lost += 1;
                 if drops_oldest && !name.is_lasting() {
-                    let oldest = *group.ready.keys().nth(about_to).expect("one waits");
+                    // What goes alone is kept.
+                    let mut may_go = group.ready.iter().filter(|(_, it)| !it.goes_alone());
+                    let (&oldest, _) = may_go.nth(about_to).expect("one waits");
                     group.ready.remove(&oldest);
                 } else {
                     // What has come back is kept, beyond the bound if need be.

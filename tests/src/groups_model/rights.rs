@@ -1,6 +1,6 @@
 //! Who may do what: what is refused, and whose connections end.
 
-use super::{Consumer, GroupName, Model, Producer, is_dead_letter_topic};
+use super::{Consumer, Model, Producer, is_dead_letter_topic};
 use message_queue_core::{ConnId, DeliveryMode};
 
 /// What somebody may do. What is not allowed here is forbidden.
@@ -29,12 +29,18 @@ impl Rights {
         self.produce.iter().any(|it| opens(it, topic)) || self.may_administer_source(topic)
     }
 
-    /// Whether a topic may be read as a member of a group; none: of one's own.
-    pub fn may_consume(&self, topic: &str, group: Option<&str>) -> bool {
-        let allows = |(topics, groups): &(String, Option<Vec<String>>)| {
-            opens(topics, topic) && allows_group(groups.as_deref(), group)
+    /// Whether topics may be read as a member of a group; none: of one's own. For a pattern there has to be one right to
+    /// all that it can match.
+    pub fn may_consume(&self, topics: &str, group: Option<&str>) -> bool {
+        let allows = |(right, groups): &(String, Option<Vec<String>>)| {
+            let is_open = if is_pattern(topics) {
+                covers(right, topics)
+            } else {
+                opens(right, topics)
+            };
+            is_open && allows_group(groups.as_deref(), group)
         };
-        self.consume.iter().any(allows) || self.may_administer_source(topic)
+        self.consume.iter().any(allows) || self.may_administer_source(topics)
     }
 
     /// Dead letters are open to whoever may administer the topic that they belong to.
@@ -49,8 +55,28 @@ fn opens(pattern: &str, topic: &str) -> bool {
     pattern == topic || matches(pattern, topic)
 }
 
+/// Whether this stands for any number of topics.
+pub fn is_pattern(topics: &str) -> bool {
+    topics.split('.').any(|it| it == "*" || it == ">")
+}
+
+/// Whether a pattern matches all that another can match.
+fn covers(pattern: &str, other: &str) -> bool {
+    let pattern: Vec<&str> = pattern.split('.').collect();
+    let other: Vec<&str> = other.split('.').collect();
+    // A `>` stands for one `*` and for more of them: the longest pattern here has three tokens.
+    let lengths = 0..4;
+    let all: Vec<Vec<&str>> = match other.split_last() {
+        Some((&">", before)) => lengths
+            .map(|more| [before, &vec!["*"; more + 1]].concat())
+            .collect(),
+        _ => vec![other],
+    };
+    all.iter().all(|tokens| tokens_match(&pattern, tokens))
+}
+
 /// Whether a pattern matches a topic: `*` is one token, and `>` one or more. Nothing matches dead letters.
-pub(super) fn matches(pattern: &str, topic: &str) -> bool {
+pub fn matches(pattern: &str, topic: &str) -> bool {
     let pattern: Vec<&str> = pattern.split('.').collect();
     let tokens: Vec<&str> = topic.split('.').collect();
     !is_dead_letter_topic(topic) && tokens_match(&pattern, &tokens)
@@ -85,12 +111,11 @@ impl Model {
         who.is_none_or(|it| it.rights.may_produce(topic))
     }
 
-    /// Whether somebody may read a topic, in a group that is named or in the topic's default.
+    /// Whether somebody may read a topic or a pattern, in a group that is named or in the topic's default.
     pub fn may_consume(&self, who: Option<&Person>, topic: &str, group: Option<&str>) -> bool {
-        let default = match self.topics[topic].rules.mode {
-            DeliveryMode::Queue => Some("queue"),
-            DeliveryMode::Broadcast => None,
-        };
+        let mode = self.topics.get(topic).map(|it| it.rules.mode);
+        // A pattern has no group by default that could be named.
+        let default = (mode == Some(DeliveryMode::Queue)).then_some("queue");
         who.is_none_or(|it| it.rights.may_consume(topic, group.or(default)))
     }
 
@@ -104,13 +129,8 @@ impl Model {
     pub fn rights_are(&mut self, conn: ConnId, who: &Person) -> bool {
         let may_go_on = match (self.producers.get(&conn), self.consumers.get(&conn)) {
             (Some(Producer { topic, .. }), _) => who.rights.may_produce(topic),
-            (None, Some(Consumer { topic, group, .. })) => {
-                let group = match group {
-                    GroupName::Queue => Some("queue"),
-                    GroupName::Named(name) => Some(&**name),
-                    GroupName::Own(_) => None,
-                };
-                who.rights.may_consume(topic, group)
+            (None, Some(Consumer { asks, .. })) => {
+                self.may_consume(Some(who), &asks.topics, asks.group.as_deref())
             }
             (None, None) => true,
         };

@@ -75,11 +75,12 @@ impl Model {
             let Some(consumer) = self.consumers.get(&conn) else {
                 continue;
             };
-            let (topic, name) = (&consumer.topic, &consumer.group);
             let holds = !consumer.held.is_empty();
-            let waits = self.waits_in(topic, name);
+            let mut groups = consumer.groups.iter();
+            let waits = groups.any(|(topic, name)| self.waits_in(topic, name));
             // What another holds may come back.
-            let may_come = waits || self.held_of(topic, name) > 0;
+            let mut groups = consumer.groups.iter();
+            let may_come = waits || groups.any(|(topic, name)| self.held_of(topic, name) > 0);
             if !holds && (consumer.is_going || !may_come) {
                 self.consumer_leaves(conn, true);
             } else if holds && !waits {

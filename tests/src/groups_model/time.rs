@@ -5,6 +5,11 @@ use message_queue_core::ConnId;
 use std::time::Duration;
 
 impl Model {
+    /// How late it is.
+    pub const fn now(&self) -> Duration {
+        self.now
+    }
+
     /// It is so late now. What is due at one moment happens in this order: consumers lose what they have worked on for
     /// too long, delays end, what is too old is dropped.
     pub fn time_is(&mut self, now: Duration) {
@@ -32,16 +37,17 @@ impl Model {
             let Some(consumer) = self.consumers.get(&conn) else {
                 continue;
             };
-            let Some(timeout) = self.topics[&consumer.topic].rules.ack_timeout else {
+            // For who has messages of several topics the rule is that of the oldest.
+            let Some(oldest) = consumer.held.values().next() else {
                 continue;
             };
-            let Some((_, oldest)) = consumer.held.values().next() else {
+            let Some(timeout) = self.topics[&oldest.topic].rules.ack_timeout else {
                 continue;
             };
-            if oldest.handed_out.max(consumer.settled) + timeout > self.now {
+            if oldest.message.handed_out.max(consumer.settled) + timeout > self.now {
                 continue;
             }
-            let workers = consumer.workers;
+            let workers = consumer.asks.workers;
             let positions: Vec<u64> = consumer.held.keys().copied().take(workers).collect();
             self.consumer(conn).revoked.extend(&positions);
             // Its clock starts anew, as if it had settled them itself.
@@ -57,6 +63,7 @@ impl Model {
                 let delayed = std::mem::take(&mut group.delayed);
                 for (due, sequence, message) in delayed {
                     if due <= now {
+                        group.came_back.push(sequence);
                         group.ready.insert(sequence, message);
                     } else {
                         group.delayed.push((due, sequence, message));
@@ -66,17 +73,35 @@ impl Model {
         }
     }
 
-    /// What nobody is ready to take is dropped when the topic's `max_age` has passed since it was published.
+    /// What nobody is ready to take is dropped when the topic's `max_age` has passed since it was published. Where the
+    /// broker has a choice it is to be seen first whether somebody was ready for what has just come back.
     fn old_messages_go(&mut self) {
         for (topic, name) in self.all_groups() {
-            let Some(max_age) = self.topics[&topic].rules.max_age else {
-                continue;
-            };
-            let now = self.now;
-            let group = self.group(&topic, &name);
-            let waited = group.ready.len();
-            group.ready.retain(|_, it| it.published + max_age > now);
-            group.expired += (waited - group.ready.len()) as u64;
+            if self.has_a_choice(&topic, &name) {
+                self.old_messages_of_go(&topic, &name, |came_back| !came_back);
+            } else {
+                self.old_messages_of_go(&topic, &name, |_| true);
+            }
         }
+    }
+
+    /// Of a group, those of which `may_go` says so: it is told whether a message has just come back.
+    pub(super) fn old_messages_of_go(
+        &mut self,
+        topic: &str,
+        name: &GroupName,
+        may_go: impl Fn(bool) -> bool,
+    ) {
+        let Some(max_age) = self.topics[topic].rules.max_age else {
+            return;
+        };
+        let now = self.now;
+        let group = self.group(topic, name);
+        let (waited, came_back) = (group.ready.len(), &group.came_back);
+        group.ready.retain(|sequence, it| {
+            let is_old = it.published + max_age <= now;
+            !(is_old && may_go(came_back.contains(sequence)))
+        });
+        group.expired += (waited - group.ready.len()) as u64;
     }
 }

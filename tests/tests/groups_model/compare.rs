@@ -3,90 +3,30 @@
 use crate::lockstep::Lockstep;
 use message_queue_core::names::TopicName;
 use message_queue_core::wire::control::Control;
-use message_queue_core::{ConnId, DropReason, GroupId};
-use message_queue_tests::groups_model::{GroupName, Holds, Origin};
-use message_queue_tests::world::Said;
+use message_queue_core::{DropReason, GroupId};
+use message_queue_tests::groups_model::{GroupName, Holds};
 
 impl Lockstep {
     /// Everybody reads, and the model is asked whether that is right.
     pub(crate) fn compare(&mut self) {
+        let now = self.world.now().since_start();
+        if self.model.now() < now {
+            self.model.time_is(now);
+        }
+        self.hear_all();
         // What is due now is done now.
         while self.world.pass_to_what_is_due(self.world.now()) {}
-        self.model.time_is(self.world.now().since_start());
-        let consumers: Vec<ConnId> = self.consumers.values().copied().collect();
-        for conn in consumers {
-            for said in self.world.consumer_reads(conn) {
-                self.hear(conn, said);
-            }
-            if self.model.has_consumer(conn) {
-                assert_eq!(
-                    self.streams[&conn].revoked,
-                    self.model.revoked(conn),
-                    "{conn}"
-                );
+        self.model.time_is(now);
+        self.hear_all();
+        for (conn, stream) in &self.streams {
+            if self.model.has_consumer(*conn) {
+                assert_eq!(stream.revoked, self.model.revoked(*conn), "{conn}");
             }
         }
-        self.model.check_that_all_is_handed_out();
         self.model.drain_goes_on();
         self.compare_the_end();
         self.compare_producers();
         self.compare_groups();
-    }
-
-    fn hear(&mut self, conn: ConnId, said: Said) {
-        let is_own = self.model.is_alone(conn);
-        let stream = self.streams.get_mut(&conn).expect("it is connected");
-        match said {
-            Said::Control(Control::Run { first, attempt, .. }) => {
-                (stream.sequence, stream.attempt) = (first, attempt);
-            }
-            Said::Control(Control::Origin(origin)) => {
-                stream.origin = Some(Origin {
-                    topic: origin.topic,
-                    sequence: origin.sequence,
-                    group: origin.group,
-                    failures: origin.failures,
-                });
-            }
-            Said::Control(Control::GoAway { .. }) => {
-                assert!(!stream.is_going, "{conn} is asked to finish twice");
-                stream.is_going = true;
-            }
-            Said::Control(Control::Error(reason)) => assert_eq!(reason.code, "drain_timeout"),
-            Said::Control(Control::Revoked { code, ranges }) => {
-                assert_eq!(code, "ack_timeout");
-                let positions = ranges.iter().flat_map(|it| it.from..=it.to);
-                stream.revoked.extend(positions);
-                self.seen.revoked += 1;
-            }
-            Said::Control(Control::Gap(range, code)) => {
-                assert!(is_own, "{conn} is told of a gap: {range:?}");
-                let messages = range.to - range.from + 1;
-                match &*code.code {
-                    "dropped" => self.seen.lost += messages,
-                    "expired" => {}
-                    other => panic!("{conn}: {other}"),
-                }
-                stream.heard_up_to = Some(range.to);
-            }
-            Said::Message(body) => {
-                let (sequence, attempt) = (stream.sequence, stream.attempt);
-                let origin = stream.origin.take();
-                stream.sequence += 1;
-                if is_own && attempt == 1 {
-                    let expected = stream.heard_up_to.map_or(sequence, |it| it + 1);
-                    assert_eq!(sequence, expected, "{conn}");
-                    stream.heard_up_to = Some(sequence);
-                }
-                self.seen.again += u64::from(attempt > 1);
-                self.seen.dead += u64::from(origin.is_some());
-                let goes_alone =
-                    self.model
-                        .handed_out(conn, sequence, attempt, &body, origin.as_ref());
-                self.seen.alone += u64::from(goes_alone);
-            }
-            other @ (Said::Control(_) | Said::Line(_)) => panic!("{conn}: {other:?}"),
-        }
     }
 
     fn compare_producers(&mut self) {
@@ -124,13 +64,15 @@ impl Lockstep {
     }
 
     fn compare_groups(&self) {
+        for (topic, is_made) in self.model.topics() {
+            let name = TopicName::new(topic).expect("a topic");
+            let is_there = self.world.broker.topic_named(&name).is_some();
+            assert_eq!(is_there, is_made, "{topic}");
+        }
         for (topic, group, expected) in self.model.groups() {
             let name = TopicName::new(&topic).expect("a topic");
-            let Some(id) = self.world.broker.topic_named(&name) else {
-                // Nobody has died yet.
-                assert_eq!(expected, Holds::default(), "{topic}");
-                continue;
-            };
+            let id = self.world.broker.topic_named(&name);
+            let id = id.expect("it is there");
             let views = self.world.broker.groups_of(id, None);
             let view = views.into_iter().find(|view| match &group {
                 GroupName::Queue => view.id == GroupId::Shared,

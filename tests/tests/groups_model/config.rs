@@ -3,12 +3,14 @@
 use crate::script::Script;
 use message_queue_core::names::Pattern;
 use message_queue_core::{Config, TopicRule, TopicsConfig};
-use message_queue_tests::groups_model::{BACKOFF_MAX, dead_letters_of};
+use message_queue_tests::groups_model::BACKOFF_MAX;
 
 pub(crate) fn config(script: &Script) -> Config {
     let mut all = Vec::new();
     for rules in &script.rules {
-        let rule = TopicRule::new(Pattern::new(&rules.topic).expect("a topic"));
+        // By a pattern: topics that rules name are there from the start.
+        let (_, rest) = rules.topic.split_once('.').expect("two tokens");
+        let rule = TopicRule::new(Pattern::new(&format!("*.{rest}")).expect("a pattern"));
         all.push(TopicRule {
             mode: Some(rules.mode),
             overflow: Some(rules.overflow),
@@ -19,15 +21,12 @@ pub(crate) fn config(script: &Script) -> Config {
             max_age: rules.max_age,
             ..rule
         });
-        let dead = Pattern::new(&dead_letters_of(&rules.topic)).expect("a topic");
-        all.push(TopicRule {
-            capacity: Some(1 << 20),
-            ..TopicRule::new(dead)
-        });
     }
     let mut config = Config {
         delivery: script.mode,
         max_consumers: 1000,
+        // Dead letters have room.
+        queue_capacity: 1 << 20,
         topics: TopicsConfig {
             rules: all,
             ..TopicsConfig::default()

@@ -1,93 +1,50 @@
 //! What consumers do.
 
-use crate::lockstep::{Lockstep, Stream};
-use crate::script::{AS_ONE, NOBODY_SETTLES, Script, Wish, Word};
+use crate::hearing::Stream;
+use crate::lockstep::Lockstep;
+use crate::script::{AS_ONE, NOBODY_SETTLES, Script, Topics, Wish, Word};
 use message_queue_core::wire::control::{Control, Outcome, Range};
 use message_queue_core::{ConnId, DeliveryMode, Overflow};
-use message_queue_tests::groups_model::{Asks, Fate, GroupName, dead_letters_of};
+use message_queue_tests::groups_model::{
+    Asks, Fate, Prefetch, Rules, dead_letters_of, is_pattern, matches,
+};
 use std::time::Duration;
+
+/// The bytes that a consumer may hold if it does not say how many.
+const PREFETCH_BYTES: usize = 8 << 20;
 
 impl Lockstep {
     /// A consumer comes. None: it may not.
     pub(crate) fn consumer(&mut self, wish: &Wish, script: &Script) -> Option<ConnId> {
-        let rules = &script.rules[wish.topic];
-        let (topic, mode) = if wish.of_dead_letters {
-            (dead_letters_of(&rules.topic), DeliveryMode::Queue)
-        } else {
-            (rules.topic.clone(), rules.mode)
-        };
-        // Where several messages that have waited come in at a time, which of them a group of one's own loses depends on
-        // what is just being written to its consumer.
-        let several_at_a_time = script.confirms[wish.topic]
-            && matches!(rules.overflow, Overflow::Drop | Overflow::DropOldest);
-        let is_own = wish.group.is_none() && mode == DeliveryMode::Broadcast;
-        let group = if is_own && several_at_a_time {
-            Some(1)
-        } else {
-            wish.group
-        };
-        // To which of several members a message goes alone, and who is kept free for it, is the broker's choice. And
-        // of several messages that come back at one moment, too old, those are dropped for which no member is ready; and
-        // whether one is that is just being sent another is not said.
-        let has_both = rules.ack_timeout.is_some() && rules.max_age.is_some();
-        let alone = rules.max_failures > 3;
-        let group = match group {
-            None if is_own || wish.of_dead_letters => None,
-            Some(NOBODY_SETTLES) => group,
-            Some(_) | None if has_both || alone => Some(AS_ONE),
-            group => group,
-        };
-        let mut line = format!("CONSUMER topic={topic} heartbeat=0");
-        if let Some(group) = group {
-            line += &format!(" group=g{group}");
-        }
-        let as_one = group == Some(AS_ONE);
-        if as_one {
-            line += " share=one";
-        }
-        let shares = group.is_some() || mode == DeliveryMode::Queue;
-        let prefetch = if shares { wish.shared } else { wish.own };
-        // What comes to a consumer at the very moment at which others and itself have worked for too long may be among
-        // what it loses, where producers wait for their room.
-        let producers_wait = match rules.overflow {
-            Overflow::Block => true,
-            Overflow::Drop | Overflow::DropOldest => script.confirms[wish.topic],
-            Overflow::Reject => false,
-        };
-        let workers = if rules.ack_timeout.is_some() && producers_wait {
-            1
-        } else {
-            wish.workers
-        };
-        if let Some(prefetch) = prefetch {
-            line += &format!(" ack=1 prefetch={prefetch} workers={workers}");
-        }
+        let asks = asks(wish, script);
+        let line = role_line(&asks, wish.bytes);
         let is_let_in = self.model.lets_in(script.mode);
         let conn = self.connects(wish.who, &line);
         if self.comes_too_late(conn, is_let_in) {
             return None;
         }
         let person = wish.who.map(|it| &self.people[it]);
-        let named = group.map(|it| format!("g{it}"));
-        if !self.model.may_consume(person, &topic, named.as_deref()) {
+        let group = asks.group.as_deref();
+        if !self.model.may_consume(person, &asks.topics, group) {
             self.is_refused(conn, "forbidden");
             return None;
         }
         let answer = self.world.answer(conn);
         assert!(answer.starts_with("OK "), "{answer}");
+        if is_pattern(&asks.topics) {
+            for key in ["topic", "epoch", "created"] {
+                assert!(!answer.contains(&format!(" {key}=")), "{answer}");
+            }
+            let names_group = answer.contains(" group=");
+            assert_eq!(names_group, asks.group.is_some(), "{answer}");
+        }
         self.seen.came_late += u64::from(self.model.is_draining());
-        let group = match (named, mode) {
-            (Some(name), _) => GroupName::Named(name),
-            (None, DeliveryMode::Queue) => GroupName::Queue,
-            (None, DeliveryMode::Broadcast) => GroupName::Own(conn),
+        self.model.consumer_comes(conn, &asks);
+        let stream = Stream {
+            next: self.model.own_groups(conn).into_iter().collect(),
+            ..Stream::default()
         };
-        let asks = Asks {
-            prefetch: prefetch.map(usize::from),
-            workers: workers.into(),
-            as_one,
-        };
-        self.model.consumer_comes(conn, &topic, &group, &asks);
-        self.streams.insert(conn, Stream::default());
+        self.streams.insert(conn, stream);
         Some(conn)
     }
 
@@ -137,4 +94,74 @@ impl Lockstep {
         self.model.settle(conn, fate, &positions);
         self.world.say(conn, &settle);
     }
+}
+
+/// What a consumer asks for, of what it may wish.
+fn asks(wish: &Wish, script: &Script) -> Asks {
+    let (topics, all) = match wish.topics {
+        Topics::One(topic) => {
+            let rules = &script.rules[topic];
+            (rules.topic.clone(), vec![(rules, script.confirms[topic])])
+        }
+        Topics::DeadOf(topic) => (dead_letters_of(&script.rules[topic].topic), Vec::new()),
+        Topics::Pattern(pattern) => {
+            let all = script.rules.iter().zip(script.confirms.iter().copied());
+            let matching = all.filter(|(rules, _)| matches(pattern, &rules.topic));
+            (pattern.to_owned(), matching.collect())
+        }
+    };
+    // Where several messages that have waited come in at a time, which of them a group of one's own loses depends on
+    // what is just being written to its consumer.
+    let loses_several = |(rules, confirms): &(&Rules, bool)| {
+        let drops = matches!(rules.overflow, Overflow::Drop | Overflow::DropOldest);
+        rules.mode == DeliveryMode::Broadcast && drops && *confirms
+    };
+    let group = match wish.group {
+        None if all.iter().any(loses_several) => Some(1),
+        group => group,
+    };
+    let is_queue = |(rules, _): &(&Rules, bool)| rules.mode == DeliveryMode::Queue;
+    let is_of_dead = matches!(wish.topics, Topics::DeadOf(_));
+    let shares = group.is_some() || is_of_dead || all.iter().any(is_queue);
+    let messages = match group {
+        Some(NOBODY_SETTLES) => None,
+        Some(_) | None if shares => Some(wish.shared),
+        Some(_) | None => wish.own,
+    };
+    // What comes to a consumer at the very moment at which others and itself have worked for too long may be among
+    // what it loses, where producers wait for their room.
+    let producers_wait = |(rules, confirms): &(&Rules, bool)| match rules.overflow {
+        Overflow::Block => true,
+        Overflow::Drop | Overflow::DropOldest => *confirms,
+        Overflow::Reject => false,
+    };
+    let has_timeout = all.iter().any(|(rules, _)| rules.ack_timeout.is_some());
+    let works_on_one = has_timeout && all.iter().any(producers_wait);
+    Asks {
+        topics,
+        group: group.map(|it| format!("g{it}")),
+        prefetch: messages.map(|messages| Prefetch {
+            messages: messages.into(),
+            bytes: wish.bytes.map_or(PREFETCH_BYTES, usize::from),
+        }),
+        workers: if works_on_one { 1 } else { wish.workers.into() },
+        as_one: group == Some(AS_ONE),
+    }
+}
+
+fn role_line(asks: &Asks, bytes: Option<u8>) -> String {
+    let mut line = format!("CONSUMER topic={} heartbeat=0", asks.topics);
+    if let Some(group) = &asks.group {
+        line += &format!(" group={group}");
+    }
+    if asks.as_one {
+        line += " share=one";
+    }
+    if let Some(Prefetch { messages, .. }) = asks.prefetch {
+        line += &format!(" ack=1 prefetch={messages} workers={}", asks.workers);
+        if let Some(bytes) = bytes {
+            line += &format!(" prefetch_bytes={bytes}");
+        }
+    }
+    line
 }

@@ -1,11 +1,13 @@
 //! Plays a script to the broker and to the model, and holds the one to the other after each step.
 
 use crate::config::config;
+use crate::hearing::Stream;
 use crate::script::{Script, Step, Word};
 use crate::seen::Seen;
+use message_queue_core::wire::LENGTH_PREFIX;
 use message_queue_core::wire::control::Control;
 use message_queue_core::{ConnId, Overflow};
-use message_queue_tests::groups_model::{Model, Origin, Person, Told};
+use message_queue_tests::groups_model::{MESSAGE_BYTES, Model, Person, Prefetch, Told};
 use message_queue_tests::world::World;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,20 +28,6 @@ pub(crate) struct Lockstep {
     pub(crate) who: BTreeMap<ConnId, usize>,
     messages: u64,
     pub(crate) seen: Seen,
-}
-
-/// What was said to a consumer of the messages that follow.
-#[derive(Debug, Default)]
-pub(crate) struct Stream {
-    pub(crate) sequence: u64,
-    pub(crate) attempt: u32,
-    pub(crate) origin: Option<Origin>,
-    /// In a group of one's own: nothing up to here is missing without a word.
-    pub(crate) heard_up_to: Option<u64>,
-    /// The positions that were taken from it.
-    pub(crate) revoked: Vec<u64>,
-    /// Whether it was asked to finish.
-    pub(crate) is_going: bool,
 }
 
 pub(crate) fn play(script: &Script) -> Seen {
@@ -72,6 +60,7 @@ impl Lockstep {
         match step {
             Step::ProducerComes(place, topic, name, who) => {
                 self.cut_producer(*place);
+                self.compare();
                 let rules = &script.rules[*topic];
                 // What was refused is told again to a name that comes back: left to others.
                 let may_have_name = script.confirms[*topic] && rules.overflow != Overflow::Reject;
@@ -102,6 +91,8 @@ impl Lockstep {
             Step::ProducerIsCut(place) => self.cut_producer(*place),
             Step::ConsumerComes(place, wish) => {
                 self.let_consumer_go(*place, false);
+                // What comes of that is heard before somebody else comes: what waits decides who is let in.
+                self.compare();
                 if let Some(conn) = self.consumer(wish, script) {
                     self.consumers.insert(*place, conn);
                 }
@@ -120,13 +111,11 @@ impl Lockstep {
                     }
                 }
             }
-            Step::Credits(place, messages) => {
+            Step::Credits(place, messages, bytes) => {
                 if let Some(conn) = self.consumers.get(place).copied()
                     && self.model.settles(conn)
                 {
-                    self.model.credit_changes(conn, (*messages).into());
-                    let (messages, bytes) = ((*messages).into(), u32::MAX);
-                    self.world.say(conn, &Control::Credit { messages, bytes });
+                    self.credit(conn, (*messages).into(), *bytes);
                 }
             }
             Step::Leaves(place) => self.let_consumer_go(*place, true),
@@ -137,6 +126,16 @@ impl Lockstep {
             Step::IsKnownNoMore(who) => self.is_known_no_more(*who),
             Step::Passes(millis) => self.pass(Duration::from_millis(*millis)),
         }
+    }
+
+    fn credit(&mut self, conn: ConnId, messages: u32, bytes: Option<u8>) {
+        let bytes = bytes.map_or(u32::MAX, u32::from);
+        let prefetch = Prefetch {
+            messages: messages as usize,
+            bytes: bytes as usize,
+        };
+        self.model.credit_changes(conn, prefetch);
+        self.world.say(conn, &Control::Credit { messages, bytes });
     }
 
     fn pass(&mut self, time: Duration) {
@@ -150,6 +149,8 @@ impl Lockstep {
     /// A new message.
     pub(crate) fn body(&mut self) -> String {
         self.messages += 1;
-        format!("m{}", self.messages)
+        let body = format!("m{:07}", self.messages);
+        assert_eq!(LENGTH_PREFIX + body.len(), MESSAGE_BYTES);
+        body
     }
 }

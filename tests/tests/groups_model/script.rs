@@ -11,8 +11,11 @@ const PLACES: usize = 4;
 /// How many people the broker knows.
 const PEOPLE: usize = 3;
 
-/// The topics of a script.
-const TOPICS: [&str; 2] = ["t.a", "t.b.c"];
+/// The topics of a script. Each is made when somebody names it.
+const TOPICS: [&str; 3] = ["t.a", "t.b.c", "t.d"];
+
+/// The patterns that consumers ask for. The last matches nothing.
+const PATTERNS: [&str; 6] = ["t.>", "t.*", ">", "*.b.*", "t.b.*", "u.*"];
 
 /// Where else a producer may want to send to. The last is no topic yet.
 const ELSEWHERE: [&str; 5] = ["t.a", "t.b.c", "t.a.dead", "t.b.c.dead", "u"];
@@ -53,7 +56,8 @@ pub(crate) enum Step {
     Settles(usize, Word, u8),
     /// Fails with all that it holds, until that is handed out alone.
     FailsOften(usize),
-    Credits(usize, u8),
+    /// May hold so many messages and bytes from now on.
+    Credits(usize, u8, Option<u8>),
     Leaves(usize),
     IsCut(usize),
     /// Somebody has other rights from now on.
@@ -70,18 +74,27 @@ pub(crate) enum Step {
 /// What a consumer asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
-    /// A topic, or that of its dead letters.
-    pub(crate) topic: usize,
-    pub(crate) of_dead_letters: bool,
+    pub(crate) topics: Topics,
     pub(crate) group: Option<u8>,
-    /// In a group of its own. None: it does not settle.
+    /// How many messages it may hold in a group of its own. None: it does not settle.
     pub(crate) own: Option<u8>,
-    /// In one that it shares.
-    pub(crate) shared: Option<u8>,
+    /// The same in one that it shares.
+    pub(crate) shared: u8,
+    /// How many bytes it may hold; none: it does not say.
+    pub(crate) bytes: Option<u8>,
     /// How many messages it works on at once.
     pub(crate) workers: u8,
     /// Who it is; none: nobody asks.
     pub(crate) who: Option<usize>,
+}
+
+/// What a consumer wants to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Topics {
+    One(usize),
+    /// The dead letters of a topic.
+    DeadOf(usize),
+    Pattern(&'static str),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -187,13 +200,14 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (place(), 1..8_usize).prop_map(|(place, count)| Step::Publishes(place, count)),
         5 => (1..50_u64).prop_map(Step::Passes),
         5 => (place(), wish()).prop_map(|(place, wish)| Step::ConsumerComes(place, wish)),
-        5 => (place(), 0..TOPICS.len(), name, who()).prop_map(
+        5 => (place(), topic(), name, who()).prop_map(
             |(place, topic, name, who)| Step::ProducerComes(place, topic, name, who)
         ),
         4 => (place(), prop::sample::select(&ELSEWHERE[..]), 1..4_usize).prop_map(
             |(place, topic, count)| Step::PublishesElsewhere(place, topic, count)
         ),
-        2 => (place(), 0..4_u8).prop_map(|(place, credit)| Step::Credits(place, credit)),
+        2 => (place(), 0..4_u8, bytes())
+            .prop_map(|(place, messages, bytes)| Step::Credits(place, messages, bytes)),
         1 => place().prop_map(Step::FailsOften),
         1 => place().prop_map(Step::ProducerEnds),
         1 => place().prop_map(Step::ProducerIsCut),
@@ -219,46 +233,48 @@ fn the_end() -> impl Strategy<Value = Vec<Step>> {
     prop_oneof![Just(Vec::new()), all]
 }
 
+/// The first most often: most of what a script does is to belong together.
+fn topic() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => Just(0), 2 => Just(1), 1 => Just(2)]
+}
+
+/// Less than one message has, up to what six have.
+fn bytes() -> impl Strategy<Value = Option<u8>> {
+    prop::option::weighted(0.3, 1..75_u8)
+}
+
 /// In one group all settle, or nobody does: otherwise the room that a message takes depends on whom it goes to.
 fn wish() -> impl Strategy<Value = Wish> {
     let prefetch = || prop::option::weighted(0.8, 1..6_u8);
     let group = prop::option::of(0..3_u8);
-    (
-        0..TOPICS.len(),
-        prop::bool::weighted(0.2),
-        group,
-        prefetch(),
-        1..6_u8,
-        1..4_u8,
-        who(),
+    let topics = prop_oneof![
+        5 => topic().prop_map(Topics::One),
+        5 => prop::sample::select(&PATTERNS[..]).prop_map(Topics::Pattern),
+        4 => topic().prop_map(Topics::DeadOf),
+    ];
+    (topics, group, prefetch(), 1..6_u8, bytes(), 1..4_u8, who()).prop_map(
+        |(topics, group, own, shared, bytes, workers, who)| Wish {
+            topics,
+            group,
+            own,
+            shared,
+            bytes,
+            workers,
+            who,
+        },
     )
-        .prop_map(
-            |(topic, of_dead_letters, group, own, shared, workers, who)| Wish {
-                topic,
-                of_dead_letters,
-                group,
-                own,
-                shared: (group != Some(NOBODY_SETTLES)).then_some(shared),
-                workers,
-                who,
-            },
-        )
 }
 
 pub(crate) fn script() -> impl Strategy<Value = Script> {
-    let topics = (
-        rules(TOPICS[0]),
-        rules(TOPICS[1]),
-        any::<bool>(),
-        any::<bool>(),
-    );
+    let rules = TOPICS.map(rules);
+    let confirms = TOPICS.map(|_| any::<bool>());
     let steps = prop::collection::vec(step(), 1..120);
-    (topics, mode(), people(), steps, the_end()).prop_map(
-        |((a, b, first, second), mode, people, mut steps, the_end)| {
+    (rules, confirms, mode(), people(), steps, the_end()).prop_map(
+        |(rules, confirms, mode, people, mut steps, the_end)| {
             steps.extend(the_end);
             Script {
-                rules: vec![a, b],
-                confirms: vec![first, second],
+                rules: rules.into(),
+                confirms: confirms.into(),
                 mode,
                 people,
                 steps,

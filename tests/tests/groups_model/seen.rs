@@ -23,6 +23,11 @@ pub(crate) struct Seen {
     pub(crate) let_go: u64,
     pub(crate) came_late: u64,
     pub(crate) alone: u64,
+    pub(crate) topics: u64,
+    pub(crate) gaps_by_pattern: u64,
+    pub(crate) by_pattern: u64,
+    pub(crate) alone_by_pattern: u64,
+    pub(crate) of_several_topics: u64,
 }
 
 impl AddAssign for Seen {
@@ -45,5 +50,10 @@ impl AddAssign for Seen {
         self.let_go += other.let_go;
         self.came_late += other.came_late;
         self.alone += other.alone;
+        self.topics += other.topics;
+        self.gaps_by_pattern += other.gaps_by_pattern;
+        self.by_pattern += other.by_pattern;
+        self.alone_by_pattern += other.alone_by_pattern;
+        self.of_several_topics += other.of_several_topics;
     }
 }

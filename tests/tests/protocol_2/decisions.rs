@@ -82,7 +82,7 @@ fn every_row_has_its_test_here() {
         .lines()
         .filter(|line| line.starts_with("| "))
         .count();
-    assert_eq!(questions, 1 + 24, "a decision more needs a test more");
+    assert_eq!(questions, 1 + 25, "a decision more needs a test more");
 }
 
 #[test]
@@ -100,6 +100,51 @@ fn a_pattern_and_from() {
         world.consumer_reads(consumer),
         [topic("a.2"), run(1, 1), message("first")]
     );
+}
+
+#[test]
+fn a_pattern_and_ack_timeout() {
+    let limits = [("a.slow", 60), ("a.quick", 5)];
+    let rules = limits.map(|(topic, seconds)| TopicRule {
+        ack_timeout: Some(SECOND * seconds),
+        ..TopicRule::new(Pattern::new(topic).expect("a topic"))
+    });
+    let mut world = World::new(Config {
+        topics: TopicsConfig {
+            rules: rules.into(),
+            ..TopicsConfig::default()
+        },
+        ..Config::default()
+    });
+    let line = "CONSUMER topic=a.* ack=1 workers=1 heartbeat=0";
+    let consumer = accepted(&mut world, line);
+    for topic in ["a.unlimited", "a.slow", "a.quick", "a.slow"] {
+        let line = format!("PRODUCER topic={topic} heartbeat=0");
+        let producer = accepted(&mut world, &line);
+        world.send(producer, frames([topic]));
+    }
+    let revoked = |world: &mut World| -> Vec<Range> {
+        let said = world.consumer_reads(consumer).into_iter();
+        said.filter_map(|it| match it {
+            Said::Control(Control::Revoked { ranges, .. }) => Some(ranges),
+            Said::Control(_) | Said::Message(_) | Said::Line(_) => None,
+        })
+        .flatten()
+        .collect()
+    };
+    world.pass(SECOND * 100);
+    assert_eq!(revoked(&mut world), []);
+    world.say(consumer, &settle(Outcome::Done, 0, 1, 1));
+    for (seconds, position) in [(60, 2), (5, 3)] {
+        world.pass(SECOND * seconds - Duration::from_millis(1));
+        assert_eq!(revoked(&mut world), []);
+        world.pass(Duration::from_millis(1));
+        let expected = Range {
+            from: position,
+            to: position,
+        };
+        assert_eq!(revoked(&mut world), [expected]);
+    }
 }
 
 #[test]
