@@ -1,13 +1,16 @@
 //! A copy of the source tree with every bug in it.
 
 use super::{Catcher, bugs};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where tests find which bugs they are to catch.
 const FOR_TESTS: &str = "planted.txt";
+
+/// What a copy has of the tree, a path a line: what is no more in the tree is deleted from the copy by that.
+const COPIED: &str = "copied.txt";
 
 /// What is no part of the source, by the name of its folder.
 const LEFT_OUT: [&str; 2] = [".git", "target"];
@@ -36,12 +39,28 @@ pub enum PlantError {
 }
 
 /// Copies the source tree at `from` to `into` with every bug planted. What is in `into` already and is as it
-/// should be is left alone, so that a build there has little to do again.
+/// should be is left alone, so that a build there has little to do again. What was copied before and is no more in the
+/// tree is deleted; nothing else is.
 ///
 /// # Errors
 /// See [`PlantError`]. What was copied until then stays.
 pub fn plant(from: &Path, into: &Path) -> Result<(), PlantError> {
     let edited = edited(from)?;
+    let copied = copy(from, into, &edited)?;
+    forget(into, &copied)?;
+    for (folder, bugs) in for_tests() {
+        write(&into.join(folder).join(FOR_TESTS), bugs.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Copies all files, some of them edited. Returns which there are.
+fn copy(
+    from: &Path,
+    into: &Path,
+    edited: &BTreeMap<PathBuf, String>,
+) -> Result<BTreeSet<PathBuf>, PlantError> {
+    let mut copied = BTreeSet::new();
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
         let source = from.join(&folder);
@@ -63,13 +82,29 @@ pub fn plant(from: &Path, into: &Path) -> Result<(), PlantError> {
                         write(&into.join(&path), &bytes)?;
                     }
                 }
+                copied.insert(path);
             }
         }
     }
-    for (folder, bugs) in for_tests() {
-        write(&into.join(folder).join(FOR_TESTS), bugs.as_bytes())?;
+    Ok(copied)
+}
+
+/// Deletes what was copied the last time and was not now, and takes note of what was.
+fn forget(into: &Path, copied: &BTreeSet<PathBuf>) -> Result<(), PlantError> {
+    let list = into.join(COPIED);
+    let before = fs::read_to_string(&list).unwrap_or_default();
+    let gone = before.lines().map(Path::new);
+    for path in gone.filter(|it| !copied.contains(*it)) {
+        let path = into.join(path);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(file(&path, error));
+            }
+            Ok(()) | Err(_) => {}
+        }
     }
-    Ok(())
+    let lines = copied.iter().map(|it| format!("{}\n", it.display()));
+    write(&list, lines.collect::<String>().as_bytes())
 }
 
 /// The bugs that tests have to catch, by the folders of those, each with its number.
@@ -125,5 +160,31 @@ fn file(path: &Path, error: io::Error) -> PlantError {
     PlantError::File {
         path: path.to_owned(),
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_left_the_tree_leaves_the_copy_and_nothing_else_does() {
+        let place = tempfile::tempdir().expect("a folder");
+        let (from, into) = (place.path().join("from"), place.path().join("into"));
+        let put = |path: PathBuf| write(&path, b"text").expect("it can be written");
+        put(from.join("kept.rs"));
+        put(from.join("moved.rs"));
+        put(into.join("of_somebody_else"));
+        let again = || {
+            let copied = copy(&from, &into, &BTreeMap::new()).expect("it can be read");
+            forget(&into, &copied).expect("it can be written");
+        };
+        again();
+        assert!(into.join("moved.rs").exists());
+        fs::rename(from.join("moved.rs"), from.join("new.rs")).expect("it is there");
+        again();
+        let there = ["kept.rs", "moved.rs", "new.rs", "of_somebody_else"];
+        let there = there.map(|it| into.join(it).exists());
+        assert_eq!(there, [true, false, true, true]);
     }
 }

@@ -77,11 +77,11 @@ impl Model {
         );
     }
 
-    /// What came back too old to wait, and was handed to nobody, is dropped.
+    /// What came back too old to wait, or has got too old now, and was handed to nobody, is dropped.
     pub fn what_nobody_was_ready_for_goes(&mut self) {
         for (topic, name) in self.all_groups() {
             if self.has_a_choice(&topic, &name) {
-                self.old_messages_of_go(&topic, &name, |came_back| came_back);
+                self.old_messages_of_go(&topic, &name, |is_just_so| is_just_so);
             }
         }
         self.let_in_who_waits();

@@ -74,18 +74,19 @@ impl Model {
     }
 
     /// What nobody is ready to take is dropped when the topic's `max_age` has passed since it was published. Where the
-    /// broker has a choice it is to be seen first whether somebody was ready for what has just come back.
+    /// broker has a choice it is to be seen first whether somebody was ready for what has just come back, or is too old from
+    /// this very moment on: somebody may lose at that moment what he has worked on.
     fn old_messages_go(&mut self) {
         for (topic, name) in self.all_groups() {
             if self.has_a_choice(&topic, &name) {
-                self.old_messages_of_go(&topic, &name, |came_back| !came_back);
+                self.old_messages_of_go(&topic, &name, |is_just_so| !is_just_so);
             } else {
                 self.old_messages_of_go(&topic, &name, |_| true);
             }
         }
     }
 
-    /// Of a group, those of which `may_go` says so: it is told whether a message has just come back.
+    /// Of a group, those of which `may_go` says so: it is told whether a message has just come back or got too old.
     pub(super) fn old_messages_of_go(
         &mut self,
         topic: &str,
@@ -99,8 +100,9 @@ impl Model {
         let group = self.group(topic, name);
         let (waited, came_back) = (group.ready.len(), &group.came_back);
         group.ready.retain(|sequence, it| {
-            let is_old = it.published + max_age <= now;
-            !(is_old && may_go(came_back.contains(sequence)))
+            let due = it.published + max_age;
+            let is_just_so = due == now || came_back.contains(sequence);
+            !(due <= now && may_go(is_just_so))
         });
         group.expired += (waited - group.ready.len()) as u64;
     }
