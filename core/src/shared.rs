@@ -491,15 +491,11 @@ impl Shared {
             return;
         };
         let counts = producer.line.pass(messages);
-        confirms.safe += counts;
-        if unrouted {
-            confirms.unrouted += messages;
-        }
-        let confirmed = (confirms.safe, confirms.unrouted);
-        if counts > 0
+        let confirmed = confirms.pass(counts, if unrouted { messages } else { 0 });
+        if confirmed.is_some()
             && let Some(version2) = self.signal(conn)
         {
-            version2.signals.confirmed = Some(confirmed);
+            version2.signals.confirmed = confirmed;
         }
     }
 
@@ -551,11 +547,7 @@ impl Shared {
         let counts = producer.line.stored(topic, messages);
         let mut confirmed = None;
         if let Some(confirms) = producer.confirms.as_mut() {
-            confirms.safe += counts;
-            if unrouted {
-                confirms.unrouted += messages;
-            }
-            confirmed = (counts > 0).then_some((confirms.safe, confirms.unrouted));
+            confirmed = confirms.pass(counts, if unrouted { messages } else { 0 });
         }
         let flushed = producer.flushed();
         let has_stored_all = producer.line.storing() == 0;

@@ -66,15 +66,12 @@ impl Broker {
             to: confirms.received,
         };
         let counts = line.pass(count.messages);
-        confirms.safe += counts;
-        let confirmed = (confirms.safe, confirms.unrouted);
+        let confirmed = confirms.pass(counts, 0);
         self.remember_refused(conn, range, reason);
         self.shared.stats.refused += count;
         if let Some(version2) = self.shared.signal(conn) {
             version2.signals.refuse(range, reason.into());
-            if counts > 0 {
-                version2.signals.confirmed = Some(confirmed);
-            }
+            version2.signals.confirmed = confirmed.or(version2.signals.confirmed);
             if version2.signals.refused.len() >= MAX_REFUSALS {
                 self.shared.hold_back(conn);
             }

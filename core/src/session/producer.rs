@@ -105,4 +105,12 @@ impl Confirms {
             unrouted: 0,
         }
     }
+
+    /// So many more are safe or refused, and so many found no group. Returns what there is to tell of both, if the first
+    /// is news.
+    pub(crate) fn pass(&mut self, messages: u64, unrouted: u64) -> Option<(u64, u64)> {
+        self.safe += messages;
+        self.unrouted += unrouted;
+        (messages > 0).then_some((self.safe, self.unrouted))
+    }
 }
