@@ -483,15 +483,15 @@ impl Shared {
         may_go_on && !session.is_closing()
     }
 
-    /// Messages of a producer were offered; or it is told so, if there was no group.
-    pub(crate) fn note_safe(&mut self, conn: ConnId, messages: u64, unrouted: bool) {
+    /// Messages of a producer were offered, but for so many that found no group.
+    pub(crate) fn note_safe(&mut self, conn: ConnId, messages: u64, unrouted: u64) {
         let producer = self.sessions.get_mut(&conn).and_then(Session::producer_mut);
         let Some(producer) = producer else { return };
         let Some(confirms) = producer.confirms.as_mut() else {
             return;
         };
         let counts = producer.line.pass(messages);
-        let confirmed = confirms.pass(counts, if unrouted { messages } else { 0 });
+        let confirmed = confirms.pass(counts, unrouted);
         if confirmed.is_some()
             && let Some(version2) = self.signal(conn)
         {
@@ -528,14 +528,14 @@ impl Shared {
         producer.is_some_and(|it| it.name.is_some())
     }
 
-    /// A topic has stored messages of a producer, which is told, and whether there was no group. Returns whether its
+    /// A topic has stored messages of a producer, which is told, and how many of them found no group. Returns whether its
     /// connection knows how far it has got: it is there, and was not closed yet.
     pub(crate) fn note_stored(
         &mut self,
         conn: ConnId,
         topic: TopicId,
         messages: u64,
-        unrouted: bool,
+        unrouted: u64,
     ) -> bool {
         let Some(session) = self.sessions.get_mut(&conn) else {
             return false;
@@ -547,7 +547,7 @@ impl Shared {
         let counts = producer.line.stored(topic, messages);
         let mut confirmed = None;
         if let Some(confirms) = producer.confirms.as_mut() {
-            confirmed = confirms.pass(counts, if unrouted { messages } else { 0 });
+            confirmed = confirms.pass(counts, unrouted);
         }
         let flushed = producer.flushed();
         let has_stored_all = producer.line.storing() == 0;

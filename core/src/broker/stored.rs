@@ -84,8 +84,9 @@ impl Broker {
     pub(super) fn answered(&mut self, id: TopicId, answer: Answer) {
         let mut consequences = Vec::new();
         match answer {
-            Answer::Appended { up_to } => {
-                consequences = self.with_topic(id, |topic, shared| topic.appended(up_to, shared));
+            Answer::Appended { up_to, unrouted } => {
+                consequences =
+                    self.with_topic(id, |topic, shared| topic.appended(up_to, unrouted, shared));
             }
             Answer::Fetched { group, runs, next } => {
                 self.asks_no_more();

@@ -30,6 +30,7 @@ pub use model::Model;
 use crate::id::GroupId;
 use crate::log::{Fsync, Progress};
 use crate::names::{Name, TopicName};
+use crate::stats::Count;
 use crate::wire::FrameBatch;
 use crate::wire::control::{Mark, Origin};
 use alloc::boxed::Box;
@@ -224,6 +225,9 @@ pub enum Answer {
     Appended {
         /// The sequence.
         up_to: u64,
+        /// What the store has given to nobody, of the messages of the last [`Request::Append`] that this answers: there was
+        /// no group, and it has not kept them. Only a shared store knows.
+        unrouted: Count,
     },
     /// What was read for a group.
     Fetched {
@@ -270,6 +274,16 @@ pub enum Answer {
         /// The group.
         group: GroupId,
     },
+}
+
+impl Answer {
+    /// All messages up to this sequence are safe, and the store has them.
+    pub const fn appended(up_to: u64) -> Self {
+        Self::Appended {
+            up_to,
+            unrouted: Count::ZERO,
+        }
+    }
 }
 
 /// Messages as they were appended, or a part of that.

@@ -132,9 +132,7 @@ impl Model {
             }
             self.safe.push((run, marks));
         }
-        (pieces > 0).then(|| Answer::Appended {
-            up_to: self.next() - 1,
-        })
+        (pieces > 0).then(|| Answer::appended(self.next() - 1))
     }
 
     /// Saves the first `changes` of what is to be. None if there is nothing.

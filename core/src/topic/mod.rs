@@ -290,10 +290,11 @@ impl Topic {
         }
         let count = Count::of(&batch);
         let sequence = self.receive(count, shared);
-        let unrouted = self.groups.is_empty();
+        let has_group = !self.groups.is_empty();
+        let unrouted = if has_group { 0 } else { count.messages };
         shared.note_safe(conn, count.messages, unrouted);
         let mut lost = Count::ZERO;
-        if unrouted {
+        if !has_group {
             self.lose(count, DropReason::NoConsumer, shared);
             return lost;
         }

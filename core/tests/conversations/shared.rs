@@ -84,7 +84,7 @@ fn what_is_appended_is_confirmed_and_comes_by_the_store_alone() {
     let group = opened(&mut kit);
     kit.answer("jobs", Answer::GroupOpened { group, next: 1 });
     kit.send(producer, &["a"]);
-    kit.answer("jobs", Answer::Appended { up_to: 1 });
+    kit.answer("jobs", Answer::appended(1));
     assert_eq!(told(&mut kit, producer), ["CONFIRMED 1, 0 unrouted"]);
     assert!(told(&mut kit, worker).is_empty());
     arrive(&mut kit, group, 1, 0, &["a"]);

@@ -3,7 +3,7 @@
 use super::kit::Kit;
 use super::{rule, stored, told, with_rules};
 use message_queue_core::store::{Answer, Request};
-use message_queue_core::{ConnId, Input, Storage, TopicRule};
+use message_queue_core::{ConnId, Count, DropReason, Input, Storage, TopicRule};
 
 /// A broker that keeps the topic `jobs` so, without a group; and a producer there.
 fn without_groups(storage: Storage) -> (Kit, ConnId) {
@@ -67,12 +67,23 @@ fn where_a_group_is_declared_there_are_none() {
     assert_eq!(told(&mut kit, producer), ["CONFIRMED 1, 0 unrouted"]);
 }
 
+/// Groups may be with other brokers: what counts is what the engine says of the last piece that it answers.
 #[test]
-fn in_an_engine_that_is_shared_nobody_knows() {
+fn in_an_engine_that_is_shared_the_engine_knows() {
     let (mut kit, producer) = without_groups(Storage::RabbitMq);
-    kit.send(producer, &["a"]);
-    let asked = kit.asked.pop();
-    assert!(matches!(asked, Some(Request::Append { .. })), "{asked:?}");
-    kit.answer("jobs", Answer::Appended { up_to: 1 });
-    assert_eq!(told(&mut kit, producer), ["CONFIRMED 1, 0 unrouted"]);
+    for text in ["a", "b", "c"] {
+        kit.send(producer, &[text]);
+        let asked = kit.asked.pop();
+        assert!(matches!(asked, Some(Request::Append { .. })), "{asked:?}");
+    }
+    let unrouted = Count::new(1, 5);
+    kit.answer("jobs", Answer::Appended { up_to: 2, unrouted });
+    kit.answer("jobs", Answer::appended(3));
+    assert_eq!(
+        told(&mut kit, producer),
+        ["CONFIRMED 2, 1 unrouted", "CONFIRMED 3, 1 unrouted"]
+    );
+    let flow = &kit.broker.stats().flow;
+    assert_eq!(flow.dropped[DropReason::NoConsumer.index()], unrouted);
+    assert_eq!(flow.dropped_in_all(), unrouted);
 }

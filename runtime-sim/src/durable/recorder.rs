@@ -426,7 +426,7 @@ fn asked(request: &Request) -> String {
 
 fn answered(answer: &Answer) -> String {
     match answer {
-        Answer::Appended { up_to } => format!("appended up to {up_to}"),
+        Answer::Appended { up_to, .. } => format!("appended up to {up_to}"),
         Answer::Fetched { group, runs, next } => {
             let messages: usize = runs.iter().map(|run| run.batch.messages()).sum();
             format!("fetched {messages} for {group}, next is {next}")

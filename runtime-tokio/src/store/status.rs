@@ -35,9 +35,6 @@ pub(crate) struct StoreStatus {
     /// What an engine had that no consumer can be sent, and that was passed over.
     #[cfg(feature = "cli")]
     pub(crate) unreadable: AtomicU64,
-    /// Messages that an engine has confirmed and given to nobody: no group was there.
-    #[cfg(feature = "cli")]
-    pub(crate) unrouted: AtomicU64,
     /// What each topic has on the disk, in the order in which they were made. Looked at once a second.
     sizes: Mutex<Vec<(TopicName, Size)>>,
     /// How long opening all logs took.

@@ -223,9 +223,9 @@ fn what_was_answered_is_there_after_the_next_start() {
     assert_eq!(kit.found, []);
     kit.make();
     kit.append(1, &["a", "b"]);
-    kit.expect(Answer::Appended { up_to: 2 });
+    kit.expect(Answer::appended(2));
     kit.append(3, &["c"]);
-    kit.expect(Answer::Appended { up_to: 3 });
+    kit.expect(Answer::appended(3));
     kit.save(1, 2);
     kit.expect(Answer::GroupSaved { up_to: 1 });
     drop(kit);
@@ -241,7 +241,7 @@ fn what_was_answered_is_there_after_the_next_start() {
     kit.fetch(GroupId::Shared, 3);
     kit.expect(fetched(3, &["c"]));
     kit.append(4, &["d"]);
-    kit.expect(Answer::Appended { up_to: 4 });
+    kit.expect(Answer::appended(4));
 }
 
 /// Whoever remembers a place in what was there before is not taken for somebody who has read what comes now.
@@ -251,7 +251,7 @@ fn a_folder_that_was_emptied_is_another_life_of_the_topic() {
     let kit = Kit::start(folder.path(), StoreSettings::default());
     kit.make();
     kit.append(1, &["a"]);
-    kit.expect(Answer::Appended { up_to: 1 });
+    kit.expect(Answer::appended(1));
     drop(kit);
     let topic = folder.path().join("topics/jobs");
     for file in std::fs::read_dir(&topic).expect("a folder") {
@@ -296,7 +296,7 @@ fn after_a_failed_sync_nothing_more_is_answered() {
         }
     });
     kit.append(1, &["a"]);
-    kit.expect(Answer::Appended { up_to: 1 });
+    kit.expect(Answer::appended(1));
     fails.store(true, Ordering::Relaxed);
     kit.append(2, &["b"]);
     assert_eq!(kit.next(), Told::Failed);
@@ -339,7 +339,7 @@ fn is_told_and_waited_for(error: i32) {
     }
     assert!(kit.status.is_full());
     is_full.store(false, Ordering::Relaxed);
-    kit.expect(Answer::Appended { up_to: 1 });
+    kit.expect(Answer::appended(1));
     assert!(!kit.status.is_full());
 }
 
@@ -363,7 +363,7 @@ fn while_a_disk_hangs_nothing_is_confirmed_and_what_is_stored_is_read_and_then_i
         }
     });
     kit.append(1, &["a"]);
-    kit.expect(Answer::Appended { up_to: 1 });
+    kit.expect(Answer::appended(1));
     *hangs.0.lock().expect("no panic") = true;
     kit.append(2, &["b"]);
     asks.recv_timeout(PATIENCE).expect("it is synced");
@@ -376,8 +376,8 @@ fn while_a_disk_hangs_nothing_is_confirmed_and_what_is_stored_is_read_and_then_i
     hangs.1.notify_all();
     let told = [kit.next(), kit.next(), kit.next()];
     for answer in [
-        Answer::Appended { up_to: 2 },
-        Answer::Appended { up_to: 3 },
+        Answer::appended(2),
+        Answer::appended(3),
         Answer::GroupSaved { up_to: 1 },
     ] {
         assert!(told.contains(&Told::Answer(TOPIC, answer)), "{told:?}");
@@ -389,7 +389,7 @@ fn a_write_that_took_a_part_is_continued() {
     let folder = folder();
     let kit = Kit::faulty(folder.path(), |_| Fate::Short(3));
     kit.append(1, &["a message of several writes"]);
-    kit.expect(Answer::Appended { up_to: 1 });
+    kit.expect(Answer::appended(1));
     kit.fetch(GroupId::Shared, 1);
     kit.expect(fetched(1, &["a message of several writes"]));
 }
@@ -412,7 +412,7 @@ fn a_group_waits_while_what_is_read_is_not_what_was_written() {
         }
     });
     kit.append(1, &["a"]);
-    kit.expect(Answer::Appended { up_to: 1 });
+    kit.expect(Answer::appended(1));
     flips.store(true, Ordering::Relaxed);
     kit.fetch(GroupId::Shared, 1);
     asks.recv_timeout(PATIENCE).expect("it reads");
@@ -421,7 +421,7 @@ fn a_group_waits_while_what_is_read_is_not_what_was_written() {
     assert_eq!(kit.status.read_errors.load(Ordering::Relaxed), 1);
     // All else goes on.
     kit.append(2, &["b"]);
-    kit.expect(Answer::Appended { up_to: 2 });
+    kit.expect(Answer::appended(2));
     flips.store(false, Ordering::Relaxed);
     kit.fetch(GroupId::Shared, 1);
     kit.expect(fetched(1, &["a"]));
@@ -450,7 +450,7 @@ fn the_folder_is_not_given_back_while_a_disk_is_at_work() {
         }
     });
     kit.append(1, &["a"]);
-    kit.expect(Answer::Appended { up_to: 1 });
+    kit.expect(Answer::appended(1));
     is_held.store(true, Ordering::Relaxed);
     kit.fetch(GroupId::Shared, 1);
     kit.append(2, &["b"]);
@@ -474,7 +474,7 @@ fn what_every_group_has_settled_goes_by_whole_segments() {
     let message = "m".repeat(1_000);
     for first in 1..=20 {
         kit.append(first, &[&message]);
-        kit.expect(Answer::Appended { up_to: first });
+        kit.expect(Answer::appended(first));
     }
     kit.save(1, 10);
     kit.expect(Answer::GroupSaved { up_to: 1 });

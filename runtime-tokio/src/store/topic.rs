@@ -279,7 +279,7 @@ impl Topic {
                 {
                     self.status.append_latency.note(elapsed(since));
                 }
-                outcome.answers.push(Answer::Appended { up_to });
+                outcome.answers.push(Answer::appended(up_to));
             }
             Event::Saved { up_to } => {
                 let mut saved = None;
@@ -405,7 +405,7 @@ mod tests {
             producers: Vec::new(),
             origin: None,
         });
-        assert_eq!(answers(&mut topic), [Answer::Appended { up_to: 1 }]);
+        assert_eq!(answers(&mut topic), [Answer::appended(1)]);
         for conn in 0..2 * MOST_CURSORS as u64 {
             topic.ask(Request::Fetch {
                 group: GroupId::Own(ConnId(conn)),

@@ -215,17 +215,36 @@ fn two_brokers_are_one_service() {
     other.end();
 }
 
-/// A message that there was no group for is confirmed, and counted.
+/// A message that there was no group for is confirmed; its producer is told, and it is counted.
 #[test]
-fn what_nobody_gets_is_counted() {
+fn what_nobody_gets_is_told_and_counted() {
     if !is_wanted("rabbitmq") {
         return;
     }
     let place = engine().place();
     let broker = place.start();
-    broker.publish("nobody", 0, 3);
-    let name = "message_queue_engine_unrouted_messages_total";
+    let (mut producer, _) = broker.producer("topic=nobody confirm=1");
+    producer.publish(["a", "b", "c"]);
+    producer.until(|told| {
+        let Told::Control(Control::Confirmed { position, unrouted }) = told else {
+            return false;
+        };
+        assert_eq!(position, unrouted);
+        *position == 3
+    });
+    let name = "message_queue_dropped_messages_total{reason=\"no_consumer\"}";
     broker.broker.wait_for_metric(name, 3.0);
+    // From now on there is one.
+    let mut consumer = broker.consumer("topic=nobody group=workers");
+    producer.publish(["d"]);
+    producer.until(|told| {
+        let confirmed = Control::Confirmed {
+            position: 4,
+            unrouted: 3,
+        };
+        *told == Told::Control(confirmed)
+    });
+    assert_eq!(consumer.work().text, "d");
     broker.end();
 }
 

@@ -14,6 +14,7 @@ use super::{Answer, FetchFrom, OpenFrom, Request, Run};
 use crate::id::GroupId;
 use crate::log::Progress;
 use crate::names::{Name, TopicName};
+use crate::stats::Count;
 use crate::wire::FrameBatch;
 use crate::wire::control::Origin;
 use alloc::boxed::Box;
@@ -74,7 +75,8 @@ pub enum News {
 struct Piece {
     last: u64,
     run: Run,
-    is_written: bool,
+    /// When it is written: what of it came to no group, and is nowhere.
+    written: Option<Count>,
 }
 
 #[derive(Clone, Debug)]
@@ -168,7 +170,7 @@ impl Engine {
                     origin,
                     attempts: 0,
                 },
-                is_written: false,
+                written: None,
             }),
             Request::Fetch { group, from, bytes } => {
                 let from = match from {
@@ -270,24 +272,41 @@ impl Engine {
 
     /// Writes the piece with this number, counted from those that came first, and does not say so yet.
     pub fn write(&mut self, number: usize) {
-        if !self.is_reachable || self.pieces.get(number).is_none_or(|it| it.is_written) {
+        if !self.is_reachable
+            || self
+                .pieces
+                .get(number)
+                .is_none_or(|it| it.written.is_some())
+        {
             return;
         }
         let run = self.pieces[number].run.clone();
-        self.pieces[number].is_written = true;
+        let is_nowhere = self.queues.is_empty() && !self.profile.has_history;
+        let unrouted = if is_nowhere {
+            Count::of(&run.batch)
+        } else {
+            Count::ZERO
+        };
+        self.pieces[number].written = Some(unrouted);
         self.keep(run);
     }
 
-    /// Confirms what is written, as far as there is no hole.
+    /// Confirms what is written, as far as there is no hole, and no further than a piece that came to no group.
     pub fn confirm(&mut self) -> Option<Answer> {
         if !self.is_reachable {
             return None;
         }
-        let mut last = None;
-        while let Some(piece) = self.pieces.pop_front_if(|it| it.is_written) {
-            last = Some(piece.last);
+        let mut confirmed = None;
+        while let Some((up_to, Some(unrouted))) =
+            self.pieces.front().map(|it| (it.last, it.written))
+        {
+            self.pieces.pop_front();
+            confirmed = Some(Answer::Appended { up_to, unrouted });
+            if !unrouted.is_zero() {
+                break;
+            }
         }
-        last.map(|up_to| Answer::Appended { up_to })
+        confirmed
     }
 
     /// Another broker, or another client of the engine, publishes.
@@ -379,7 +398,7 @@ impl Engine {
         for piece in &mut pieces {
             let messages = piece.run.batch.messages();
             let some = written(messages).min(messages);
-            if !core::mem::take(&mut piece.is_written) && some > 0 {
+            if piece.written.take().is_none() && some > 0 {
                 let mut run = piece.run.clone();
                 run.batch = run.batch.split_to(some);
                 self.keep(run);

@@ -175,7 +175,7 @@ fn what_was_written_and_not_confirmed_is_there_twice() {
         assert_eq!(engine.confirm(), None, "it is out of reach");
         engine.reach();
         engine.write(0);
-        assert_eq!(engine.confirm(), Some(Answer::Appended { up_to: 1 }));
+        assert_eq!(engine.confirm(), Some(Answer::appended(1)));
         assert_eq!(engine.unsettled(), copies);
     }
 }
@@ -188,7 +188,29 @@ fn pieces_are_confirmed_without_a_hole_in_whatever_order_they_are_written() {
     engine.write(1);
     assert_eq!(engine.confirm(), None);
     engine.write(0);
-    assert_eq!(engine.confirm(), Some(Answer::Appended { up_to: 2 }));
+    assert_eq!(engine.confirm(), Some(Answer::appended(2)));
+}
+
+#[test]
+fn a_piece_that_came_to_no_group_is_confirmed_by_itself_and_only_where_nothing_is_kept() {
+    for (profile, unrouted) in [
+        (Profile::RABBITMQ, Count::new(1, 5)),
+        (Profile::KAFKA, Count::ZERO),
+    ] {
+        let topic = TopicName::new("jobs").expect("a good name");
+        let mut engine = Engine::new(topic, profile);
+        append(&mut engine, 1);
+        engine.write(0);
+        open(&mut engine, OpenFrom::New);
+        append(&mut engine, 2);
+        engine.write(1);
+        if !unrouted.is_zero() {
+            let first = engine.confirm();
+            assert_eq!(first, Some(Answer::Appended { up_to: 1, unrouted }));
+        }
+        assert_eq!(engine.confirm(), Some(Answer::appended(2)));
+        assert_eq!(engine.confirm(), None);
+    }
 }
 
 #[test]

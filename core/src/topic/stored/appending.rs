@@ -2,6 +2,7 @@
 
 use super::Stored;
 use crate::config::Overflow;
+use crate::error::DropReason;
 use crate::group::{Books, Mark, Waiting};
 use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::Name;
@@ -195,11 +196,18 @@ impl Topic {
         }
     }
 
-    /// The store has appended all up to this sequence: its producers are told, and it is offered.
+    /// The store has appended all up to this sequence: its producers are told, and it is offered. So much of the last that
+    /// it was asked for it has given to nobody.
     ///
     /// # Panics
     /// If it was not asked to.
-    pub(crate) fn appended(&mut self, up_to: u64, shared: &mut Shared) -> Vec<Consequence> {
+    pub(crate) fn appended(
+        &mut self,
+        up_to: u64,
+        unrouted: Count,
+        shared: &mut Shared,
+    ) -> Vec<Consequence> {
+        let is_shared = self.settings.storage.is_shared();
         assert!(
             up_to < self.next_sequence,
             "more was appended than was to be"
@@ -220,14 +228,25 @@ impl Topic {
             let count = Count::of(&batch);
             stored.count -= count;
             stored.appended = first + count.messages - 1;
+            let unrouted = if is_shared {
+                // Its groups may be with other brokers: the store knows.
+                if stored.appended == up_to {
+                    unrouted
+                } else {
+                    Count::ZERO
+                }
+            } else if self.groups.is_empty() {
+                count
+            } else {
+                Count::ZERO
+            };
             shared.stats.storing -= count;
             shared.budget.give_back(count.bytes as usize);
             let mut mark = Mark::new(first, published);
             match source {
                 From::Producer(conn, reached) => {
-                    // Of a topic that is shared, groups may be with other brokers.
-                    let unrouted = self.groups.is_empty() && !self.settings.storage.is_shared();
-                    let knows = shared.note_stored(conn, self.id, count.messages, unrouted);
+                    let knows =
+                        shared.note_stored(conn, self.id, count.messages, unrouted.messages);
                     let reached = reached.filter(|_| !knows);
                     consequences.extend(reached.map(Consequence::Reached));
                 }
@@ -236,8 +255,11 @@ impl Topic {
                     consequences.push(Consequence::Buried(*buried));
                 }
             }
-            if self.settings.storage.is_shared() {
-                // It comes to the groups by the store.
+            if is_shared {
+                // It comes to the groups by the store, and what comes to none is nowhere.
+                if !unrouted.is_zero() {
+                    self.lose(unrouted, DropReason::NoConsumer, shared);
+                }
                 continue;
             }
             let topic = &mut self.flow;

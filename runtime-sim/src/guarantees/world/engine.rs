@@ -264,8 +264,9 @@ impl World<'_> {
             for number in 0..self.engines.topic(id).pieces() {
                 self.engines.topic(id).write(number);
             }
-            let appended = self.engines.topic(id).confirm();
-            self.done(id, appended);
+            while let Some(appended) = self.engines.topic(id).confirm() {
+                self.done(id, [appended]);
+            }
             for _ in 0..self.engines.topic(id).changes() {
                 let changed = self.engines.topic(id).change();
                 self.done(id, changed);

@@ -22,8 +22,8 @@ const BYTES: u32 = 64 << 20;
 /// stays a dead letter, and so does one that the broker refuses, or that has no origin because it was
 /// published to T.dead; the exit code is 1 then. Let a consumer join a group first, then: a topic that is
 /// stored keeps what was sent without a group, too, so a group that begins before it (--from first) gets
-/// it twice, if it is sent back once more. Of a topic that brokers share it is not known whether it has
-/// groups, and a message counts as sent back in any case.
+/// it twice, if it is sent back once more. Kafka keeps what is sent back whether there is a group or not,
+/// so there a message counts as sent back in any case.
 /// What comes to T.dead after this has begun stays, so a message that fails again is not sent back again.
 #[derive(Debug, clap::Args)]
 pub(super) struct RedriveArgs {

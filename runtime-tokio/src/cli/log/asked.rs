@@ -228,7 +228,7 @@ impl Asked {
     /// Waits until all is safe that was appended.
     pub(super) fn make_safe(&mut self) -> Result<(), LogError> {
         while self.safe < self.next {
-            if let Answer::Appended { up_to } = self.answer()? {
+            if let Answer::Appended { up_to, .. } = self.answer()? {
                 self.safe = up_to + 1;
             }
         }

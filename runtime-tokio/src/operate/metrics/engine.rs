@@ -29,11 +29,6 @@ impl Collector for EngineCollector {
             "engine_unreadable_records",
             "Records in Kafka that were passed over: they are damaged, or too large for a client",
             self.0.unreadable.load(Ordering::Relaxed),
-        )?;
-        exposition.counter(
-            "engine_unrouted_messages",
-            "Messages that the engine has confirmed and given to nobody: there was no group",
-            self.0.unrouted.load(Ordering::Relaxed),
         )
     }
 }

@@ -12,7 +12,8 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Confirmation, Connection, Error, ExchangeKind, message::Delivery};
 use message_queue_core::names::{Name, TopicName};
-use message_queue_core::{GroupId, TopicId};
+use message_queue_core::wire::LENGTH_PREFIX;
+use message_queue_core::{Count, GroupId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -30,9 +31,9 @@ pub(super) enum Happened {
     Delivered(TopicId, GroupId, u64, Box<Delivery>),
     /// A consumer of this number gets nothing more.
     Ended(TopicId, GroupId, u64, String),
-    /// The last sequence of a piece, by which connection it was sent, and whether RabbitMQ has it; how many of it no
-    /// queue was there for.
-    Confirmed(TopicId, u64, u64, bool, u64),
+    /// The last sequence of a piece, by which connection it was sent, and for how much of it no queue was there; none if
+    /// RabbitMQ has not got all of it.
+    Confirmed(TopicId, u64, u64, Option<Count>),
     /// The number of a change of a group, by which connection it was told, and whether RabbitMQ has heard of it.
     Heard(TopicId, u64, u64, Heard),
 }
@@ -369,17 +370,20 @@ impl Link {
         }
         let (happened, last, number) = (self.happened.clone(), piece.last, self.number);
         tokio::spawn(async move {
-            let (mut is_there, mut unrouted) = (true, 0);
+            let mut unrouted = Some(Count::ZERO);
             for confirm in confirms {
-                match confirm.await {
-                    Ok(Confirmation::Ack(returned)) => unrouted += u64::from(returned.is_some()),
-                    Ok(Confirmation::Nack(_) | Confirmation::NotRequested) | Err(_) => {
-                        is_there = false;
+                match (confirm.await, &mut unrouted) {
+                    (Ok(Confirmation::Ack(None)), _) | (Ok(Confirmation::Ack(Some(_))), None) => {}
+                    (Ok(Confirmation::Ack(Some(returned))), Some(unrouted)) => {
+                        *unrouted += Count::new(1, LENGTH_PREFIX + returned.delivery.data.len());
+                    }
+                    (Ok(Confirmation::Nack(_) | Confirmation::NotRequested) | Err(_), _) => {
+                        unrouted = None;
                     }
                 }
             }
             // When the worker is gone nobody wants to know.
-            let _ = happened.send(Happened::Confirmed(id, last, number, is_there, unrouted));
+            let _ = happened.send(Happened::Confirmed(id, last, number, unrouted));
         });
         Ok(())
     }

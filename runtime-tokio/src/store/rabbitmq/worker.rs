@@ -196,12 +196,11 @@ impl Worker {
                 self.complaint
                     .say(&format!("a group is delivered nothing more: {why}"));
             }
-            Happened::Confirmed(id, last, link, is_there, unrouted) => {
+            Happened::Confirmed(id, last, link, unrouted) => {
                 if let Some(topic) = self.topics.get_mut(&id) {
-                    topic.pieces.confirmed(last, link, is_there);
+                    topic.pieces.confirmed(last, link, unrouted);
                     self.touched.insert(id);
                 }
-                self.status.unrouted.fetch_add(unrouted, Ordering::Relaxed);
             }
             Happened::Heard(id, change, number, heard) => {
                 let is_current = self.link.as_ref().is_some_and(|it| it.number == number);

@@ -137,8 +137,8 @@ impl Kit {
     fn appended(&self, last: u64) {
         loop {
             match self.next() {
-                (TOPIC, Answer::Appended { up_to }) if up_to == last => return,
-                (TOPIC, Answer::Appended { up_to }) => assert!(up_to < last),
+                (TOPIC, Answer::Appended { up_to, .. }) if up_to == last => return,
+                (TOPIC, Answer::Appended { up_to, .. }) => assert!(up_to < last),
                 other => panic!("{other:?}"),
             }
         }
@@ -222,7 +222,7 @@ fn what_was_answered_is_there_after_the_next_start() {
     kit.expect(Answer::GroupSaved { up_to: 1 });
     kit.make(OTHER);
     kit.append(OTHER, 1, &["elsewhere"]);
-    assert_eq!(kit.next(), (OTHER, Answer::Appended { up_to: 1 }));
+    assert_eq!(kit.next(), (OTHER, Answer::appended(1)));
     drop(kit);
 
     let kit = Kit::start(folder.path(), kept());
@@ -254,7 +254,7 @@ fn what_is_not_reported_is_not_read_and_a_new_topic_has_nothing() {
     kit.append(TOPIC, 1, &["a"]);
     let told = [kit.next().1, kit.next().1];
     assert!(told.contains(&fetched(vec![], 1)), "{told:?}");
-    assert!(told.contains(&Answer::Appended { up_to: 1 }), "{told:?}");
+    assert!(told.contains(&Answer::appended(1)), "{told:?}");
 }
 
 /// The store ends when it has done what it was asked to do, and not before.
@@ -304,7 +304,7 @@ fn what_waits_rides_on_one_batch() {
     while done != [true; 2] {
         let (topic, answer) = kit.next();
         answers += 1;
-        done[usize::from(topic == OTHER)] |= answer == Answer::Appended { up_to: EACH };
+        done[usize::from(topic == OTHER)] |= answer == Answer::appended(EACH);
     }
     assert!(answers < EACH, "{answers} batches for {EACH} messages each");
 }

@@ -417,7 +417,7 @@ impl Worker {
             }
         }
         let appended = appended.into_iter();
-        let appended = appended.map(|(id, up_to)| (id, Answer::Appended { up_to }));
+        let appended = appended.map(|(id, up_to)| (id, Answer::appended(up_to)));
         let saved = saved.into_iter();
         let saved = saved.map(|(id, up_to)| (id, Answer::GroupSaved { up_to }));
         let begins = writing.begins.into_iter();

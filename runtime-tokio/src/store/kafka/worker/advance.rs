@@ -21,9 +21,8 @@ impl Worker {
             return;
         };
         let appended = topic.pieces.appended();
-        let saved = topic.make_changes();
-        self.answers
-            .extend(appended.into_iter().chain(saved).map(|it| (id, it)));
+        self.answers.extend(appended.map(|it| (id, it)));
+        self.answers.extend(topic.make_changes().map(|it| (id, it)));
         match topic.is_there {
             Step::Done => {}
             Step::UnderWay => return,

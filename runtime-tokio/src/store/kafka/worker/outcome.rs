@@ -6,8 +6,8 @@ use crate::store::kafka::group::{Group, State};
 use crate::store::kafka::happened::{Happened, Opening};
 use crate::store::kafka::producer::Producer;
 use crate::store::kafka::topic::Step;
-use message_queue_core::TopicId;
 use message_queue_core::store::Answer;
+use message_queue_core::{Count, TopicId};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::atomic::Ordering;
 
@@ -216,7 +216,9 @@ impl Worker {
         let Some(topic) = self.topics.get_mut(&id) else {
             return;
         };
-        topic.pieces.confirmed(last, producer, refused.is_none());
+        // Kafka keeps what it has, whether there is a group or not.
+        let unrouted = refused.is_none().then_some(Count::ZERO);
+        topic.pieces.confirmed(last, producer, unrouted);
         match refused.as_ref().map(KafkaError::rdkafka_error_code) {
             None => {
                 self.touched.insert(id);
