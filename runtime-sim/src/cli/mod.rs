@@ -41,8 +41,8 @@ enum Command {
     Shrink(shrink::ShrinkArgs),
     /// List the scenarios.
     List,
-    /// Copy the source tree, with a bug planted in every place of the list. Built with `--cfg planted_bugs`, the copy
-    /// has the command `planted`.
+    /// Copy the source tree, with a bug planted in every place of the list. The copy, when it is built, has the command
+    /// `planted`.
     Plant(plant::PlantArgs),
     /// Show that each of the bugs planted in this build is caught, and by what.
     #[cfg(planted_bugs)]

@@ -3,8 +3,8 @@
 //! They prove the proof: a simulation that does not find them would not find their like. No production file
 //! knows of them. Each is an edit, in a list under `runtime-sim/planted/`: a text that stands exactly once in a
 //! file, and what stands there instead. [`plant()`] makes a copy of the source tree in which all of them are
-//! in place, each behind a switch ([`message_queue_core`]'s `planted` module, in a build with
-//! `--cfg planted_bugs`), so that one build serves for all. An edit whose text is no longer found is an
+//! in place, each behind a switch ([`message_queue_core`]'s `planted` module, which the copy alone is built
+//! with: `cfg(planted_bugs)`), so that one build serves for all. An edit whose text is no longer found is an
 //! error, and a unit test says so before CI does.
 
 mod tree;

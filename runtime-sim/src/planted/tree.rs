@@ -12,6 +12,17 @@ const FOR_TESTS: &str = "planted.txt";
 /// What a copy has of the tree, a path a line: what is no more in the tree is deleted from the copy by that.
 const COPIED: &str = "copied.txt";
 
+/// The crates of the copy that know of the bugs. Each is told by a build script of its own, and no flag tells all:
+/// so what they depend on need not be built anew for the copy.
+const TOLD: [&str; 2] = ["core", "runtime-sim"];
+
+/// That build script.
+const BUILD_SCRIPT: &str = "fn main() {
+    println!(\"cargo::rustc-cfg=planted_bugs\");
+    println!(\"cargo::rerun-if-changed=build.rs\");
+}
+";
+
 /// What is no part of the source, by the name of its folder.
 const LEFT_OUT: [&str; 2] = [".git", "target"];
 
@@ -50,6 +61,9 @@ pub fn plant(from: &Path, into: &Path) -> Result<(), PlantError> {
     forget(into, &copied)?;
     for (folder, bugs) in for_tests() {
         write(&into.join(folder).join(FOR_TESTS), bugs.as_bytes())?;
+    }
+    for told in TOLD {
+        write(&into.join(told).join("build.rs"), BUILD_SCRIPT.as_bytes())?;
     }
     Ok(())
 }
