@@ -8,6 +8,7 @@ mod checks;
 mod engine;
 mod fronts;
 mod kafka;
+mod letters;
 mod moving;
 mod rabbitmq;
 mod refused;

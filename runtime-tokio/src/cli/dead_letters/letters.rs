@@ -1,9 +1,10 @@
 //! Takes dead letters, one after another, until all that were there have been taken.
 
 use super::{DeadLettersError, Which};
+use crate::cli::say;
 use crate::client::acked::{Batch, Consumer, Gone, Retry};
-use std::time::Duration;
-use tokio::time::timeout;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, timeout_at};
 
 /// By which the broker's log and lists call these commands.
 const LABEL: &str = "dead-letters";
@@ -11,13 +12,22 @@ const LABEL: &str = "dead-letters";
 /// How long to wait for messages that the broker has and does not hand out.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// How long to wait for the next message of an engine that brokers share, ...
+const ENGINE_QUIET: Duration = Duration::from_secs(2);
+
+/// ... and for the first: a group of Kafka begins some seconds after its first member has come.
+const ENGINE_BEGINS: Duration = Duration::from_secs(10);
+
 /// The dead letters of a topic.
 ///
-/// It is known from the broker how many there are. So the end is no guess, unless somebody else has some of them.
+/// The broker knows how many there are. So the end is no guess, unless somebody else has some of them. Where an engine keeps
+/// them that brokers share, nobody knows: the end is when nothing more comes.
 pub(super) struct Letters {
     consumer: Consumer,
-    /// How many were there at the beginning.
-    found: u64,
+    /// How many were there at the beginning, where that is known.
+    found: Option<u64>,
+    /// Milliseconds since 1970: what was published then or later is passed over, where it is not known how many there are.
+    before: u64,
     /// How many may be taken in all.
     limit: u64,
     taken: u64,
@@ -28,6 +38,8 @@ pub(super) struct Letters {
     kept: u32,
     /// How many there were, with somebody else or waiting for the end of a delay, when no more came.
     elsewhere: u64,
+    /// How many were passed over.
+    newer: u64,
 }
 
 impl Letters {
@@ -50,30 +62,52 @@ impl Letters {
             None => consumer,
         };
         let mut consumer = consumer.connect(&which.address.addr).await?;
-        let found = consumer.lag().await;
-        let found = found
-            .map_err(|gone| DeadLettersError::Start(gone.into()))?
-            .messages;
+        let found = if consumer.shares_topic() {
+            say::note(&format!(
+                "how many are in {} no broker knows, because an engine keeps it: waiting for what comes",
+                which.dead()
+            ));
+            None
+        } else {
+            let lag = consumer.lag().await;
+            let lag = lag.map_err(|gone| DeadLettersError::Start(gone.into()))?;
+            Some(lag.messages)
+        };
         let letters = Self {
             consumer,
             found,
-            limit: most.min(found),
+            before: u64::MAX,
+            limit: found.map_or(most, |found| most.min(found)),
             taken: 0,
             settled: 0,
             at_once,
             kept: 0,
             elsewhere: 0,
+            newer: 0,
         };
         letters.allow();
         Ok(letters)
     }
 
-    pub(super) const fn found(&self) -> u64 {
+    /// What comes from now on stays where it is, by the clock of this machine where there is no number to go by.
+    pub(super) fn without_newer(mut self) -> Self {
+        self.before = wall_clock();
+        self
+    }
+
+    /// How many were there at the beginning, where that is known.
+    pub(super) const fn found(&self) -> Option<u64> {
         self.found
     }
 
+    /// How many may be taken in all.
     pub(super) const fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// How many have come since the beginning and were passed over.
+    pub(super) const fn newer(&self) -> u64 {
+        self.newer
     }
 
     /// How many were not handed out although the broker has them.
@@ -99,6 +133,15 @@ impl Letters {
         if let Some(batch) = self.ready().await? {
             return Ok(Some(batch));
         }
+        if self.found.is_none() {
+            let is_first = self.taken == self.newer;
+            let quiet = if is_first {
+                ENGINE_BEGINS
+            } else {
+                ENGINE_QUIET
+            };
+            return self.within(quiet).await;
+        }
         let has = self.consumer.lag().await?.messages;
         if let Some(batch) = self.ready().await? {
             return Ok(Some(batch));
@@ -120,17 +163,22 @@ impl Letters {
     }
 
     async fn within(&mut self, time: Duration) -> Result<Option<Batch>, Gone> {
-        if self.taken == self.limit {
-            return Ok(None);
-        }
-        match timeout(time, self.consumer.next_batch()).await {
-            Ok(batch) => {
-                let batch = batch?;
-                self.taken += batch.frames.messages() as u64;
-                Ok(Some(batch))
+        let end = Instant::now() + time;
+        while self.taken < self.limit {
+            let Ok(batch) = timeout_at(end, self.consumer.next_batch()).await else {
+                return Ok(None);
+            };
+            let batch = batch?;
+            let messages = batch.frames.messages() as u64;
+            self.taken += messages;
+            if self.found.is_some() || batch.meta.published < self.before {
+                return Ok(Some(batch));
             }
-            Err(_) => Ok(None),
+            self.newer += messages;
+            self.limit = self.limit.saturating_add(messages);
+            self.keep(&batch);
         }
+        Ok(None)
     }
 
     /// These need be dead letters no more.
@@ -156,4 +204,14 @@ impl Letters {
     pub(super) async fn close(self) {
         self.consumer.close().await;
     }
+}
+
+/// Milliseconds since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is newer is told by the clock: no broker knows how many there are"
+)]
+fn wall_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO).as_millis() as u64
 }

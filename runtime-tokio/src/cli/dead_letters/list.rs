@@ -65,7 +65,13 @@ pub(super) async fn list(args: &ListArgs) -> Result<Exit, DeadLettersError> {
         return Ok(exit);
     }
     let (dead, shown) = (args.which.dead(), listing.shown);
-    say::note(&format!("{} of {} in {dead}", shown, Messages(found)));
+    say::note(&match found {
+        Some(found) => format!("{shown} of {} in {dead}", Messages(found)),
+        None if shown == u64::from(args.count) => {
+            format!("the first {} in {dead}", Messages(shown))
+        }
+        None => format!("{} in {dead}: no more came", Messages(shown)),
+    });
     if elsewhere > 0 {
         say::note(&format!("{ELSEWHERE}: {}", Messages(elsewhere)));
     }

@@ -11,6 +11,7 @@ use super::connector::is_absent;
 use super::delivery_args;
 use super::progress::Messages;
 use super::run;
+use super::say;
 use super::token_args::TokenArgs;
 use crate::client::acked::{Gone, StartError};
 use std::io;
@@ -29,11 +30,24 @@ Examples:
 const ELSEWHERE: &str =
     "not handed out, because another consumer has them or they wait after a failure";
 
+/// Says how many have come since the command began, where that is known.
+fn say_newer(newer: u64) {
+    if newer > 0 {
+        say::note(&format!(
+            "stay, because they came after this had begun: {}",
+            Messages(newer)
+        ));
+    }
+}
+
 /// Look at dead letters, send them back, or throw them away
 ///
 /// What a group of the topic T gives up, because it failed too often or was rejected, goes to the topic
 /// T.dead. That is a queue like any other: `consume --topic T.dead` reads it, too. While one of these
 /// commands holds messages, other consumers of T.dead do not get them.
+///
+/// Of a topic in Kafka or RabbitMQ no broker knows how many there are. There these commands end when
+/// nothing more has come for 2 seconds, and for 10 seconds at the beginning.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DeadLettersArgs {

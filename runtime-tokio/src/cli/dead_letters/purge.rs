@@ -1,7 +1,7 @@
 //! `message-queue dead-letters purge`.
 
 use super::letters::Letters;
-use super::{AtMost, DeadLettersError, ELSEWHERE, Which};
+use super::{AtMost, DeadLettersError, ELSEWHERE, Which, say_newer};
 use crate::cli::asking::{self, Confirmation};
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Messages, Progress, Totals};
@@ -42,14 +42,10 @@ pub(super) fn run(args: &PurgeArgs) -> ExitCode {
 async fn purge(args: &PurgeArgs) -> Result<Exit, DeadLettersError> {
     let mut stop = Stop::listen()?;
     let mut letters = tokio::select! {
-        letters = Letters::open(&args.which, args.at_most.most(), AT_ONCE, BYTES) => letters?,
+        letters = Letters::open(&args.which, args.at_most.most(), AT_ONCE, BYTES) => letters?.without_newer(),
         exit = stop.requested() => return Ok(exit),
     };
-    let question = format!(
-        "throw away {} of {}?",
-        Messages(letters.limit()),
-        args.which.dead()
-    );
+    let question = question(&letters, &args.which);
     let yes = args.yes || letters.limit() == 0;
     let asked = tokio::task::spawn_blocking(move || asking::confirm(&question, yes));
     let confirmation = tokio::select! {
@@ -76,15 +72,25 @@ async fn purge(args: &PurgeArgs) -> Result<Exit, DeadLettersError> {
         done: Messages(purging.known),
         what: "had been thrown away, and perhaps more",
     })?;
-    let elsewhere = letters.elsewhere();
+    let (elsewhere, newer) = (letters.elsewhere(), letters.newer());
     letters.close().await;
     let elapsed = purging.progress.elapsed();
     say::note(&format!("purged {}", purging.settled.over(elapsed)));
+    say_newer(newer);
     if elsewhere > 0 {
         say::note(&format!("{ELSEWHERE}: {}", Messages(elsewhere)));
         return Ok(told.unwrap_or(Exit::Failed));
     }
     Ok(told.unwrap_or(Exit::Done))
+}
+
+fn question(letters: &Letters, which: &Which) -> String {
+    let dead = which.dead();
+    match (letters.found(), letters.limit()) {
+        (Some(_), limit) => format!("throw away {} of {dead}?", Messages(limit)),
+        (None, u64::MAX) => format!("throw away all that is in {dead}?"),
+        (None, limit) => format!("throw away {} of {dead} at most?", Messages(limit)),
+    }
 }
 
 struct Purging {

@@ -1,7 +1,7 @@
 //! `message-queue dead-letters redrive`.
 
 use super::letters::Letters;
-use super::{AtMost, DeadLettersError, ELSEWHERE, Which};
+use super::{AtMost, DeadLettersError, ELSEWHERE, Which, say_newer};
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Messages, Progress, Totals};
 use crate::cli::run::Stop;
@@ -37,7 +37,9 @@ pub(super) struct RedriveArgs {
 pub(super) async fn redrive(args: &RedriveArgs) -> Result<Exit, DeadLettersError> {
     let mut stop = Stop::listen()?;
     let connecting = async {
-        let letters = Letters::open(&args.which, args.at_most.most(), AT_ONCE, BYTES).await?;
+        let letters = Letters::open(&args.which, args.at_most.most(), AT_ONCE, BYTES)
+            .await?
+            .without_newer();
         // Of its own topic nothing is sent: it names the topic of each message.
         let producer = Producer::builder().topic(args.which.dead());
         let producer = producer.label("dead-letters").retry(Retry::Never);
@@ -71,9 +73,10 @@ pub(super) async fn redrive(args: &RedriveArgs) -> Result<Exit, DeadLettersError
         done: Messages(redriving.done.messages),
         what: "had been sent back; what was on its way may be there twice",
     })?;
-    let elsewhere = letters.elsewhere();
+    let (elsewhere, newer) = (letters.elsewhere(), letters.newer());
     letters.close().await;
     let stay = redriving.conclude(elsewhere);
+    say_newer(newer);
     if told.is_some() {
         say::note("ended by a signal: what was on its way then may be there twice");
     }
