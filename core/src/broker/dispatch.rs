@@ -58,7 +58,7 @@ impl Broker {
         let Some((confirms, line)) =
             producer.and_then(|it| Some((it.confirms.as_mut()?, &mut it.line)))
         else {
-            self.shared.lose_unrouted(count);
+            self.shared.lose_refused(count);
             return;
         };
         let range = Range {

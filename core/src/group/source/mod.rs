@@ -15,13 +15,10 @@ use super::attempts::Attempts;
 use super::settled::Settled;
 use crate::id::GroupId;
 use crate::names::Name;
-use crate::shared::Shared;
 use crate::stats::Behind;
 use crate::store::FetchFrom;
-use crate::time::Now;
 use crate::topic::SHARED_NAME;
 use crate::wire::control::Range;
-use core::time::Duration;
 use fetching::Fetch;
 
 /// What a group of a stored topic has to know of it.
@@ -214,18 +211,5 @@ impl Group {
         if self.members.is_empty() && self.id.is_lasting() {
             assert!(self.backlog.count().is_zero(), "nobody is there to take it");
         }
-    }
-}
-
-impl Shared {
-    /// The moment that is so many milliseconds after 1970; the beginning of time for what was before that.
-    pub(crate) const fn moment(&self, since_1970: u64) -> Now {
-        let since_start = since_1970.saturating_sub(self.config.started_ms);
-        Now::at(Duration::from_millis(since_start))
-    }
-
-    /// How many milliseconds after 1970 a moment is.
-    pub(crate) const fn wall_clock(&self, at: Now) -> u64 {
-        self.config.started_ms + at.since_start().as_millis() as u64
     }
 }
