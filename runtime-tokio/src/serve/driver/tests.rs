@@ -2,8 +2,8 @@
 //! core is told: where another worker thread would do harm.
 
 use super::*;
-use message_queue_core::wire::FrameBatch;
-use message_queue_core::{DeliveryMode, TopicView};
+use message_queue_core::wire::{FrameBatch, Role};
+use message_queue_core::{DEFAULT_TOPIC, DeliveryMode, Overflow, TopicView, Write};
 use std::io;
 use std::pin::Pin;
 use std::task::{Poll, Waker};
