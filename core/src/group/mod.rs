@@ -6,10 +6,13 @@
 //! handed out before, and how far it has got), `shared.rs` (where other brokers store to the same topic), `check.rs` (what
 //! always holds).
 
+mod ages;
 mod ahead;
 mod attempts;
 mod backlog;
 mod check;
+mod failed;
+mod members;
 mod retry;
 mod settled;
 mod shared;
@@ -18,8 +21,8 @@ mod source;
 mod waiting;
 
 pub(crate) use backlog::{Backlog, Limits, Room};
+pub(crate) use members::Turn;
 pub(crate) use retry::{Retry, backoff};
-use settled::Failure;
 pub(crate) use settled::Settled;
 pub(crate) use source::{Place, Source};
 pub(crate) use waiting::{Mark, Waiting};
@@ -81,14 +84,6 @@ pub(crate) struct Group {
     flow: Flow,
     /// Where its topic is stored: its place there.
     source: Option<Box<Source>>,
-}
-
-/// A turn among the members of a group: who holds least comes first, then who has waited longest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Turn {
-    load: u8,
-    number: u64,
 }
 
 /// The sums that a message is counted in beside the group's own.
@@ -164,10 +159,6 @@ impl Group {
         }
     }
 
-    pub(crate) const fn members(&self) -> &BTreeSet<ConnId> {
-        &self.members
-    }
-
     pub(crate) const fn flow(&self) -> &Flow {
         &self.flow
     }
@@ -224,79 +215,6 @@ impl Group {
     /// Whether there is nothing that could be handed out, now or after a delay.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.backlog.count().is_zero() && self.retry.delayed().is_zero()
-    }
-
-    /// Takes in a member.
-    pub(crate) fn join(&mut self, member: ConnId, share: Share, settles: bool) {
-        self.members.insert(member);
-        if settles {
-            self.settling.insert(member);
-        }
-        if *self.share.get_or_insert(share) == Share::One && self.active.is_none() {
-            self.active = Some(member);
-        }
-    }
-
-    /// A member may be handed what waits, as it does.
-    pub(crate) fn wait_turn(&mut self, member: ConnId, shared: &mut Shared) {
-        if self.share == Some(Share::One) && self.active != Some(member) {
-            // It stands by.
-            return;
-        }
-        if self.emptying == Some(member) {
-            let session = shared.session(member);
-            if session.credit().is_some_and(|it| !it.holds_nothing) {
-                // It is looked at again when it has settled something.
-                let ready = &mut shared.consumer(member).ready;
-                return ready.push_back((self.topic, self.id));
-            }
-        }
-        let consumer = shared.consumer(member);
-        let turn = Turn {
-            load: consumer.load(),
-            number: self.next_turn,
-        };
-        self.next_turn += 1;
-        consumer.membership(self.topic).turn = Some(turn);
-        self.idle.insert(turn, member);
-    }
-
-    /// A member that waits for its turn holds less than it did.
-    pub(crate) fn change_turn(&mut self, member: ConnId, shared: &mut Shared) {
-        let consumer = shared.consumer(member);
-        let load = consumer.load();
-        if let Some(turn) = &mut consumer.membership(self.topic).turn
-            && turn.load != load
-        {
-            self.idle.remove(turn);
-            turn.load = load;
-            self.idle.insert(*turn, member);
-        }
-    }
-
-    /// Hands nothing more to a member whose turn, if it is idle, is this.
-    pub(crate) fn withdraw(&mut self, member: ConnId, turn: Option<Turn>) {
-        if let Some(turn) = turn {
-            self.idle.remove(&turn);
-        }
-        if self.emptying == Some(member) {
-            self.emptying = None;
-        }
-    }
-
-    /// Lets a member go that holds nothing any more. Returns who takes its place, if it was the one that got
-    /// everything.
-    pub(crate) fn leave(&mut self, member: ConnId) -> Option<ConnId> {
-        self.members.remove(&member);
-        self.settling.remove(&member);
-        if self.members.is_empty() && !self.is_declared {
-            self.share = None;
-        }
-        if self.active != Some(member) {
-            return None;
-        }
-        self.active = self.members.first().copied();
-        self.active
     }
 
     /// Takes in a batch. What there is no room for beside `kept` is lost: the newest, unless a group of one's own is to
@@ -383,110 +301,6 @@ impl Group {
     pub(crate) fn put_back(&mut self, waiting: Waiting, shared: &mut Shared) {
         self.release(Count::of(&waiting.batch), shared);
         self.backlog.put_back(waiting);
-    }
-
-    /// Messages that a member held have failed, and are handed out again when `due`.
-    pub(crate) fn delay(&mut self, waiting: Waiting, due: Now, shared: &mut Shared) {
-        self.release(Count::of(&waiting.batch), shared);
-        let failure = Failure {
-            count: waiting.mark.failures,
-            not_before_ms: shared.wall_clock(due),
-        };
-        self.note_failed(&waiting, failure, shared);
-        self.retry.delay(waiting, due);
-        self.arm_retry_timer(shared);
-    }
-
-    /// Messages that a member held are given up, and wait for room in the dead-letter topic.
-    pub(crate) fn give_up(&mut self, waiting: Waiting, reason: String, shared: &mut Shared) {
-        self.release(Count::of(&waiting.batch), shared);
-        let failure = Failure::given_up(waiting.mark.failures);
-        self.note_failed(&waiting, failure, shared);
-        self.retry.give_up(waiting, reason);
-    }
-
-    /// The first message that is given up: it moves to the dead-letter topic.
-    pub(crate) fn bury(&mut self, books: &mut Books<'_>) -> Option<(Waiting, String)> {
-        let (waiting, reason) = self.retry.take_given_up()?;
-        let count = Count::of(&waiting.batch);
-        books.shared.budget.give_back(count.bytes as usize);
-        self.post(Entry::Buried(count), books);
-        Some((waiting, reason))
-    }
-
-    /// The first message that is given up has no dead-letter topic: it is lost.
-    pub(crate) fn lose_given_up(&mut self, books: &mut Books<'_>) -> bool {
-        let Some((waiting, _)) = self.retry.take_given_up() else {
-            return false;
-        };
-        self.drop_held(Count::of(&waiting.batch), DropReason::GivenUp, books);
-        self.note_settled(waiting.mark.sequence, 1, books.shared);
-        true
-    }
-
-    /// What is due comes back, and is handed out.
-    pub(crate) fn retry_due(&mut self, shared: &mut Shared) {
-        self.retry.timer = None;
-        while let Some(waiting) = self.retry.take_due(shared.now) {
-            self.backlog.put_back(waiting);
-        }
-        self.arm_retry_timer(shared);
-        self.dispatch(shared);
-    }
-
-    fn arm_retry_timer(&mut self, shared: &mut Shared) {
-        let Some(due) = self.retry.next_due() else {
-            return;
-        };
-        if let Some(set) = self.retry.timer {
-            if set <= due {
-                return;
-            }
-            shared
-                .timers
-                .clear(set, Timeout::Retry(self.topic, self.id));
-        }
-        self.retry.timer = Some(due);
-        shared.timers.set(due, Timeout::Retry(self.topic, self.id));
-    }
-
-    /// Drops what has waited in the backlog for as long as it may.
-    pub(crate) fn expire(&mut self, books: &mut Books<'_>) {
-        self.age_timer = None;
-        let mut ranges: Vec<Range> = Vec::new();
-        let is_tracked = self.is_tracked();
-        let taken = self.backlog.take_expired(books.shared.now, &mut |old| {
-            ranges.extend(old.range().filter(|_| is_tracked));
-        });
-        let Some((expired, end)) = taken else {
-            return;
-        };
-        for range in ranges {
-            self.note_settled(range.from, range.to - range.from + 1, books.shared);
-        }
-        self.drop_held(expired, DropReason::Expired, books);
-        if let GroupId::Own(member) = self.id {
-            // What had come back may be from before others that have expired since.
-            let membership = books.shared.consumer(member).membership(self.topic);
-            membership.expired = membership.expired.max(end);
-        }
-        // A member may have been kept free for one of them.
-        self.dispatch(books.shared);
-    }
-
-    /// Sees to it that what waits is looked at when it is too old.
-    pub(crate) fn arm_age_timer(&mut self, shared: &mut Shared) {
-        let Some(due) = self.backlog.expires() else {
-            return;
-        };
-        if let Some(set) = self.age_timer {
-            if set <= due {
-                return;
-            }
-            shared.timers.clear(set, Timeout::Age(self.topic, self.id));
-        }
-        self.age_timer = Some(due);
-        shared.timers.set(due, Timeout::Age(self.topic, self.id));
     }
 
     /// Nothing is due here any more.
