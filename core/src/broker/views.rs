@@ -7,6 +7,7 @@ use crate::id::{ConnId, GroupId, TopicId};
 use crate::names::{Name, TopicName};
 use crate::session::{Consumer, Session, State};
 use crate::stats::{Behind, Count, Flow};
+use crate::store::Storage;
 use crate::time::Now;
 use crate::topic::{Blocker, Topic};
 use core::ops::Bound;
@@ -90,6 +91,8 @@ pub struct TopicReport {
     pub received: u64,
     /// What became of them, over all groups that it has had.
     pub flow: Flow,
+    /// What keeps it.
+    pub storage: Storage,
     /// How much its groups are behind; none if it is not stored.
     pub behind: Option<Behind>,
     /// The bytes in the backlogs of its groups.
@@ -329,6 +332,7 @@ fn topic_report(topic: &Topic) -> TopicReport {
         epoch: topic.epoch(),
         received: topic.received(),
         flow: *topic.flow(),
+        storage: topic.settings.storage,
         behind: topic.stored().map(|it| it.behind()),
         backlog_bytes: topic.backlogs().bytes,
         groups: topic.groups().len(),

@@ -55,6 +55,19 @@ pub enum Storage {
 }
 
 impl Storage {
+    const ALL: [Self; 5] = [
+        Self::Memory,
+        Self::Disk,
+        Self::RocksDb,
+        Self::RabbitMq,
+        Self::Kafka,
+    ];
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
     /// Whether other brokers may have the same topics there, so that messages are numbered for each group by the store.
     pub const fn is_shared(self) -> bool {
         match self {

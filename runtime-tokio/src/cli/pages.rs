@@ -1,5 +1,6 @@
 //! What a broker's pages about topics say, as far as it is shown.
 
+use message_queue_core::Storage;
 use serde::Deserialize;
 
 /// How many messages.
@@ -25,6 +26,9 @@ pub(super) struct Topic<Groups> {
     pub(super) received: u64,
     pub(super) waiting: Count,
     pub(super) dead: Count,
+    /// What keeps it; version 0.2 does not say.
+    #[serde(default)]
+    storage: String,
     /// Of a broker that stores no topics, none is said.
     pub(super) stored: Option<Stored>,
     pub(super) blocked: Option<Blocked>,
@@ -63,6 +67,11 @@ impl<Groups> Topic<Groups> {
     pub(super) fn owed(&self) -> u64 {
         let behind = self.stored.as_ref().map_or(0, |it| it.behind);
         self.waiting.messages + behind
+    }
+
+    /// What keeps it, if other brokers may share that: then it is not known here what waits there.
+    pub(super) fn shared_in(&self) -> Option<Storage> {
+        Storage::named(&self.storage).filter(|it| it.is_shared())
     }
 }
 

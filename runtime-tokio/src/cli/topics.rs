@@ -43,7 +43,8 @@ pub(super) enum ListFormat {
 ///
 /// WAITING is what groups are owed: in their backlogs, on its way, unsettled or delayed, or stored and
 /// not in memory yet. `groups TOPIC` tells them apart. DEAD is what groups gave up so far, and BLOCKED how many producers wait
-/// for room, and which group has none.
+/// for room, and which group has none. Of a topic in Kafka or RabbitMQ, WAITING is what has come to this
+/// broker: how much waits there it does not know.
 #[derive(Debug, clap::Args)]
 #[command(after_help = TOPICS_EXAMPLES)]
 pub struct TopicsArgs {
@@ -62,7 +63,7 @@ pub struct TopicsArgs {
 ///
 /// BACKLOG waits, in memory or stored, and is with no member, UNSETTLED is with members, DELAYED has failed and comes again
 /// later, GIVEN UP waits for room in the dead-letter topic. OLDEST is the age of the oldest message that
-/// no member has.
+/// no member has. Of a topic in Kafka or RabbitMQ they tell what has come to this broker.
 #[derive(Debug, clap::Args)]
 #[command(after_help = GROUPS_EXAMPLES)]
 pub struct GroupsArgs {
@@ -168,11 +169,19 @@ fn list_topics(args: &TopicsArgs) -> Result<(), TopicsError> {
     if !answer.is_ok() {
         return Err(answer.into());
     }
-    let text = match args.format {
-        ListFormat::Json => json_lines(&read::<Vec<Value>>(&answer)?),
-        ListFormat::Table => topics_table(&read::<Vec<Topic<u64>>>(&answer)?),
+    let topics = match args.format {
+        ListFormat::Json => return Ok(say::answer(&json_lines(&read::<Vec<Value>>(&answer)?))?),
+        ListFormat::Table => read::<Vec<Topic<u64>>>(&answer)?,
     };
-    Ok(say::answer(&text)?)
+    say::answer(&topics_table(&topics))?;
+    let shared = topics.iter().filter_map(Topic::shared_in);
+    if let Some(storage) = shared.clone().next() {
+        let (topics, storage) = (shared.count(), storage.name());
+        say::note(&format!(
+            "kept in {storage}: {topics} of them; WAITING is what has come to this broker, and not what waits there"
+        ));
+    }
+    Ok(())
 }
 
 fn list_groups(args: &GroupsArgs) -> Result<(), TopicsError> {
@@ -194,6 +203,13 @@ fn list_groups(args: &GroupsArgs) -> Result<(), TopicsError> {
         ListFormat::Table => groups_table(&topic.groups),
     };
     say::answer(&text)?;
+    if let Some(storage) = topic.shared_in() {
+        say::note(&format!(
+            "{} is kept in {}: BACKLOG is what has come to this broker, and not what waits there",
+            topic.topic,
+            storage.name()
+        ));
+    }
     if let Some(blocked) = &topic.blocked {
         let (by, first) = (blocked.by(), blocked.first);
         say::note(&match blocked.producers {

@@ -5,10 +5,10 @@
 //! that must be in it: without that, an engine which the binary refuses, with the line that says so, is passed over.
 
 mod checks;
+mod commands;
 mod engine;
 mod fronts;
 mod kafka;
-mod letters;
 mod moving;
 mod rabbitmq;
 mod refused;

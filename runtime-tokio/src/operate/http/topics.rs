@@ -27,6 +27,8 @@ struct Topic<Groups> {
     flow: Figures,
     /// In the backlogs of its groups.
     backlog_bytes: usize,
+    /// What keeps it.
+    storage: &'static str,
     /// Null where it is kept in memory.
     stored: Option<Stored>,
     /// Null unless producers wait for room.
@@ -143,6 +145,7 @@ impl<Groups> Topic<Groups> {
             received: report.received,
             flow: (&report.flow).into(),
             backlog_bytes: report.backlog_bytes,
+            storage: report.storage.name(),
             stored: report.behind.map(|behind| Stored {
                 segments: size.segments,
                 bytes: size.bytes,

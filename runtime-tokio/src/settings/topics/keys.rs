@@ -230,15 +230,7 @@ pub(in super::super) static KEYS: &[Key] = &[
         help: "Where messages are kept; `disk` and `rocksdb` need `DATA_DIR`, `rabbitmq` needs `RABBITMQ_URL`, `kafka` needs `KAFKA_BROKERS`. A dead-letter topic is kept where its source is, \
                unless a rule for it says otherwise.",
         otherwise: Otherwise::Setting("STORAGE"),
-        set: |rule, value| {
-            rule.storage = Some(match value {
-                "disk" => Storage::Disk,
-                "rocksdb" => Storage::RocksDb,
-                "rabbitmq" => Storage::RabbitMq,
-                "kafka" => Storage::Kafka,
-                _ => Storage::Memory,
-            });
-        },
+        set: |rule, value| rule.storage = Storage::named(value),
         is_in: |rule| rule.storage.is_some(),
         shown: |topic| text(topic.storage.name()),
         of_dead_letters: DeadLetters::AsSource,

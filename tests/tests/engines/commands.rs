@@ -1,4 +1,4 @@
-//! `message-queue dead-letters` on every engine: also where no broker knows how many there are.
+//! Commands for operators on every engine: also where no broker knows how much waits.
 
 use crate::engine::{ENGINES, Running};
 use message_queue_core::wire::control::Outcome;
@@ -11,6 +11,28 @@ fn dead_letters(broker: &Running, args: &[&str]) -> Output {
     client.args(args);
     client.args(["--addr", &broker.addr().to_string()]);
     client.output().expect("it ends")
+}
+
+#[test]
+fn what_no_broker_knows_is_said() {
+    for engine in ENGINES.iter().filter(|it| it.is_in_the_binary()) {
+        let place = engine.place();
+        let broker = place.start();
+        broker.consumer("topic=jobs group=work").leave();
+        for (args, column) in [
+            (&["topics"][..], "WAITING"),
+            (&["groups", "jobs"], "BACKLOG"),
+        ] {
+            let mut asking = command(args);
+            asking.args(["--addr", &broker.broker.http().to_string()]);
+            let output = asking.output().expect("it ends");
+            let says = String::from_utf8_lossy(&output.stderr).into_owned();
+            let is_said = says.contains(&format!("{column} is what has come to this broker"));
+            assert_eq!(is_said, engine.is_shared(), "{says}");
+            assert_eq!(says.contains(engine.name), engine.is_shared(), "{says}");
+        }
+        broker.end();
+    }
 }
 
 #[test]
