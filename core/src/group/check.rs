@@ -67,6 +67,12 @@ impl Group {
             let could_take = session.credit().is_some() && membership.turn.is_some();
             let lost_wakeup = !self.backlog.is_empty() && could_take;
             assert!(!lost_wakeup, "{id}: messages wait and {member} is idle");
+            // What the consumer of a pattern holds may be of another topic, of which this group hears nothing.
+            let is_known = is_free && membership.turn.is_some() && consumer.pattern.is_none();
+            assert!(
+                !is_known || !self.backlog.has_alone(),
+                "{id}: a message goes alone and {member} holds nothing"
+            );
         }
         assert_eq!(self.unsettled, unsettled, "{id}");
         assert!(self.settling.is_subset(&self.members), "{id}");

@@ -64,6 +64,10 @@ impl Group {
             self.idle.remove(turn);
             turn.load = load;
             self.idle.insert(*turn, member);
+            if load == 0 && self.backlog.has_alone() {
+                // Another member is kept free for it, and is not yet.
+                self.dispatch(shared);
+            }
         }
     }
 

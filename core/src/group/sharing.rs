@@ -23,7 +23,10 @@ impl Group {
     pub(crate) fn dispatch(&mut self, shared: &mut Shared) {
         if self.backlog.has_alone() {
             self.dispatch_alone(shared);
-        } else if let Some(member) = self.emptying.take() {
+        }
+        if !self.backlog.has_alone()
+            && let Some(member) = self.emptying.take()
+        {
             self.is_kept_free_no_more(member, shared);
         }
         let mut sharers = self.sharers(shared);
@@ -122,7 +125,7 @@ impl Group {
     }
 
     /// Hands the messages that go alone to members that hold nothing. If there is none, the next in turn is handed
-    /// nothing more until it holds nothing.
+    /// nothing more until it holds nothing, or another does.
     fn dispatch_alone(&mut self, shared: &mut Shared) {
         if let Some(member) = self.emptying
             && let Some(credit) = shared.session(member).credit()
@@ -136,7 +139,7 @@ impl Group {
             self.hand_out_alone(member, shared);
         }
         while self.backlog.has_alone()
-            && self.emptying.is_none()
+            && (self.emptying.is_none() || self.next_holds_nothing(shared))
             && let Some((member, credit)) = self.next_idle(shared)
         {
             if credit.holds_nothing {
@@ -145,6 +148,16 @@ impl Group {
                 self.emptying = Some(member);
             }
         }
+    }
+
+    /// Whether the idle member whose turn it is holds nothing. If it holds something, so do all others, but for consumers of
+    /// patterns.
+    fn next_holds_nothing(&self, shared: &mut Shared) -> bool {
+        let next = self.idle.first_key_value();
+        next.is_some_and(|(_, member)| {
+            let credit = shared.session(*member).credit();
+            credit.is_some_and(|it| it.holds_nothing)
+        })
     }
 
     fn hand_out_alone(&mut self, member: ConnId, shared: &mut Shared) {

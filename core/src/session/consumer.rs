@@ -203,11 +203,12 @@ impl Consumer {
         })
     }
 
-    /// How much of what it may hold it holds, in sixteenths: who holds least is served first.
+    /// How much of what it may hold it holds: 0 for nothing, and otherwise the sixteenths that it has begun. Who holds least
+    /// is served first.
     pub(crate) fn load(&self) -> u8 {
         let Some(acks) = &self.acks else { return 0 };
         let held = acks.unsettled.count().messages;
-        let sixteenths = held * 16 / u64::from(acks.prefetch.max(1));
+        let sixteenths = (held * 16).div_ceil(u64::from(acks.prefetch.max(1)));
         sixteenths.min(16) as u8
     }
 }

@@ -309,6 +309,36 @@ fn who_is_to_hold_nothing_before_it_is_given_a_message_alone_is_given_it_then() 
     assert_eq!(words(&told(&mut kit, worker)), ["a"]);
 }
 
+/// One of them is kept free for it, and it goes to the one that holds nothing first. Then the other is handed more again.
+#[test]
+fn a_message_that_goes_alone_goes_to_whoever_holds_nothing_first() {
+    for is_old_one in [true, false] {
+        let mut kit = jobs(|_| {});
+        let producer = kit.connect("PRODUCER topic=jobs");
+        let worker = "CONSUMER topic=jobs group=workers ack=1 prefetch=10";
+        let old = kit.connect(worker);
+        kit.send(producer, &["a", "b"]);
+        for position in [1, 3, 4] {
+            kit.pass(SECOND);
+            kit.settle(old, Outcome::Failed, position, position);
+        }
+        let new = kit.connect(worker);
+        kit.send(producer, &["c"]);
+        assert_eq!(words(&told(&mut kit, new)), ["c"]);
+        kit.pass(SECOND);
+        kit.told(old);
+        let [(first, its), (other, _)] = if is_old_one {
+            [(old, 2), (new, 1)]
+        } else {
+            [(new, 1), (old, 2)]
+        };
+        kit.settle(first, Outcome::Done, its, its);
+        assert_eq!(words(&told(&mut kit, first)), ["a"], "{is_old_one}");
+        kit.send(producer, &["d"]);
+        assert_eq!(words(&told(&mut kit, other)), ["d"], "{is_old_one}");
+    }
+}
+
 /// With one topic that is always the same; with a pattern the next may be due sooner, or have no limit.
 #[test]
 fn who_asks_for_a_pattern_has_the_ack_timeout_of_its_oldest_message() {
