@@ -272,11 +272,13 @@ impl Checker {
             return;
         }
         let late = self.state.settings.late_us;
+        let age = self.state.settings.max_age_ms * MILLISECOND;
         let group = self.state.group(key);
         let ready = |sequence: &&u64| {
             let message = &group.messages[*sequence];
             let is_one_of_many = !message.is_unsure && message.failures < ALONE_FROM;
-            is_one_of_many && message.not_before + late < at
+            let is_there = !group.may_have_expired(message, at, age);
+            is_one_of_many && is_there && message.not_before + late < at
         };
         let older = group.waiting.range(..sequence).find(ready).copied();
         self.must(older.is_none(), Invariant::Order, || {
@@ -513,7 +515,10 @@ impl Checker {
             }
         }
         let state = self.state.conn(conn);
-        let suspects = if !state.said_bye && is_a_failure(reason) {
+        // Where it had settled nothing for too long at the very moment of its end, it ended first, and what was taken from it
+        // are its suspects.
+        let were_taken = !state.taken_away.is_empty() && state.taken_in == state.closed_in;
+        let suspects = if !state.said_bye && is_a_failure(reason) && !were_taken {
             state.works_on()
         } else {
             Vec::new()

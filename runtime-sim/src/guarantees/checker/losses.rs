@@ -23,8 +23,10 @@ pub(super) struct Losses {
     is_unsure: bool,
     /// What has expired in this step. Which messages these are is known when it is over.
     now: u64,
-    /// What was missing before messages that were handed out for the first time in such a step.
+    /// What was missing before messages that were handed out for the first time in such a step, ...
     missing_now: u64,
+    /// ... and the last sequence of that.
+    last_missing: u64,
     /// In a group of one's own: expired messages that its consumer is to be told of.
     untold: u64,
     /// Whether it was, in this step.
@@ -114,6 +116,9 @@ impl Checker {
         losses.is_unsure |= next.is_none();
         if losses.now > 0 {
             losses.missing_now += missing;
+            if missing > 0 {
+                losses.last_missing = sequence - 1;
+            }
             return true;
         }
         let fits = missing == losses.behind || (losses.is_unsure && missing < losses.behind);
@@ -189,13 +194,19 @@ impl Checker {
             losses.behind += fresh;
             losses.untold += if group.is_own && !was_told { fresh } else { 0 };
             let missing = std::mem::take(&mut losses.missing_now);
+            let last_missing = std::mem::take(&mut losses.last_missing);
             if missing > losses.behind {
                 too_many = Some((key.clone(), missing));
             }
             losses.behind = losses.behind.saturating_sub(missing);
-            // Those that were never handed out lie behind all that was: all up to the last of them is as old.
+            // Those that were never handed out lie behind all that had been, and all up to the last of them is as old. What
+            // is handed out in the same step may be younger.
             let old = self.state.published_by(&key.0, at.checked_sub(age));
-            let ended = group.next.map_or(0, |next| next - 1) + losses.behind;
+            let ended = if losses.behind > 0 || missing == 0 {
+                group.next.map_or(0, |next| next - 1) + losses.behind
+            } else {
+                last_missing
+            };
             if fresh > 0 && ended > old && !losses.is_unsure && !group.is_own {
                 too_young = Some((key.clone(), ended, old));
             }
@@ -212,6 +223,10 @@ impl Checker {
     /// What is too old does not wait on.
     pub(super) fn nothing_waits_too_long(&mut self) {
         if self.state.settings.max_age_ms == 0 {
+            return;
+        }
+        // What comes back during the orderly end waits in the engine, for another broker.
+        if self.state.engine.is_some() && self.state.drain_began.is_some() {
             return;
         }
         let at = self.at;
@@ -274,10 +289,20 @@ impl Checker {
 impl Group {
     /// What waits, is due, and is older than it may be; the oldest first.
     fn too_old(&self, at: Micros, age: Micros) -> Vec<u64> {
-        let is_old = |sequence: &u64| {
-            let message = &self.messages[sequence];
-            message.not_before <= at && message.published + age <= at
-        };
-        self.waiting.iter().copied().filter(is_old).collect()
+        let waiting = self.waiting.iter().copied();
+        let old = waiting.filter(|it| self.messages[it].is_too_old(at, age));
+        old.collect()
+    }
+
+    /// Whether a message that waits may be one of those that have expired in this step.
+    pub(super) fn may_have_expired(&self, message: &Message, at: Micros, age: Micros) -> bool {
+        self.losses.now > 0 && message.is_too_old(at, age)
+    }
+}
+
+impl Message {
+    /// Whether it is due, and older than it may be.
+    const fn is_too_old(&self, at: Micros, age: Micros) -> bool {
+        self.not_before <= at && self.published + age <= at
     }
 }
