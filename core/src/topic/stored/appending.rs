@@ -228,17 +228,11 @@ impl Topic {
             let count = Count::of(&batch);
             stored.count -= count;
             stored.appended = first + count.messages - 1;
-            let unrouted = if is_shared {
+            let unrouted = match is_shared {
                 // Its groups may be with other brokers: the store knows.
-                if stored.appended == up_to {
-                    unrouted
-                } else {
-                    Count::ZERO
-                }
-            } else if self.groups.is_empty() {
-                count
-            } else {
-                Count::ZERO
+                true if stored.appended == up_to => unrouted,
+                false if self.groups.is_empty() => count,
+                true | false => Count::ZERO,
             };
             shared.stats.storing -= count;
             shared.budget.give_back(count.bytes as usize);
