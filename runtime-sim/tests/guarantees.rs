@@ -57,10 +57,11 @@ fn three_hundred_seeds_keep_every_promise_and_see_everything() {
 }
 
 /// Of each of these the checker once said what was not so: a message waits in the engine after a drain had begun; others are
-/// handed out in the step in which some expire; who settles nothing for too long is silent for too long at the same moment.
+/// handed out in the step in which some expire; who settles nothing for too long is silent for too long at the same moment. In
+/// the last the broker forgot a message that goes alone: whose turn it seemed to be held something of another topic.
 #[test]
 fn what_falls_on_one_moment_breaks_nothing() {
-    for seed in [5895, 8108, 5167, 14725] {
+    for seed in [5895, 8108, 5167, 14725, 45577] {
         let (history, stopped_by) = run(&Plan::of_seed(seed), true);
         let broken = check(&history).into_iter().chain(stopped_by).next();
         assert!(broken.is_none(), "seed {seed}: {broken:?}");

@@ -56,18 +56,24 @@ impl Group {
 
     /// A member that waits for its turn holds less than it did.
     pub(crate) fn change_turn(&mut self, member: ConnId, shared: &mut Shared) {
+        if self.reorder(member, shared) && self.backlog.has_alone() {
+            // Another member is kept free for it, and may hold something still.
+            self.dispatch(shared);
+        }
+    }
+
+    /// Puts a member that waits for its turn where it belongs. Returns whether that is another place than before.
+    pub(super) fn reorder(&mut self, member: ConnId, shared: &mut Shared) -> bool {
         let consumer = shared.consumer(member);
         let load = consumer.load();
-        if let Some(turn) = &mut consumer.membership(self.topic).turn
-            && turn.load != load
-        {
-            self.idle.remove(turn);
-            turn.load = load;
-            self.idle.insert(*turn, member);
-            if load == 0 && self.backlog.has_alone() {
-                // Another member is kept free for it, and is not yet.
-                self.dispatch(shared);
+        match &mut consumer.membership(self.topic).turn {
+            Some(turn) if turn.load != load => {
+                self.idle.remove(turn);
+                turn.load = load;
+                self.idle.insert(*turn, member);
+                true
             }
+            Some(_) | None => false,
         }
     }
 

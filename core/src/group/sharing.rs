@@ -150,14 +150,21 @@ impl Group {
         }
     }
 
-    /// Whether the idle member whose turn it is holds nothing. If it holds something, so do all others, but for consumers of
-    /// patterns.
-    fn next_holds_nothing(&self, shared: &mut Shared) -> bool {
-        let next = self.idle.first_key_value();
-        next.is_some_and(|(_, member)| {
-            let credit = shared.session(*member).credit();
-            credit.is_some_and(|it| it.holds_nothing)
-        })
+    /// Whether the idle member whose turn it is may be handed something, and holds nothing. If it holds something, so do all
+    /// others, but for consumers of patterns.
+    fn next_holds_nothing(&mut self, shared: &mut Shared) -> bool {
+        while let Some((_, &member)) = self.idle.first_key_value() {
+            match shared.session(member).credit() {
+                None => {
+                    self.idle.pop_first();
+                    shared.consumer(member).take_turn(self.topic, self.id);
+                }
+                // The consumer of a pattern may have something from another topic meanwhile.
+                Some(_) if self.reorder(member, shared) => {}
+                Some(credit) => return credit.holds_nothing,
+            }
+        }
+        false
     }
 
     fn hand_out_alone(&mut self, member: ConnId, shared: &mut Shared) {
