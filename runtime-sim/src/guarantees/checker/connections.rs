@@ -93,9 +93,7 @@ impl Checker {
         let (is_deleting, is_draining) = (self.state.is_deleting, self.state.drain_began.is_some());
         let has_store_failed = self.state.has_store_failed;
         let is_turned_away = self.is_turned_away(conn, reason);
-        let step = self.step;
         let state = self.state.conn(conn);
-        state.closed_in = step;
         let was_closed = state.closed.replace(reason).is_some();
         let has_ended = state.has_ended;
         let fits = match reason {

@@ -476,7 +476,10 @@ impl Checker {
             is_late && state.closed.is_none()
         };
         let late = self.state.conns.iter().filter(|(_, state)| late(state));
-        let late: Vec<ConnId> = late.map(|(conn, _)| *conn).collect();
+        let late = late.map(|(conn, _)| *conn);
+        let late: Vec<ConnId> = late
+            .filter(|it| !self.silent.contains(&(step, *it)))
+            .collect();
         for conn in late {
             let state = self.state.conn(conn);
             state.settled = at;
@@ -515,10 +518,7 @@ impl Checker {
             }
         }
         let state = self.state.conn(conn);
-        // Where it had settled nothing for too long at the very moment of its end, it ended first, and what was taken from it
-        // are its suspects.
-        let were_taken = !state.taken_away.is_empty() && state.taken_in == state.closed_in;
-        let suspects = if !state.said_bye && is_a_failure(reason) && !were_taken {
+        let suspects = if !state.said_bye && is_a_failure(reason) {
             state.works_on()
         } else {
             Vec::new()

@@ -22,17 +22,24 @@ mod turns;
 #[cfg(test)]
 mod tests;
 
-use super::history::{Event, History};
+use super::history::{Event, History, Record};
 use crate::checker::{Invariant, Violation};
 use crate::plan::Micros;
+use message_queue_core::{CloseReason, ConnId};
 use rights::Who;
 use state::State;
+use std::collections::BTreeSet;
 
 /// Every promise that the history breaks, the first of each kind, in the order of time.
 pub fn check(history: &History) -> Vec<Violation> {
     let mut checker = Checker {
         state: State::new(&history.settings),
         violations: Vec::new(),
+        silent: history
+            .records
+            .iter()
+            .filter_map(silent_for_too_long)
+            .collect(),
         at: 0,
         step: 0,
     };
@@ -46,9 +53,21 @@ pub fn check(history: &History) -> Vec<Violation> {
     checker.violations
 }
 
+/// Who is closed by a record because it was silent for too long, and in which step.
+fn silent_for_too_long(record: &Record) -> Option<(u64, ConnId)> {
+    if let Event::Closed { conn, reason } = &record.event
+        && *reason == CloseReason::HeartbeatTimeout
+    {
+        return Some((record.step, *conn));
+    }
+    None
+}
+
 struct Checker {
     state: State,
     violations: Vec<Violation>,
+    /// Whom the broker finds silent for too long, and in which step: at one moment that comes before anything else.
+    silent: BTreeSet<(u64, ConnId)>,
     /// Where in the history it is.
     at: Micros,
     step: u64,

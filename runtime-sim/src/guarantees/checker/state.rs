@@ -178,8 +178,6 @@ pub(super) struct Conn {
     pub(super) is_accepted: bool,
     pub(super) is_busy: bool,
     pub(super) closed: Option<CloseReason>,
-    /// In which step that was.
-    pub(super) closed_in: u64,
     /// Whether its peer has ended it.
     pub(super) has_ended: bool,
     /// When something last came from it, or it was chosen not to read from it.
@@ -319,7 +317,6 @@ impl Conn {
             is_accepted: false,
             is_busy: false,
             closed: None,
-            closed_in: 0,
             has_ended: false,
             heard: at,
             paused: None,
