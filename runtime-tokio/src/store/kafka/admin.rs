@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 /// How long it is waited for Kafka to say that it is there: at the start, and later.
 const FIRST_PROBE: Duration = Duration::from_secs(5);
@@ -62,6 +63,14 @@ impl Admin {
     /// # Errors
     /// If Kafka does not make it.
     pub(super) async fn make(&self, topic: &str, partitions: i32) -> Result<(), String> {
+        // librdkafka is to answer by then; a topic that nobody answers for would hold up its producers for ever.
+        let making = timeout(PATIENCE * 2, self.try_to_make(topic, partitions));
+        making
+            .await
+            .unwrap_or_else(|_| Err("it does not answer".to_owned()))
+    }
+
+    async fn try_to_make(&self, topic: &str, partitions: i32) -> Result<(), String> {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(AS_SET))
             .set("max.message.bytes", MAX_RECORD);
         let options = AdminOptions::new()
