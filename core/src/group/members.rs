@@ -54,9 +54,9 @@ impl Group {
         self.idle.insert(turn, member);
     }
 
-    /// A member that waits for its turn holds less than it did.
+    /// A member that waits for its turn holds less than it did. In a group of its own nobody is before it or behind it.
     pub(crate) fn change_turn(&mut self, member: ConnId, shared: &mut Shared) {
-        if self.reorder(member, shared) && self.backlog.has_alone() {
+        if self.id.is_lasting() && self.reorder(member, shared) && self.backlog.has_alone() {
             // Another member is kept free for it, and may hold something still.
             self.dispatch(shared);
         }

@@ -1,10 +1,11 @@
 //! A group: hands each message to one of its members.
 //!
 //! The rest of this directory: `waiting.rs` (what is known of a message), `backlog.rs` (those that wait for a
-//! member), `retry.rs` (those that wait for something else), `sharing.rs` (who gets what), `source/`, `ahead.rs`,
-//! `attempts.rs` and `settled.rs` (where its topic is stored: its window on that, how much it reads at a time, what of it was
-//! handed out before, and how far it has got), `shared.rs` (where other brokers store to the same topic), `check.rs` (what
-//! always holds).
+//! member), `ages.rs` (those that have waited for too long), `retry.rs` (those that wait for something else),
+//! `failed.rs` (what brings them there), `members.rs` (who belongs to it, and whose turn it is), `sharing.rs` (who
+//! gets what), `source/`, `ahead.rs`, `attempts.rs` and `settled.rs` (where its topic is stored: its window on
+//! that, how much it reads at a time, what of it was handed out before, and how far it has got), `shared.rs` (where
+//! other brokers store to the same topic), `check.rs` (what always holds).
 
 mod ages;
 mod ahead;

@@ -20,7 +20,7 @@
 //! |---|---|
 //! | `record.rs`, `content.rs` | the bytes: a CHECK frame and what it covers |
 //! | `scan.rs` | records one after the other, and what a torn tail is told from damage by |
-//! | `disk.rs`, `lane.rs`, `ops.rs` | operations, and rows of them in order |
+//! | `disk.rs`, `lane.rs`, `ops.rs`, `completed.rs` | operations, rows of them in order, and what comes of them |
 //! | `writer.rs`, `spare.rs`, `segment.rs`, `producers.rs` | appending: group commit, and one segment after the other |
 //! | `journal.rs`, `progress.rs` | groups, and where the log begins and ends |
 //! | `recovery/`, `retention.rs` | opening, and deleting what is not needed any more |

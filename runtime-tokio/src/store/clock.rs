@@ -18,7 +18,7 @@ pub(super) fn elapsed(since: Instant) -> Duration {
     clippy::disallowed_methods,
     reason = "what is old is judged by the clock by which it was published"
 )]
-pub(super) fn wall_clock() -> u64 {
+pub(crate) fn wall_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or(Duration::ZERO).as_millis() as u64
 }

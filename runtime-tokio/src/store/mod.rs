@@ -39,6 +39,8 @@ mod topic;
 mod volume;
 mod worker;
 
+#[cfg(feature = "cli")]
+pub(crate) use clock::wall_clock;
 pub use disk::{Disk, Failure, FolderDisk, Reserve};
 pub(crate) use engine::Store;
 pub use faulty::{EIO, ENOSPC, Fate, FaultyDisk};

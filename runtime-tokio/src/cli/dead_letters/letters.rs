@@ -3,7 +3,8 @@
 use super::{DeadLettersError, Which};
 use crate::cli::say;
 use crate::client::acked::{Batch, Consumer, Gone, Retry};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use crate::store::wall_clock;
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// By which the broker's log and lists call these commands.
@@ -204,14 +205,4 @@ impl Letters {
     pub(super) async fn close(self) {
         self.consumer.close().await;
     }
-}
-
-/// Milliseconds since 1970.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what is newer is told by the clock: no broker knows how many there are"
-)]
-fn wall_clock() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or(Duration::ZERO).as_millis() as u64
 }
